@@ -1,0 +1,45 @@
+# `make demo` and `make test` need Python 3.11 or newer and nothing else.
+PYTHON ?= python3
+# A machine without a GPU may take PyTorch's much smaller CPU build: see the README.
+PIP_ARGS ?=
+PHOTOS ?=
+LIMIT ?=
+OUT ?= gallery-demo
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test check format clean
+
+help:            ## what can be made
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+
+setup: $(STAMP)  ## .venv with the pinned dependencies
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; name one with make PYTHON=python3.12 ..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(PIP_ARGS) \
+	  -c constraints.txt -e '.[test]'
+	touch $@
+
+demo: $(STAMP)   ## the main job on real photos; PHOTOS=DIR LIMIT=N for your own
+	$(BIN)/gallery demo $(if $(PHOTOS),"$(PHOTOS)") $(if $(LIMIT),--limit $(LIMIT)) --out "$(OUT)"
+
+test: $(STAMP)   ## all tests
+	$(BIN)/python -m pytest
+
+check: $(STAMP)  ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## format and mend what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:           ## remove .venv and caches
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis

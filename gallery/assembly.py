@@ -1,0 +1,231 @@
+"""Settings become a Gallery: the only place where the parts meet.
+
+Parts are built when they are first used, so that listing identities does not load a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from gallery.config import Settings, load_settings
+from gallery.shipped import shipped_file
+from gallery.store import faces, identities
+from gallery.store.database import Database, open_home
+from gallery.store.records import FaceRecord, IdentityRecord
+from gallery.sync import IndexCopy
+from gallery.types import Comparison, Decision, Enrolment
+from gallery.weights.sources import DLIB_RESNET
+
+if TYPE_CHECKING:
+    from gallery.check import Finding
+    from gallery.compare import Comparer
+    from gallery.dedupe.enrolled import GalleryReport
+    from gallery.dedupe.folder import FolderReport
+    from gallery.enroll import Enroller
+    from gallery.forget import Forgotten
+    from gallery.identify import Identifier
+    from gallery.judge import Judge
+    from gallery.seeing import Eye, PhotoSource
+
+DATABASE_FILE, INDEX_FILE, HEAD_FILE = "gallery.db", "faces.index", "head.safetensors"
+_ENGINE = "faiss"
+
+
+class Gallery:
+    """A gallery of known people in one folder.
+
+    Open it with `Gallery.open`; close it, or use it in a `with` block. Every method raises
+    GalleryError, or a kind of it that its name tells, and nothing else.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        home = open_home(settings.home)
+        self.database = Database(home / DATABASE_FILE, busy_timeout=settings.busy_timeout)
+        with self.database.reading() as session:
+            faces.check_encoder(session, DLIB_RESNET.name, DLIB_RESNET.sha256)
+        self.index = IndexCopy(
+            self.database, home / INDEX_FILE, engine=_ENGINE, encoder=DLIB_RESNET.sha256
+        )
+
+    @classmethod
+    def open(cls, home: str | Path | None = None, **settings: object) -> Self:
+        """The gallery in this folder, made when there is none; None: GALLERY_HOME or the platform's.
+
+        settings : fields of gallery.config.Settings.
+        """
+        return cls(load_settings(home=home, **settings))
+
+    def close(self) -> None:
+        """Save the index and let go of everything."""
+        self.index.save()
+        self.index.close()
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close()
+        else:  # the error that is on its way must not be hidden by another one
+            self.index.close()
+            self.database.close()
+
+    # Asking
+
+    def query(self, photo: PhotoSource, *, largest: bool = False) -> Decision:
+        """Who is the one face of this photo (a path, or a file's bytes)? See Identifier.query."""
+        return self.identifier.query(photo, largest=largest)
+
+    def query_all(self, photo: PhotoSource) -> list[Decision]:
+        """Who is each face of this photo? See Identifier.query_all."""
+        return self.identifier.query_all(photo)
+
+    def compare(
+        self, first: PhotoSource, second: PhotoSource, *, largest: bool = False
+    ) -> Comparison:
+        """Are two photos of the same person? See Comparer.compare."""
+        return self._comparer.compare(first, second, largest=largest)
+
+    # Keeping
+
+    def enroll(
+        self, name: str, photo: PhotoSource, *, largest: bool = False, force: bool = False
+    ) -> Enrolment:
+        """Enrol one photo of a person. See Enroller.enroll."""
+        return self._enroller.enroll(name, photo, largest=largest, force=force)
+
+    def identities(self) -> list[IdentityRecord]:
+        """Everyone enrolled, by name."""
+        with self.database.reading() as session:
+            return identities.list_all(session)
+
+    def identity(self, name_or_id: str) -> tuple[IdentityRecord, list[FaceRecord]]:
+        """One identity and its faces. Raises IdentityNotFound."""
+        with self.database.reading() as session:
+            record = identities.get(session, name_or_id)
+            return record, faces.records(session, identity_id=record.id)
+
+    def faces(self) -> list[FaceRecord]:
+        """Every enrolled face."""
+        with self.database.reading() as session:
+            return faces.records(session)
+
+    def rename(self, name_or_id: str, new_name: str) -> IdentityRecord:
+        """Raises IdentityNotFound, InvalidName or IdentityExists."""
+        with self.database.writing() as session:
+            return identities.rename(session, name_or_id, new_name)
+
+    def describe(
+        self, name_or_id: str, *, external_id: str | None = None, details: dict[str, str]
+    ) -> IdentityRecord:
+        """Set an identity's external id and details. Raises IdentityNotFound or IdentityExists."""
+        with self.database.writing() as session:
+            return identities.describe(session, name_or_id, external_id, details)
+
+    def merge(self, keep: str, others: Sequence[str]) -> IdentityRecord:
+        """Give the faces of others to one identity. Raises IdentityNotFound."""
+        with self.database.writing() as session:
+            return identities.merge(session, keep, others)
+
+    def forget(self, name_or_id: str) -> Forgotten:
+        """Erase a person; there is no undo. See gallery.forget."""
+        from gallery.forget import forget
+
+        return forget(self.database, self.index, name_or_id)
+
+    # Cleaning and checking
+
+    def dedupe_folder(
+        self, folder: Path, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> FolderReport:
+        """Copies and people in a folder of photos. See gallery.dedupe.folder."""
+        from gallery.dedupe.folder import dedupe_folder
+
+        views = self.settings.views_query
+        return dedupe_folder(folder, self.eye, self.judge, views=views, progress=progress)
+
+    def dedupe(self) -> GalleryReport:
+        """Identities that seem to be one person, and faces enrolled twice."""
+        from gallery.dedupe.enrolled import dedupe_gallery
+
+        return dedupe_gallery(self.database, self.judge)
+
+    def check(self) -> list[Finding]:
+        """The state of everything, in words."""
+        from gallery.check import check
+
+        return check(self.settings.home, self.database, self.index, lambda: self.judge)
+
+    # Parts
+
+    @cached_property
+    def eye(self) -> Eye:
+        """Photo to encodings."""
+        import torch
+
+        from gallery.encoder import Encoder, pick_device
+        from gallery.faces import FaceFinder
+        from gallery.photo import PhotoReader
+        from gallery.seeing import Eye
+
+        if self.settings.threads:
+            torch.set_num_threads(self.settings.threads)
+        device = pick_device(self.settings.device)
+        reader = PhotoReader(
+            max_bytes=self.settings.max_photo_bytes,
+            max_pixels=self.settings.max_photo_pixels,
+            working_side=self.settings.working_side,
+        )
+        finder = FaceFinder(
+            min_face=self.settings.min_face,
+            min_probability=self.settings.min_face_probability,
+            device=device,
+        )
+        return Eye(reader, finder, Encoder(self.settings.cache, device))
+
+    @cached_property
+    def judge(self) -> Judge:
+        """The head: the one named in the settings, else the home's own, else the shipped one."""
+        from gallery.head import load_head
+        from gallery.judge import Judge
+
+        own = self.settings.home / HEAD_FILE
+        if self.settings.head is not None:
+            file = self.settings.head
+        else:
+            file = own if own.exists() else shipped_file(HEAD_FILE)
+        return Judge(load_head(file, DLIB_RESNET.name, DLIB_RESNET.sha256))
+
+    @cached_property
+    def identifier(self) -> Identifier:
+        """The walk."""
+        from gallery.candidates import CandidateFinder
+        from gallery.identify import Identifier
+
+        candidates = CandidateFinder(self.database, self.index, identities=self.settings.candidates)
+        return Identifier(self.eye, candidates, self.judge, views=self.settings.views_query)
+
+    @cached_property
+    def _enroller(self) -> Enroller:
+        from gallery.enroll import Enroller
+
+        return Enroller(
+            self.eye, self.identifier, self.database, views=self.settings.views_enrolled
+        )
+
+    @cached_property
+    def _comparer(self) -> Comparer:
+        from gallery.compare import Comparer
+
+        return Comparer(self.eye, self.judge, views=self.settings.views_query)

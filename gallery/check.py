@@ -1,0 +1,101 @@
+"""The state of a gallery and of what it needs, in words."""
+
+from __future__ import annotations
+
+import platform
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from gallery.errors import GalleryError
+from gallery.judge import Judge
+from gallery.store import faces, identities
+from gallery.store.database import SCHEMA, Database
+from gallery.sync import IndexCopy
+from gallery.weights.sources import ALL_WEIGHTS
+
+_PACKAGES = ("face-gallery", "torch", "facenet-pytorch", "faiss-cpu", "numpy", "sqlalchemy")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One part, whether it is well, and what was seen."""
+
+    part: str
+    ok: bool
+    said: str
+
+
+def check(
+    home: Path, database: Database, index: IndexCopy, judge: Callable[[], Judge]
+) -> list[Finding]:
+    """Look at every part. Mends nothing."""
+    return [
+        _home(home),
+        _database(database),
+        _index(index),
+        _head(database, judge),
+        *(_weights()),
+        Finding(
+            "versions",
+            True,
+            ", ".join(
+                (f"python {platform.python_version()}", *(f"{p} {version(p)}" for p in _PACKAGES))
+            ),
+        ),
+    ]
+
+
+def _home(home: Path) -> Finding:
+    mode = stat.S_IMODE(home.stat().st_mode)
+    if mode & 0o077:
+        said = f"{home} can be read by others (mode {mode:04o}); chmod 700 it"
+        return Finding("home", False, said)
+    return Finding("home", True, f"{home}, readable by its owner alone")
+
+
+def _database(database: Database) -> Finding:
+    problems = database.problems()
+    if problems:
+        return Finding("database", False, "; ".join(problems[:5]))
+    with database.reading() as session:
+        people, count = identities.count(session), faces.count(session)
+    return Finding("database", True, f"schema {SCHEMA}, {people} identities, {count} faces, whole")
+
+
+def _index(index: IndexCopy) -> Finding:
+    problems = index.problems()
+    if problems:
+        said = f"{'; '.join(problems)}; it is built again from the database at the next query"
+        return Finding("index", False, said)
+    return Finding("index", True, f"{len(index.catch_up())} faces, agrees with the database")
+
+
+def _head(database: Database, judge: Callable[[], Judge]) -> Finding:
+    with database.reading() as session:
+        count = faces.count(session)
+    try:
+        point = judge().point(count)
+    except GalleryError as error:
+        return Finding("head", False, str(error))
+    return Finding(
+        "head",
+        True,
+        f"at {count} faces the operating point is a bias of {point.bias:.2f} on the logits,"
+        f" for at most {point.rate:.1%} of strangers",
+    )
+
+
+def _weights() -> list[Finding]:
+    findings = []
+    for source in ALL_WEIGHTS:
+        try:
+            source.read()
+        except GalleryError as error:
+            findings.append(Finding(f"weights {source.name}", False, str(error)))
+        else:
+            said = f"SHA-256 {source.sha256[:12]}, licence {source.licence}"
+            findings.append(Finding(f"weights {source.name}", True, said))
+    return findings

@@ -1,0 +1,144 @@
+"""`export` and `check`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gallery.assembly import Gallery
+from gallery.cli.app import JsonOption, app, open_gallery
+from gallery.cli.output import ERROR, FOUND, emit, out, progress, say
+from gallery.errors import PhotoError, SettingInvalid
+from gallery.photo import photos_in
+from gallery.wire import decision_json, error_json, face_record_json
+
+_FACE_COLUMNS = (
+    "identity_id",
+    "identity",
+    "face_id",
+    "photo",
+    "photo_sha256",
+    "left",
+    "top",
+    "right",
+    "bottom",
+    "probability",
+    "sharpness",
+    "norm",
+    "created_at",
+)
+_QUERY_COLUMNS = (
+    "photo",
+    "outcome",
+    "identity_id",
+    "identity",
+    "probability",
+    "runner_up",
+    "runner_up_probability",
+    "left",
+    "top",
+    "right",
+    "bottom",
+    "reason",
+)
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Ends in .csv or .json.", show_default=False)
+    ],
+    queries: Annotated[
+        Path | None,
+        typer.Option(help="Instead: the answers to every photo under this folder, all faces."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write every enrolled face, or the answers to a folder of photos, to a CSV or JSON file.
+
+    Examples: `gallery export faces.csv`, `gallery export answers.csv --queries ~/Pictures/2024`
+    """
+    if file.suffix.lower() not in (".csv", ".json"):
+        raise SettingInvalid(f"{file} ends in {file.suffix!r}; end it in .csv or .json")
+    columns = _FACE_COLUMNS if queries is None else _QUERY_COLUMNS
+    with open_gallery(context) as gallery:
+        if queries is None:
+            rows = [face_record_json(record) for record in gallery.faces()]
+        else:
+            rows = list(_answers(gallery, queries))
+    text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+    if file.suffix.lower() == ".csv":
+        text = _csv(columns, (_flat(row) for row in rows))
+    part = file.with_name(file.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, file)
+    emit({"file": str(file), "rows": len(rows)}) if as_json else say(f"{len(rows)} rows in {file}")
+
+
+def _answers(gallery: Gallery, folder: Path) -> Iterator[dict[str, Any]]:
+    photos = photos_in(folder)
+    with progress("asking") as advance:
+        for done, photo in enumerate(photos, start=1):
+            try:
+                for answer in gallery.query_all(photo):
+                    yield decision_json(str(photo), answer)
+            except PhotoError as error:
+                yield error_json(str(photo), str(error))
+            advance(done, len(photos))
+
+
+def _csv(columns: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: _harmless(v) for k, v in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    identity, face, second = (
+        row["identity"] or {},
+        row.get("face") or {},
+        row.get("runner_up") or {},
+    )
+    box = row.get("box") or face.get("box") or [None] * 4
+    return {
+        **row,
+        "identity_id": identity.get("id"),
+        "identity": identity.get("name"),
+        "runner_up": (second.get("identity") or {}).get("name"),
+        "runner_up_probability": second.get("probability"),
+        **dict(zip(("left", "top", "right", "bottom"), box, strict=True)),
+    }
+
+
+def _harmless(value: Any) -> Any:
+    """A spreadsheet runs cells that begin with these; a quote before them makes them text."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+
+
+@app.command()
+def check(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Look at the gallery, the index, the head, the weights and their licences.
+
+    Exit status: 0 everything is well, 2 something is not.
+
+    Example: `gallery check`
+    """
+    with open_gallery(context) as gallery:
+        findings = gallery.check()
+    for finding in findings:
+        if as_json:
+            emit({"part": finding.part, "ok": finding.ok, "said": finding.said})
+        else:
+            mark = "[green]ok [/]" if finding.ok else "[bold red]BAD[/]"
+            out.print(mark, f"[bold]{finding.part}[/]:", finding.said, markup=True)
+    raise typer.Exit(FOUND if all(f.ok for f in findings) else ERROR)

@@ -1,0 +1,70 @@
+"""What the commands print: JSON lines for programs, Rich for people, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+FOUND, NONE, ERROR = 0, 1, 2
+"""Exit statuses: a match (or success), none, an error."""
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def emit(value: Any) -> None:
+    """One JSON value on one line, flushed, since programs wait for it."""
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def say(text: str, style: str = "") -> None:
+    """A line for a person; what is in the text is not markup."""
+    out.print(escape(text), style=style)
+
+
+def complain(reason: str) -> None:
+    """An error for a person, on stderr."""
+    err.print(f"[bold red]error:[/] {escape(reason)}")
+
+
+def percent(value: float | None) -> str:
+    """A probability as people read it."""
+    if value is None:
+        return ""
+    return "100%" if value > 0.9995 else f"{value:.1%}"
+
+
+@contextmanager
+def progress(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr while something long runs; yields advance(done, total)."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(description, total=None, rate="")
+
+        def advance(done: int, total: int) -> None:
+            speed = bar.tasks[task].finished_speed or bar.tasks[task].speed
+            rate = f"{speed:.1f}/s" if speed else ""
+            bar.update(task, completed=done, total=total, rate=rate)
+
+        yield advance

@@ -1,0 +1,30 @@
+"""Two photos: the same person, 1 or 0?"""
+
+from __future__ import annotations
+
+from gallery.judge import Judge
+from gallery.seeing import Eye, PhotoSource
+from gallery.types import Comparison, Encodings, Face
+
+
+class Comparer:
+    """Compares two photos at the operating point of a single comparison."""
+
+    def __init__(self, eye: Eye, judge: Judge, *, views: int) -> None:
+        self._eye = eye
+        self._judge = judge
+        self._views = views
+
+    def compare(
+        self, first: PhotoSource, second: PhotoSource, *, largest: bool = False
+    ) -> Comparison:
+        """Raises PhotoError, also when a photo has no face or, without `largest`, several."""
+        (face_a, a), (face_b, b) = (self._one(s, largest=largest) for s in (first, second))
+        probability = float(self._judge.probabilities(a, b, self._judge.point(faces=1))[0])
+        similarity = float(a.vectors[0] @ b.vectors[0])
+        return Comparison(int(probability > 0.5), probability, similarity, (face_a, face_b))
+
+    def _one(self, source: PhotoSource, *, largest: bool) -> tuple[Face, Encodings]:
+        photo = self._eye.open(source)
+        face = self._eye.one_face(photo, largest=largest)
+        return face, self._eye.encode(photo, [face], self._views)

@@ -1,0 +1,101 @@
+"""Settings: from the caller, else from GALLERY_* environment variables, else these defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gallery.errors import SettingInvalid
+
+MAX_VIEWS = 10
+
+
+def default_home() -> Path:
+    """The platform's data folder for this program, such as ~/.local/share/gallery."""
+    return Path(platformdirs.user_data_dir("gallery", appauthor=False))
+
+
+def default_cache() -> Path:
+    """The platform's cache folder for this program, such as ~/.cache/gallery."""
+    return Path(platformdirs.user_cache_dir("gallery", appauthor=False))
+
+
+class Settings(BaseSettings):
+    """Everything a user may set; each field is the environment variable GALLERY_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="GALLERY_", extra="forbid", frozen=True)
+
+    home: Path = Field(default_factory=default_home, description="Folder of the gallery.")
+    cache: Path = Field(default_factory=default_cache, description="Folder of converted weights.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        default="cpu", description="Where the networks run; auto takes a GPU when there is one."
+    )
+    threads: int = Field(
+        default=0, ge=0, le=256, description="Threads of the networks; 0 leaves it to torch."
+    )
+    head: Path | None = Field(
+        default=None, description="A head file to use instead of the home's or the shipped one."
+    )
+    min_face: int = Field(
+        default=40,
+        ge=20,
+        le=1000,
+        description="Faces with a shorter side, in pixels, are not used.",
+    )
+    min_face_probability: float = Field(
+        default=0.99,
+        ge=0.5,
+        le=1.0,
+        description="Detections the detector is less sure of are not used.",
+    )
+    max_photo_bytes: int = Field(
+        default=256 * 2**20, ge=1, description="Larger files are refused unread."
+    )
+    max_photo_pixels: int = Field(
+        default=128_000_000,
+        ge=1,
+        le=178_000_000,
+        description="Larger photos are refused undecoded.",
+    )
+    working_side: int = Field(
+        default=2048,
+        ge=256,
+        le=8192,
+        description="Photos are shrunk to this longer side, in pixels.",
+    )
+    views_enrolled: int = Field(
+        default=2,
+        ge=1,
+        le=MAX_VIEWS,
+        description="Views averaged for an enrolled face; 2: mirrored.",
+    )
+    views_query: int = Field(
+        default=2, ge=1, le=MAX_VIEWS, description="Views averaged for a query's face."
+    )
+    candidates: int = Field(
+        default=10, ge=2, le=1000, description="Nearest identities the head judges for each query."
+    )
+    busy_timeout: float = Field(
+        default=30.0, ge=0.0, le=3600.0, description="Seconds to wait for another process's write."
+    )
+
+
+def load_settings(**given: object) -> Settings:
+    """Settings with the given fields over the environment; None means "not given".
+
+    Raises SettingInvalid naming the setting, its value and its limits.
+    """
+    try:
+        return Settings(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(p) for p in e['loc'])} = {e['input']!r}: {e['msg']}"
+            for e in error.errors()
+        )
+        raise SettingInvalid(
+            f"setting {problems} (set it with an option or GALLERY_<NAME>)"
+        ) from error

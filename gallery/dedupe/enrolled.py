@@ -1,0 +1,90 @@
+"""The gallery itself: identities that seem to be one person, and faces enrolled twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gallery.dedupe.copies import SAME_FACE_COSINE
+from gallery.dedupe.grouping import face_graph
+from gallery.judge import Judge
+from gallery.store import faces
+from gallery.store.database import Database
+from gallery.store.records import FaceRecord
+from gallery.types import DIMENSION, Encodings, IdentityRef
+
+
+@dataclass(frozen=True)
+class SamePerson:
+    """Two identities that seem to be one person.
+
+    probability : of the mean margin over all pairs of their faces.  deciding : the likeliest pair.
+    """
+
+    identities: tuple[IdentityRef, IdentityRef]
+    probability: float
+    deciding: tuple[FaceRecord, FaceRecord]
+
+
+@dataclass(frozen=True)
+class SameFace:
+    """One picture of a face, enrolled twice. similarity : the cosine."""
+
+    faces: tuple[FaceRecord, FaceRecord]
+    similarity: float
+
+
+@dataclass(frozen=True)
+class GalleryReport:
+    """What was found in the gallery."""
+
+    identities: int
+    faces: int
+    same_people: tuple[SamePerson, ...]
+    same_faces: tuple[SameFace, ...]
+
+
+def dedupe_gallery(database: Database, judge: Judge) -> GalleryReport:
+    """Compare everything enrolled with its nearest; bounded by the encodings' size in memory."""
+    with database.reading() as session:
+        blocks = list(faces.all_encodings(session))
+        records = {r.id: r for r in faces.records(session)}
+    face_ids = np.concatenate([np.empty(0, np.int64), *(b.face_ids for b in blocks)])
+    owners = np.concatenate([np.empty(0, np.int64), *(b.identity_ids for b in blocks)])
+    encodings = Encodings(
+        np.concatenate(
+            [np.empty((0, DIMENSION), np.float32), *(b.encodings.vectors for b in blocks)]
+        ),
+        np.concatenate([np.empty(0, np.float32), *(b.encodings.norms for b in blocks)]),
+    )
+    edges = face_graph(encodings)
+    same_faces = [
+        SameFace((records[face_ids[a]], records[face_ids[b]]), float(cosine))
+        for a, b, cosine in zip(edges.first, edges.second, edges.similarities, strict=True)
+        if cosine >= SAME_FACE_COSINE
+    ]
+    point = judge.point(len(encodings))
+    margins = judge.margins(encodings.take(edges.first), encodings.take(edges.second), point)
+    suspects: dict[tuple[int, int], tuple[float, int]] = {}
+    for i in np.flatnonzero((margins > 0) & (owners[edges.first] != owners[edges.second])):
+        a, b = sorted((int(owners[edges.first[i]]), int(owners[edges.second[i]])))
+        suspects[a, b] = max(suspects.get((a, b), (-np.inf, -1)), (float(margins[i]), int(i)))
+    same_people: list[SamePerson] = []
+    for (a, b), (_, i) in suspects.items():
+        rows_a, rows_b = np.flatnonzero(owners == a), np.flatnonzero(owners == b)
+        first, second = np.repeat(rows_a, len(rows_b)), np.tile(rows_b, len(rows_a))
+        mean = judge.margins(encodings.take(first), encodings.take(second), point).mean()
+        if mean > 0:
+            pair = records[face_ids[edges.first[i]]], records[face_ids[edges.second[i]]]
+            same_people.append(
+                SamePerson(
+                    (pair[0].identity, pair[1].identity), float(1 / (1 + np.exp(-mean))), pair
+                )
+            )
+    return GalleryReport(
+        identities=len(np.unique(owners)),
+        faces=len(encodings),
+        same_people=tuple(sorted(same_people, key=lambda s: -s.probability)),
+        same_faces=tuple(sorted(same_faces, key=lambda s: -s.similarity)),
+    )

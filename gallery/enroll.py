@@ -1,0 +1,93 @@
+"""A photo of a known person becomes an enrolled face: one database transaction, then the index."""
+
+from __future__ import annotations
+
+import hashlib
+
+from gallery.errors import NoFaceFound, PhotoError, SeveralFacesFound
+from gallery.identify import Identifier
+from gallery.names import checked_name
+from gallery.seeing import Eye, PhotoSource
+from gallery.store import faces, identities
+from gallery.store.database import Database
+from gallery.store.records import NewFace
+from gallery.types import Enrolment, EnrolOutcome, IdentityRef, Photo, Verdict
+
+
+class Enroller:
+    """Stores faces. views : how many views of an enrolled face are averaged."""
+
+    def __init__(self, eye: Eye, identifier: Identifier, database: Database, *, views: int) -> None:
+        self._eye = eye
+        self._identifier = identifier
+        self._database = database
+        self._views = views
+
+    def enroll(
+        self, name: str, source: PhotoSource, *, largest: bool = False, force: bool = False
+    ) -> Enrolment:
+        """Enrol one photo. When this returns "enrolled", it is on the disk.
+
+        largest : of several faces take the largest, instead of refusing.
+        force : enrol although the face matches another identity.
+        Raises InvalidName and HomeError; what is wrong with the photo is an outcome.
+        """
+        name = checked_name(name)
+        shown = "(bytes)" if isinstance(source, bytes) else str(source)
+        try:
+            return self._enroll(name, source, shown, largest=largest, force=force)
+        except (NoFaceFound, SeveralFacesFound) as refusal:
+            return Enrolment(shown, EnrolOutcome.REFUSED, None, None, str(refusal))
+        except PhotoError as error:
+            return Enrolment(shown, EnrolOutcome.ERROR, None, None, str(error))
+
+    def _enroll(
+        self, name: str, source: PhotoSource, shown: str, *, largest: bool, force: bool
+    ) -> Enrolment:
+        content = source if isinstance(source, bytes) else self._eye.reader.content(source)
+        already = self._already(name, hashlib.sha256(content).hexdigest(), shown)
+        if already is not None:
+            return already
+        photo = self._eye.reader.decode(content, shown)
+        face = self._eye.one_face(photo, largest=largest)
+        encodings = self._eye.encode(photo, [face], self._views)
+        decision = self._identifier.decide(face, encodings)
+        rivals = [
+            f"{c.identity.name} ({c.probability:.0%}, by {c.photo})"
+            for c in decision.candidates
+            if c.verdict is Verdict.SAME and c.identity.name != name
+        ]
+        if rivals and not force:
+            reason = f"{shown} matches {', '.join(rivals)}; enrol it as {name} with --force"
+            return Enrolment(shown, EnrolOutcome.REFUSED, None, None, reason)
+        warning = f"; warning: it matches {', '.join(rivals)}" if rivals else ""
+        return self._commit(name, photo, NewFace(face, encodings, self._views), warning)
+
+    def _already(self, name: str, sha256: str, shown: str) -> Enrolment | None:
+        with self._database.reading() as session:
+            record = identities.find(session, name)
+            face_id = None if record is None else faces.face_of(session, record.id, sha256)
+        if record is None or face_id is None:
+            return None
+        reason = f"this photo is enrolled for {record.name} already; nothing was changed"
+        return Enrolment(shown, EnrolOutcome.ALREADY, record.ref, face_id, reason)
+
+    def _commit(self, name: str, photo: Photo, new: NewFace, warning: str) -> Enrolment:
+        with self._database.writing() as session:
+            encoder = faces.encoder_id(
+                session, self._eye.encoder.name, self._eye.encoder.weights_sha256
+            )
+            record = identities.find(session, name)
+            identity_id = identities.add(session, name) if record is None else record.id
+            face_id = faces.face_of(session, identity_id, photo.sha256)
+            if face_id is None:  # another process may have enrolled it since we looked
+                face_id = faces.add(session, identity_id, photo, new, encoder)
+        ref = IdentityRef(identity_id, name)
+        kind = "new identity" if record is None else f"{record.faces + 1} photos now"
+        return Enrolment(
+            photo.source,
+            EnrolOutcome.ENROLLED,
+            ref,
+            face_id,
+            f"enrolled as {name} ({kind}){warning}",
+        )

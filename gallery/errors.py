@@ -1,0 +1,125 @@
+"""Every error the product raises, each with the value, the limit and the remedy in its message.
+
+GalleryError                     exit status 2 at the command line; never a traceback
+├── PhotoError                   one photo cannot be used; others go on
+│   ├── PhotoUnreadable          missing, no permission, a folder, a device
+│   ├── PhotoTooLarge            more bytes or pixels than the limit (checked before decoding)
+│   ├── PhotoUndecodable         not a photo, an unsupported format, truncated, corrupt
+│   ├── NoFaceFound              nothing to enrol or compare
+│   └── SeveralFacesFound        more than one face where one is needed
+├── InvalidName                  empty, too long, or with characters a name cannot have
+├── IdentityNotFound             no identity of that name or id
+├── IdentityExists               a name that is taken
+├── InvalidEncoding              wrong shape, wrong type, or not finite
+├── WeightsError
+│   ├── WeightsMissing           the file is not installed
+│   ├── WeightsMismatch          its SHA-256 is another one
+│   └── WeightsUnreadable        it is not what its name says
+├── HeadUnusable                 a head that is missing, corrupt, or made for another encoder
+├── HomeError
+│   ├── HomeUnusable             cannot be created, read or written
+│   ├── DatabaseNewer            written by a newer version of this program
+│   ├── DatabaseUnusable         corrupt, foreign, full disk
+│   ├── DatabaseBusy             another process holds the lock for too long
+│   └── EncoderChanged           the gallery's encodings were made by another encoder
+├── TrainingDataTooSmall         too few people or photos to learn from
+└── SettingInvalid               a setting or option outside its range
+"""
+
+from __future__ import annotations
+
+
+class GalleryError(Exception):
+    """Base of all errors that are meant for the user."""
+
+
+class PhotoError(GalleryError):
+    """One photo cannot be used."""
+
+
+class PhotoUnreadable(PhotoError):
+    """The file cannot be opened or is not a regular file."""
+
+
+class PhotoTooLarge(PhotoError):
+    """The file has more bytes or pixels than the limit."""
+
+
+class PhotoUndecodable(PhotoError):
+    """The bytes are not a photo in a supported format, or are broken."""
+
+
+class NoFaceFound(PhotoError):
+    """The photo has no usable face."""
+
+
+class SeveralFacesFound(PhotoError):
+    """The photo has more than one face where exactly one is needed."""
+
+
+class InvalidName(GalleryError):
+    """An identity cannot have this name."""
+
+
+class IdentityNotFound(GalleryError):
+    """The gallery has no such identity."""
+
+
+class IdentityExists(GalleryError):
+    """Another identity has this name."""
+
+
+class InvalidEncoding(GalleryError):
+    """An encoding of the wrong shape or type, or with values that are not finite."""
+
+
+class WeightsError(GalleryError):
+    """Pretrained weights cannot be used."""
+
+
+class WeightsMissing(WeightsError):
+    """The weights file is not installed."""
+
+
+class WeightsMismatch(WeightsError):
+    """The weights file is not the one that was published."""
+
+
+class WeightsUnreadable(WeightsError):
+    """The weights file is not what its name says."""
+
+
+class HeadUnusable(GalleryError):
+    """The pairwise head is missing, corrupt, or made for another encoder."""
+
+
+class HomeError(GalleryError):
+    """The gallery's home folder cannot be used."""
+
+
+class HomeUnusable(HomeError):
+    """The home folder cannot be created, read or written."""
+
+
+class DatabaseNewer(HomeError):
+    """The database was written by a newer version."""
+
+
+class DatabaseUnusable(HomeError):
+    """The database is corrupt or foreign, or its disk is full."""
+
+
+class DatabaseBusy(HomeError):
+    """Another process holds the database's lock."""
+
+
+class EncoderChanged(HomeError):
+    """The gallery holds encodings of another encoder."""
+
+
+class TrainingDataTooSmall(GalleryError):
+    """Too few people or photos to learn from."""
+
+
+class SettingInvalid(GalleryError):
+    """A setting or an option is outside its range."""

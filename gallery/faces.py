@@ -1,0 +1,208 @@
+"""Step 2 of the walk: the faces of a photo, each as an aligned 150 x 150 chip.
+
+Detection and the five landmarks are facenet-pytorch's MTCNN. The chip is dlib's: the least-squares
+similarity that carries the landmarks onto the mean face the encoder was trained with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from facenet_pytorch import MTCNN
+from PIL import Image
+
+from gallery.config import MAX_VIEWS
+from gallery.errors import PhotoUndecodable
+from gallery.types import Box, Face, Float32, Float64, Photo, UInt8
+
+CHIP_SIDE = 150
+# Where dlib's 5-point shape predictor's mean landmarks lie in its chip, in pixels: left eye, right
+# eye, nose, left and right corner of the mouth. The mouth moves with expression and counts less.
+_TEMPLATE = np.array(
+    [(48.56, 46.63), (102.45, 46.66), (75.24, 78.98), (51.94, 106.02), (98.86, 106.14)]
+)
+_WEIGHTS = np.array([8.0, 8.0, 3.0, 0.25, 0.25])
+_BORDER = 0.25
+"""Share of the longer side that is put around a photo in which a face fills the frame."""
+_SMALLEST_SIDE = 12
+"""MTCNN's first network sees 12 x 12 pixels; a photo with a shorter side has no face for it."""
+
+
+@dataclass(frozen=True)
+class View:
+    """How one chip of a face differs from the aligned one.
+
+    zoom : > 1 shows less of the surroundings.  right, down : shift in chip pixels.
+    """
+
+    mirrored: bool = False
+    zoom: float = 1.0
+    right: float = 0.0
+    down: float = 0.0
+
+
+def _views() -> tuple[View, ...]:
+    frames = (
+        View(),
+        View(zoom=1.06),
+        View(zoom=0.94),
+        View(right=3.0, down=2.0),
+        View(right=-3.0, down=-2.0),
+    )
+    both = (
+        View(mirrored, frame.zoom, frame.right, frame.down)
+        for frame in frames
+        for mirrored in (False, True)
+    )
+    return tuple(both)
+
+
+VIEWS = _views()
+"""The first n of these are an n-view encoding: the chip, its mirror image, then zooms and shifts."""
+assert len(VIEWS) == MAX_VIEWS
+
+
+class FaceFinder:
+    """Finds faces; the same photo always has the same answer, since photos never share a batch.
+
+    min_face : faces with a shorter side, in pixels of the working picture, are left out.
+    min_probability : detections under it are left out.
+    """
+
+    def __init__(self, *, min_face: int, min_probability: float, device: torch.device) -> None:
+        self.min_face = min_face
+        self.min_probability = min_probability
+        self._mtcnn = MTCNN(min_face_size=min_face, keep_all=True, device=device).eval()
+
+    def find(self, photo: Photo) -> list[Face]:
+        """Every usable face, largest first.
+
+        Raises PhotoUndecodable when the detector itself fails on the pixels.
+        """
+        found = self._detect(photo.pixels)
+        if not found:
+            # Cropped so tightly that the detector's window never holds the whole face.
+            border = round(_BORDER * max(photo.pixels.shape[:2]))
+            framed = np.pad(photo.pixels, ((border, border), (border, border), (0, 0)), mode="edge")
+            found = [(box - border, points - border, p) for box, points, p in self._detect(framed)]
+        faces = [self._face(photo, *each) for each in found]
+        return sorted(faces, key=lambda f: (-f.box.side, f.box.left, f.box.top))
+
+    def _detect(self, pixels: UInt8) -> list[tuple[Float64, Float64, float]]:
+        """Boxes (4,), landmarks (5, 2) in pixels of the working picture, and probabilities."""
+        if min(pixels.shape[:2]) < max(self.min_face, _SMALLEST_SIDE):
+            return []
+        try:
+            boxes, probabilities, landmarks = self._mtcnn.detect(pixels, landmarks=True)
+        except (RuntimeError, IndexError) as error:
+            # facenet-pytorch trips over windows that lie wholly outside the picture.
+            raise PhotoUndecodable(f"the face detector failed on this photo: {error}") from error
+        if boxes is None:
+            return []
+        found = [
+            (np.asarray(box, float), np.asarray(points, float), float(probability))
+            for box, points, probability in zip(boxes, landmarks, probabilities, strict=True)
+        ]
+        return [
+            (box, points, probability)
+            for box, points, probability in found
+            if probability >= self.min_probability
+            and min(box[2] - box[0], box[3] - box[1]) >= self.min_face
+        ]
+
+    def _face(self, photo: Photo, box: Float64, points: Float64, probability: float) -> Face:
+        left, top, right, bottom = (float(v) * photo.scale for v in box)
+        landmarks = (points * photo.scale).astype(np.float32)
+        return Face(
+            box=Box(left, top, right, bottom),
+            landmarks=landmarks,
+            probability=probability,
+            sharpness=_sharpness(align(photo, landmarks, VIEWS[:1])[0]),
+        )
+
+
+def align(photo: Photo, landmarks: Float32, views: Sequence[View]) -> UInt8:
+    """One chip a view: uint8 (len(views), 150, 150, 3), RGB. Outside the photo is black.
+
+    landmarks : float32 (5, 2), pixels of the upright file.
+    """
+    matrix = _similarity(_TEMPLATE, landmarks / photo.scale)  # chip -> working picture, (2, 3)
+    source, matrix = _near(photo.pixels, matrix)
+    return np.stack([_chip(source, matrix, view) for view in views])
+
+
+def _similarity(origin: Float64, target: Float64) -> Float64:
+    """The weighted least-squares similarity [[a, -b, x], [b, a, y]] from origin to target, (2, 3).
+
+    With centred points, a and b are sums of dot and cross products over the origin's spread
+    (Umeyama 1991, for two dimensions and without reflection).
+    """
+    weights = (_WEIGHTS / _WEIGHTS.sum())[:, None]
+    origin_mean, target_mean = (weights * origin).sum(0), (weights * target).sum(0)
+    p, q = origin - origin_mean, target - target_mean
+    spread = (weights * p * p).sum()
+    a = (weights * p * q).sum() / spread
+    b = (weights[:, 0] * (p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0])).sum() / spread
+    rotation = np.array([[a, -b], [b, a]])
+    return np.column_stack([rotation, target_mean - rotation @ origin_mean])
+
+
+def _near(pixels: UInt8, matrix: Float64) -> tuple[Image.Image, Float64]:
+    """The part of the picture the chip may show, halved until a chip pixel spans at most two."""
+    corners = np.array([(x, y) for x in (-30.0, 180.0) for y in (-30.0, 180.0)])
+    spanned = corners @ matrix[:, :2].T + matrix[:, 2]
+    height, width = pixels.shape[:2]
+    left, top = (max(0, math.floor(v)) for v in spanned.min(0))
+    right, bottom = (math.ceil(v) + 1 for v in spanned.max(0))
+    right, bottom = max(left + 1, min(width, right)), max(top + 1, min(height, bottom))
+    source = Image.fromarray(pixels[top:bottom, left:right])
+    matrix = matrix - np.array([[0.0, 0.0, left], [0.0, 0.0, top]])
+    scale = math.hypot(matrix[0, 0], matrix[1, 0])
+    factor = 1
+    while scale / factor > 2.0:
+        factor *= 2
+    if factor > 1:
+        source = source.reduce(factor)
+        # Pixel centres: index i of the halved picture lies at factor * (i + 1/2) - 1/2.
+        matrix = (matrix + np.array([[0.0, 0.0, 0.5], [0.0, 0.0, 0.5]])) / factor
+        matrix -= np.array([[0.0, 0.0, 0.5], [0.0, 0.0, 0.5]])
+    return source, matrix
+
+
+def _chip(source: Image.Image, matrix: Float64, view: View) -> UInt8:
+    centre = (CHIP_SIDE - 1) / 2.0
+    # chip pixel of the view -> chip pixel of the aligned face
+    framing = np.array(
+        [
+            [1.0 / view.zoom, 0.0, centre - (centre + view.right) / view.zoom],
+            [0.0, 1.0 / view.zoom, centre - (centre + view.down) / view.zoom],
+            [0.0, 0.0, 1.0],
+        ]
+    )
+    whole = matrix @ framing  # (2, 3)
+    # Pillow's matrix is in coordinates whose pixel centres lie at +1/2; ours at whole numbers.
+    half = np.array([0.5, 0.5])
+    shift = whole[:, 2] + half - whole[:, :2] @ half
+    coefficients = (*whole[0, :2], shift[0], *whole[1, :2], shift[1])
+    chip = np.asarray(
+        source.transform(
+            (CHIP_SIDE, CHIP_SIDE),
+            Image.Transform.AFFINE,
+            coefficients,
+            resample=Image.Resampling.BILINEAR,
+        )
+    )
+    return chip[:, ::-1] if view.mirrored else chip
+
+
+def _sharpness(chip: UInt8) -> float:
+    """Variance of the 4-neighbour Laplacian of the luminance (Pech-Pacheco et al. 2000)."""
+    grey = np.asarray(Image.fromarray(chip).convert("L"), dtype=np.float32)
+    laplacian = (
+        grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
+    )
+    return float(laplacian.var())

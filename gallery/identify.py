@@ -1,0 +1,54 @@
+"""The walk: a photo in, exactly one known identity or none out. This page is the product."""
+
+from __future__ import annotations
+
+from gallery.candidates import CandidateFinder
+from gallery.decision import decide, one_face_an_identity, without_face
+from gallery.judge import Judge
+from gallery.seeing import Eye, PhotoSource
+from gallery.types import Decision, Encodings, Face, Outcome, Photo
+
+
+class Identifier:
+    """Answers queries. views : how many views of a query's face are averaged."""
+
+    def __init__(self, eye: Eye, candidates: CandidateFinder, judge: Judge, *, views: int) -> None:
+        self._eye = eye
+        self._candidates = candidates
+        self._judge = judge
+        self._views = views
+
+    def query(self, source: PhotoSource, *, largest: bool = False) -> Decision:
+        """Who is the one face, or with `largest` the largest face, of this photo?
+
+        Raises PhotoError for what is no photo; a photo without a face is an answer.
+        """
+        photo = self._eye.open(source)
+        faces = self._eye.faces(photo)
+        if not faces:
+            return without_face(Outcome.NO_FACE, "no face was found")
+        if len(faces) > 1 and not largest:
+            reason = f"{len(faces)} faces were found; ask for all of them or for the largest"
+            return without_face(Outcome.SEVERAL_FACES, reason)
+        return self._decide(photo, faces[:1])[0]
+
+    def query_all(self, source: PhotoSource) -> list[Decision]:
+        """Who is each face of this photo, largest first? One identity has at most one face.
+
+        A photo without a face has one answer, which says so. Raises PhotoError.
+        """
+        photo = self._eye.open(source)
+        faces = self._eye.faces(photo)
+        if not faces:
+            return [without_face(Outcome.NO_FACE, "no face was found")]
+        return one_face_an_identity(self._decide(photo, faces))
+
+    def _decide(self, photo: Photo, faces: list[Face]) -> list[Decision]:
+        encodings = self._eye.encode(photo, faces, self._views)
+        return [self.decide(face, encodings.row(i)) for i, face in enumerate(faces)]
+
+    def decide(self, face: Face, encoding: Encodings) -> Decision:
+        """The answer for one encoded face, (1, 128)."""
+        near = self._candidates.find(encoding)
+        point = self._judge.point(near.gallery_faces)
+        return decide(face, self._judge.candidates(encoding, near, point))

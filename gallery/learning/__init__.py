@@ -1,0 +1,1 @@
+"""Learning the pairwise head from people's photos, and saying how good it is."""

@@ -1,0 +1,38 @@
+"""Reading thresholds off scores. A score is higher for "same"; at the threshold itself it is "same"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gallery.types import Bool, Float64, Int64
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """score >= value says "same". accuracy : of that rule, on the scores it was picked on."""
+
+    value: float
+    accuracy: float
+
+
+def most_accurate_threshold(scores: Float64, same: Int64) -> Threshold:
+    """The threshold with the most right answers, weighing both kinds of pair alike.
+
+    scores, same : (n,). Of equal thresholds the highest is taken.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ranked, hits = scores[order], same[order] == 1
+    accuracy = (
+        np.cumsum(hits) / max(1, hits.sum()) + 1 - np.cumsum(~hits) / max(1, (~hits).sum())
+    ) / 2
+    last_of_equals = np.append(ranked[1:] != ranked[:-1], True)
+    best = int(np.argmax(np.where(last_of_equals, accuracy, -1.0)))
+    return Threshold(float(ranked[best]), float(accuracy[best]))
+
+
+def balanced_accuracy(says_same: Bool, same: Int64) -> float:
+    """The mean of the shares of right answers on pairs of one person and of two."""
+    positive = same == 1
+    return float((says_same[positive].mean() + (~says_same[~positive]).mean()) / 2)

@@ -1,0 +1,251 @@
+"""Step 1 of the walk: a file's bytes become upright RGB pixels, within stated limits.
+
+Decoding is Pillow's (and libheif's through pillow-heif); this file only decides what is let in, in
+which order, and how large it may grow in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pillow_heif
+from PIL import Image, UnidentifiedImageError
+
+from gallery.errors import PhotoTooLarge, PhotoUndecodable, PhotoUnreadable
+from gallery.types import Photo, UInt8
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "BMP", "DIB", "GIF", "PPM")
+"""Pillow's names of what is decoded. Programs in disguise, such as EPS, are never opened."""
+
+SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .webp .avif .heic .heif .hif .tif .tiff .bmp .dib .gif"
+    " .ppm .pgm .pbm .pnm".split()
+)
+"""What counts as a photo when a folder is walked; a file that is named is opened whatever it is called."""
+
+_REMEDY = "export it as JPEG or PNG and try again"
+# What Pillow's decoders are known to raise on broken files, besides OSError and its kin.
+_DECODER_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    SyntaxError,
+    EOFError,
+    OverflowError,
+    AttributeError,
+    ZeroDivisionError,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+)
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """Files under `folder` that look like photos, sorted; hidden ones and links out are left out.
+
+    Raises PhotoUnreadable when it is no folder or cannot be listed.
+    """
+    if not folder.is_dir():
+        raise PhotoUnreadable(f"{folder} is not a folder")
+    found: list[Path] = []
+
+    def refuse(error: OSError) -> None:
+        raise PhotoUnreadable(f"{error.filename}: {error.strerror}") from error
+
+    for root, folders, names in os.walk(folder, onerror=refuse):  # does not follow links to folders
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        found += [
+            Path(root, name)
+            for name in sorted(names)
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+        ]
+    return found
+
+
+class PhotoReader:
+    """Opens photos under fixed limits.
+
+    max_bytes, max_pixels : larger files are refused before they are decoded.
+    working_side : the longer side, in pixels, photos are shrunk to on the way in.
+    """
+
+    def __init__(self, *, max_bytes: int, max_pixels: int, working_side: int) -> None:
+        Image.init()  # Pillow finds only the commonest formats before this
+        pillow_heif.register_heif_opener()
+        self.max_bytes = max_bytes
+        self.max_pixels = max_pixels
+        self.working_side = working_side
+
+    def content(self, path: str | Path) -> bytes:
+        """A file's bytes.
+
+        Raises PhotoUnreadable for what is not a readable regular file, PhotoTooLarge over the limit.
+        """
+        try:
+            # A pipe or a device would block or never end: look before opening.
+            state = os.stat(path)
+            if not stat.S_ISREG(state.st_mode):
+                kind = "a folder" if stat.S_ISDIR(state.st_mode) else "not a regular file"
+                raise PhotoUnreadable(f"{path} is {kind}; name a photo")
+            if state.st_size > self.max_bytes:
+                raise self._too_many_bytes(str(path), state.st_size)
+            with open(path, "rb") as file:
+                content = file.read(self.max_bytes + 1)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise PhotoUnreadable(f"{path} cannot be read: {reason}") from error
+        if len(content) > self.max_bytes:
+            raise self._too_many_bytes(str(path), len(content))
+        return content
+
+    def read(self, path: str | Path) -> Photo:
+        """Decode a file. Raises PhotoUnreadable, PhotoTooLarge or PhotoUndecodable."""
+        return self.decode(self.content(path), source=str(path))
+
+    def decode(self, content: bytes, source: str) -> Photo:
+        """Decode a file's bytes: the first frame, upright, RGB, shrunk to the working size.
+
+        Raises PhotoTooLarge or PhotoUndecodable.
+        """
+        if len(content) > self.max_bytes:
+            raise self._too_many_bytes(source, len(content))
+        if not content:
+            raise PhotoUndecodable(f"{source} is empty (0 bytes); {_REMEDY}")
+        with _decoder_errors(source):
+            image, width, height = self._open(content, source)
+            pixels = _rgb(image)
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+            raise PhotoUndecodable(f"{source} decodes to no picture {pixels.shape}; {_REMEDY}")
+        return Photo(
+            pixels=pixels,
+            scale=max(width, height) / max(pixels.shape[:2]),
+            width=width,
+            height=height,
+            sha256=hashlib.sha256(content).hexdigest(),
+            source=source,
+        )
+
+    def _open(self, content: bytes, source: str) -> tuple[Image.Image, int, int]:
+        """The shrunk, upright first frame, and the upright file's width and height."""
+        image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
+        width, height = image.size
+        if width * height > self.max_pixels:
+            raise PhotoTooLarge(
+                f"{source} has {width} x {height} = {width * height:,} pixels, more than the limit of"
+                f" {self.max_pixels:,}; shrink it or raise GALLERY_MAX_PHOTO_PIXELS"
+            )
+        if image.format in ("JPEG", "MPO"):
+            # libjpeg decodes at 1/2, 1/4 or 1/8 on request, never under the size asked for.
+            image.draft("RGB", self._shrunk(width, height))
+        image.load()
+        orientation = _orientation(image)
+        image = _eight_bit(image)
+        factor = max(image.size) // self.working_side
+        if factor >= 2:
+            image = image.reduce(factor)
+        if image.size != (shrunk := self._shrunk(*image.size)):
+            image = image.resize(shrunk, Image.Resampling.BOX)
+        if orientation in _UPRIGHT:
+            image = image.transpose(_UPRIGHT[orientation])
+        if orientation in _ON_ITS_SIDE:
+            width, height = height, width
+        return image, width, height
+
+    def _shrunk(self, width: int, height: int) -> tuple[int, int]:
+        longer = max(width, height)
+        if longer <= self.working_side:
+            return width, height
+        factor = self.working_side / longer
+        return max(1, round(width * factor)), max(1, round(height * factor))
+
+    def _too_many_bytes(self, source: str, size: int) -> PhotoTooLarge:
+        return PhotoTooLarge(
+            f"{source} has {size:,} bytes, more than the limit of {self.max_bytes:,};"
+            " shrink it or raise GALLERY_MAX_PHOTO_BYTES"
+        )
+
+
+@contextmanager
+def _decoder_errors(source: str) -> Iterator[None]:
+    """Map whatever a decoder raises on a broken file to PhotoUndecodable, quietly."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except UnidentifiedImageError as error:
+        raise PhotoUndecodable(
+            f"{source} is not a photo in a supported format ({', '.join(FORMATS)}); {_REMEDY}"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise PhotoTooLarge(f"{source} is refused undecoded: {error}; shrink it") from error
+    except _DECODER_ERRORS as error:
+        reason = str(error).strip() or type(error).__name__
+        raise PhotoUndecodable(f"{source} cannot be decoded: {reason}; {_REMEDY}") from error
+
+
+# EXIF's orientation tag says how the stored picture lies; the transposition that turns it upright.
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ON_ITS_SIDE = frozenset({5, 6, 7, 8})
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG, 1)
+    except _DECODER_ERRORS:
+        return 1  # a broken EXIF block says nothing about how the picture lies
+    return value if isinstance(value, int) else 1
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Any mode as L, RGB, RGBA or CMYK, which Pillow can shrink."""
+    if image.mode in ("L", "RGB", "RGBA", "CMYK"):
+        # A PNG without an alpha channel may still name one colour as transparent.
+        return image.convert("RGBA") if "transparency" in image.info else image
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return Image.fromarray(_scaled_to_eight_bit(np.asarray(image)))
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        return image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _scaled_to_eight_bit(values: np.ndarray) -> UInt8:
+    """One channel of more than eight bits; what its numbers mean is told by how large they are."""
+    values = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    largest = float(values.max(initial=0.0))
+    if largest <= 1.0:
+        white = 1.0
+    elif largest <= 255.0:
+        white = 255.0
+    else:
+        white = max(65535.0, largest)
+    return np.clip(values * (255.0 / white), 0.0, 255.0).astype(np.uint8)
+
+
+def _rgb(image: Image.Image) -> UInt8:
+    if image.mode == "RGBA":
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return np.array(image.convert("RGB"))

@@ -1,0 +1,58 @@
+"""Steps 1 to 3 of the walk in one: a photo in, its faces and their encodings out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gallery.encoder import Encoder
+from gallery.errors import NoFaceFound, SeveralFacesFound
+from gallery.faces import VIEWS, FaceFinder, align
+from gallery.photo import PhotoReader
+from gallery.types import DIMENSION, Encodings, Face, Photo
+
+PhotoSource = str | Path | bytes
+"""A file, or a file's bytes."""
+
+
+class Eye:
+    """Decodes, finds, aligns and encodes, always one photo at a time: same photo, same answer."""
+
+    def __init__(self, reader: PhotoReader, finder: FaceFinder, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self.reader = reader
+        self._finder = finder
+
+    def open(self, source: PhotoSource) -> Photo:
+        """Decode. Raises PhotoUnreadable, PhotoTooLarge or PhotoUndecodable."""
+        if isinstance(source, bytes):
+            return self.reader.decode(source, source="(bytes)")
+        return self.reader.read(source)
+
+    def faces(self, photo: Photo) -> list[Face]:
+        """Every usable face, largest first."""
+        return self._finder.find(photo)
+
+    def one_face(self, photo: Photo, *, largest: bool) -> Face:
+        """The photo's one face, or its largest. Raises NoFaceFound or SeveralFacesFound."""
+        faces = self.faces(photo)
+        if not faces:
+            raise NoFaceFound(
+                f"{photo.source} has no face of at least {self._finder.min_face} pixels;"
+                " use a larger or clearer photo"
+            )
+        if len(faces) > 1 and not largest:
+            raise SeveralFacesFound(
+                f"{photo.source} has {len(faces)} faces, expected one; crop it, or take the largest"
+                " face with --largest"
+            )
+        return faces[0]
+
+    def encode(self, photo: Photo, faces: Sequence[Face], views: int) -> Encodings:
+        """Encodings of n faces of one photo, each the mean of this many views."""
+        if not faces:
+            return Encodings(np.empty((0, DIMENSION), np.float32), np.empty(0, np.float32))
+        chips = np.stack([align(photo, face.landmarks, VIEWS[:views]) for face in faces])
+        return self.encoder.encode(chips)

@@ -1,0 +1,1 @@
+"""What is kept: identities, photos, faces, encodings and their change log. The only place with SQL."""

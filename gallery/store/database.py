@@ -1,0 +1,200 @@
+"""Opening the database, its transactions, and what its errors mean to a user."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import Connection, create_engine, event, exc, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from gallery.errors import DatabaseBusy, DatabaseNewer, DatabaseUnusable, HomeUnusable
+from gallery.store.tables import MarkRow
+
+SCHEMA = "0001"
+"""The newest migration; they are numbered, so that an older program knows a newer file."""
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_GALLERY_ID = "gallery_id"
+_WRITES = "gallery_writes"
+
+
+class Database:
+    """A SQLite file in WAL mode. A write is on the disk when its `writing` block has ended.
+
+    Opening creates or migrates the file. Raises HomeUnusable, DatabaseBusy, DatabaseNewer or
+    DatabaseUnusable, from here and from every use.
+    """
+
+    def __init__(self, file: Path, *, busy_timeout: float) -> None:
+        self.file = file
+        self._engine = create_engine(
+            f"sqlite:///{file}", connect_args={"timeout": busy_timeout, "check_same_thread": False}
+        )
+        event.listen(self._engine, "connect", _prepare)
+        event.listen(self._engine, "begin", _begin)
+        with _explained(file):
+            with self._engine.connect() as connection:
+                version = _version(connection)
+            if version != SCHEMA:
+                self._migrate()
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """One consistent view of the database."""
+        with _explained(self.file), Session(self._engine) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """One transaction that holds the write lock from its start; committed unless it raises."""
+        engine = self._engine.execution_options(**{_WRITES: True})
+        with _explained(self.file), Session(engine) as session, session.begin():
+            yield session
+
+    def gallery_id(self) -> str:
+        """A random id given at creation; a saved index that bears another one is foreign."""
+        with self.reading() as session:
+            return session.get_one(MarkRow, _GALLERY_ID).value
+
+    def version(self) -> str | None:
+        """The schema the file is at."""
+        with _explained(self.file), self._engine.connect() as connection:
+            return _version(connection)
+
+    def problems(self) -> list[str]:
+        """What SQLite's own check and the foreign keys say is wrong; empty when nothing is."""
+        with _explained(self.file), self._engine.connect() as connection:
+            found = [str(row[0]) for row in connection.execute(text("PRAGMA integrity_check"))]
+            orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
+        problems = [] if found == ["ok"] else found
+        return problems + [
+            f"row {o[1]} of {o[0]} refers to a missing row of {o[2]}" for o in orphans
+        ]
+
+    def scrub(self) -> None:
+        """Leave no erased bytes in the file: rebuild it, and empty the write-ahead log.
+
+        Raises DatabaseBusy when a reader of another process holds the log for too long.
+        """
+        with _explained(self.file):
+            pooled = self._engine.raw_connection()
+            try:
+                cursor = pooled.cursor()
+                cursor.execute("VACUUM")
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                busy = cursor.fetchone()[0]
+            finally:
+                pooled.close()
+        if busy:
+            raise DatabaseBusy(
+                f"{self.file}: another process is reading, so erased bytes are still in the log;"
+                " close it and run `gallery check`"
+            )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    def _migrate(self) -> None:
+        # Alembic is slow to import, and needed only when a file is made or is older.
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+        with self._engine.execution_options(**{_WRITES: True}).begin() as connection:
+            version = _version(connection)  # another process may have been quicker
+            if version is not None and version > SCHEMA:
+                raise DatabaseNewer(
+                    f"{self.file} was written by a newer version (schema {version}, this program"
+                    f" knows {SCHEMA}); install that version or use another --home"
+                )
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            if version is None:
+                with Session(connection) as session:
+                    session.add(MarkRow(name=_GALLERY_ID, value=uuid4().hex))
+                    session.flush()
+
+
+def _version(connection: Connection) -> str | None:
+    tables = set(connection.execute(text("SELECT name FROM sqlite_master")).scalars())
+    if "alembic_version" in tables:
+        version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return None if version is None else str(version)
+    if tables:
+        raise DatabaseUnusable(
+            f"the file is a database of another program (it has {sorted(tables)[0]!r});"
+            " use another --home"
+        )
+    return None
+
+
+def _prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    assert isinstance(connection, sqlite3.Connection)
+    connection.isolation_level = (
+        None  # transactions begin where _begin says, not where sqlite3 guesses
+    )
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "secure_delete = ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    # A writer takes the lock first: upgrading a reader's transaction can fail half-way as "locked".
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (exc.DBAPIError, sqlite3.Error) as error:
+        raise _as_ours(file, error) from error
+
+
+def _as_ours(file: Path, error: Exception) -> Exception:
+    origin = error.orig if isinstance(error, exc.DBAPIError) else error
+    said = str(origin)
+    code = getattr(origin, "sqlite_errorcode", 0) & 0xFF
+    match code:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return DatabaseBusy(
+                f"{file} is being written by another process; try again, or wait longer with"
+                " GALLERY_BUSY_TIMEOUT"
+            )
+        case sqlite3.SQLITE_FULL:
+            return DatabaseUnusable(f"{file}: the disk is full; free some space and try again")
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return HomeUnusable(
+                f"{file} cannot be opened for writing ({said}); check the folder's permissions or"
+                " use another --home"
+            )
+        case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
+            return DatabaseUnusable(
+                f"{file} is not a healthy database ({said}); restore it from a copy or use another"
+                " --home"
+            )
+    return DatabaseUnusable(f"{file}: {said}")
+
+
+def open_home(home: Path) -> Path:
+    """Make the folder, readable by its owner alone, unless it is there. Raises HomeUnusable."""
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise HomeUnusable(
+            f"{home} cannot be created: {error.strerror}; choose another --home"
+        ) from error
+    return home

@@ -1,0 +1,187 @@
+"""Faces and their encodings: stored, read back, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+from sqlalchemy import Row, Select, func, select
+from sqlalchemy.orm import Session, contains_eager
+
+from gallery.errors import EncoderChanged, InvalidEncoding
+from gallery.store.changes import log_changes
+from gallery.store.records import FaceRecord, NewFace, StoredEncodings
+from gallery.store.tables import EncoderRow, FaceRow, IdentityRow, PhotoRow
+from gallery.types import DIMENSION, Box, Encodings, IdentityRef, Photo
+
+_IDS_A_QUERY = 10_000  # SQLite takes 32,766 parameters
+_UNIT_TOLERANCE = 1e-3
+
+
+def encoder_id(session: Session, name: str, weights_sha256: str) -> int:
+    """The encoder's row, made when the gallery has none.
+
+    Raises EncoderChanged when the gallery's encodings are another encoder's.
+    """
+    check_encoder(session, name, weights_sha256)
+    row = session.scalar(select(EncoderRow))
+    if row is None:
+        row = EncoderRow(name=name, weights_sha256=weights_sha256)
+        session.add(row)
+        session.flush()
+    return row.id
+
+
+def check_encoder(session: Session, name: str, weights_sha256: str) -> None:
+    """Raises EncoderChanged when the gallery's encodings are another encoder's."""
+    row = session.scalar(select(EncoderRow))
+    if row is not None and (row.name, row.weights_sha256) != (name, weights_sha256):
+        raise EncoderChanged(
+            f"the gallery's encodings are of {row.name} ({row.weights_sha256[:12]}), this program"
+            f" uses {name} ({weights_sha256[:12]}); encodings of two encoders cannot be compared:"
+            " enrol the photos again into a new --home"
+        )
+
+
+def face_of(session: Session, identity_id: int, photo_sha256: str) -> int | None:
+    """The face enrolled for this identity from this photo."""
+    return session.scalar(
+        select(FaceRow.id)
+        .join(PhotoRow)
+        .where(FaceRow.identity_id == identity_id, PhotoRow.sha256 == photo_sha256)
+    )
+
+
+def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder: int) -> int:
+    """Store one face and log it; returns its id.
+
+    Raises InvalidEncoding for anything but one finite encoding of unit length.
+    """
+    vectors = new.encodings.vectors
+    if vectors.shape != (1, DIMENSION) or vectors.dtype != np.float32:
+        raise InvalidEncoding(
+            f"an encoding of {vectors.dtype} {vectors.shape}, expected float32 (1, {DIMENSION})"
+        )
+    length = float(np.linalg.norm(vectors))
+    if not abs(length - 1.0) <= _UNIT_TOLERANCE:  # also refuses NaN
+        raise InvalidEncoding(f"an encoding of length {length}, expected 1")
+    row = FaceRow(
+        identity_id=identity_id,
+        photo_id=_photo_id(session, photo),
+        encoder_id=encoder,
+        left=new.face.box.left,
+        top=new.face.box.top,
+        right=new.face.box.right,
+        bottom=new.face.box.bottom,
+        landmarks=[[float(v) for v in point] for point in new.face.landmarks],
+        probability=new.face.probability,
+        sharpness=new.face.sharpness,
+        encoding=vectors.astype("<f4").tobytes(),
+        norm=float(new.encodings.norms[0]),
+        views=new.views,
+    )
+    session.add(row)
+    session.flush()
+    log_changes(session, [row.id])
+    return row.id
+
+
+def _photo_id(session: Session, photo: Photo) -> int:
+    found = session.scalar(select(PhotoRow.id).where(PhotoRow.sha256 == photo.sha256))
+    if found is not None:
+        return found
+    row = PhotoRow(
+        sha256=photo.sha256, width=photo.width, height=photo.height, source=photo.source[:4096]
+    )
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def count(session: Session) -> int:
+    """How many faces there are."""
+    return session.scalar(select(func.count()).select_from(FaceRow)) or 0
+
+
+def ids(session: Session) -> list[int]:
+    """All face ids, ascending."""
+    return list(session.scalars(select(FaceRow.id).order_by(FaceRow.id)))
+
+
+def records(session: Session, *, identity_id: int | None = None) -> list[FaceRecord]:
+    """Enrolled faces, of one identity or of all."""
+    query = _with_photo_and_identity()
+    if identity_id is not None:
+        query = query.where(FaceRow.identity_id == identity_id)
+    return [_record(row) for row in session.scalars(query)]
+
+
+def records_by_id(session: Session, face_ids: Iterable[int]) -> dict[int, FaceRecord]:
+    """Those of the given faces that are there."""
+    found: dict[int, FaceRecord] = {}
+    for some in _batches(face_ids):
+        query = _with_photo_and_identity().where(FaceRow.id.in_(some))
+        found |= {row.id: _record(row) for row in session.scalars(query)}
+    return found
+
+
+def encodings_by_id(session: Session, face_ids: Iterable[int]) -> StoredEncodings:
+    """The encodings of those of the given faces that are there."""
+    rows: list[Row[tuple[int, int, bytes, float]]] = []
+    for some in _batches(sorted(face_ids)):
+        rows += session.execute(_encodings().where(FaceRow.id.in_(some)))
+    return _stored(rows)
+
+
+def all_encodings(session: Session, block: int = 10_000) -> Iterator[StoredEncodings]:
+    """Every encoding, in blocks of ascending face id."""
+    last = 0
+    while rows := session.execute(_encodings().where(FaceRow.id > last).limit(block)).all():
+        yield _stored(rows)
+        last = rows[-1][0]
+
+
+def _batches(face_ids: Iterable[int]) -> Iterator[list[int]]:
+    remaining = iter(face_ids)
+    while batch := list(islice(remaining, _IDS_A_QUERY)):
+        yield batch
+
+
+def _encodings() -> Select[tuple[int, int, bytes, float]]:
+    columns = (FaceRow.id, FaceRow.identity_id, FaceRow.encoding, FaceRow.norm)
+    return select(*columns).order_by(FaceRow.id)
+
+
+def _stored(rows: Sequence[Row[tuple[int, int, bytes, float]]]) -> StoredEncodings:
+    joined = b"".join(row[2] for row in rows)
+    vectors = np.frombuffer(joined, dtype="<f4").reshape(-1, DIMENSION).astype(np.float32)
+    return StoredEncodings(
+        face_ids=np.array([row[0] for row in rows], dtype=np.int64),
+        identity_ids=np.array([row[1] for row in rows], dtype=np.int64),
+        encodings=Encodings(vectors, np.array([row[3] for row in rows], dtype=np.float32)),
+    )
+
+
+def _with_photo_and_identity() -> Select[tuple[FaceRow]]:
+    return (
+        select(FaceRow)
+        .join(IdentityRow)
+        .join(PhotoRow)
+        .options(contains_eager(FaceRow.identity), contains_eager(FaceRow.photo))
+        .order_by(FaceRow.id)
+    )
+
+
+def _record(row: FaceRow) -> FaceRecord:
+    return FaceRecord(
+        id=row.id,
+        identity=IdentityRef(row.identity.id, row.identity.name),
+        photo=row.photo.source,
+        photo_sha256=row.photo.sha256,
+        box=Box(row.left, row.top, row.right, row.bottom),
+        probability=row.probability,
+        sharpness=row.sharpness,
+        norm=row.norm,
+        created_at=row.created_at,
+    )

@@ -1,0 +1,149 @@
+"""Identities: found, listed, added, renamed, merged, deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from gallery.errors import IdentityExists, IdentityNotFound
+from gallery.names import checked_name
+from gallery.store.changes import log_changes
+from gallery.store.records import IdentityRecord
+from gallery.store.tables import FaceRow, IdentityRow, PhotoRow
+
+
+def find(session: Session, name: str) -> IdentityRecord | None:
+    """The identity of exactly this name."""
+    return next(iter(_records(session, IdentityRow.name == checked_name(name))), None)
+
+
+def get(session: Session, name_or_id: str) -> IdentityRecord:
+    """The identity of this name, else of this id. Raises IdentityNotFound."""
+    record = find(session, name_or_id)
+    if record is None and name_or_id.isdecimal() and len(name_or_id) < 19:
+        record = next(iter(_records(session, IdentityRow.id == int(name_or_id))), None)
+    if record is None:
+        raise IdentityNotFound(
+            f"no identity is called {name_or_id!r}; `gallery identities list` names all"
+        )
+    return record
+
+
+def list_all(session: Session) -> list[IdentityRecord]:
+    """Every identity, by name."""
+    return _records(session)
+
+
+def count(session: Session) -> int:
+    """How many identities there are."""
+    return session.scalar(select(func.count()).select_from(IdentityRow)) or 0
+
+
+def add(session: Session, name: str) -> int:
+    """A new identity's id. Raises InvalidName or IdentityExists."""
+    if find(session, name) is not None:
+        raise IdentityExists(f"an identity is called {name!r} already; choose another name")
+    row = IdentityRow(name=checked_name(name), details={})
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def describe(
+    session: Session, name_or_id: str, external_id: str | None, details: Mapping[str, str]
+) -> IdentityRecord:
+    """Set the external id unless it is None, and the given details; an empty value removes one.
+
+    Raises IdentityNotFound, or IdentityExists when another identity has the external id.
+    """
+    row = session.get_one(IdentityRow, get(session, name_or_id).id)
+    if external_id is not None:
+        holder = session.scalar(
+            select(IdentityRow).where(
+                IdentityRow.external_id == external_id, IdentityRow.id != row.id
+            )
+        )
+        if holder is not None:
+            raise IdentityExists(f"{holder.name!r} has the external id {external_id!r} already")
+        row.external_id = external_id or None
+    row.details = {k: v for k, v in {**row.details, **details}.items() if v}
+    session.flush()
+    return get(session, row.name)
+
+
+def rename(session: Session, name_or_id: str, new_name: str) -> IdentityRecord:
+    """Raises IdentityNotFound, InvalidName or IdentityExists."""
+    record = get(session, name_or_id)
+    taken = find(session, new_name)
+    if taken is not None and taken.id != record.id:
+        raise IdentityExists(
+            f"an identity is called {taken.name!r} already; merge them, or choose another name"
+        )
+    row = session.get_one(IdentityRow, record.id)
+    row.name = checked_name(new_name)
+    session.flush()
+    return get(session, new_name)
+
+
+def merge(session: Session, keep: str, others: Sequence[str]) -> IdentityRecord:
+    """Give the faces of the others to `keep` and delete the others.
+
+    A face from a photo that `keep` has already is dropped. Raises IdentityNotFound.
+    """
+    kept = get(session, keep)
+    for name in others:
+        other = get(session, name)
+        if other.id == kept.id:
+            continue
+        has = select(FaceRow.photo_id).where(FaceRow.identity_id == kept.id)
+        twice = select(FaceRow.id).where(FaceRow.identity_id == other.id, FaceRow.photo_id.in_(has))
+        delete_faces(session, list(session.scalars(twice)))
+        session.execute(
+            update(FaceRow).where(FaceRow.identity_id == other.id).values(identity_id=kept.id)
+        )
+        session.execute(delete(IdentityRow).where(IdentityRow.id == other.id))
+    session.flush()
+    session.expire_all()
+    return get(session, kept.name)
+
+
+def remove(session: Session, identity_id: int) -> list[int]:
+    """Delete an identity with its faces, and the photos no one else was enrolled from.
+
+    Returns the ids of the deleted faces.
+    """
+    face_ids = list(session.scalars(select(FaceRow.id).where(FaceRow.identity_id == identity_id)))
+    delete_faces(session, face_ids)
+    session.execute(delete(IdentityRow).where(IdentityRow.id == identity_id))
+    return face_ids
+
+
+def delete_faces(session: Session, face_ids: Sequence[int]) -> None:
+    """Delete faces, log it, and delete the photos no face refers to any more."""
+    session.execute(delete(FaceRow).where(FaceRow.id.in_(face_ids)))
+    session.execute(delete(PhotoRow).where(PhotoRow.id.not_in(select(FaceRow.photo_id))))
+    log_changes(session, face_ids)
+
+
+def _records(session: Session, *conditions: object) -> list[IdentityRecord]:
+    faces = (
+        select(func.count())
+        .where(FaceRow.identity_id == IdentityRow.id)
+        .correlate(IdentityRow)
+        .scalar_subquery()
+    )
+    query = select(IdentityRow, faces).where(*conditions).order_by(IdentityRow.name)  # type: ignore[arg-type]
+    return [
+        IdentityRecord(
+            id=row.id,
+            name=row.name,
+            external_id=row.external_id,
+            details=dict(row.details),
+            faces=count,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+        )
+        for row, count in session.execute(query)
+    ]

@@ -1,0 +1,62 @@
+"""What the store answers with. All of it frozen, none of it bound to a session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from gallery.types import Box, Encodings, Face, IdentityRef, Int64
+
+
+@dataclass(frozen=True)
+class IdentityRecord:
+    """A person in the gallery."""
+
+    id: int
+    name: str
+    external_id: str | None
+    details: dict[str, Any]
+    faces: int
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def ref(self) -> IdentityRef:
+        return IdentityRef(self.id, self.name)
+
+
+@dataclass(frozen=True)
+class FaceRecord:
+    """An enrolled face. box : pixels of the upright photo."""
+
+    id: int
+    identity: IdentityRef
+    photo: str
+    photo_sha256: str
+    box: Box
+    probability: float
+    sharpness: float
+    norm: float
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class NewFace:
+    """A face to be stored. views : how many were averaged in its encoding."""
+
+    face: Face
+    encodings: Encodings
+    views: int
+
+
+@dataclass(frozen=True)
+class StoredEncodings:
+    """Encodings of n stored faces, in ascending order of face id.
+
+    face_ids, identity_ids : int64 (n,).
+    """
+
+    face_ids: Int64
+    identity_ids: Int64
+    encodings: Encodings

@@ -1,0 +1,132 @@
+"""The tables. A change here needs a migration in `migrations/versions`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    LargeBinary,
+    MetaData,
+    String,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from gallery.types import DIMENSION
+
+ENCODING_BYTES = 4 * DIMENSION
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that migrations can refer to them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class MarkRow(Base):
+    """One fact about the gallery as a whole, such as its id."""
+
+    __tablename__ = "marks"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str] = mapped_column(String(256))
+
+
+class EncoderRow(Base):
+    """An encoder whose encodings are stored."""
+
+    __tablename__ = "encoders"
+    __table_args__ = (UniqueConstraint("name", "weights_sha256"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    weights_sha256: Mapped[str] = mapped_column(String(64))
+
+
+class IdentityRow(Base):
+    """A person."""
+
+    __tablename__ = "identities"
+    # AUTOINCREMENT: the id of someone forgotten is never given to someone else.
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    external_id: Mapped[str | None] = mapped_column(String(200), unique=True)
+    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=_now)
+    updated_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True), default=_now, onupdate=_now
+    )
+
+    faces: Mapped[list[FaceRow]] = relationship(back_populates="identity", passive_deletes="all")
+
+
+class PhotoRow(Base):
+    """A photo something was enrolled from; the photo itself is not kept."""
+
+    __tablename__ = "photos"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    width: Mapped[int]
+    height: Mapped[int]
+    source: Mapped[str] = mapped_column(String(4096))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=_now)
+
+
+class FaceRow(Base):
+    """An enrolled face. Its id is the index's id and is never used again."""
+
+    __tablename__ = "faces"
+    __table_args__ = (
+        UniqueConstraint("identity_id", "photo_id"),
+        CheckConstraint(f"length(encoding) = {ENCODING_BYTES}", name="encoding_bytes"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    identity_id: Mapped[int] = mapped_column(ForeignKey("identities.id"), index=True)
+    photo_id: Mapped[int] = mapped_column(ForeignKey("photos.id"), index=True)
+    encoder_id: Mapped[int] = mapped_column(ForeignKey("encoders.id"))
+    left: Mapped[float]
+    top: Mapped[float]
+    right: Mapped[float]
+    bottom: Mapped[float]
+    landmarks: Mapped[list[list[float]]] = mapped_column(JSON)
+    probability: Mapped[float]
+    sharpness: Mapped[float]
+    encoding: Mapped[bytes] = mapped_column(LargeBinary)
+    norm: Mapped[float]
+    views: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=_now)
+
+    identity: Mapped[IdentityRow] = relationship(back_populates="faces")
+    photo: Mapped[PhotoRow] = relationship()
+
+
+class ChangeRow(Base):
+    """One entry of the change log the index catches up from: this face came or went."""
+
+    __tablename__ = "changes"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    face_id: Mapped[int]

@@ -1,0 +1,127 @@
+"""The database is the truth; the index is a copy that is caught up before every search."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+
+from gallery.store import faces
+from gallery.store.changes import changed_since, latest_change
+from gallery.store.database import Database
+from gallery.types import DIMENSION, Float32
+from indexer import Neighbours, SnapshotUnusable, VectorIndex, load_index, open_index
+
+_POSITION = "position"
+_GALLERY = "gallery"
+_ENCODER = "encoder"
+
+
+class IndexCopy:
+    """The index of one gallery in this process, and its saved file.
+
+    The file may be missing, stale, truncated, or another gallery's: then it is built again.
+    """
+
+    def __init__(self, database: Database, file: Path, *, engine: str, encoder: str) -> None:
+        self._database = database
+        self._file = file
+        self._engine = engine
+        self._marks = {_GALLERY: database.gallery_id(), _ENCODER: encoder}
+        self._lock = Lock()
+        self._position = 0
+        self._saved: int | None = None
+        self._index: VectorIndex | None = None
+
+    def search(self, vectors: Float32, k: int) -> Neighbours:
+        """The k nearest of everything committed by now, by any process."""
+        with self._lock:
+            return self._current().search(vectors, k)
+
+    def catch_up(self) -> VectorIndex:
+        """The index with everything committed by now, by any process."""
+        with self._lock:
+            return self._current()
+
+    def save(self) -> None:
+        """Save what the next process would otherwise have to catch up with.
+
+        A full or read-only disk is no error here: the file is only a copy.
+        """
+        with self._lock:
+            index = self._current()
+            if self._saved != self._position:
+                with contextlib.suppress(OSError):
+                    index.save(self._file, {**self._marks, _POSITION: str(self._position)})
+                    self._saved = self._position
+
+    def rebuild(self) -> None:
+        """Build it from the database and save it over whatever the file holds.
+
+        Raises OSError when the disk refuses.
+        """
+        with self._lock:
+            index = self._rebuilt()
+            index.save(self._file, {**self._marks, _POSITION: str(self._position)})
+            self._saved = self._position
+
+    def close(self) -> None:
+        """Give back the memory; the file stays as it was last saved."""
+        with self._lock:
+            if self._index is not None:
+                self._index.close()
+                self._index = None
+
+    def problems(self) -> list[str]:
+        """What is wrong with the saved file, in words; empty when it is as good as new."""
+        with self._database.reading() as session:
+            stored, latest = faces.ids(session), latest_change(session)
+        try:
+            index, position = self._loaded()
+        except SnapshotUnusable as error:
+            return [str(error)] if stored else []
+        found = index.ids().tolist()
+        index.close()
+        if position > latest:
+            return [f"{self._file} is newer than the database (change {position} of {latest})"]
+        if position == latest and found != stored:
+            return [f"{self._file} has {len(found)} faces, the database {len(stored)}"]
+        return []
+
+    def _current(self) -> VectorIndex:
+        if self._index is None:
+            try:
+                self._index, self._position = self._loaded()
+                self._saved = self._position
+            except SnapshotUnusable:
+                return self._rebuilt()
+        with self._database.reading() as session:
+            latest = latest_change(session)
+            if latest == self._position:
+                return self._index
+            if latest < self._position:  # an older database was put in place
+                return self._rebuilt()
+            changed = changed_since(session, self._position)
+            there = faces.encodings_by_id(session, changed)
+        self._index.erase(np.array(changed, dtype=np.int64))
+        self._index.add(there.face_ids, there.encodings.vectors)
+        self._position = latest
+        return self._index
+
+    def _loaded(self) -> tuple[VectorIndex, int]:
+        index, marks = load_index(self._engine, DIMENSION, self._file)
+        position = marks.pop(_POSITION, "")
+        if marks != self._marks or not position.isdecimal():
+            raise SnapshotUnusable(f"{self._file} belongs to another gallery or encoder")
+        return index, int(position)
+
+    def _rebuilt(self) -> VectorIndex:
+        index = open_index(self._engine, DIMENSION)
+        with self._database.reading() as session:
+            position = latest_change(session)
+            for block in faces.all_encodings(session):
+                index.add(block.face_ids, block.encodings.vectors)
+        self._index, self._position, self._saved = index, position, None
+        return index

@@ -1,0 +1,209 @@
+"""What passes from one step of the walk to the next. All of it frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+UInt8 = npt.NDArray[np.uint8]
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+DIMENSION = 128
+"""The length of an encoding."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded photo.
+
+    pixels : uint8 (H, W, 3), RGB, upright; shrunk when the file is larger than the working size.
+    scale : pixels of the upright file per pixel of `pixels`, 1.0 when it was not shrunk.
+    width, height : the upright file's size in pixels.
+    sha256 : of the file's bytes, hexadecimal.
+    source : where it came from, as the user named it.
+    """
+
+    pixels: UInt8
+    scale: float
+    width: int
+    height: int
+    sha256: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels of the upright file; may reach beyond its border."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+    @property
+    def side(self) -> float:
+        """The shorter side, which is what a face's size means here."""
+        return min(self.width, self.height)
+
+    def as_list(self) -> list[float]:
+        return [round(v, 1) for v in (self.left, self.top, self.right, self.bottom)]
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face found in a photo.
+
+    box, landmarks : pixels of the upright file; landmarks are left eye, right eye, nose and the
+        corners of the mouth as the viewer sees them, float32 (5, 2).
+    probability : the detector's, 0 to 1.
+    sharpness : variance of the Laplacian of the aligned chip's luminance; under ~30 is blurred.
+    """
+
+    box: Box
+    landmarks: Float32
+    probability: float
+    sharpness: float
+
+
+@dataclass(frozen=True)
+class Encodings:
+    """Encodings of n faces.
+
+    vectors : float32 (n, 128), unit length.
+    norms : float32 (n,), the length before normalising, averaged over the views.
+    """
+
+    vectors: Float32
+    norms: Float32
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def row(self, i: int) -> Encodings:
+        """The i-th alone, (1, 128)."""
+        return self.take(np.array([i]))
+
+    def take(self, rows: Int64) -> Encodings:
+        """These rows, in this order."""
+        return Encodings(self.vectors[rows], self.norms[rows])
+
+
+class Verdict(StrEnum):
+    """The head's argmax for one candidate."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+
+
+class Outcome(StrEnum):
+    """The answer to one query."""
+
+    MATCH = "match"
+    UNKNOWN = "unknown"
+    AMBIGUOUS = "ambiguous"
+    NO_FACE = "no_face"
+    SEVERAL_FACES = "several_faces"
+
+
+@dataclass(frozen=True)
+class IdentityRef:
+    """An identity as an answer names it."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The enrolled face that speaks for one identity, and the head's verdict on it.
+
+    similarity : cosine of the two encodings, -1 to 1.
+    probability : the head's, that both are the same person; 0.5 is the border and says "different".
+    photo : the enrolled photo it was found in, as it was named when enrolled.
+    """
+
+    identity: IdentityRef
+    face_id: int
+    photo: str
+    similarity: float
+    probability: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer for one photo, or for one face of it.
+
+    identity : the one matched identity, or None for every outcome but a match.
+    probability : the deciding candidate's on a match, the nearest candidate's otherwise; None when
+        there was no candidate to judge.
+    candidates : one an identity, likeliest first.
+    """
+
+    outcome: Outcome
+    identity: IdentityRef | None
+    probability: float | None
+    face: Face | None
+    candidates: tuple[Candidate, ...]
+    reason: str
+
+    @property
+    def decided_by(self) -> Candidate | None:
+        """The candidate that made the match."""
+        if self.identity is None:
+            return None
+        return next(c for c in self.candidates if c.identity.id == self.identity.id)
+
+    @property
+    def runner_up(self) -> Candidate | None:
+        """The likeliest candidate that is not the answer."""
+        others = (c for c in self.candidates if c.identity != self.identity)
+        return next(others, None)
+
+
+class EnrolOutcome(StrEnum):
+    """What became of one photo."""
+
+    ENROLLED = "enrolled"
+    ALREADY = "already"
+    REFUSED = "refused"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """What became of one photo, and why.
+
+    identity : whom the face belongs to now; None when nothing was stored.
+    face_id : the stored face, also when it was there already.
+    """
+
+    photo: str
+    outcome: EnrolOutcome
+    identity: IdentityRef | None
+    face_id: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The answer. same : 1 or 0, the argmax.  similarity : the cosine."""
+
+    same: int
+    probability: float
+    similarity: float
+    faces: tuple[Face, Face]

@@ -1,0 +1,57 @@
+"""The encoder's weights, converted once to safetensors in the user's cache folder."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gallery.weights.dlib_dat import read_network
+from gallery.weights.dlib_resnet import state_of
+from gallery.weights.sources import DLIB_RESNET
+
+_FORM = "1"  # raise it when the converted form changes
+
+
+def dlib_resnet_state(cache: Path) -> dict[str, Tensor]:
+    """The state dictionary of DlibResNet, from the cache or converted from the installed file.
+
+    A cache that cannot be written is no error: converting takes a quarter of a second.
+    Raises WeightsMissing, WeightsMismatch or WeightsUnreadable.
+    """
+    file = cache / f"dlib-resnet-{DLIB_RESNET.sha256[:16]}.safetensors"
+    state = _cached(file)
+    if state is None:
+        state = state_of(read_network(DLIB_RESNET.read()))
+        _keep(state, file)
+    return state
+
+
+def _cached(file: Path) -> dict[str, Tensor] | None:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            marks = opened.metadata() or {}
+        if (marks.get("form"), marks.get("sha256")) != (_FORM, DLIB_RESNET.sha256):
+            return None
+        return load_file(file)
+    except (OSError, SafetensorError):
+        return None  # missing, cut short by a full disk, not ours: convert again
+
+
+def _keep(state: dict[str, Tensor], file: Path) -> None:
+    """Write beside the name and rename, so that a reader sees a whole file or none."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".part")
+        os.close(handle)
+        try:
+            save_file(state, temporary, {"form": _FORM, "sha256": DLIB_RESNET.sha256})
+            os.replace(temporary, file)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except (OSError, SafetensorError):
+        return

@@ -1,0 +1,161 @@
+"""The JSON forms of what the product answers, the same for every way of asking."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gallery.store.records import FaceRecord, IdentityRecord
+from gallery.types import Candidate, Comparison, Decision, Enrolment, Face, IdentityRef
+
+if TYPE_CHECKING:  # only their shapes are needed, not the networks behind them
+    from gallery.dedupe.enrolled import GalleryReport
+    from gallery.dedupe.folder import FolderReport
+
+Json = dict[str, Any]
+
+
+def decision_json(photo: str, decision: Decision) -> Json:
+    """One answer: of a photo, or of one face of it."""
+    decided_by, runner_up = decision.decided_by, decision.runner_up
+    return {
+        "outcome": decision.outcome.value,
+        "identity": _ref(decision.identity),
+        "probability": _rounded(decision.probability),
+        "photo": photo,
+        "face": None if decision.face is None else face_json(decision.face),
+        "candidates": [candidate_json(c) for c in decision.candidates],
+        "decided_by": None if decided_by is None else candidate_json(decided_by),
+        "runner_up": None if runner_up is None else candidate_json(runner_up),
+        "reason": decision.reason,
+    }
+
+
+def error_json(photo: str, reason: str) -> Json:
+    """The answer for a photo that cannot be used."""
+    return {
+        "outcome": "error",
+        "identity": None,
+        "probability": None,
+        "photo": photo,
+        "face": None,
+        "candidates": [],
+        "decided_by": None,
+        "runner_up": None,
+        "reason": reason,
+    }
+
+
+def face_json(face: Face) -> Json:
+    """box : left, top, right, bottom, in pixels of the upright photo."""
+    return {
+        "box": face.box.as_list(),
+        "landmarks": [[round(float(v), 1) for v in point] for point in face.landmarks],
+        "probability": _rounded(face.probability),
+        "sharpness": round(face.sharpness, 1),
+    }
+
+
+def candidate_json(candidate: Candidate) -> Json:
+    return {
+        "identity": _ref(candidate.identity),
+        "face_id": candidate.face_id,
+        "photo": candidate.photo,
+        "similarity": _rounded(candidate.similarity),
+        "probability": _rounded(candidate.probability),
+        "verdict": candidate.verdict.value,
+    }
+
+
+def enrolment_json(enrolment: Enrolment) -> Json:
+    return {
+        "photo": enrolment.photo,
+        "outcome": enrolment.outcome.value,
+        "identity": _ref(enrolment.identity),
+        "face_id": enrolment.face_id,
+        "reason": enrolment.reason,
+    }
+
+
+def comparison_json(photos: tuple[str, str], comparison: Comparison) -> Json:
+    return {
+        "same": comparison.same,
+        "probability": _rounded(comparison.probability),
+        "similarity": _rounded(comparison.similarity),
+        "photos": list(photos),
+        "faces": [face_json(face) for face in comparison.faces],
+    }
+
+
+def identity_json(record: IdentityRecord) -> Json:
+    return {
+        "id": record.id,
+        "name": record.name,
+        "external_id": record.external_id,
+        "details": record.details,
+        "faces": record.faces,
+        "created_at": record.created_at.isoformat(),
+        "updated_at": record.updated_at.isoformat(),
+    }
+
+
+def face_record_json(record: FaceRecord) -> Json:
+    return {
+        "face_id": record.id,
+        "identity": _ref(record.identity),
+        "photo": record.photo,
+        "photo_sha256": record.photo_sha256,
+        "box": record.box.as_list(),
+        "probability": _rounded(record.probability),
+        "sharpness": round(record.sharpness, 1),
+        "norm": _rounded(record.norm),
+        "created_at": record.created_at.isoformat(),
+    }
+
+
+def folder_report_json(report: FolderReport) -> Json:
+    return {
+        "photos": report.photos,
+        "faces": report.faces,
+        "copies": [
+            {"photos": list(g.photos), "similarity": _rounded(g.similarity), "reason": g.why}
+            for g in report.copies
+        ],
+        "people": [
+            {
+                "faces": [{"photo": f.photo, "box": f.box.as_list()} for f in g.faces],
+                "probability": _rounded(g.probability),
+            }
+            for g in report.people
+        ],
+        "skipped": [{"photo": photo, "reason": reason} for photo, reason in report.skipped],
+    }
+
+
+def gallery_report_json(report: GalleryReport) -> Json:
+    return {
+        "identities_compared": report.identities,
+        "faces": report.faces,
+        "identities": [
+            {
+                "names": [ref.name for ref in found.identities],
+                "probability": _rounded(found.probability),
+                "deciding": [face_record_json(record) for record in found.deciding],
+            }
+            for found in report.same_people
+        ],
+        "same_faces": [
+            {
+                "faces": [face_record_json(record) for record in found.faces],
+                "similarity": _rounded(found.similarity),
+            }
+            for found in report.same_faces
+        ],
+    }
+
+
+def _ref(identity: IdentityRef | None) -> Json | None:
+    return None if identity is None else {"id": identity.id, "name": identity.name}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

@@ -1,0 +1,90 @@
+"""The default engine: FAISS, exact search over half-precision rows.
+
+Rows are kept as float16 under a map of ids; adding and erasing are FAISS's own. A half-precision
+inner product of unit rows is right to about 1e-3, so the order among near-equals may differ from the
+oracle's; whoever needs exact similarities takes them from the rows themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from indexer.errors import SnapshotUnusable
+from indexer.protocol import (
+    NO_NEIGHBOUR,
+    Float32,
+    Int64,
+    Neighbours,
+    checked_ids,
+    checked_k,
+    checked_vectors,
+)
+from indexer.snapshot import write_snapshot
+
+
+class FaissIndex:
+    """See VectorIndex."""
+
+    engine = "faiss"
+
+    def __init__(self, dimension: int) -> None:
+        rows = faiss.IndexScalarQuantizer(
+            dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+        )
+        self._index = faiss.IndexIDMap2(rows)
+        self._stored: set[int] = set()
+
+    @classmethod
+    def from_payload(cls, payload: bytes, dimension: int) -> FaissIndex:
+        """The index that `save` wrote. Raises SnapshotUnusable when FAISS cannot read it."""
+        index = cls(dimension)
+        try:
+            index._index = faiss.deserialize_index(np.frombuffer(payload, dtype=np.uint8))
+        except RuntimeError as error:
+            raise SnapshotUnusable(f"FAISS cannot read it: {error}") from error
+        if not isinstance(index._index, faiss.IndexIDMap2) or index.dimension != dimension:
+            raise SnapshotUnusable(f"it is no map of ids to rows of length {dimension}")
+        index._stored = set(index.ids().tolist())
+        return index
+
+    @property
+    def dimension(self) -> int:
+        return int(self._index.d)
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    def ids(self) -> Int64:
+        return np.sort(faiss.vector_to_array(self._index.id_map).astype(np.int64))
+
+    def add(self, ids: Int64, vectors: Float32) -> None:
+        rows = checked_vectors(vectors, self.dimension)
+        added = checked_ids(ids, len(rows), self._stored)
+        if added:
+            self._index.add_with_ids(rows, np.ascontiguousarray(ids))
+            self._stored.update(added)
+
+    def erase(self, ids: Int64) -> int:
+        gone = self._stored.intersection(ids.tolist())
+        if gone:
+            self._index.remove_ids(np.fromiter(gone, dtype=np.int64))
+            self._stored -= gone
+        return len(gone)
+
+    def search(self, vectors: Float32, k: int) -> Neighbours:
+        queries = checked_vectors(vectors, self.dimension)
+        similarities, found = self._index.search(queries, checked_k(k))
+        similarities[found == NO_NEIGHBOUR] = -np.inf
+        return Neighbours(found, similarities)
+
+    def save(self, file: Path, marks: Mapping[str, str]) -> None:
+        payload = faiss.serialize_index(self._index).tobytes()
+        write_snapshot(file, self.engine, self.dimension, payload, marks)
+
+    def close(self) -> None:
+        self._index.reset()
+        self._stored.clear()
