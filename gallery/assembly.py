@@ -54,8 +54,9 @@ class Gallery:
 
     @classmethod
     def open(cls, home: str | Path | None = None, **settings: object) -> Self:
-        """The gallery in this folder, made when there is none; None: GALLERY_HOME or the platform's.
+        """The gallery in this folder, made when there is none.
 
+        home : None is GALLERY_HOME, else the platform's data folder.
         settings : fields of gallery.config.Settings.
         """
         return cls(load_settings(home=home, **settings))
@@ -147,7 +148,7 @@ class Gallery:
     # Cleaning and checking
 
     def dedupe_folder(
-        self, folder: Path, progress: Callable[[int, int], None] = lambda done, total: None
+        self, folder: Path, progress: Callable[[int, int], None] = lambda _done, _total: None
     ) -> FolderReport:
         """Copies and people in a folder of photos. See gallery.dedupe.folder."""
         from gallery.dedupe.folder import dedupe_folder

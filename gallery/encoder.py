@@ -33,7 +33,7 @@ class Encoder:
         self._network.eval().to(device)
 
     def raw(self, chips: UInt8) -> Float32:
-        """One encoding a chip as the network gives it: uint8 (n, 150, 150, 3) -> float32 (n, 128)."""
+        """One encoding a chip, not normalised: uint8 (n, 150, 150, 3) -> float32 (n, 128)."""
         if chips.ndim != 4 or chips.shape[1:] != (CHIP_SIDE, CHIP_SIDE, 3):
             raise InvalidEncoding(
                 f"chips of shape {chips.shape}, expected (n, {CHIP_SIDE}, {CHIP_SIDE}, 3)"

@@ -62,7 +62,7 @@ def _views() -> tuple[View, ...]:
 
 
 VIEWS = _views()
-"""The first n of these are an n-view encoding: the chip, its mirror image, then zooms and shifts."""
+"""An n-view encoding is of the first n: the chip, its mirror image, then zooms and shifts."""
 assert len(VIEWS) == MAX_VIEWS
 
 
@@ -130,7 +130,9 @@ def align(photo: Photo, landmarks: Float32, views: Sequence[View]) -> UInt8:
 
     landmarks : float32 (5, 2), pixels of the upright file.
     """
-    matrix = _similarity(_TEMPLATE, landmarks / photo.scale)  # chip -> working picture, (2, 3)
+    matrix = _similarity(
+        _TEMPLATE, landmarks.astype(np.float64) / photo.scale
+    )  # chip -> working picture, (2, 3)
     source, matrix = _near(photo.pixels, matrix)
     return np.stack([_chip(source, matrix, view) for view in views])
 

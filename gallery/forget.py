@@ -20,8 +20,8 @@ class Forgotten:
 def forget(database: Database, index: IndexCopy, name_or_id: str) -> Forgotten:
     """Erase an identity with all its faces; there is no undo. Raises IdentityNotFound.
 
-    Afterwards the database file is rebuilt, its log emptied and the index file written anew, so that
-    no name and no encoding is left in them.
+    Afterwards the database file is rebuilt, its log emptied and the index file written anew, so
+    that no name and no encoding is left in them.
     """
     with database.writing() as session:
         record = identities.get(session, name_or_id)

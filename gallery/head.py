@@ -1,9 +1,9 @@
 """Step 5 of the walk: the pairwise dense head, (query, candidate) -> logits (different, same).
 
-What the pair looks like to the head is a list of named features, each the same for (a, b) and (b, a),
-so that the verdict does not depend on who is the query. Then Dense(512, relu), Dropout(0.5) and
-Dense(2, sigmoid), trained with binary cross-entropy on one-hot (different, same). The argmax of the
-two outputs is the verdict; sigmoids are monotonic, so it is the argmax of the logits.
+What the pair looks like to the head is a list of named features, each the same for (a, b) and
+(b, a), so that the verdict does not depend on who is the query. Then Dense(512, relu),
+Dropout(0.5) and Dense(2, sigmoid), trained with binary cross-entropy on one-hot (different, same).
+The argmax of the two outputs is the verdict; sigmoids are monotonic, so it is that of the logits.
 """
 
 from __future__ import annotations

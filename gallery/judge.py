@@ -1,4 +1,4 @@
-"""Steps 5 and 6 for many faces at once: candidates through the head, then one verdict an identity."""
+"""Step 5 of the walk for one gallery: candidates through the head, one verdict an identity."""
 
 from __future__ import annotations
 

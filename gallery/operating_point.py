@@ -19,8 +19,8 @@ from gallery.types import Float32, Float64
 PROMISED_RATE = 0.01
 """The share of strangers who may be given a name (false-positive identification rate)."""
 _CAUTION = 2.0
-"""The curve was measured on one source of photos; others let more strangers through, so that half the
-promised rate is aimed at."""
+"""The curve was measured on one source of photos and others let more strangers through, so that
+half the promised rate is aimed at."""
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,30 @@ FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "BMP", "DIB", "GIF", "
 """Pillow's names of what is decoded. Programs in disguise, such as EPS, are never opened."""
 
 SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .webp .avif .heic .heif .hif .tif .tiff .bmp .dib .gif"
-    " .ppm .pgm .pbm .pnm".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".mpo",
+        ".png",
+        ".webp",
+        ".avif",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+    ]
 )
-"""What counts as a photo when a folder is walked; a file that is named is opened whatever it is called."""
+"""What counts as a photo when a folder is walked; a file that is named is opened in any case."""
 
 _REMEDY = "export it as JPEG or PNG and try again"
 # What Pillow's decoders are known to raise on broken files, besides OSError and its kin.
@@ -91,7 +111,7 @@ class PhotoReader:
     def content(self, path: str | Path) -> bytes:
         """A file's bytes.
 
-        Raises PhotoUnreadable for what is not a readable regular file, PhotoTooLarge over the limit.
+        Raises PhotoUnreadable for what is no readable regular file, PhotoTooLarge over the limit.
         """
         try:
             # A pipe or a device would block or never end: look before opening.
@@ -143,8 +163,8 @@ class PhotoReader:
         width, height = image.size
         if width * height > self.max_pixels:
             raise PhotoTooLarge(
-                f"{source} has {width} x {height} = {width * height:,} pixels, more than the limit of"
-                f" {self.max_pixels:,}; shrink it or raise GALLERY_MAX_PHOTO_PIXELS"
+                f"{source} has {width} x {height} = {width * height:,} pixels, more than the limit"
+                f" of {self.max_pixels:,}; shrink it or raise GALLERY_MAX_PHOTO_PIXELS"
             )
         if image.format in ("JPEG", "MPO"):
             # libjpeg decodes at 1/2, 1/4 or 1/8 on request, never under the size asked for.

@@ -1,14 +1,15 @@
 """The default engine: FAISS, exact search over half-precision rows.
 
 Rows are kept as float16 under a map of ids; adding and erasing are FAISS's own. A half-precision
-inner product of unit rows is right to about 1e-3, so the order among near-equals may differ from the
-oracle's; whoever needs exact similarities takes them from the rows themselves.
+inner product of unit rows is right to about 1e-3, so the order among near-equals may differ from
+the oracle's; whoever needs exact similarities takes them from the rows themselves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -35,7 +36,7 @@ class FaissIndex:
         rows = faiss.IndexScalarQuantizer(
             dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
         )
-        self._index = faiss.IndexIDMap2(rows)
+        self._index: Any = faiss.IndexIDMap2(rows)
         self._stored: set[int] = set()
 
     @classmethod

@@ -29,7 +29,7 @@ def neighbour_graph(
     k: int,
     *,
     block: int = 1024,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Edges:
     """Edges from each row to its k nearest others in the index.
 

@@ -42,7 +42,7 @@ def _show_version(wanted: bool) -> None:
 def options(
     context: typer.Context,
     home: HomeOption = None,
-    show_version: Annotated[
+    _show: Annotated[
         bool,
         typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
     ] = False,

@@ -44,7 +44,7 @@ def dedupe(
 def _show_folder(report: FolderReport) -> None:
     say(
         f"{report.photos} photos, {report.faces} faces: {len(report.copies)} groups of copies,"
-        f" {len(report.people)} people with more than one face, {len(report.skipped)} files skipped",
+        f" {len(report.people)} people with several faces, {len(report.skipped)} files skipped",
         "bold",
     )
     for copies in report.copies:

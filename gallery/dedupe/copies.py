@@ -1,9 +1,9 @@
 """Which photos are copies of one another, by bytes, by look, or by their faces.
 
-The limits below were read off 100 LFW photos of as many people, each altered six ways (JPEG quality
+The limits below were read off 100 LFW photos of as many people, each altered six ways (quality
 30, halved, cropped by a tenth, darkened by half, mirrored, turned by 8 degrees) and compared with
-itself and with another photo of the same person: a copy's face has a cosine of 0.986 or more in 99 of
-100, another photo of the person one of 0.985 or less in 99 of 100.
+itself and with another photo of the same person: a copy's face has a cosine of 0.986 or more in
+99 of 100, another photo of the person one of 0.985 or less in 99 of 100.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ _BLOCK = 512
 class PhotoPrint:
     """What is remembered of a photo to find its copies.
 
-    bits : uint8 (8,), a 64-bit perceptual hash.  look : float32 (1024,), a tiny grey picture, mean 0
-    and length 1.  faces : the rows its faces have among all faces of the folder.
+    bits : uint8 (8,), a 64-bit perceptual hash.
+    look : float32 (1024,), a tiny grey picture, mean 0 and length 1.
+    faces : the rows its faces have among all faces of the folder.
     """
 
     sha256: str

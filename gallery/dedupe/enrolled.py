@@ -60,26 +60,32 @@ def dedupe_gallery(database: Database, judge: Judge) -> GalleryReport:
     )
     edges = face_graph(encodings)
     same_faces = [
-        SameFace((records[face_ids[a]], records[face_ids[b]]), float(cosine))
-        for a, b, cosine in zip(edges.first, edges.second, edges.similarities, strict=True)
+        SameFace((records[face_ids[a]], records[face_ids[b]]), cosine)
+        for a, b, cosine in zip(
+            edges.first.tolist(), edges.second.tolist(), edges.similarities.tolist(), strict=True
+        )
         if cosine >= SAME_FACE_COSINE
     ]
     point = judge.point(len(encodings))
     margins = judge.margins(encodings.take(edges.first), encodings.take(edges.second), point)
     suspects: dict[tuple[int, int], tuple[float, int]] = {}
-    for i in np.flatnonzero((margins > 0) & (owners[edges.first] != owners[edges.second])):
-        a, b = sorted((int(owners[edges.first[i]]), int(owners[edges.second[i]])))
-        suspects[a, b] = max(suspects.get((a, b), (-np.inf, -1)), (float(margins[i]), int(i)))
+    matched = (margins > 0) & (owners[edges.first] != owners[edges.second])
+    for i in np.flatnonzero(matched).tolist():
+        pair = (int(owners[edges.first[i]]), int(owners[edges.second[i]]))
+        pair = (min(pair), max(pair))
+        suspects[pair] = max(suspects.get(pair, (-np.inf, -1)), (float(margins[i]), i))
     same_people: list[SamePerson] = []
-    for (a, b), (_, i) in suspects.items():
-        rows_a, rows_b = np.flatnonzero(owners == a), np.flatnonzero(owners == b)
+    for (left, right), (_, i) in suspects.items():
+        rows_a, rows_b = np.flatnonzero(owners == left), np.flatnonzero(owners == right)
         first, second = np.repeat(rows_a, len(rows_b)), np.tile(rows_b, len(rows_a))
         mean = judge.margins(encodings.take(first), encodings.take(second), point).mean()
         if mean > 0:
-            pair = records[face_ids[edges.first[i]]], records[face_ids[edges.second[i]]]
+            deciding = records[face_ids[edges.first[i]]], records[face_ids[edges.second[i]]]
             same_people.append(
                 SamePerson(
-                    (pair[0].identity, pair[1].identity), float(1 / (1 + np.exp(-mean))), pair
+                    (deciding[0].identity, deciding[1].identity),
+                    float(1 / (1 + np.exp(-mean))),
+                    deciding,
                 )
             )
     return GalleryReport(

@@ -61,7 +61,7 @@ def dedupe_folder(
     judge: Judge,
     *,
     views: int,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> FolderReport:
     """Read every photo under a folder. Raises PhotoUnreadable when it cannot be listed.
 

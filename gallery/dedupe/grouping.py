@@ -1,4 +1,4 @@
-"""Faces into people: the head's verdicts, then average linkage, which no chain can run away with."""
+"""Faces into people: the head's verdicts, then average linkage, which resists chains."""
 
 from __future__ import annotations
 

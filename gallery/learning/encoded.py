@@ -55,7 +55,7 @@ def encode_people(
     eye: Eye,
     views: int,
     cache: Path,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> EncodedPeople:
     """Encode each photo's central face. A photo is encoded again only when its file changed.
 

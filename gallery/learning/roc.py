@@ -1,4 +1,4 @@
-"""Reading thresholds off scores. A score is higher for "same"; at the threshold itself it is "same"."""
+"""Reading thresholds off scores. Higher is "same"; so is a score at the threshold itself."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from gallery.head import PairNetwork
 from gallery.learning.encoded import EncodedPeople
 from gallery.learning.pairs import Pairs, PairSampler
 from gallery.learning.roc import balanced_accuracy, most_accurate_threshold
-from gallery.types import Float32, Int64
+from gallery.types import Float32, Float64, Int64
 
 LEAST_PEOPLE = 20
 """With fewer people of two or more photos there is nothing to learn or to hold out."""
@@ -23,7 +23,7 @@ HELD_OUT_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a head is trained. The epochs are fixed beforehand, so nothing is chosen on held-out people."""
+    """How a head is trained; fixed beforehand, so that nothing is chosen on held-out people."""
 
     features: tuple[str, ...] = ("absolute_difference", "product")
     hidden: int = 512
@@ -40,7 +40,7 @@ class Epoch:
     """What one epoch ended with; accuracies weigh both kinds of pair alike.
 
     distance_threshold : Euclidean distance that separates this epoch's training pairs best; and
-        distance_accuracy : what that threshold gets on the held-out people's pairs.
+        distance_accuracy : what that threshold gets on held-out people.
     """
 
     number: int
@@ -69,8 +69,8 @@ def divide(people: EncodedPeople, seed: int) -> Halves:
     able = int((photos >= 2).sum())
     if able < LEAST_PEOPLE:
         raise TrainingDataTooSmall(
-            f"{able} people have two or more photos with a face, at least {LEAST_PEOPLE} are needed;"
-            " add people or photos"
+            f"{able} people have two or more photos with a face, at least {LEAST_PEOPLE} are"
+            " needed; add people or photos"
         )
     # Both halves get their share of people with several photos, who alone make pairs of one person.
     rng = np.random.default_rng(seed)
@@ -82,7 +82,7 @@ def divide(people: EncodedPeople, seed: int) -> Halves:
 
 
 def train(
-    halves: Halves, recipe: Recipe, on_epoch: Callable[[Epoch], None] = lambda epoch: None
+    halves: Halves, recipe: Recipe, on_epoch: Callable[[Epoch], None] = lambda _: None
 ) -> tuple[PairNetwork, list[Epoch]]:
     """A network fitted with binary cross-entropy on one-hot (different, same), and its history.
 
@@ -108,7 +108,7 @@ def train(
             logits = network(vectors[pairs.first[some]], vectors[pairs.second[some]])
             loss = _loss(logits, pairs, some)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         schedule.step()
         history.append(_epoch(number, network, halves, pairs, watched))
@@ -162,5 +162,7 @@ def _watch(network: PairNetwork, vectors: Float32, pairs: Pairs) -> tuple[float,
     return loss, balanced_accuracy(says_same, pairs.same)
 
 
-def _distances(vectors: Float32, pairs: Pairs) -> np.ndarray:
-    return np.linalg.norm(vectors[pairs.first] - vectors[pairs.second], axis=1).astype(np.float64)
+def _distances(vectors: Float32, pairs: Pairs) -> Float64:
+    differences = vectors[pairs.first] - vectors[pairs.second]
+    distances: Float64 = np.linalg.norm(differences, axis=1).astype(np.float64)
+    return distances

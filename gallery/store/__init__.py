@@ -1,1 +1,1 @@
-"""What is kept: identities, photos, faces, encodings and their change log. The only place with SQL."""
+"""What is kept: identities, photos, faces, encodings, a change log. The only place with SQL."""

@@ -88,10 +88,10 @@ class Database:
                 cursor = pooled.cursor()
                 cursor.execute("VACUUM")
                 cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                busy = cursor.fetchone()[0]
+                row = cursor.fetchone()
             finally:
                 pooled.close()
-        if busy:
+        if row is None or row[0]:
             raise DatabaseBusy(
                 f"{self.file}: another process is reading, so erased bytes are still in the log;"
                 " close it and run `gallery check`"

@@ -17,6 +17,7 @@ from gallery.types import DIMENSION, Box, Encodings, IdentityRef, Photo
 
 _IDS_A_QUERY = 10_000  # SQLite takes 32,766 parameters
 _UNIT_TOLERANCE = 1e-3
+_EncodingRow = Row[int, int, bytes, float]
 
 
 def encoder_id(session: Session, name: str, weights_sha256: str) -> int:
@@ -128,7 +129,7 @@ def records_by_id(session: Session, face_ids: Iterable[int]) -> dict[int, FaceRe
 
 def encodings_by_id(session: Session, face_ids: Iterable[int]) -> StoredEncodings:
     """The encodings of those of the given faces that are there."""
-    rows: list[Row[tuple[int, int, bytes, float]]] = []
+    rows: list[_EncodingRow] = []
     for some in _batches(sorted(face_ids)):
         rows += session.execute(_encodings().where(FaceRow.id.in_(some)))
     return _stored(rows)
@@ -148,12 +149,12 @@ def _batches(face_ids: Iterable[int]) -> Iterator[list[int]]:
         yield batch
 
 
-def _encodings() -> Select[tuple[int, int, bytes, float]]:
+def _encodings() -> Select[int, int, bytes, float]:
     columns = (FaceRow.id, FaceRow.identity_id, FaceRow.encoding, FaceRow.norm)
     return select(*columns).order_by(FaceRow.id)
 
 
-def _stored(rows: Sequence[Row[tuple[int, int, bytes, float]]]) -> StoredEncodings:
+def _stored(rows: Sequence[_EncodingRow]) -> StoredEncodings:
     joined = b"".join(row[2] for row in rows)
     vectors = np.frombuffer(joined, dtype="<f4").reshape(-1, DIMENSION).astype(np.float32)
     return StoredEncodings(
@@ -163,7 +164,7 @@ def _stored(rows: Sequence[Row[tuple[int, int, bytes, float]]]) -> StoredEncodin
     )
 
 
-def _with_photo_and_identity() -> Select[tuple[FaceRow]]:
+def _with_photo_and_identity() -> Select[FaceRow]:
     return (
         select(FaceRow)
         .join(IdentityRow)

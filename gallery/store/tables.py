@@ -65,7 +65,7 @@ class IdentityRow(Base):
 
     __tablename__ = "identities"
     # AUTOINCREMENT: the id of someone forgotten is never given to someone else.
-    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+    __table_args__ = {"sqlite_autoincrement": True}
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(200), unique=True)
@@ -126,7 +126,7 @@ class ChangeRow(Base):
     """One entry of the change log the index catches up from: this face came or went."""
 
     __tablename__ = "changes"
-    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+    __table_args__ = {"sqlite_autoincrement": True}
 
     id: Mapped[int] = mapped_column(primary_key=True)
     face_id: Mapped[int]
