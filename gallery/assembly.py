@@ -17,7 +17,7 @@ from gallery.store import faces, identities
 from gallery.store.database import Database, open_home
 from gallery.store.records import FaceRecord, IdentityRecord
 from gallery.sync import IndexCopy
-from gallery.types import Comparison, Decision, Enrolment
+from gallery.types import Comparison, Decision, Enrolment, Several
 from gallery.weights.sources import DLIB_RESNET
 
 if TYPE_CHECKING:
@@ -84,27 +84,32 @@ class Gallery:
 
     # Asking
 
-    def query(self, photo: PhotoSource, *, largest: bool = False) -> Decision:
+    def query(self, photo: PhotoSource, *, several: Several = Several.REFUSE) -> Decision:
         """Who is the one face of this photo (a path, or a file's bytes)? See Identifier.query."""
-        return self.identifier.query(photo, largest=largest)
+        return self.identifier.query(photo, several=several)
 
     def query_all(self, photo: PhotoSource) -> list[Decision]:
         """Who is each face of this photo? See Identifier.query_all."""
         return self.identifier.query_all(photo)
 
     def compare(
-        self, first: PhotoSource, second: PhotoSource, *, largest: bool = False
+        self, first: PhotoSource, second: PhotoSource, *, several: Several = Several.REFUSE
     ) -> Comparison:
         """Are two photos of the same person? See Comparer.compare."""
-        return self._comparer.compare(first, second, largest=largest)
+        return self._comparer.compare(first, second, several=several)
 
     # Keeping
 
     def enroll(
-        self, name: str, photo: PhotoSource, *, largest: bool = False, force: bool = False
+        self,
+        name: str,
+        photo: PhotoSource,
+        *,
+        several: Several = Several.REFUSE,
+        force: bool = False,
     ) -> Enrolment:
         """Enrol one photo of a person. See Enroller.enroll."""
-        return self._enroller.enroll(name, photo, largest=largest, force=force)
+        return self._enroller.enroll(name, photo, several=several, force=force)
 
     def identities(self) -> list[IdentityRecord]:
         """Everyone enrolled, by name."""

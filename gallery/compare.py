@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gallery.judge import Judge
 from gallery.seeing import Eye, PhotoSource
-from gallery.types import Comparison, Encodings, Face
+from gallery.types import Comparison, Encodings, Face, Several
 
 
 class Comparer:
@@ -16,15 +16,15 @@ class Comparer:
         self._views = views
 
     def compare(
-        self, first: PhotoSource, second: PhotoSource, *, largest: bool = False
+        self, first: PhotoSource, second: PhotoSource, *, several: Several = Several.REFUSE
     ) -> Comparison:
-        """Raises PhotoError, also when a photo has no face or, without `largest`, several."""
-        (face_a, a), (face_b, b) = (self._one(s, largest=largest) for s in (first, second))
+        """Raises PhotoError, also for no face, or several when it is not said which to take."""
+        (face_a, a), (face_b, b) = (self._one(s, several) for s in (first, second))
         probability = float(self._judge.probabilities(a, b, self._judge.point(faces=1))[0])
         similarity = float(a.vectors[0] @ b.vectors[0])
         return Comparison(int(probability > 0.5), probability, similarity, (face_a, face_b))
 
-    def _one(self, source: PhotoSource, *, largest: bool) -> tuple[Face, Encodings]:
+    def _one(self, source: PhotoSource, several: Several) -> tuple[Face, Encodings]:
         photo = self._eye.open(source)
-        face = self._eye.one_face(photo, largest=largest)
+        face = self._eye.one_face(photo, several)
         return face, self._eye.encode(photo, [face], self._views)

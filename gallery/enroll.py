@@ -11,7 +11,7 @@ from gallery.seeing import Eye, PhotoSource
 from gallery.store import faces, identities
 from gallery.store.database import Database
 from gallery.store.records import NewFace
-from gallery.types import Enrolment, EnrolOutcome, IdentityRef, Photo, Verdict
+from gallery.types import Enrolment, EnrolOutcome, IdentityRef, Photo, Several, Verdict
 
 
 class Enroller:
@@ -24,32 +24,37 @@ class Enroller:
         self._views = views
 
     def enroll(
-        self, name: str, source: PhotoSource, *, largest: bool = False, force: bool = False
+        self,
+        name: str,
+        source: PhotoSource,
+        *,
+        several: Several = Several.REFUSE,
+        force: bool = False,
     ) -> Enrolment:
         """Enrol one photo. When this returns "enrolled", it is on the disk.
 
-        largest : of several faces take the largest, instead of refusing.
+        several : which of several faces to take, instead of refusing.
         force : enrol although the face matches another identity.
         Raises InvalidName and HomeError; what is wrong with the photo is an outcome.
         """
         name = checked_name(name)
         shown = "(bytes)" if isinstance(source, bytes) else str(source)
         try:
-            return self._enroll(name, source, shown, largest=largest, force=force)
+            return self._enroll(name, source, shown, several=several, force=force)
         except (NoFaceFound, SeveralFacesFound) as refusal:
             return Enrolment(shown, EnrolOutcome.REFUSED, None, None, str(refusal))
         except PhotoError as error:
             return Enrolment(shown, EnrolOutcome.ERROR, None, None, str(error))
 
     def _enroll(
-        self, name: str, source: PhotoSource, shown: str, *, largest: bool, force: bool
+        self, name: str, source: PhotoSource, shown: str, *, several: Several, force: bool
     ) -> Enrolment:
         content = source if isinstance(source, bytes) else self._eye.reader.content(source)
         already = self._already(name, hashlib.sha256(content).hexdigest(), shown)
         if already is not None:
             return already
         photo = self._eye.reader.decode(content, shown)
-        face = self._eye.one_face(photo, largest=largest)
+        face = self._eye.one_face(photo, several)
         encodings = self._eye.encode(photo, [face], self._views)
         decision = self._identifier.decide(face, encodings)
         rivals = [

@@ -6,7 +6,7 @@ from gallery.candidates import CandidateFinder
 from gallery.decision import decide, one_face_an_identity, without_face
 from gallery.judge import Judge
 from gallery.seeing import Eye, PhotoSource
-from gallery.types import Decision, Encodings, Face, Outcome, Photo
+from gallery.types import Decision, Encodings, Face, Outcome, Photo, Several
 
 
 class Identifier:
@@ -18,8 +18,8 @@ class Identifier:
         self._judge = judge
         self._views = views
 
-    def query(self, source: PhotoSource, *, largest: bool = False) -> Decision:
-        """Who is the one face, or with `largest` the largest face, of this photo?
+    def query(self, source: PhotoSource, *, several: Several = Several.REFUSE) -> Decision:
+        """Who is the one face of this photo, or that of several which is to be taken?
 
         Raises PhotoError for what is no photo; a photo without a face is an answer.
         """
@@ -27,10 +27,11 @@ class Identifier:
         faces = self._eye.faces(photo)
         if not faces:
             return without_face(Outcome.NO_FACE, "no face was found")
-        if len(faces) > 1 and not largest:
+        face = several.pick(photo, faces)
+        if face is None:
             reason = f"{len(faces)} faces were found; ask for all of them or for the largest"
             return without_face(Outcome.SEVERAL_FACES, reason)
-        return self._decide(photo, faces[:1])[0]
+        return self._decide(photo, [face])[0]
 
     def query_all(self, source: PhotoSource) -> list[Decision]:
         """Who is each face of this photo, largest first? One identity has at most one face.

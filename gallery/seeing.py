@@ -11,7 +11,7 @@ from gallery.encoder import Encoder
 from gallery.errors import NoFaceFound, SeveralFacesFound
 from gallery.faces import VIEWS, FaceFinder, align
 from gallery.photo import PhotoReader
-from gallery.types import DIMENSION, Encodings, Face, Photo
+from gallery.types import DIMENSION, Encodings, Face, Photo, Several
 
 PhotoSource = str | Path | bytes
 """A file, or a file's bytes."""
@@ -35,20 +35,24 @@ class Eye:
         """Every usable face, largest first."""
         return self._finder.find(photo)
 
-    def one_face(self, photo: Photo, *, largest: bool) -> Face:
-        """The photo's one face, or its largest. Raises NoFaceFound or SeveralFacesFound."""
+    def one_face(self, photo: Photo, several: Several) -> Face:
+        """The photo's one face, or that of several which is to be taken.
+
+        Raises NoFaceFound or SeveralFacesFound.
+        """
         faces = self.faces(photo)
         if not faces:
             raise NoFaceFound(
                 f"{photo.source} has no face of at least {self._finder.min_face} pixels;"
                 " use a larger or clearer photo"
             )
-        if len(faces) > 1 and not largest:
+        face = several.pick(photo, faces)
+        if face is None:
             raise SeveralFacesFound(
                 f"{photo.source} has {len(faces)} faces, expected one; crop it, or take the largest"
                 " face with --largest"
             )
-        return faces[0]
+        return face
 
     def encode(self, photo: Photo, faces: Sequence[Face], views: int) -> Encodings:
         """Encodings of n faces of one photo, each the mean of this many views."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -55,6 +56,10 @@ class Box:
         return self.bottom - self.top
 
     @property
+    def centre(self) -> tuple[float, float]:
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+    @property
     def side(self) -> float:
         """The shorter side, which is what a face's size means here."""
         return min(self.width, self.height)
@@ -77,6 +82,21 @@ class Face:
     landmarks: Float32
     probability: float
     sharpness: float
+
+
+class Several(StrEnum):
+    """What to do with a photo of several faces where one is needed."""
+
+    REFUSE = "refuse"
+    LARGEST = "largest"
+    CENTRAL = "central"  # the face nearest the photo's centre: whom a portrait is of
+
+    def pick(self, photo: Photo, faces: Sequence[Face]) -> Face | None:
+        """The face, or None where it is to be refused. faces : at least one, largest first."""
+        if self is Several.CENTRAL:
+            x, y = photo.width / 2, photo.height / 2
+            return min(faces, key=lambda f: (f.box.centre[0] - x) ** 2 + (f.box.centre[1] - y) ** 2)
+        return faces[0] if len(faces) == 1 or self is Several.LARGEST else None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from gallery.assembly import Gallery
+from gallery.types import Several
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,6 +31,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object
 LargestOption = Annotated[
     bool, typer.Option("--largest", help="Of several faces take the largest.")
 ]
+
+
+def several(largest: bool) -> Several:
+    """What --largest means."""
+    return Several.LARGEST if largest else Several.REFUSE
 
 
 def _show_version(wanted: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gallery.assembly import Gallery
-from gallery.cli.app import JsonOption, LargestOption, app, open_gallery
+from gallery.cli.app import JsonOption, LargestOption, app, open_gallery, several
 from gallery.cli.output import ERROR, FOUND, NONE, complain, emit, percent, say
 from gallery.errors import PhotoError, SettingInvalid
 from gallery.types import Decision, Outcome
@@ -61,7 +61,9 @@ def query(
 
 
 def _ask(gallery: Gallery, photo: Path, *, all_faces: bool, largest: bool) -> list[Decision]:
-    return gallery.query_all(photo) if all_faces else [gallery.query(photo, largest=largest)]
+    return (
+        gallery.query_all(photo) if all_faces else [gallery.query(photo, several=several(largest))]
+    )
 
 
 def _show(photo: Path, answer: Decision, explain: bool) -> None:
@@ -97,7 +99,7 @@ def compare(
     Example: `gallery compare one.jpg two.jpg`
     """
     with open_gallery(context) as gallery:
-        comparison = gallery.compare(first, second, largest=largest)
+        comparison = gallery.compare(first, second, several=several(largest))
     if as_json:
         emit(comparison_json((str(first), str(second)), comparison))
     else:

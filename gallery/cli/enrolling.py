@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gallery.assembly import Gallery
-from gallery.cli.app import HomeOption, JsonOption, LargestOption, app, open_gallery
+from gallery.cli.app import HomeOption, JsonOption, LargestOption, app, open_gallery, several
 from gallery.cli.output import ERROR, FOUND, NONE, emit, progress, say
 from gallery.errors import SettingInvalid
 from gallery.names import checked_name
@@ -104,7 +104,7 @@ def _enroll(
     counts = dict.fromkeys(EnrolOutcome, 0)
     with progress("enrolling") as advance:
         for done, (who, photo) in enumerate(jobs, start=1):
-            result = gallery.enroll(who, photo, largest=largest, force=force)
+            result = gallery.enroll(who, photo, several=several(largest), force=force)
             counts[result.outcome] += 1
             if as_json:
                 emit(enrolment_json(result))

@@ -14,7 +14,7 @@ from gallery.assembly import Gallery
 from gallery.demo.sheet import Tile
 from gallery.errors import PhotoError, TrainingDataTooSmall
 from gallery.learning.people import PeopleFolder, people_in
-from gallery.types import Decision, EnrolOutcome, Outcome
+from gallery.types import Decision, EnrolOutcome, Outcome, Several
 
 _EVERY_NTH_IS_A_STRANGER = 5
 
@@ -109,7 +109,7 @@ def run_own_demo(
     outcomes: list[EnrolOutcome] = []
     for name, photo in photos:
         # Whom it resembles is what is measured here, so it must not stop anyone from enrolling.
-        outcomes.append(gallery.enroll(name, photo, largest=True, force=True).outcome)
+        outcomes.append(gallery.enroll(name, photo, several=Several.CENTRAL, force=True).outcome)
         progress(len(outcomes), total)
     queried = perf_counter()
     asked: list[Asked] = []
@@ -140,7 +140,7 @@ def _limited(folder: PeopleFolder, limit: int | None, seed: int) -> PeopleFolder
 
 def _ask(gallery: Gallery, photo: Path) -> Decision | None:
     try:
-        return gallery.query(photo, largest=True)
+        return gallery.query(photo, several=Several.CENTRAL)
     except PhotoError:
         return None
 

@@ -15,7 +15,7 @@ import numpy as np
 from gallery.errors import PhotoError
 from gallery.learning.people import PeopleFolder
 from gallery.seeing import Eye
-from gallery.types import DIMENSION, Face, Float32, Int64, Photo
+from gallery.types import DIMENSION, Float32, Int64, Several
 
 _SAVE_EVERY = 500
 
@@ -37,17 +37,6 @@ class EncodedPeople:
         """Only these people's rows."""
         rows = np.isin(self.people, people)
         return EncodedPeople(self.vectors[rows], self.people[rows], self.names, ())
-
-
-def central_face(photo: Photo, faces: list[Face]) -> Face:
-    """The face nearest the photo's centre: whom a portrait is of."""
-    x, y = photo.width / 2, photo.height / 2
-    return min(
-        faces,
-        key=lambda f: (
-            ((f.box.left + f.box.right) / 2 - x) ** 2 + ((f.box.top + f.box.bottom) / 2 - y) ** 2
-        ),
-    )
 
 
 def encode_people(
@@ -101,10 +90,8 @@ _NOTHING = np.zeros(DIMENSION, dtype=np.float32)
 def _encode(eye: Eye, path: Path, views: int) -> tuple[Float32, str]:
     try:
         photo = eye.open(path)
-        faces = eye.faces(photo)
-        if not faces:
-            return _NOTHING, "no face was found"
-        return eye.encode(photo, [central_face(photo, faces)], views).vectors[0], ""
+        face = eye.one_face(photo, Several.CENTRAL)
+        return eye.encode(photo, [face], views).vectors[0], ""
     except PhotoError as error:
         return _NOTHING, str(error)
 

@@ -1,0 +1,112 @@
+"""What the tests share: photos that are always there, and the costly networks once a session."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage
+from hypothesis import settings
+from matplotlib.cbook import get_sample_data
+
+from gallery.assembly import Gallery
+from gallery.seeing import Eye
+from gallery.types import DIMENSION, Encodings
+
+settings.register_profile("house", deadline=None, derandomize=True, database=None)
+settings.load_profile("house")
+
+SHARED_FACES = Path(__file__).resolve().parents[2] / "shared" / "faces"
+SKIMAGE_DATA = Path(skimage.__file__).parent / "data"
+
+UnitRows = Callable[[int, int], Encodings]
+SmallDisk = Callable[[int], AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    """The caller's GALLERY_* variables change nothing here."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [n for n in os.environ if n.startswith("GALLERY_")]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def hopper() -> Path:
+    """One person, JPEG, 512 x 600."""
+    return Path(get_sample_data("grace_hopper.jpg", asfileobj=False))
+
+
+@pytest.fixture(scope="session")
+def collins() -> Path:
+    """Another person, PNG, 512 x 512."""
+    return SKIMAGE_DATA / "astronaut.png"
+
+
+@pytest.fixture(scope="session")
+def no_one() -> list[Path]:
+    """A cat, a cup of coffee and a rocket."""
+    return [SKIMAGE_DATA / name for name in ("chelsea.png", "coffee.png", "rocket.jpg")]
+
+
+@pytest.fixture(scope="session")
+def shared_faces() -> Path:
+    """The research photos beside the repository."""
+    if not SHARED_FACES.is_dir():
+        pytest.skip("the research photos are absent: no folder ../shared/faces")
+    return SHARED_FACES
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Converted weights, made once a session."""
+    return tmp_path_factory.mktemp("weights")
+
+
+@pytest.fixture(scope="session")
+def eye(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Eye:
+    """The networks, as every gallery has them."""
+    with Gallery.open(tmp_path_factory.mktemp("eye"), cache=cache, threads=1) as opened:
+        return opened.eye
+
+
+@pytest.fixture
+def gallery(tmp_path: Path, cache: Path, eye: Eye) -> Iterator[Gallery]:
+    """An empty gallery of its own that sees with the session's networks."""
+    with Gallery.open(tmp_path / "home", cache=cache, threads=1) as opened:
+        opened.__dict__["eye"] = eye
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def unit_rows() -> UnitRows:
+    """Random encodings: unit_rows(count, seed)."""
+
+    def make(count: int, seed: int) -> Encodings:
+        rows = np.random.default_rng(seed).normal(size=(count, DIMENSION))
+        norms = np.linalg.norm(rows, axis=1)
+        return Encodings((rows / norms[:, None]).astype(np.float32), norms.astype(np.float32))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_disk() -> SmallDisk:
+    """In a `with small_disk(n)` block, a file that would grow beyond n bytes is an OSError."""
+
+    @contextmanager
+    def limited(largest: int) -> Iterator[None]:
+        before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+
+    return limited

@@ -1,0 +1,63 @@
+"""The encoder in torch gives what dlib's own code gives from the same file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dlib
+import numpy as np
+import pytest
+
+from gallery.faces import VIEWS, View, align
+from gallery.seeing import Eye
+from gallery.types import DIMENSION
+from gallery.weights.sources import DLIB_RESNET
+
+TOLERANCE = 1e-5
+MORE_VIEWS = (View(zoom=1.3), View(zoom=0.7), View(mirrored=True, right=11.0, down=-7.0))
+
+
+@pytest.fixture(scope="session")
+def dlib_network() -> dlib.face_recognition_model_v1:
+    return dlib.face_recognition_model_v1(str(DLIB_RESNET.locate()))
+
+
+@pytest.mark.parametrize("person", ["hopper", "collins"])
+def test_encodings_of_real_chips_agree_with_dlib(
+    person: str, eye: Eye, dlib_network: dlib.face_recognition_model_v1, request: pytest.FixtureRequest
+) -> None:
+    path: Path = request.getfixturevalue(person)
+    photo = eye.open(path)
+    (face,) = eye.faces(photo)
+    chips = align(photo, face.landmarks, (*VIEWS, *MORE_VIEWS))
+    ours = eye.encoder.raw(chips)
+    theirs = np.array(
+        [dlib_network.compute_face_descriptor(np.ascontiguousarray(chip)) for chip in chips]
+    )
+    assert ours.shape == theirs.shape == (len(VIEWS) + len(MORE_VIEWS), DIMENSION)
+    difference = float(np.abs(ours - theirs).max())
+    assert difference < TOLERANCE, f"the largest difference to dlib is {difference:.2e}"
+
+
+@pytest.mark.parametrize("kind", ["black", "white", "noise", "red"])
+def test_encodings_of_made_chips_agree_with_dlib(
+    kind: str, eye: Eye, dlib_network: dlib.face_recognition_model_v1
+) -> None:
+    chip = {
+        "black": np.zeros((150, 150, 3), np.uint8),
+        "white": np.full((150, 150, 3), 255, np.uint8),
+        "noise": np.random.default_rng(1).integers(0, 256, (150, 150, 3), np.uint8),
+        "red": np.full((150, 150, 3), (255, 0, 0), np.uint8),
+    }[kind]
+    theirs = np.array(dlib_network.compute_face_descriptor(chip))
+    difference = float(np.abs(eye.encoder.raw(chip[None])[0] - theirs).max())
+    assert difference < TOLERANCE, f"the largest difference to dlib is {difference:.2e}"
+
+
+def test_a_batch_gives_what_its_chips_give_alone(eye: Eye, hopper: Path) -> None:
+    photo = eye.open(hopper)
+    (face,) = eye.faces(photo)
+    chips = align(photo, face.landmarks, VIEWS[:4])
+    alone = np.concatenate([eye.encoder.raw(chip[None]) for chip in chips])
+    difference = float(np.abs(eye.encoder.raw(chips) - alone).max())
+    assert difference < TOLERANCE, f"the largest difference to the batch is {difference:.2e}"
