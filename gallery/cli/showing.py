@@ -67,7 +67,7 @@ def _embedded(gallery: Gallery, copies: Path, out_folder: Path, as_json: bool) -
     if as_json:
         emit(_embedded_json(shown, sheet))
         return shown.right
-    table = Table("asked", "of", "answered", "sure", "ms", "why", box=None, header_style="bold")
+    table = Table("asked", "is", "answered", "sure", "ms", "why", box=None, header_style="bold")
     for asked in shown.asked:
         style = "green" if asked.right else "bold red"
         table.add_row(
@@ -95,9 +95,8 @@ def _embedded(gallery: Gallery, copies: Path, out_folder: Path, as_json: bool) -
 
 
 def _short(reason: str) -> str:
-    """Without the folder of the enrolled photo, which fills a table."""
-    head, by, photo = reason.rpartition(", by ")
-    return f"{head}{by}{Path(photo).name}" if by else reason
+    """Without the enrolled photo, which fills a table."""
+    return reason.partition(", by ")[0]
 
 
 def _embedded_json(shown: EmbeddedDemo, sheet: Path) -> dict[str, Any]:

@@ -23,7 +23,9 @@ def train_head(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    epochs: Annotated[int | None, typer.Option(min=1, max=1000)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Passes over the pairs, instead of 15.")
+    ] = None,
     all_people: Annotated[
         bool, typer.Option("--all-people", help="Learn from a split.csv's test people as well.")
     ] = False,

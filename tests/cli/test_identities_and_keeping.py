@@ -1,0 +1,162 @@
+"""Changing identities, exporting, checking, and homes that cannot be used."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gallery.assembly import DATABASE_FILE, INDEX_FILE, Gallery
+from gallery.store import faces
+from tests.cli.conftest import Run
+
+
+@pytest.fixture
+def two(run: Run, hopper: Path, collins: Path) -> Run:
+    """A gallery of two people."""
+    run("enroll-identity", "Grace Hopper", hopper)
+    run("enroll-identity", "Eileen Collins", collins)
+    return run
+
+
+def test_listing_and_showing(two: Run, hopper: Path) -> None:
+    listed = two("identities", "list", "--json").lines
+    assert [(i["name"], i["faces"]) for i in listed] == [("Eileen Collins", 1), ("Grace Hopper", 1)]
+    shown = two("identities", "show", "Grace Hopper", "--json").line
+    assert shown["enrolled"][0]["photo"] == str(hopper)
+    assert two("identities", "show", str(shown["id"]), "--json").line["name"] == "Grace Hopper"
+    assert "Grace Hopper" in two("identities", "list").out
+
+
+def test_renaming_and_describing(two: Run) -> None:
+    renamed = two("identities", "rename", "Grace Hopper", "Admiral Hopper", "--json").line
+    assert renamed["name"] == "Admiral Hopper"
+    taken = two("identities", "rename", "Admiral Hopper", "Eileen Collins")
+    assert (taken.status, "already" in taken.err) == (2, True)
+    described = two(
+        "identities", "describe", "Admiral Hopper", "--external-id", "1906", "--detail",
+        "rank=admiral", "--json",
+    ).line  # fmt: skip
+    assert (described["external_id"], described["details"]) == ("1906", {"rank": "admiral"})
+    assert two("identities", "describe", "Eileen Collins", "--external-id", "1906").status == 2
+    assert two("identities", "describe", "Admiral Hopper", "--detail", "rank").status == 2
+
+
+def test_merging_gives_the_faces_to_one(two: Run, collins: Path) -> None:
+    merged = two("identities", "merge", "Grace Hopper", "Eileen Collins", "--yes", "--json").line
+    assert merged["faces"] == 2
+    assert two("query", collins, "--json").line["identity"]["name"] == "Grace Hopper"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["show", "Nobody"], ["rename", "Nobody", "X"], ["forget", "Nobody", "--yes"],
+     ["merge", "Nobody", "Grace Hopper", "--yes"], ["describe", "Nobody"]],
+)  # fmt: skip
+def test_unknown_identities_are_named(two: Run, command: list[str]) -> None:
+    refused = two("identities", *command)
+    assert refused.status == 2
+    assert "'Nobody'" in refused.err
+
+
+def test_forgetting_leaves_no_trace_on_the_disk(two: Run, home: Path, collins: Path) -> None:
+    with Gallery.open(home) as gallery, gallery.database.reading() as session:
+        (face,) = faces.records(session, identity_id=2)
+        vector = faces.encodings_by_id(session, [face.id]).encodings.vectors[0]
+    traces = {
+        "name": b"Eileen Collins",
+        "photo": str(collins).encode(),
+        "float32": vector.tobytes(),
+        "float16": vector.astype(np.float16).tobytes(),
+    }
+    before = b"".join(f.read_bytes() for f in home.iterdir())
+    assert all(trace in before for trace in traces.values())
+
+    gone = two("identities", "forget", "Eileen Collins", "--yes", "--json")
+    assert gone.line == {"id": 2, "faces": 1}
+    after = b"".join(f.read_bytes() for f in home.iterdir())
+    assert [name for name, trace in traces.items() if trace in after] == []
+    assert two("query", collins, "--json").line["outcome"] == "unknown"
+    assert two("enroll-identity", "New", collins, "--json").line["identity"]["id"] == 3
+
+
+def test_export_of_faces_and_of_answers(
+    two: Run, tmp_path: Path, hopper: Path, no_one: list[Path]
+) -> None:
+    assert two("export", tmp_path / "faces.json").status == 0
+    exported = json.loads((tmp_path / "faces.json").read_text())
+    assert [row["identity"]["name"] for row in exported] == ["Grace Hopper", "Eileen Collins"]
+    two("identities", "rename", "Eileen Collins", "=HYPERLINK(1)")
+    assert two("export", tmp_path / "faces.csv").status == 0
+    rows = list(csv.DictReader((tmp_path / "faces.csv").read_text().splitlines()))
+    assert [row["identity"] for row in rows] == ["Grace Hopper", "'=HYPERLINK(1)"]
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for photo in (hopper, no_one[0]):
+        (folder / photo.name).write_bytes(photo.read_bytes())
+    (folder / "zz.jpg").write_text("not a photo")
+    assert two("export", tmp_path / "answers.csv", "--queries", folder).status == 0
+    answers = list(csv.DictReader((tmp_path / "answers.csv").read_text().splitlines()))
+    assert [a["outcome"] for a in answers] == ["no_face", "match", "error"]
+    assert answers[1]["identity"] == "Grace Hopper"
+    assert two("export", tmp_path / "faces.xml").status == 2
+
+
+def test_check_says_what_is_wrong(two: Run, home: Path, hopper: Path) -> None:
+    well = two("check", "--json")
+    assert well.status == 0, well.out
+    assert {f["part"] for f in well.lines} >= {"home", "database", "index", "head", "versions"}
+    index = home / INDEX_FILE
+    index.write_bytes(index.read_bytes()[:-10])
+    ill = two("check", "--json")
+    assert ill.status == 2
+    assert [f["part"] for f in ill.lines if not f["ok"]] == ["index"]
+    assert two("query", hopper, "--json").line["outcome"] == "match"
+    assert two("check").status == 0
+    os.chmod(home, 0o755)
+    assert "chmod 700" in two("check", "--json").lines[0]["said"]
+
+
+def test_a_newer_database_is_refused(two: Run, home: Path) -> None:
+    with sqlite3.connect(home / DATABASE_FILE) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    refused = two("identities", "list")
+    assert refused.status == 2
+    assert "9999" in refused.err
+
+
+def test_a_home_that_cannot_be_made(run: Run, home: Path) -> None:
+    home.write_text("a file where the folder should be")
+    refused = run("identities", "list")
+    assert refused.status == 2
+    assert str(home) in refused.err
+
+
+def test_a_head_that_is_none(
+    two: Run, tmp_path: Path, hopper: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "head.safetensors").write_bytes(b"no head")
+    monkeypatch.setenv("GALLERY_HEAD", str(tmp_path / "head.safetensors"))
+    refused = two("query", hopper)
+    assert refused.status == 2
+    assert "train-head" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("GALLERY_DEVICE", "abacus"), ("GALLERY_MIN_FACE", "1"), ("GALLERY_VIEWS_QUERY", "11")],
+)
+def test_settings_out_of_range_are_refused(
+    run: Run, monkeypatch: pytest.MonkeyPatch, setting: str, value: str
+) -> None:
+    monkeypatch.setenv(setting, value)
+    refused = run("identities", "list")
+    assert refused.status == 2
+    assert value in refused.err

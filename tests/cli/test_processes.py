@@ -1,0 +1,57 @@
+"""Real processes: what one enrols another sees, and how the program starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from gallery import Gallery
+
+
+def program(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    code = "from gallery.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_second_process_is_seen_at_the_next_query(gallery: Gallery, hopper: Path) -> None:
+    assert gallery.query(hopper).outcome == "unknown"
+    home = gallery.settings.home
+    assert program("--home", home, "enroll-identity", "Grace Hopper", hopper).returncode == 0
+    decision = gallery.query(hopper)
+    assert decision.identity is not None
+    assert decision.identity.name == "Grace Hopper"
+    assert program("--home", home, "identities", "forget", "1", "--yes").returncode == 0
+    assert gallery.query(hopper).outcome == "unknown"
+
+
+def test_the_package_opens_without_torch() -> None:
+    code = "import sys, gallery, gallery.cli; assert not {'torch', 'matplotlib'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_installed_commands_start() -> None:
+    for name in ("gallery", "enroll-identity"):
+        started = subprocess.run(
+            [Path(sys.executable).with_name(name), "--help"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert "Usage" in started.stdout
+
+
+def test_errors_before_a_command_are_no_tracebacks(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for arguments in (["--home", tmp_path / "file", "check"], ["query"], ["quarry", "x.jpg"]):
+        ended = program(*arguments)
+        assert ended.returncode == 2
+        assert "Traceback" not in ended.stderr
+        assert ended.stderr.strip()

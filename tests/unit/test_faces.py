@@ -1,0 +1,378 @@
+"""Faces are found where they are, however the photo lies, and encoded the same every time."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gallery.encoder import fuse, pick_device
+from gallery.errors import InvalidEncoding, SettingInvalid
+from gallery.faces import _TEMPLATE, VIEWS, FaceFinder, View, _similarity, align
+from gallery.photo import PhotoReader
+from gallery.seeing import Eye
+from gallery.types import DIMENSION, Face, Float32, Photo, UInt8
+
+ORIENTATION = 0x0112
+PEOPLE = ("hopper", "collins")
+
+
+@pytest.fixture(scope="module", params=PEOPLE)
+def person(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.getfixturevalue(request.param)
+    return path
+
+
+def as_png(pixels: UInt8 | Image.Image, orientation: int = 1) -> bytes:
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    content = io.BytesIO()
+    image.save(content, "PNG", exif=exif)
+    return content.getvalue()
+
+
+def only_face(eye: Eye, source: Path | bytes) -> tuple[Photo, Face]:
+    photo = eye.open(source)
+    (face,) = eye.faces(photo)
+    return photo, face
+
+
+def encoding(eye: Eye, source: Path | bytes, views: int = 2) -> Float32:
+    photo, face = only_face(eye, source)
+    vector: Float32 = eye.encode(photo, [face], views).vectors[0]
+    return vector
+
+
+def corners(face: Face) -> list[float]:
+    return [face.box.left, face.box.top, face.box.right, face.box.bottom]
+
+
+# Found
+
+
+def test_each_person_has_one_face_with_its_landmarks_inside(eye: Eye, person: Path) -> None:
+    photo, face = only_face(eye, person)
+    assert face.probability > 0.99 and face.sharpness > 0.0
+    assert 0 <= face.box.left < face.box.right <= photo.width
+    assert 0 <= face.box.top < face.box.bottom <= photo.height
+    assert 40 <= face.box.side < photo.width / 2
+    assert face.landmarks.dtype == np.float32 and face.landmarks.shape == (5, 2)
+    assert (face.landmarks > (face.box.left, face.box.top)).all()
+    assert (face.landmarks < (face.box.right, face.box.bottom)).all()
+    left_eye, right_eye, nose, left_mouth, right_mouth = face.landmarks
+    assert left_eye[0] < nose[0] < right_eye[0] and left_mouth[0] < right_mouth[0]
+    assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
+
+
+def test_photos_of_no_one_have_no_face(eye: Eye, no_one: list[Path]) -> None:
+    for path in no_one:
+        photo = eye.open(path)
+        assert eye.faces(photo) == []
+        assert eye.encode(photo, [], 2).vectors.shape == (0, DIMENSION)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (10, 10), (11, 400), (400, 11), (39, 39), (1, 2048)])
+def test_a_tiny_photo_has_no_face(eye: Eye, size: tuple[int, int]) -> None:
+    assert eye.faces(eye.open(as_png(Image.new("RGB", size, "tan")))) == []
+
+
+@pytest.mark.parametrize("kind", ["black", "white", "noise"])
+def test_a_photo_of_nothing_has_no_face(eye: Eye, kind: str) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    content = as_png(noise if kind == "noise" else Image.new("RGB", (300, 200), kind))
+    assert eye.faces(eye.open(content)) == []
+
+
+def test_a_mirrored_photo_has_a_mirrored_face(eye: Eye, person: Path) -> None:
+    photo, face = only_face(eye, person)
+    _, mirrored = only_face(eye, as_png(photo.pixels[:, ::-1]))
+    wanted = [photo.width - face.box.right, face.box.top]
+    wanted += [photo.width - face.box.left, face.box.bottom]
+    assert corners(mirrored) == pytest.approx(wanted, abs=0.06 * face.box.side)
+    left_eye, right_eye = mirrored.landmarks[:2]
+    assert left_eye[0] < right_eye[0]  # as the viewer sees them, also in a mirror
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_a_photo_turned_by_exif_has_the_same_encoding(
+    eye: Eye, person: Path, orientation: int
+) -> None:
+    photo = eye.open(person)
+    turns = {3: 2, 6: 1, 8: -1}[orientation]
+    turned = as_png(np.ascontiguousarray(np.rot90(photo.pixels, turns)), orientation)
+    assert encoding(eye, turned) @ encoding(eye, person) > 0.999
+
+
+@pytest.mark.parametrize("room", [0.0, 0.1])
+def test_a_face_that_fills_the_frame_is_found(eye: Eye, person: Path, room: float) -> None:
+    photo, face = only_face(eye, person)
+    left, top = (round(v - room * face.box.side) for v in (face.box.left, face.box.top))
+    right, bottom = (round(v + room * face.box.side) for v in (face.box.right, face.box.bottom))
+    _, cropped = only_face(eye, as_png(photo.pixels[top:bottom, left:right]))
+    moved = np.array(corners(cropped)) + (left, top, left, top)
+    np.testing.assert_allclose(moved, corners(face), atol=0.2 * face.box.side)
+    np.testing.assert_allclose(
+        cropped.landmarks + (left, top), face.landmarks, atol=0.06 * face.box.side
+    )
+
+
+def test_a_photo_over_the_working_side_has_its_boxes_in_its_own_pixels(
+    eye: Eye, person: Path
+) -> None:
+    photo, face = only_face(eye, person)
+    factor = 5
+    size = (photo.width * factor, photo.height * factor)
+    content = as_png(Image.fromarray(photo.pixels).resize(size, Image.Resampling.BICUBIC))
+    large, found = only_face(eye, content)
+    assert (large.width, large.height) == size and max(large.pixels.shape) == 2048
+    wanted = factor * np.array(corners(face))
+    np.testing.assert_allclose(corners(found), wanted, atol=0.1 * factor * face.box.side)
+    wanted = factor * face.landmarks
+    np.testing.assert_allclose(found.landmarks, wanted, atol=0.04 * factor * face.box.side)
+    assert encoding(eye, content) @ encoding(eye, person) > 0.97
+
+
+def test_several_faces_come_largest_first(eye: Eye, hopper: Path, collins: Path) -> None:
+    small = Image.open(collins).convert("RGB").resize((300, 300))
+    both = Image.new("RGB", (900, 600), "grey")
+    both.paste(small, (0, 0))
+    both.paste(Image.open(hopper).convert("RGB"), (350, 0))
+    faces = eye.faces(eye.open(as_png(both)))
+    assert len(faces) == 2
+    assert faces[0].box.left > 350 > faces[1].box.right
+    assert faces[0].box.side > faces[1].box.side
+
+
+def test_faces_under_the_limit_are_left_out(person: Path) -> None:
+    photo = PhotoReader(max_bytes=2**24, max_pixels=2**24, working_side=2048).read(person)
+    cpu = torch.device("cpu")
+    (face,) = FaceFinder(min_face=40, min_probability=0.99, device=cpu).find(photo)
+    larger = int(face.box.side) + 1
+    assert FaceFinder(min_face=larger, min_probability=0.99, device=cpu).find(photo) == []
+    assert FaceFinder(min_face=40, min_probability=1.0, device=cpu).find(photo) in ([], [face])
+
+
+def test_group_photos_have_several_faces_inside_them(eye: Eye, shared_faces: Path) -> None:
+    photo = eye.open(shared_faces / "groups" / "bald_guys.jpg")
+    faces = eye.faces(photo)
+    assert len(faces) >= 2
+    sides = [face.box.side for face in faces]
+    assert sides == sorted(sides, reverse=True)
+
+
+# The same every time
+
+
+def test_the_same_photo_twice_is_the_same_to_the_bit(eye: Eye, person: Path) -> None:
+    (photo, face), (photo_again, again) = only_face(eye, person), only_face(eye, person)
+    assert face.box == again.box and face.probability == again.probability
+    assert face.landmarks.tobytes() == again.landmarks.tobytes()
+    first, second = eye.encode(photo, [face], 3), eye.encode(photo_again, [again], 3)
+    assert first.vectors.tobytes() == second.vectors.tobytes()
+    assert first.norms.tobytes() == second.norms.tobytes()
+
+
+def test_what_was_seen_before_changes_nothing(
+    eye: Eye, hopper: Path, collins: Path, no_one: list[Path]
+) -> None:
+    alone = only_face(eye, hopper)[1]
+    for other in (collins, *no_one, collins):
+        eye.faces(eye.open(other))
+        found = only_face(eye, hopper)[1]
+        assert found.box == alone.box and found.sharpness == alone.sharpness
+        assert found.landmarks.tobytes() == alone.landmarks.tobytes()
+
+
+def test_a_file_and_its_bytes_are_the_same_photo(eye: Eye, person: Path) -> None:
+    by_path, by_bytes = eye.open(person), eye.open(person.read_bytes())
+    assert by_path.sha256 == by_bytes.sha256
+    np.testing.assert_array_equal(by_path.pixels, by_bytes.pixels)
+
+
+def test_the_same_person_is_nearer_than_another(eye: Eye, hopper: Path, collins: Path) -> None:
+    mirrored = as_png(eye.open(hopper).pixels[:, ::-1])
+    same = encoding(eye, hopper, views=1) @ encoding(eye, mirrored, views=1)
+    other = encoding(eye, hopper) @ encoding(eye, collins)
+    assert same > 0.97 > 0.90 > other
+
+
+# Aligned
+
+
+@pytest.mark.parametrize("scale", [0.2, 1.0, 7.5])
+@pytest.mark.parametrize("degrees", [0, 30, 90, 180, -45])
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (300.0, -40.0)])
+def test_a_similarity_is_recovered_from_its_points(
+    scale: float, degrees: int, shift: tuple[float, float]
+) -> None:
+    turn = np.radians(degrees)
+    a, b = scale * np.cos(turn), scale * np.sin(turn)
+    wanted = np.array([[a, -b, shift[0]], [b, a, shift[1]]])
+    moved = _TEMPLATE @ wanted[:, :2].T + wanted[:, 2]
+    np.testing.assert_allclose(_similarity(_TEMPLATE, moved), wanted, atol=1e-9)
+
+
+def test_the_similarity_is_the_weighted_best_one() -> None:
+    random = np.random.default_rng(2)
+    target = 3.0 * _TEMPLATE + random.normal(0, 4, (5, 2)) + 50.0
+    weights = np.array([8.0, 8.0, 3.0, 0.25, 0.25])
+
+    def loss(matrix: np.ndarray) -> float:
+        left = _TEMPLATE @ matrix[:, :2].T + matrix[:, 2] - target
+        return float((weights * (left**2).sum(1)).sum())
+
+    best = _similarity(_TEMPLATE, target)
+    for _ in range(200):
+        a, b, x, y = random.normal(0, (0.01, 0.01, 0.5, 0.5))
+        other = best + np.array([[a, -b, x], [b, a, y]])
+        assert loss(best) < loss(other)
+
+
+def dots(points: np.ndarray, side: int, radius: float) -> Photo:
+    """A black photo with a white Gaussian dot at each point, in pixel centres."""
+    rows, columns = np.indices((side, side))
+    light = np.zeros((side, side))
+    for x, y in points:
+        light += np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * radius**2))
+    grey = np.rint(255 * np.clip(light, 0, 1)).astype(np.uint8)
+    return Photo(np.repeat(grey[..., None], 3, axis=2), 1.0, side, side, "0" * 64, "dots")
+
+
+def brightest(chip: UInt8, near: np.ndarray, reach: int = 8) -> np.ndarray:
+    """The centre of the light around a point of the chip."""
+    grey = chip[..., 0].astype(float)
+    rows, columns = np.indices(grey.shape)
+    inside = (np.abs(columns - near[0]) <= reach) & (np.abs(rows - near[1]) <= reach)
+    light = np.where(inside, grey, 0.0)
+    return np.array([(columns * light).sum(), (rows * light).sum()]) / light.sum()
+
+
+@pytest.mark.parametrize(("scale", "degrees"), [(0.6, 0), (1.0, 0), (1.7, 20), (4.3, -35), (6, 90)])
+def test_landmarks_come_to_lie_on_the_template(scale: float, degrees: int) -> None:
+    turn = np.radians(degrees)
+    rotation = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    side = round(170 * scale) + 120
+    points = (_TEMPLATE - 75.0) @ rotation.T + side / 2
+    photo = dots(points, side, radius=max(1.0, 1.5 * scale))
+    chip = align(photo, points.astype(np.float32), VIEWS[:1])[0]
+    for point in _TEMPLATE:
+        assert brightest(chip, point) == pytest.approx(point, abs=0.15)
+
+
+def test_landmarks_are_in_pixels_of_the_file_not_of_the_shrunk_photo() -> None:
+    points = _TEMPLATE + 60.0
+    photo = dots(points, 300, radius=1.5)
+    shrunk = Photo(photo.pixels, 4.0, 1200, 1200, photo.sha256, photo.source)
+    plain = align(photo, points.astype(np.float32), VIEWS)
+    np.testing.assert_array_equal(plain, align(shrunk, (4 * points).astype(np.float32), VIEWS))
+
+
+def test_views_differ_from_the_aligned_chip_as_they_say() -> None:
+    points = _TEMPLATE + 60.0
+    photo = dots(points, 300, radius=1.5)
+    landmarks = points.astype(np.float32)
+    plain = align(photo, landmarks, [View()])[0]
+    mirrored, moved, larger = align(
+        photo, landmarks, [View(mirrored=True), View(right=3.0, down=-2.0), View(zoom=1.06)]
+    )
+    np.testing.assert_array_equal(mirrored, plain[:, ::-1])
+    centre = np.array([74.5, 74.5])
+    for point in _TEMPLATE:
+        assert brightest(moved, point + (3, -2)) == pytest.approx(point + (3, -2), abs=0.15)
+        wanted = centre + 1.06 * (point - centre)
+        assert brightest(larger, wanted) == pytest.approx(wanted, abs=0.15)
+
+
+@pytest.mark.parametrize("shift", [(-120.0, 0.0), (0.0, 500.0), (5000.0, 5000.0)])
+def test_outside_the_photo_is_black(shift: tuple[float, float]) -> None:
+    white = np.full((200, 200, 3), 255, np.uint8)
+    photo = Photo(white, 1.0, 200, 200, "0" * 64, "white")
+    chips = align(photo, (_TEMPLATE + shift).astype(np.float32), VIEWS)
+    assert chips.shape == (len(VIEWS), 150, 150, 3) and chips.dtype == np.uint8
+    if shift[0] < 0:
+        chip = chips[0]
+        assert (chip[:, :118] == 0).all() and (chip[:, 122:] == 255).all()
+    else:
+        assert (chips == 0).all()
+
+
+# Encoded
+
+
+@pytest.mark.parametrize("views", [1, 2, 10])
+def test_encodings_are_of_unit_length(eye: Eye, person: Path, views: int) -> None:
+    photo, face = only_face(eye, person)
+    encodings = eye.encode(photo, [face, face], views)
+    assert len(encodings) == 2
+    assert encodings.vectors.shape == (2, DIMENSION) and encodings.norms.shape == (2,)
+    assert encodings.vectors.dtype == encodings.norms.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(encodings.vectors, axis=1), 1.0, atol=1e-6)
+    assert (encodings.norms > 1.0).all() and (encodings.norms < 2.0).all()
+    assert encodings.vectors[0].tobytes() == encodings.vectors[1].tobytes()
+
+
+def test_no_chips_have_no_encodings(eye: Eye) -> None:
+    assert eye.encoder.raw(np.empty((0, 150, 150, 3), np.uint8)).shape == (0, DIMENSION)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(150, 150, 3), (1, 149, 150, 3), (1, 150, 150, 4), (1, 3, 150, 150), (1, 1, 150, 150, 3)],
+)
+def test_chips_of_another_shape_are_refused(eye: Eye, shape: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidEncoding, match="150"):
+        eye.encoder.raw(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 150, 150, 3), (1, 0, 150, 150, 3), (1, 2, 150, 149, 3), (1, 2, 150, 150)]
+)
+def test_views_of_another_shape_are_refused(eye: Eye, shape: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidEncoding, match="150"):
+        eye.encoder.encode(np.zeros(shape, np.uint8))
+
+
+def _raw(seed: int) -> Float32:
+    return np.random.default_rng(seed).normal(size=(3, 2, DIMENSION)).astype(np.float32)
+
+
+def test_fusing_is_the_mean_of_directions() -> None:
+    raw = _raw(3)
+    fused = fuse(raw)
+    directions = raw / np.linalg.norm(raw, axis=2, keepdims=True)
+    mean = directions.mean(axis=1)
+    wanted = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+    np.testing.assert_allclose(fused.vectors, wanted, atol=1e-6)
+    np.testing.assert_allclose(fused.norms, np.linalg.norm(raw, axis=2).mean(axis=1), rtol=1e-6)
+    louder = raw * np.array([1.0, 50.0], np.float32)[:, None]
+    np.testing.assert_allclose(fuse(louder).vectors, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_no_encoding(value: float) -> None:
+    raw = _raw(4)
+    raw[1, 0, 5] = value
+    with pytest.raises(InvalidEncoding, match="finite"):
+        fuse(raw)
+
+
+def test_what_has_no_direction_is_no_encoding() -> None:
+    zero, opposite = _raw(5), _raw(6)
+    zero[2, 1] = 0.0
+    opposite[0, 1] = -opposite[0, 0]
+    for raw in (zero, opposite):
+        with pytest.raises(InvalidEncoding, match="length zero"):
+            fuse(raw)
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    assert pick_device("cpu").type == "cpu"
+    if not torch.cuda.is_available():
+        with pytest.raises(SettingInvalid, match="GALLERY_DEVICE"):
+            pick_device("cuda")
+    assert pick_device("auto").type in ("cpu", "cuda", "mps")
