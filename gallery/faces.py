@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from facenet_pytorch import MTCNN
+from facenet_pytorch.models.utils.detect_face import detect_face
 from PIL import Image
 
 from gallery.config import MAX_VIEWS
@@ -76,42 +77,55 @@ class FaceFinder:
     def __init__(self, *, min_face: int, min_probability: float, device: torch.device) -> None:
         self.min_face = min_face
         self.min_probability = min_probability
-        self._mtcnn = MTCNN(min_face_size=min_face, keep_all=True, device=device).eval()
+        self._mtcnn = MTCNN(device=device).eval()
 
     def find(self, photo: Photo) -> list[Face]:
         """Every usable face, largest first.
 
         Raises PhotoUndecodable when the detector itself fails on the pixels.
         """
-        found = self._detect(photo.pixels)
+        found = self._detect(photo.pixels, self.min_face)
         if not found:
-            # Cropped so tightly that the detector's window never holds the whole face.
+            # Cropped so tightly that the detector's window never holds the whole face?
             border = round(_BORDER * max(photo.pixels.shape[:2]))
             framed = np.pad(photo.pixels, ((border, border), (border, border), (0, 0)), mode="edge")
-            found = [(box - border, points - border, p) for box, points, p in self._detect(framed)]
+            filling = max(self.min_face, min(photo.pixels.shape[:2]) // 4)
+            found = [
+                (box - border, points - border, probability)
+                for box, points, probability in self._detect(framed, filling)
+            ]
         faces = [self._face(photo, *each) for each in found]
         return sorted(faces, key=lambda f: (-f.box.side, f.box.left, f.box.top))
 
-    def _detect(self, pixels: UInt8) -> list[tuple[Float64, Float64, float]]:
+    def _detect(self, pixels: UInt8, smallest: int) -> list[tuple[Float64, Float64, float]]:
         """Boxes (4,), landmarks (5, 2) in pixels of the working picture, and probabilities."""
-        if min(pixels.shape[:2]) < max(self.min_face, _SMALLEST_SIDE):
+        if min(pixels.shape[:2]) < max(smallest, _SMALLEST_SIDE):
             return []
+        nets = self._mtcnn
         try:
-            boxes, probabilities, landmarks = self._mtcnn.detect(pixels, landmarks=True)
+            with torch.inference_mode():
+                (boxes,), (landmarks,) = detect_face(
+                    pixels,
+                    smallest,
+                    nets.pnet,
+                    nets.rnet,
+                    nets.onet,
+                    nets.thresholds,
+                    nets.factor,
+                    nets.device,
+                )
         except (RuntimeError, IndexError) as error:
             # facenet-pytorch trips over windows that lie wholly outside the picture.
             raise PhotoUndecodable(f"the face detector failed on this photo: {error}") from error
-        if boxes is None:
-            return []
         found = [
-            (np.asarray(box, float), np.asarray(points, float), float(probability))
-            for box, points, probability in zip(boxes, landmarks, probabilities, strict=True)
+            (np.asarray(box[:4], float), np.asarray(points, float), float(box[4]))
+            for box, points in zip(boxes, landmarks, strict=True)
         ]
         return [
             (box, points, probability)
             for box, points, probability in found
             if probability >= self.min_probability
-            and min(box[2] - box[0], box[3] - box[1]) >= self.min_face
+            and min(box[2] - box[0], box[3] - box[1]) >= smallest
         ]
 
     def _face(self, photo: Photo, box: Float64, points: Float64, probability: float) -> Face:

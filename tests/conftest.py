@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import resource
 from collections.abc import Callable, Iterator
@@ -16,7 +17,11 @@ from matplotlib.cbook import get_sample_data
 
 from gallery.assembly import Gallery
 from gallery.seeing import Eye
-from gallery.types import DIMENSION, Encodings
+from gallery.store import faces, identities
+from gallery.store.database import Database
+from gallery.store.records import NewFace
+from gallery.types import DIMENSION, Box, Encodings, Face, Photo
+from gallery.weights.sources import DLIB_RESNET
 
 settings.register_profile("house", deadline=None, derandomize=True, database=None)
 settings.load_profile("house")
@@ -25,6 +30,7 @@ SHARED_FACES = Path(__file__).resolve().parents[2] / "shared" / "faces"
 SKIMAGE_DATA = Path(skimage.__file__).parent / "data"
 
 UnitRows = Callable[[int, int], Encodings]
+AddFace = Callable[..., int]
 SmallDisk = Callable[[int], AbstractContextManager[None]]
 
 
@@ -94,6 +100,32 @@ def unit_rows() -> UnitRows:
         return Encodings((rows / norms[:, None]).astype(np.float32), norms.astype(np.float32))
 
     return make
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A new database of its own, tmp_path / "gallery.db"."""
+    opened = Database(tmp_path / "gallery.db", busy_timeout=5.0)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def add_face() -> AddFace:
+    """Store one face without any photo: add_face(database, name, encodings, photo_number)."""
+
+    def add(database: Database, name: str, encodings: Encodings, photo_number: int) -> int:
+        sha256 = hashlib.sha256(str(photo_number).encode()).hexdigest()
+        source = f"photos/{photo_number}.jpg"
+        photo = Photo(np.zeros((1, 1, 3), np.uint8), 1.0, 640, 480, sha256, source)
+        face = Face(Box(1.5, 2.0, 101.25, 120.0), np.ones((5, 2), np.float32), 0.999, 50.0)
+        with database.writing() as session:
+            encoder = faces.encoder_id(session, DLIB_RESNET.name, DLIB_RESNET.sha256)
+            record = identities.find(session, name)
+            identity_id = identities.add(session, name) if record is None else record.id
+            return faces.add(session, identity_id, photo, NewFace(face, encodings, 2), encoder)
+
+    return add
 
 
 @pytest.fixture(scope="session")

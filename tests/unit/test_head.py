@@ -1,0 +1,225 @@
+"""A head judges a pair the same both ways round, comes back from its file, or says why not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gallery.errors import HeadUnusable
+from gallery.head import DIFFERENT, FEATURES, SAME, Head, HeadMarks, PairNetwork, load_head
+from gallery.operating_point import OperatingCurve
+from gallery.shipped import shipped_file
+from gallery.types import Encodings
+from gallery.weights.sources import DLIB_RESNET
+
+ENCODER, SHA256 = "an-encoder", "ab" * 32
+CURVE = OperatingCurve(np.array([-1.0, -2.0, -3.5]), np.array([-0.5, 1.0, 4.25]), tail=2)
+
+
+def made_head(features: tuple[str, ...] = FEATURES, hidden: int = 8, seed: int = 1) -> Head:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = PairNetwork(features, hidden, dropout=0.5)
+        network.offset.normal_(0.0, 0.1)
+        network.scale.uniform_(0.5, 2.0)
+    return Head(network, HeadMarks(ENCODER, SHA256, features, hidden, CURVE))
+
+
+@pytest.fixture(params=["made", "shipped"])
+def head(request: pytest.FixtureRequest) -> Head:
+    if request.param == "made":
+        return made_head()
+    return load_head(shipped_file("head.safetensors"), DLIB_RESNET.name, DLIB_RESNET.sha256)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A saved head."""
+    made_head().save(tmp_path / "head.safetensors")
+    return tmp_path / "head.safetensors"
+
+
+def test_a_pair_is_judged_the_same_both_ways_round(head: Head, unit_rows) -> None:
+    a, b = unit_rows(200, 2), unit_rows(200, 3)
+    there, back = head.logits(a, b), head.logits(b, a)
+    assert there.dtype == np.float32 and there.shape == (200, 2) and np.isfinite(there).all()
+    assert there.tobytes() == back.tobytes()
+
+
+def test_judging_twice_is_the_same(head: Head, unit_rows) -> None:  # no dropout is left in it
+    a, b = unit_rows(50, 4), unit_rows(50, 5)
+    assert head.logits(a, b).tobytes() == head.logits(a, b).tobytes()
+
+
+def test_a_pair_does_not_depend_on_those_beside_it(head: Head, unit_rows) -> None:
+    a, b = unit_rows(40, 6), unit_rows(40, 7)
+    together = head.logits(a, b)
+    alone = np.concatenate([head.logits(a.row(i), b.row(i)) for i in range(40)])
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+
+
+def test_more_pairs_than_a_batch_are_all_judged(unit_rows) -> None:
+    head, few = made_head(("cosine",)), unit_rows(7, 8)
+    rows = np.arange(70_000) % 7
+    many = head.logits(few.take(rows), few.take(rows[::-1].copy()))
+    assert many.shape == (70_000, 2)
+    pairs = head.logits(few.take(rows[-49:]), few.take(rows[::-1][-49:].copy()))
+    np.testing.assert_allclose(many[-49:], pairs, atol=1e-5)
+
+
+def test_no_pairs_have_no_logits(head: Head, unit_rows) -> None:
+    assert head.logits(unit_rows(0, 9), unit_rows(0, 9)).shape == (0, 2)
+
+
+def test_the_shipped_head_tells_a_person_from_another(unit_rows) -> None:
+    shipped = load_head(shipped_file("head.safetensors"), DLIB_RESNET.name, DLIB_RESNET.sha256)
+    one, other = unit_rows(1, 10), unit_rows(1, 11)
+    (same,), (different,) = shipped.logits(one, one), shipped.logits(one, other)
+    assert same[SAME] > same[DIFFERENT] and different[DIFFERENT] > different[SAME]
+    assert shipped.marks.encoder == DLIB_RESNET.name
+    curve = shipped.marks.curve
+    assert 0.0 <= curve.margin_at(0.01) <= curve.margin_at(1e-5) < 100.0
+
+
+@pytest.mark.parametrize("features", [FEATURES, ("cosine",), ("product", "absolute_difference")])
+def test_a_saved_head_comes_back_the_same(
+    tmp_path: Path, unit_rows, features: tuple[str, ...]
+) -> None:
+    head, file = made_head(features, hidden=5), tmp_path / "head.safetensors"
+    head.save(file)
+    again = load_head(file, ENCODER, SHA256)
+    a, b = unit_rows(30, 12), unit_rows(30, 13)
+    assert head.logits(a, b).tobytes() == again.logits(a, b).tobytes()
+    assert (again.marks.encoder, again.marks.encoder_sha256) == (ENCODER, SHA256)
+    assert (again.marks.features, again.marks.hidden) == (features, 5)
+    assert again.marks.curve.as_json() == CURVE.as_json()
+    assert [f.name for f in tmp_path.iterdir()] == ["head.safetensors"]
+
+
+def test_a_head_that_cannot_be_saved_leaves_the_one_before(file: Path, small_disk) -> None:
+    before = file.read_bytes()
+    with small_disk(1024), pytest.raises(OSError):
+        made_head(seed=2).save(file)
+    assert file.read_bytes() == before and [f.name for f in file.parent.iterdir()] == [file.name]
+    with pytest.raises(OSError):
+        made_head().save(file.parent / "nowhere" / "head.safetensors")
+
+
+@pytest.mark.parametrize(("encoder", "sha256"), [("another", SHA256), (ENCODER, "cd" * 32)])
+def test_another_encoders_head_is_refused(file: Path, encoder: str, sha256: str) -> None:
+    with pytest.raises(HeadUnusable, match=f"{ENCODER}.*train-head"):
+        load_head(file, encoder, sha256)
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        pytest.param(lambda whole: b"", id="empty"),
+        pytest.param(lambda whole: b"a head, believe me", id="text"),
+        pytest.param(lambda whole: bytes(1000), id="zeros"),
+        pytest.param(lambda whole: b"\xff" * 1000, id="ones"),
+        pytest.param(lambda whole: whole[:4], id="cut in the length"),
+        pytest.param(lambda whole: whole[:100], id="cut in the header"),
+        pytest.param(lambda whole: whole[: len(whole) // 2], id="cut in half"),
+        pytest.param(lambda whole: whole[:-1], id="cut by a byte"),
+        pytest.param(lambda whole: whole + b"\0", id="a byte more"),
+        pytest.param(lambda whole: whole.replace(b"dense.bias", b"dense.bios"), id="a name"),
+        pytest.param(lambda whole: whole.replace(b'"F32"', b'"F99"', 1), id="a type"),
+    ],
+)
+def test_a_file_that_is_no_head_is_refused(
+    file: Path, altered: Callable[[bytes], bytes]
+) -> None:
+    file.write_bytes(altered(file.read_bytes()))
+    with pytest.raises(HeadUnusable, match=f"{file.name}.*train-head"):
+        load_head(file, ENCODER, SHA256)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "head.safetensors", tmp_path / "no" / "head.safetensors", tmp_path):
+        with pytest.raises(HeadUnusable, match=f"{path.name}.*train-head"):
+            load_head(path, ENCODER, SHA256)
+
+
+def rewritten(file: Path, marks: dict[str, str | None], state: dict[str, Tensor | None]) -> None:
+    """The saved head with other metadata and other weights; None takes one away."""
+    with safe_open(file, framework="pt") as opened:
+        kept = {**opened.metadata(), **marks}
+    weights = {**load_file(file), **state}
+    save_file(
+        {name: value for name, value in weights.items() if value is not None},
+        file,
+        {name: value for name, value in kept.items() if value is not None},
+    )
+
+
+def _curve(**changes: object) -> str:
+    return json.dumps({**CURVE.as_json(), **changes})
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        {"form": None},
+        {"form": "pairwise-head-2"},
+        {"encoder": None},
+        {"encoder_sha256": ""},
+        {"features": None},
+        {"features": "cosine"},
+        {"features": "[]"},
+        {"features": "7"},
+        {"features": '["cosine", "smile"]'},
+        {"features": '["cosine"]'},
+        {"hidden": None},
+        {"hidden": "many"},
+        {"hidden": "0"},
+        {"hidden": "-8"},
+        {"hidden": "9"},
+        {"curve": None},
+        {"curve": "{"},
+        {"curve": "[]"},
+        {"curve": "null"},
+        {"curve": _curve(margins=[1.0, 0.0, -1.0])},
+        {"curve": _curve(log10_rates=[-1.0])},
+        {"curve": _curve(tail="x")},
+    ],
+    ids=lambda marks: " ".join(f"{k}={v}" for k, v in marks.items())[:40],
+)
+def test_metadata_that_make_no_head_are_refused(file: Path, marks: dict[str, str | None]) -> None:
+    rewritten(file, marks, {})
+    with pytest.raises(HeadUnusable, match=file.name):
+        load_head(file, ENCODER, SHA256)
+
+
+def test_a_file_without_metadata_is_refused(file: Path) -> None:
+    save_file(load_file(file), file)
+    with pytest.raises(HeadUnusable, match="form None"):
+        load_head(file, ENCODER, SHA256)
+
+
+WIDTH = 257
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param({"dense.bias": None}, id="one missing"),
+        pytest.param({"more": torch.zeros(3)}, id="one more"),
+        pytest.param({"out.weight": torch.zeros(3, 8)}, id="three outputs"),
+        pytest.param({"dense.bias": torch.full((8,), torch.nan)}, id="NaN"),
+        pytest.param({"out.bias": torch.full((2,), torch.inf)}, id="infinity"),
+        pytest.param({"scale": torch.zeros(WIDTH)}, id="a scale of zero"),
+    ],
+)
+def test_weights_that_make_no_head_are_refused(file: Path, state: dict[str, Tensor | None]) -> None:
+    rewritten(file, {}, state)
+    with pytest.raises(HeadUnusable, match=file.name):
+        load_head(file, ENCODER, SHA256)
