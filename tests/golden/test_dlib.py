@@ -24,7 +24,10 @@ def dlib_network() -> dlib.face_recognition_model_v1:
 
 @pytest.mark.parametrize("person", ["hopper", "collins"])
 def test_encodings_of_real_chips_agree_with_dlib(
-    person: str, eye: Eye, dlib_network: dlib.face_recognition_model_v1, request: pytest.FixtureRequest
+    person: str,
+    eye: Eye,
+    dlib_network: dlib.face_recognition_model_v1,
+    request: pytest.FixtureRequest,
 ) -> None:
     path: Path = request.getfixturevalue(person)
     photo = eye.open(path)

@@ -17,7 +17,6 @@ from gallery.errors import HeadUnusable
 from gallery.head import DIFFERENT, FEATURES, SAME, Head, HeadMarks, PairNetwork, load_head
 from gallery.operating_point import OperatingCurve
 from gallery.shipped import shipped_file
-from gallery.types import Encodings
 from gallery.weights.sources import DLIB_RESNET
 
 ENCODER, SHA256 = "an-encoder", "ab" * 32
@@ -135,9 +134,7 @@ def test_another_encoders_head_is_refused(file: Path, encoder: str, sha256: str)
         pytest.param(lambda whole: whole.replace(b'"F32"', b'"F99"', 1), id="a type"),
     ],
 )
-def test_a_file_that_is_no_head_is_refused(
-    file: Path, altered: Callable[[bytes], bytes]
-) -> None:
+def test_a_file_that_is_no_head_is_refused(file: Path, altered: Callable[[bytes], bytes]) -> None:
     file.write_bytes(altered(file.read_bytes()))
     with pytest.raises(HeadUnusable, match=f"{file.name}.*train-head"):
         load_head(file, ENCODER, SHA256)

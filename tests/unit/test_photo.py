@@ -410,8 +410,14 @@ def _jpeg_header(width: int, height: int) -> bytes:
         pytest.param(lambda side: _jpeg_header(side, side), id="JPEG"),
         pytest.param(
             lambda side: (
-                b"GIF89a" + side.to_bytes(2, "little") * 2 + b"\x80\0\0" + bytes(6)
-                + b"," + bytes(4) + side.to_bytes(2, "little") * 2 + b"\0\x08\0;"
+                b"GIF89a"
+                + side.to_bytes(2, "little") * 2
+                + b"\x80\0\0"
+                + bytes(6)
+                + b","
+                + bytes(4)
+                + side.to_bytes(2, "little") * 2
+                + b"\0\x08\0;"
             ),
             id="GIF",
         ),

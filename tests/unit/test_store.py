@@ -149,7 +149,8 @@ def test_another_alembic_database_is_refused(tmp_path: Path, version: str) -> No
 
 
 @pytest.mark.parametrize(
-    "content", [b"hello", b"not a database\n" * 100, bytes(5000), b"SQLite format 3\0" + b"x" * 5000]
+    "content",
+    [b"hello", b"not a database\n" * 100, bytes(5000), b"SQLite format 3\0" + b"x" * 5000],
 )
 def test_a_file_that_is_no_database_is_refused_and_left_alone(
     tmp_path: Path, content: bytes
@@ -395,7 +396,10 @@ def test_what_is_no_encoding_is_not_stored(
 
 def test_what_is_known_of_a_face_comes_back(database: Database, unit_rows, add_face) -> None:
     rows = unit_rows(2, 9)
-    first, second = add_face(database, "Ada", rows.row(0), 1), add_face(database, "B", rows.row(1), 2)
+    first, second = (
+        add_face(database, "Ada", rows.row(0), 1),
+        add_face(database, "B", rows.row(1), 2),
+    )
     with database.reading() as session:
         record, other = faces.records(session)
         assert faces.records_by_id(session, [second, 77]) == {second: other}
@@ -455,7 +459,10 @@ def test_a_name_is_given_once(database: Database) -> None:
         identities.add(session, "Ada")
     with pytest.raises(IdentityExists, match="Ada"), database.writing() as session:
         identities.add(session, " Ada ")
-    with closing(sqlite3.connect(database.file)) as connection, pytest.raises(sqlite3.IntegrityError):
+    with (
+        closing(sqlite3.connect(database.file)) as connection,
+        pytest.raises(sqlite3.IntegrityError),
+    ):
         connection.execute(
             "INSERT INTO identities (name, details, created_at, updated_at)"
             " VALUES ('Ada', '{}', '2024-01-01', '2024-01-01')"
@@ -529,7 +536,10 @@ def test_describing(database: Database) -> None:
         assert described.details == {"team": "Engines", "floor": "2"}
     with database.writing() as session:  # None leaves the external id; an empty value removes
         described = identities.describe(session, "Ada", None, {"floor": "", "room": "é"})
-        assert described.external_id == "A-1" and described.details == {"team": "Engines", "room": "é"}
+        assert described.external_id == "A-1" and described.details == {
+            "team": "Engines",
+            "room": "é",
+        }
     with pytest.raises(IdentityExists, match=r"Ada.*A-1"), database.writing() as session:
         identities.describe(session, "Bob", "A-1", {})
     with database.writing() as session:
@@ -559,7 +569,14 @@ def test_merging_gives_all_faces_to_one(database: Database, unit_rows, add_face)
     ids = [
         add_face(database, name, rows.row(i), photo)
         for i, (name, photo) in enumerate(
-            [("Ada", 1), ("Ada", 2), ("A. Lovelace", 3), ("Countess", 4), ("Countess", 5), ("Bob", 6)]
+            [
+                ("Ada", 1),
+                ("Ada", 2),
+                ("A. Lovelace", 3),
+                ("Countess", 4),
+                ("Countess", 5),
+                ("Bob", 6),
+            ]
         )
     ]
     before = latest(database)
