@@ -26,6 +26,6 @@ def forget(database: Database, index: IndexCopy, name_or_id: str) -> Forgotten:
     with database.writing() as session:
         record = identities.get(session, name_or_id)
         face_ids = identities.remove(session, record.id)
-    database.scrub()
     index.rebuild()
+    database.scrub()
     return Forgotten(record.id, len(face_ids))

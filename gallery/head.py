@@ -48,9 +48,11 @@ class PairNetwork(nn.Module):
 
     def __init__(self, features: Sequence[str], hidden: int, dropout: float) -> None:
         super().__init__()
-        unknown = set(features) - set(FEATURES)
-        if unknown or not features:
-            raise HeadUnusable(f"features {sorted(unknown)} are not among {', '.join(FEATURES)}")
+        if not features or hidden < 1 or not set(features) <= set(FEATURES):
+            raise ValueError(
+                f"features {list(features)} and {hidden} hidden units; expected some of"
+                f" {', '.join(FEATURES)} and at least one unit"
+            )
         self.features = tuple(features)
         width = sum(_FEATURES[name][0] for name in features)
         # Features to mean 0 and deviation 1 over the training pairs.
@@ -146,8 +148,13 @@ def load_head(file: Path, encoder: str, encoder_sha256: str) -> Head:
         marks = _marks(found)
         network = PairNetwork(marks.features, marks.hidden, dropout=0.0)
         network.load_state_dict(state)
+        if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+            raise ValueError("it has weights that are not finite")
+        if not bool((network.scale > 0).all()):
+            raise ValueError("it divides a feature by zero")
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise HeadUnusable(f"{file} is damaged: {error}; {remedy}") from error
+        reason = " ".join(str(error).split())
+        raise HeadUnusable(f"{file} is damaged: {reason}; {remedy}") from error
     return Head(network, marks)
 
 

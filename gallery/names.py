@@ -10,6 +10,11 @@ LONGEST_NAME = 200
 _FORBIDDEN = frozenset("/\\")
 
 
+def printable(text: str) -> str:
+    """The text with what no UTF-8 has (bytes of a file's name, lone surrogates) as \\x escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def checked_name(name: str) -> str:
     """The name without outer blanks, in Unicode's composed form (NFC), so that it is found again.
 

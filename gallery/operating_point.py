@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from gallery.types import Float32, Float64
 
@@ -21,6 +22,9 @@ PROMISED_RATE = 0.01
 _CAUTION = 2.0
 """The curve was measured on one source of photos and others let more strangers through, so that
 half the promised rate is aimed at."""
+
+
+_OVER_HALF = float(np.nextafter(0.5, 1.0))
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,9 @@ class OperatingCurve:
             slope, offset = np.polyfit(
                 self.log10_rates[-self.tail :], self.margins[-self.tail :], 1
             )
-            margin = float(slope * wanted + offset)
+            margin = max(float(slope * wanted + offset), float(self.margins[-1]))
+            if slope > 0:  # a flat or bent tail must not make rarer mistakes cheaper
+                margin = float(self.margins[-1])
         return max(0.0, margin)
 
     def as_json(self) -> dict[str, Any]:
@@ -70,7 +76,10 @@ class OperatingCurve:
             raise ValueError("a curve that is not finite")
         if not ((np.diff(rates) < 0).all() and (np.diff(margins) >= 0).all()):
             raise ValueError("a curve that does not fall")
-        return cls(rates, margins, int(kept["tail"]))
+        tail = int(kept["tail"])
+        if tail < 2:
+            raise ValueError(f"a tail of {tail} points, expected at least 2")
+        return cls(rates, margins, tail)
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,9 @@ class OperatingPoint:
         one half: the argmax of the biased logits. A margin of exactly zero is "different".
         """
         margins = logits[:, 1].astype(np.float64) - logits[:, 0] - self.bias
-        return 1.0 / (1.0 + np.exp(-margins)), margins
+        probabilities: Float64 = expit(margins)
+        # A margin too small for the probability to show is still on its side of the border.
+        return np.where(margins > 0, np.maximum(probabilities, _OVER_HALF), probabilities), margins
 
 
 def operating_point(

@@ -73,8 +73,9 @@ _DECODER_ERRORS = (
 
 
 def photos_in(folder: Path) -> list[Path]:
-    """Files under `folder` that look like photos, sorted; hidden ones and links out are left out.
+    """Files under `folder` that look like photos, sorted; hidden ones are left out.
 
+    Links to folders are not followed, those to files are.
     Raises PhotoUnreadable when it is no folder or cannot be listed.
     """
     if not folder.is_dir():
@@ -91,7 +92,7 @@ def photos_in(folder: Path) -> list[Path]:
             for name in sorted(names)
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
         ]
-    return found
+    return sorted(found)
 
 
 class PhotoReader:

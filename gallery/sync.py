@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 
+from gallery.errors import HomeUnusable
 from gallery.store import faces
 from gallery.store.changes import changed_since, latest_change
 from gallery.store.database import Database
@@ -60,11 +62,19 @@ class IndexCopy:
     def rebuild(self) -> None:
         """Build it from the database and save it over whatever the file holds.
 
-        Raises OSError when the disk refuses.
+        What a killed process left half-written goes too. Raises HomeUnusable.
         """
         with self._lock:
             index = self._rebuilt()
-            index.save(self._file, {**self._marks, _POSITION: str(self._position)})
+            try:
+                for leftover in self._file.parent.glob(f"{glob.escape(self._file.name)}*.part"):
+                    leftover.unlink()
+                index.save(self._file, {**self._marks, _POSITION: str(self._position)})
+            except OSError as error:
+                raise HomeUnusable(
+                    f"{self._file} cannot be written ({error.strerror}), so what it held is still"
+                    " in it; mend that and run the command again, or delete the file"
+                ) from error
             self._saved = self._position
 
     def close(self) -> None:

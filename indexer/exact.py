@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
+from indexer.errors import SnapshotUnusable, VectorIndexError
 from indexer.protocol import (
     NO_NEIGHBOUR,
     Float32,
@@ -32,10 +34,13 @@ class ExactIndex:
 
     @classmethod
     def from_payload(cls, payload: bytes, dimension: int) -> ExactIndex:
-        """The index that `save` wrote."""
+        """The index that `save` wrote. Raises SnapshotUnusable for another payload."""
         index = cls(dimension)
-        with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-            index._ids, index._vectors = arrays["ids"], arrays["vectors"]
+        try:
+            with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+                index.add(arrays["ids"], arrays["vectors"])
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile, VectorIndexError) as error:
+            raise SnapshotUnusable(f"it holds no rows of length {dimension}: {error}") from error
         return index
 
     @property

@@ -1,7 +1,7 @@
 """Save and load an engine's bytes: written at once or not at all, and checked when read.
 
-The file is one line of JSON (form, engine, dimension, length and SHA-256 of the payload, and the
-caller's marks), a newline, and the payload.
+The file is the SHA-256 of all that follows (hexadecimal), a newline, one line of JSON (form,
+engine, dimension, length of the payload, and the caller's marks), and the payload.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def write_snapshot(
         "engine": engine,
         "dimension": dimension,
         "length": len(payload),
-        "sha256": hashlib.sha256(payload).hexdigest(),
         "marks": dict(marks),
     }
+    line = json.dumps(header).encode() + b"\n"
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as out:
-            out.write(json.dumps(header).encode() + b"\n")
+            out.write(_seal(line, payload) + b"\n" + line)
             out.write(payload)
             out.flush()
             os.fsync(out.fileno())
@@ -66,20 +66,27 @@ def read_snapshot(file: Path) -> Snapshot:
     """Read and check a file. Raises SnapshotUnusable with what is wrong."""
     try:
         with open(file, "rb") as opened:
+            seal = opened.readline(_LONGEST_HEADER)
             line = opened.readline(_LONGEST_HEADER)
             payload = opened.read()
     except OSError as error:
         raise SnapshotUnusable(f"{file} cannot be read: {error.strerror}") from error
+    if seal != _seal(line, payload) + b"\n":
+        raise SnapshotUnusable(f"{file} is not a saved index, or was cut short or altered")
     try:
         header = json.loads(line)
         form, engine, dimension = header["form"], header["engine"], int(header["dimension"])
-        length, sha256, marks = int(header["length"]), header["sha256"], dict(header["marks"])
+        length, marks = int(header["length"]), dict(header["marks"])
     except (ValueError, KeyError, TypeError) as error:
         raise SnapshotUnusable(f"{file} is not a saved index") from error
     if form != _FORM:
         raise SnapshotUnusable(f"{file} has form {form!r}, expected {_FORM!r}")
     if len(payload) != length:
         raise SnapshotUnusable(f"{file} has {len(payload)} bytes of payload, expected {length}")
-    if hashlib.sha256(payload).hexdigest() != sha256:
-        raise SnapshotUnusable(f"{file} was altered: its SHA-256 is another one")
     return Snapshot(engine, dimension, marks, payload)
+
+
+def _seal(line: bytes, payload: bytes) -> bytes:
+    digest = hashlib.sha256(line)
+    digest.update(payload)
+    return digest.hexdigest().encode()

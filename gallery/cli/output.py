@@ -19,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from gallery.names import printable
+
 FOUND, NONE, ERROR = 0, 1, 2
 """Exit statuses: a match (or success), none, an error."""
 
@@ -28,17 +30,17 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 def emit(value: Any) -> None:
     """One JSON value on one line, flushed, since programs wait for it."""
-    typer.echo(json.dumps(value, ensure_ascii=False))
+    typer.echo(printable(json.dumps(value, ensure_ascii=False)))
 
 
 def say(text: str, style: str = "") -> None:
     """A line for a person; what is in the text is not markup."""
-    out.print(escape(text), style=style)
+    out.print(escape(printable(text)), style=style)
 
 
 def complain(reason: str) -> None:
     """An error for a person, on stderr."""
-    err.print(f"[bold red]error:[/] {escape(reason)}")
+    err.print(f"[bold red]error:[/] {escape(printable(reason))}")
 
 
 def percent(value: float | None) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import Connection, create_engine, event, exc, text
+from sqlalchemy import URL, Connection, create_engine, event, exc, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -33,8 +33,10 @@ class Database:
 
     def __init__(self, file: Path, *, busy_timeout: float) -> None:
         self.file = file
+        # Not a string: a file's name may have what a URL gives a meaning to.
+        url = URL.create("sqlite", database=str(file))
         self._engine = create_engine(
-            f"sqlite:///{file}", connect_args={"timeout": busy_timeout, "check_same_thread": False}
+            url, connect_args={"timeout": busy_timeout, "check_same_thread": False}
         )
         event.listen(self._engine, "connect", _prepare)
         event.listen(self._engine, "begin", _begin)
@@ -101,13 +103,23 @@ class Database:
         """Close every connection."""
         self._engine.dispose()
 
+    def _keep_a_log(self) -> None:
+        """Turn on the write-ahead log, which the file remembers; outside of any transaction."""
+        pooled = self._engine.raw_connection()
+        try:
+            pooled.cursor().execute("PRAGMA journal_mode = WAL")
+        finally:
+            pooled.close()
+
     def _migrate(self) -> None:
         # Alembic is slow to import, and needed only when a file is made or is older.
         from alembic import command
         from alembic.config import Config
+        from alembic.util.exc import CommandError
 
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+        self._keep_a_log()
         with self._engine.execution_options(**{_WRITES: True}).begin() as connection:
             version = _version(connection)  # another process may have been quicker
             if version is not None and version > SCHEMA:
@@ -116,7 +128,13 @@ class Database:
                     f" knows {SCHEMA}); install that version or use another --home"
                 )
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                raise DatabaseUnusable(
+                    f"{self.file} is at schema {version}, which this program never wrote; use"
+                    " another --home"
+                ) from error
             if version is None:
                 with Session(connection) as session:
                     session.add(MarkRow(name=_GALLERY_ID, value=uuid4().hex))
@@ -142,7 +160,6 @@ def _prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
         None  # transactions begin where _begin says, not where sqlite3 guesses
     )
     for pragma in (
-        "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
         "secure_delete = ON",
@@ -193,8 +210,9 @@ def open_home(home: Path) -> Path:
     """Make the folder, readable by its owner alone, unless it is there. Raises HomeUnusable."""
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise HomeUnusable(
-            f"{home} cannot be created: {error.strerror}; choose another --home"
+            f"{str(home)!r} cannot be created: {reason}; choose another --home"
         ) from error
     return home

@@ -10,6 +10,7 @@ from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session, contains_eager
 
 from gallery.errors import EncoderChanged, InvalidEncoding
+from gallery.names import printable
 from gallery.store.changes import log_changes
 from gallery.store.records import FaceRecord, NewFace, StoredEncodings
 from gallery.store.tables import EncoderRow, FaceRow, IdentityRow, PhotoRow
@@ -93,7 +94,10 @@ def _photo_id(session: Session, photo: Photo) -> int:
     if found is not None:
         return found
     row = PhotoRow(
-        sha256=photo.sha256, width=photo.width, height=photo.height, source=photo.source[:4096]
+        sha256=photo.sha256,
+        width=photo.width,
+        height=photo.height,
+        source=printable(photo.source)[:4096],
     )
     session.add(row)
     session.flush()

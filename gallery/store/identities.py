@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from gallery.errors import IdentityExists, IdentityNotFound
-from gallery.names import checked_name
+from gallery.names import checked_name, printable
 from gallery.store.changes import log_changes
 from gallery.store.records import IdentityRecord
 from gallery.store.tables import FaceRow, IdentityRow, PhotoRow
@@ -59,6 +59,7 @@ def describe(
     Raises IdentityNotFound, or IdentityExists when another identity has the external id.
     """
     row = session.get_one(IdentityRow, get(session, name_or_id).id)
+    external_id = None if external_id is None else printable(external_id)
     if external_id is not None:
         holder = session.scalar(
             select(IdentityRow).where(

@@ -9,10 +9,12 @@ from sqlalchemy import (
     JSON,
     CheckConstraint,
     DateTime,
+    Dialect,
     ForeignKey,
     LargeBinary,
     MetaData,
     String,
+    TypeDecorator,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -20,6 +22,19 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from gallery.types import DIMENSION
 
 ENCODING_BYTES = 4 * DIMENSION
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Times in UTC that say so. SQLite keeps no time zone."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, _: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
 
 
 def _now() -> datetime:
@@ -71,10 +86,8 @@ class IdentityRow(Base):
     name: Mapped[str] = mapped_column(String(200), unique=True)
     external_id: Mapped[str | None] = mapped_column(String(200), unique=True)
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=_now)
-    updated_at: Mapped[datetime] = mapped_column(
-        DateTime(timezone=True), default=_now, onupdate=_now
-    )
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now, onupdate=_now)
 
     faces: Mapped[list[FaceRow]] = relationship(back_populates="identity", passive_deletes="all")
 
@@ -89,7 +102,7 @@ class PhotoRow(Base):
     width: Mapped[int]
     height: Mapped[int]
     source: Mapped[str] = mapped_column(String(4096))
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
 
 
 class FaceRow(Base):
@@ -116,7 +129,7 @@ class FaceRow(Base):
     encoding: Mapped[bytes] = mapped_column(LargeBinary)
     norm: Mapped[float]
     views: Mapped[int]
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
 
     identity: Mapped[IdentityRow] = relationship(back_populates="faces")
     photo: Mapped[PhotoRow] = relationship()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -35,11 +36,19 @@ def _cached(file: Path) -> dict[str, Tensor] | None:
     try:
         with safe_open(file, framework="pt") as opened:
             marks = opened.metadata() or {}
-        if (marks.get("form"), marks.get("sha256")) != (_FORM, DLIB_RESNET.sha256):
-            return None
-        return load_file(file)
+        state = load_file(file)
+        return state if marks == _marks(state) else None
     except (OSError, SafetensorError):
         return None  # missing, cut short by a full disk, not ours: convert again
+
+
+def _marks(state: dict[str, Tensor]) -> dict[str, str]:
+    """What the file must say of itself: its form, its source, and what its tensors hash to."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(state[name].numpy().tobytes())
+    return {"form": _FORM, "source": DLIB_RESNET.sha256, "state": digest.hexdigest()}
 
 
 def _keep(state: dict[str, Tensor], file: Path) -> None:
@@ -49,7 +58,7 @@ def _keep(state: dict[str, Tensor], file: Path) -> None:
         handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".part")
         os.close(handle)
         try:
-            save_file(state, temporary, {"form": _FORM, "sha256": DLIB_RESNET.sha256})
+            save_file(state, temporary, _marks(state))
             os.replace(temporary, file)
         finally:
             Path(temporary).unlink(missing_ok=True)

@@ -97,8 +97,15 @@ class DlibResNet(nn.Module):
 def state_of(network: DlibNetwork) -> dict[str, Tensor]:
     """The module's state dictionary from a parsed ``.dat``.
 
-    Raises WeightsUnreadable when the layers are not this network's, in this order.
+    Raises WeightsUnreadable when the layers are not this network's, in this order and size.
     """
+    try:
+        return _state_of(network)
+    except ValueError as error:  # parameters that do not fill their layer
+        raise WeightsUnreadable(f"a layer of another size: {error}") from error
+
+
+def _state_of(network: DlibNetwork) -> dict[str, Tensor]:
     if network.side != CHIP_SIDE:
         raise WeightsUnreadable(f"the network wants {network.side} px chips, not {CHIP_SIDE}")
     layers = iter(network.layers)

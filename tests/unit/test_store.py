@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -699,7 +700,7 @@ def test_the_change_log_only_grows(database: Database, unit_rows, add_face) -> N
             positions.append(latest(database))
             database.scrub()
             assert latest(database) == positions[-1]
-    assert all(a < b for a, b in zip(positions, positions[1:], strict=False))
+    assert all(a < b for a, b in pairwise(positions))
 
 
 # Erased
