@@ -9,8 +9,6 @@ The argmax of the two outputs is the verdict; sigmoids are monotonic, so it is t
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from torch import Tensor, nn
 from gallery.errors import HeadUnusable
 from gallery.operating_point import OperatingCurve
 from gallery.types import DIMENSION, Encodings, Float32
+from gallery.whole_file import written_whole
 
 DIFFERENT, SAME = 0, 1
 """The two outputs' places."""
@@ -115,15 +114,8 @@ class Head:
             "curve": json.dumps(self.marks.curve.as_json()),
         }
         state = {name: value.contiguous() for name, value in self._network.state_dict().items()}
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as out:
-                out.write(save(state, marks))
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(temporary, file)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        with written_whole(file) as out:
+            out.write(save(state, marks))
 
 
 def load_head(file: Path, encoder: str, encoder_sha256: str) -> Head:

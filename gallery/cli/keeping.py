@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +15,9 @@ from gallery.assembly import Gallery
 from gallery.cli.app import JsonOption, app, open_gallery
 from gallery.cli.output import ERROR, FOUND, emit, out, progress, say
 from gallery.errors import PhotoError, SettingInvalid
+from gallery.names import printable
 from gallery.photo import photos_in
+from gallery.whole_file import written_whole
 from gallery.wire import decision_json, error_json, face_record_json
 
 _FACE_COLUMNS = (
@@ -77,9 +78,8 @@ def export(
     text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
     if file.suffix.lower() == ".csv":
         text = _csv(columns, (_flat(row) for row in rows))
-    part = file.with_name(file.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, file)
+    with written_whole(file) as written:
+        written.write(printable(text).encode())
     emit({"file": str(file), "rows": len(rows)}) if as_json else say(f"{len(rows)} rows in {file}")
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from gallery.errors import PhotoError
 from gallery.learning.people import PeopleFolder
 from gallery.seeing import Eye
 from gallery.types import DIMENSION, Float32, Int64, Several
+from gallery.whole_file import written_whole
 
 _SAVE_EVERY = 500
 
@@ -112,15 +111,10 @@ def _load(file: Path) -> _Kept:
 
 def _save(file: Path, kept: _Kept) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            np.savez(
-                out,
-                marks=np.array(list(kept)),
-                vectors=np.array([v for v, _ in kept.values()], dtype=np.float32),
-                reasons=np.array([r for _, r in kept.values()]),
-            )
-        os.replace(temporary, file)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with written_whole(file) as out:
+        np.savez(
+            out,
+            marks=np.array(list(kept)),
+            vectors=np.array([v for v, _ in kept.values()], dtype=np.float32),
+            reasons=np.array([r for _, r in kept.values()]),
+        )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from gallery.head import Head
 from gallery.learning.encoded import EncodedPeople
 from gallery.learning.people import PeopleFolder
 from gallery.learning.training import Epoch, Halves, Recipe
+from gallery.whole_file import written_whole
 
 HEAD_FILE, CARD_FILE, PLOT_FILE = "head.safetensors", "head.json", "head-training.png"
 
@@ -76,15 +76,15 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     head_file, card_file, plot_file = (out / name for name in (HEAD_FILE, CARD_FILE, PLOT_FILE))
     head.save(head_file)
-    part = card_file.with_suffix(".part")
-    part.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, card_file)
-    plot_history(history, plot_file)
+    with written_whole(card_file) as out_file:
+        out_file.write((json.dumps(card, indent=2) + "\n").encode())
+    with written_whole(plot_file) as out_file:
+        plot_history(history, out_file)
     return head_file, card_file, plot_file
 
 
-def plot_history(history: Sequence[Epoch], file: Path) -> None:
-    """Loss and accuracy an epoch, the head beside the best distance threshold."""
+def plot_history(history: Sequence[Epoch], file: BinaryIO) -> None:
+    """As PNG: loss and accuracy an epoch, the head beside the best distance threshold."""
     from matplotlib.figure import Figure  # slow to import; only training draws
 
     numbers = [e.number for e in history]
@@ -110,4 +110,4 @@ def plot_history(history: Sequence[Epoch], file: Path) -> None:
     )
     thresholds.set_ylabel("best distance threshold on training people", color="grey")
     thresholds.set_ylim(0.0, 1.2)
-    figure.savefig(file, dpi=110)
+    figure.savefig(file, format="png", dpi=110)

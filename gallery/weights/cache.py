@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from gallery.weights.dlib_dat import read_network
 from gallery.weights.dlib_resnet import state_of
 from gallery.weights.sources import DLIB_RESNET
+from gallery.whole_file import written_whole
 
 _FORM = "1"  # raise it when the converted form changes
 
@@ -52,15 +51,9 @@ def _marks(state: dict[str, Tensor]) -> dict[str, str]:
 
 
 def _keep(state: dict[str, Tensor], file: Path) -> None:
-    """Write beside the name and rename, so that a reader sees a whole file or none."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".part")
-        os.close(handle)
-        try:
-            save_file(state, temporary, _marks(state))
-            os.replace(temporary, file)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except (OSError, SafetensorError):
+        with written_whole(file) as out:
+            out.write(save(state, _marks(state)))
+    except OSError:
         return
