@@ -23,6 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(PIP_ARGS) \
 	  -c constraints.txt -e '.[test]'
+	@du -sh $(VENV)
 	touch $@
 
 demo: $(STAMP)   ## the main job on real photos; PHOTOS=DIR LIMIT=N for your own

@@ -91,7 +91,7 @@ def run_embedded_demo(
     with _timed(seconds, f"enrol {HOPPER}"):
         gallery.enroll(HOPPER, people[HOPPER])
     with _timed(seconds, "ask about a stranger"):
-        ask(people[COLLINS].name, people[COLLINS].read_bytes(), "a stranger", Outcome.UNKNOWN)
+        ask("Collins, not enrolled", people[COLLINS].read_bytes(), "a stranger", Outcome.UNKNOWN)
     with _timed(seconds, f"enrol {COLLINS}"):
         gallery.enroll(COLLINS, people[COLLINS])
     with _timed(seconds, "ask about altered photos"):
@@ -99,7 +99,7 @@ def run_embedded_demo(
             for alteration in alterations():
                 content = altered(photo, alteration)
                 _keep(folder, photo, alteration, content)
-                ask(f"{photo.name}, {alteration.name}", content, name, Outcome.MATCH)
+                ask(f"{name.split()[-1]}, {alteration.name}", content, name, Outcome.MATCH)
     with _timed(seconds, "ask about photos of no one"):
         for photo in nobody:
             ask(photo.name, photo.read_bytes(), "no one", Outcome.NO_FACE)

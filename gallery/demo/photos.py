@@ -60,11 +60,11 @@ def alterations() -> tuple[Alteration, ...]:
     """What happens to photos on their way through the world."""
     return (
         Alteration("cropped", lambda image: _jpeg(_cropped(image))),
-        Alteration("turned by 12 degrees", lambda image: _jpeg(_turned(image))),
+        Alteration("turned 12°", lambda image: _jpeg(_turned(image))),
         Alteration("mirrored", lambda image: _jpeg(ImageOps.mirror(image))),
         Alteration("darkened", lambda image: _jpeg(ImageEnhance.Brightness(image).enhance(0.35))),
-        Alteration("JPEG quality 30", lambda image: _jpeg(image, quality=30)),
-        Alteration("turned by EXIF", _on_its_side),
+        Alteration("quality 30", lambda image: _jpeg(image, quality=30)),
+        Alteration("EXIF-rotated", _on_its_side),
     )
 
 
