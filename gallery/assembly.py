@@ -5,6 +5,7 @@ Parts are built when they are first used, so that listing identities does not lo
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from gallery.config import Settings, load_settings
+from gallery.errors import DatabaseBusy
+from gallery.forget import Forgotten, finish_erasing, forget
 from gallery.shipped import shipped_file
 from gallery.store import faces, identities
 from gallery.store.database import Database, open_home
@@ -19,6 +22,7 @@ from gallery.store.records import FaceRecord, IdentityRecord
 from gallery.sync import IndexCopy
 from gallery.types import Comparison, Decision, Enrolment, Several
 from gallery.weights.sources import DLIB_RESNET
+from indexer import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
     from gallery.check import Finding
@@ -26,20 +30,18 @@ if TYPE_CHECKING:
     from gallery.dedupe.enrolled import GalleryReport
     from gallery.dedupe.folder import FolderReport
     from gallery.enroll import Enroller
-    from gallery.forget import Forgotten
     from gallery.identify import Identifier
     from gallery.judge import Judge
     from gallery.seeing import Eye, PhotoSource
 
 DATABASE_FILE, INDEX_FILE, HEAD_FILE = "gallery.db", "faces.index", "head.safetensors"
-_ENGINE = "faiss"
 
 
 class Gallery:
     """A gallery of known people in one folder.
 
-    Open it with `Gallery.open`; close it, or use it in a `with` block. Every method raises
-    GalleryError, or a kind of it that its name tells, and nothing else.
+    Open it with `Gallery.open`; close it, or use it in a `with` block. What a user can mend is
+    raised as a kind of GalleryError whose name and message tell what it is.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -49,8 +51,11 @@ class Gallery:
         with self.database.reading() as session:
             faces.check_encoder(session, DLIB_RESNET.name, DLIB_RESNET.sha256)
         self.index = IndexCopy(
-            self.database, home / INDEX_FILE, engine=_ENGINE, encoder=DLIB_RESNET.sha256
+            self.database, home / INDEX_FILE, engine=DEFAULT_ENGINE, encoder=DLIB_RESNET.sha256
         )
+        # An erasure that was cut short is finished now; while others read, the next one tries.
+        with contextlib.suppress(DatabaseBusy):
+            finish_erasing(self.database, self.index)
 
     @classmethod
     def open(cls, home: str | Path | None = None, **settings: object) -> Self:
@@ -62,10 +67,13 @@ class Gallery:
         return cls(load_settings(home=home, **settings))
 
     def close(self) -> None:
-        """Save the index and let go of everything."""
-        self.index.save()
-        self.index.close()
-        self.database.close()
+        """Save the index, if it was used, and let go of everything."""
+        try:
+            if self.index.opened:
+                self.index.save()
+        finally:
+            self.index.close()
+            self.database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -142,13 +150,13 @@ class Gallery:
     def merge(self, keep: str, others: Sequence[str]) -> IdentityRecord:
         """Give the faces of others to one identity. Raises IdentityNotFound."""
         with self.database.writing() as session:
-            return identities.merge(session, keep, others)
+            merged = identities.merge(session, keep, others)
+        finish_erasing(self.database, self.index)
+        return merged
 
-    def forget(self, name_or_id: str) -> Forgotten:
-        """Erase a person; there is no undo. See gallery.forget."""
-        from gallery.forget import forget
-
-        return forget(self.database, self.index, name_or_id)
+    def forget(self, who: str | int) -> Forgotten:
+        """Erase a person, by name or id; there is no undo. See gallery.forget."""
+        return forget(self.database, self.index, who)
 
     # Cleaning and checking
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gallery.store import faces
+from gallery.store import faces, identities
 from gallery.store.database import Database
 from gallery.store.records import FaceRecord, StoredEncodings
 from gallery.sync import IndexCopy
@@ -48,7 +48,8 @@ class CandidateFinder:
             near = near[near >= 0]
             with self._database.reading() as session:
                 stored = faces.encodings_by_id(session, near.tolist())
-                enough = len(np.unique(stored.identity_ids)) >= self._identities
+                wanted = min(self._identities, identities.count(session))
+                enough = len(np.unique(stored.identity_ids)) >= wanted
                 if enough or len(near) < k:
                     records = faces.records_by_id(session, near.tolist())
                     return CandidateFaces(

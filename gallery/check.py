@@ -12,6 +12,7 @@ from pathlib import Path
 from gallery.errors import GalleryError
 from gallery.judge import Judge
 from gallery.store import faces, identities
+from gallery.store.changes import to_scrub
 from gallery.store.database import SCHEMA, Database
 from gallery.sync import IndexCopy
 from gallery.weights.sources import ALL_WEIGHTS
@@ -31,13 +32,13 @@ class Finding:
 def check(
     home: Path, database: Database, index: IndexCopy, judge: Callable[[], Judge]
 ) -> list[Finding]:
-    """Look at every part. Mends nothing."""
+    """Look at every part."""
     return [
         _home(home),
         _database(database),
         _index(index),
         _head(database, judge),
-        *(_weights()),
+        *_weights(),
         Finding(
             "versions",
             True,
@@ -62,6 +63,10 @@ def _database(database: Database) -> Finding:
         return Finding("database", False, "; ".join(problems[:5]))
     with database.reading() as session:
         people, count = identities.count(session), faces.count(session)
+        unscrubbed = to_scrub(session) is not None
+    if unscrubbed:
+        said = "bytes of erased faces are still in the files; stop other processes and run it again"
+        return Finding("database", False, said)
     return Finding("database", True, f"schema {SCHEMA}, {people} identities, {count} faces, whole")
 
 

@@ -27,7 +27,9 @@ def default_cache() -> Path:
 class Settings(BaseSettings):
     """Everything a user may set; each field is the environment variable GALLERY_<NAME>."""
 
-    model_config = SettingsConfigDict(env_prefix="GALLERY_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="GALLERY_", env_ignore_empty=True, extra="forbid", frozen=True
+    )
 
     home: Path = Field(default_factory=default_home, description="Folder of the gallery.")
     cache: Path = Field(default_factory=default_cache, description="Folder of converted weights.")
@@ -44,7 +46,7 @@ class Settings(BaseSettings):
         default=40,
         ge=20,
         le=1000,
-        description="Faces with a shorter side, in pixels, are not used.",
+        description="Faces with a shorter side, in pixels after shrinking, are not used.",
     )
     min_face_probability: float = Field(
         default=0.99,
@@ -93,9 +95,7 @@ def load_settings(**given: object) -> Settings:
         return Settings(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(p) for p in e['loc'])} = {e['input']!r}: {e['msg']}"
+            f"GALLERY_{'.'.join(str(p) for p in e['loc']).upper()} = {e['input']!r}: {e['msg']}"
             for e in error.errors()
         )
-        raise SettingInvalid(
-            f"setting {problems} (set it with an option or GALLERY_<NAME>)"
-        ) from error
+        raise SettingInvalid(f"setting {problems}") from error

@@ -9,6 +9,7 @@ from gallery.identify import Identifier
 from gallery.names import checked_name
 from gallery.seeing import Eye, PhotoSource
 from gallery.store import faces, identities
+from gallery.store.changes import latest_change
 from gallery.store.database import Database
 from gallery.store.records import NewFace
 from gallery.types import Enrolment, EnrolOutcome, IdentityRef, Photo, Several, Verdict
@@ -42,9 +43,9 @@ class Enroller:
         try:
             return self._enroll(name, source, shown, several=several, force=force)
         except (NoFaceFound, SeveralFacesFound) as refusal:
-            return Enrolment(shown, EnrolOutcome.REFUSED, None, None, str(refusal))
+            return _not_enrolled(shown, EnrolOutcome.REFUSED, str(refusal))
         except PhotoError as error:
-            return Enrolment(shown, EnrolOutcome.ERROR, None, None, str(error))
+            return _not_enrolled(shown, EnrolOutcome.ERROR, str(error))
 
     def _enroll(
         self, name: str, source: PhotoSource, shown: str, *, several: Several, force: bool
@@ -55,18 +56,32 @@ class Enroller:
             return already
         photo = self._eye.reader.decode(content, shown)
         face = self._eye.one_face(photo, several)
-        encodings = self._eye.encode(photo, [face], self._views)
-        decision = self._identifier.decide(face, encodings)
+        new = NewFace(face, self._eye.encode(photo, [face], self._views), self._views)
+        while True:
+            already = self._already(name, photo.sha256, shown)
+            if already is not None:  # another process may have enrolled it meanwhile
+                return already
+            with self._database.reading() as session:
+                position = latest_change(session)
+            result = self._judged(name, photo, new, position, force=force)
+            if result is not None:
+                return result
+
+    def _judged(
+        self, name: str, photo: Photo, new: NewFace, position: int, *, force: bool
+    ) -> Enrolment | None:
+        """None when someone else wrote after `position`: the face must be judged again."""
+        decision = self._identifier.decide(new.face, new.encodings)
         rivals = [
             f"{c.identity.name} ({c.probability:.0%}, by {c.photo})"
             for c in decision.candidates
             if c.verdict is Verdict.SAME and c.identity.name != name
         ]
         if rivals and not force:
-            reason = f"{shown} matches {', '.join(rivals)}; enrol it as {name} with --force"
-            return Enrolment(shown, EnrolOutcome.REFUSED, None, None, reason)
+            reason = f"it matches {', '.join(rivals)}; enrol it as {name} with --force"
+            return _not_enrolled(photo.source, EnrolOutcome.REFUSED, reason)
         warning = f"; warning: it matches {', '.join(rivals)}" if rivals else ""
-        return self._commit(name, photo, NewFace(face, encodings, self._views), warning)
+        return self._commit(name, photo, new, position, warning)
 
     def _already(self, name: str, sha256: str, shown: str) -> Enrolment | None:
         with self._database.reading() as session:
@@ -77,16 +92,18 @@ class Enroller:
         reason = f"this photo is enrolled for {record.name} already; nothing was changed"
         return Enrolment(shown, EnrolOutcome.ALREADY, record.ref, face_id, reason)
 
-    def _commit(self, name: str, photo: Photo, new: NewFace, warning: str) -> Enrolment:
+    def _commit(
+        self, name: str, photo: Photo, new: NewFace, position: int, warning: str
+    ) -> Enrolment | None:
         with self._database.writing() as session:
+            if latest_change(session) != position:
+                return None
             encoder = faces.encoder_id(
                 session, self._eye.encoder.name, self._eye.encoder.weights_sha256
             )
             record = identities.find(session, name)
             identity_id = identities.add(session, name) if record is None else record.id
-            face_id = faces.face_of(session, identity_id, photo.sha256)
-            if face_id is None:  # another process may have enrolled it since we looked
-                face_id = faces.add(session, identity_id, photo, new, encoder)
+            face_id = faces.add(session, identity_id, photo, new, encoder)
         ref = IdentityRef(identity_id, name)
         kind = "new identity" if record is None else f"{record.faces + 1} photos now"
         return Enrolment(
@@ -96,3 +113,7 @@ class Enroller:
             face_id,
             f"enrolled as {name} ({kind}){warning}",
         )
+
+
+def _not_enrolled(photo: str, outcome: EnrolOutcome, reason: str) -> Enrolment:
+    return Enrolment(photo, outcome, None, None, reason.removeprefix(f"{photo} "))

@@ -22,6 +22,7 @@ GalleryError                     exit status 2 at the command line; never a trac
 │   ├── DatabaseUnusable         corrupt, foreign, full disk
 │   ├── DatabaseBusy             another process holds the lock for too long
 │   └── EncoderChanged           the gallery's encodings were made by another encoder
+├── NoPeople                     a folder that holds no people, or no one who may be taken
 ├── TrainingDataTooSmall         too few people or photos to learn from
 └── SettingInvalid               a setting or option outside its range
 """
@@ -115,6 +116,10 @@ class DatabaseBusy(HomeError):
 
 class EncoderChanged(HomeError):
     """The gallery holds encodings of another encoder."""
+
+
+class NoPeople(GalleryError):
+    """A folder holds no people, or no one who may be taken."""
 
 
 class TrainingDataTooSmall(GalleryError):

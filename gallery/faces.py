@@ -19,6 +19,7 @@ from PIL import Image
 from gallery.config import MAX_VIEWS
 from gallery.errors import PhotoUndecodable
 from gallery.types import Box, Face, Float32, Float64, Photo, UInt8
+from gallery.weights.sources import MTCNN_NETWORKS
 
 CHIP_SIDE = 150
 # Where dlib's 5-point shape predictor's mean landmarks lie in its chip, in pixels: left eye, right
@@ -67,6 +68,10 @@ VIEWS = _views()
 assert len(VIEWS) == MAX_VIEWS
 
 
+_Found = tuple[Float64, Float64, float]
+"""A box (4,), landmarks (5, 2), and the detector's probability."""
+
+
 class FaceFinder:
     """Finds faces; the same photo always has the same answer, since photos never share a batch.
 
@@ -77,6 +82,8 @@ class FaceFinder:
     def __init__(self, *, min_face: int, min_probability: float, device: torch.device) -> None:
         self.min_face = min_face
         self.min_probability = min_probability
+        for source in MTCNN_NETWORKS:
+            source.read()  # checks them; MTCNN opens the same files itself
         self._mtcnn = MTCNN(device=device).eval()
 
     def find(self, photo: Photo) -> list[Face]:
@@ -85,19 +92,37 @@ class FaceFinder:
         Raises PhotoUndecodable when the detector itself fails on the pixels.
         """
         found = self._detect(photo.pixels, self.min_face)
-        if not found:
-            # Cropped so tightly that the detector's window never holds the whole face?
-            border = round(_BORDER * max(photo.pixels.shape[:2]))
-            framed = np.pad(photo.pixels, ((border, border), (border, border), (0, 0)), mode="edge")
-            filling = max(self.min_face, min(photo.pixels.shape[:2]) // 4)
-            found = [
-                (box - border, points - border, probability)
-                for box, points, probability in self._detect(framed, filling)
-            ]
+        cut = [self._leaves(photo.pixels, box) for box, _, _ in found]
+        if not found or any(cut):
+            # Cropped so tightly that the detector's window never holds the whole face: it is then
+            # missed, or its landmarks are poor (cosine to the uncropped face .95 instead of .99).
+            framed = self._detect_framed(photo.pixels)
+            whole = [each for each, is_cut in zip(found, cut, strict=True) if not is_cut]
+            lost = [each for each, is_cut in zip(found, cut, strict=True) if is_cut]
+            kept = [each for each in lost if not any(_same_place(each, f) for f in framed)]
+            again = [f for f in framed if not found or any(_same_place(f, each) for each in lost)]
+            found = whole + kept + again
         faces = [self._face(photo, *each) for each in found]
         return sorted(faces, key=lambda f: (-f.box.side, f.box.left, f.box.top))
 
-    def _detect(self, pixels: UInt8, smallest: int) -> list[tuple[Float64, Float64, float]]:
+    @staticmethod
+    def _leaves(pixels: UInt8, box: Float64) -> bool:
+        """Whether a box that fills a quarter of the picture or more reaches over its border."""
+        height, width = pixels.shape[:2]
+        outside = box[0] < 0 or box[1] < 0 or box[2] > width or box[3] > height
+        return bool(outside and box[3] - box[1] >= min(height, width) // 4)
+
+    def _detect_framed(self, pixels: UInt8) -> list[_Found]:
+        """As _detect, with a border round the picture, for faces that fill a quarter or more."""
+        border = round(_BORDER * max(pixels.shape[:2]))
+        framed = np.pad(pixels, ((border, border), (border, border), (0, 0)), mode="edge")
+        filling = max(self.min_face, min(pixels.shape[:2]) // 4)
+        return [
+            (box - border, points - border, probability)
+            for box, points, probability in self._detect(framed, filling)
+        ]
+
+    def _detect(self, pixels: UInt8, smallest: int) -> list[_Found]:
         """Boxes (4,), landmarks (5, 2) in pixels of the working picture, and probabilities."""
         if min(pixels.shape[:2]) < max(smallest, _SMALLEST_SIDE):
             return []
@@ -137,6 +162,13 @@ class FaceFinder:
             probability=probability,
             sharpness=_sharpness(align(photo, landmarks, VIEWS[:1])[0]),
         )
+
+
+def _same_place(one: _Found, other: _Found) -> bool:
+    """Whether the centre of each box lies in the other's inner half."""
+    a, b = one[0], other[0]
+    apart = np.abs((a[:2] + a[2:]) - (b[:2] + b[2:])) / 2.0
+    return bool((apart < (np.minimum(a[2:] - a[:2], b[2:] - b[:2]) / 4.0)).all())
 
 
 def align(photo: Photo, landmarks: Float32, views: Sequence[View]) -> UInt8:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gallery.store import identities
+from gallery.store.changes import scrubbed, to_scrub
 from gallery.store.database import Database
 from gallery.sync import IndexCopy
 
@@ -17,15 +18,31 @@ class Forgotten:
     faces: int
 
 
-def forget(database: Database, index: IndexCopy, name_or_id: str) -> Forgotten:
-    """Erase an identity with all its faces; there is no undo. Raises IdentityNotFound.
+def forget(database: Database, index: IndexCopy, who: str | int) -> Forgotten:
+    """Erase an identity (a name, or an id) with all its faces; there is no undo.
 
-    Afterwards the database file is rebuilt, its log emptied and the index file written anew, so
-    that no name and no encoding is left in them.
+    Raises IdentityNotFound; or, when the rows are gone but their bytes could not be scrubbed yet,
+    HomeUnusable or DatabaseBusy: the next command on this gallery then finishes it.
     """
     with database.writing() as session:
-        record = identities.get(session, name_or_id)
+        record = identities.get(session, who)
         face_ids = identities.remove(session, record.id)
-    index.rebuild()
-    database.scrub()
+    finish_erasing(database, index)
     return Forgotten(record.id, len(face_ids))
+
+
+def finish_erasing(database: Database, index: IndexCopy) -> None:
+    """Leave no bytes of deleted faces in the files, if there are any. Raises as `forget` does.
+
+    The index file is written anew, the database file rebuilt and its log emptied.
+    """
+    with database.reading() as session:
+        note = to_scrub(session)
+    if note is None:
+        return
+    try:
+        index.rebuild()
+    finally:
+        database.scrub()
+    with database.writing() as session:
+        scrubbed(session, note)

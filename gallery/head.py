@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from gallery.errors import HeadUnusable
 from gallery.operating_point import OperatingCurve
 from gallery.types import DIMENSION, Encodings, Float32
-from gallery.whole_file import written_whole
+from indexer.whole_file import written_whole
 
 DIFFERENT, SAME = 0, 1
 """The two outputs' places."""

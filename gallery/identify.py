@@ -26,10 +26,10 @@ class Identifier:
         photo = self._eye.open(source)
         faces = self._eye.faces(photo)
         if not faces:
-            return without_face(Outcome.NO_FACE, "no face was found")
+            return self._no_face()
         face = several.pick(photo, faces)
         if face is None:
-            reason = f"{len(faces)} faces were found; ask for all of them or for the largest"
+            reason = f"{len(faces)} faces were found; ask --all-faces or for the --largest"
             return without_face(Outcome.SEVERAL_FACES, reason)
         return self._decide(photo, [face])[0]
 
@@ -41,8 +41,12 @@ class Identifier:
         photo = self._eye.open(source)
         faces = self._eye.faces(photo)
         if not faces:
-            return [without_face(Outcome.NO_FACE, "no face was found")]
+            return [self._no_face()]
         return one_face_an_identity(self._decide(photo, faces))
+
+    def _no_face(self) -> Decision:
+        smallest = self._eye.min_face
+        return without_face(Outcome.NO_FACE, f"no face of at least {smallest} pixels was found")
 
     def _decide(self, photo: Photo, faces: list[Face]) -> list[Decision]:
         encodings = self._eye.encode(photo, faces, self._views)

@@ -7,7 +7,9 @@ import numpy as np
 from gallery.candidates import CandidateFaces
 from gallery.head import Head
 from gallery.operating_point import OperatingPoint, operating_point
-from gallery.types import Candidate, Encodings, Float64, Verdict
+from gallery.types import Candidate, Encodings, Float64, Int64, Verdict
+
+_BATCH = 16_384
 
 
 class Judge:
@@ -24,9 +26,20 @@ class Judge:
         """That a[i] and b[i] are one person, float64 (n,); over one half means "same"."""
         return point.judge(self._head.logits(a, b))[0]
 
-    def margins(self, a: Encodings, b: Encodings, point: OperatingPoint) -> Float64:
-        """How far a[i] and b[i] are on the side of "same", in logits, float64 (n,)."""
-        return point.judge(self._head.logits(a, b))[1]
+    def margins(
+        self, encodings: Encodings, first: Int64, second: Int64, point: OperatingPoint
+    ) -> Float64:
+        """How far the pairs (first[i], second[i]) are on the side of "same", in logits.
+
+        first, second : rows of encodings, int64 (p,). Returns float64 (p,). The pairs' encodings
+        are gathered in batches, so that memory does not grow with p times 128.
+        """
+        found = np.empty(len(first), dtype=np.float64)
+        for start in range(0, len(first), _BATCH):
+            some = slice(start, start + _BATCH)
+            logits = self._head.logits(encodings.take(first[some]), encodings.take(second[some]))
+            found[some] = point.judge(logits)[1]
+        return found
 
     def candidates(
         self, query: Encodings, near: CandidateFaces, point: OperatingPoint

@@ -8,6 +8,7 @@ from gallery.errors import InvalidName
 
 LONGEST_NAME = 200
 _FORBIDDEN = frozenset("/\\")
+_JOINERS = frozenset("\u200c\u200d")  # written inside Persian, Hindi and other names
 
 
 def printable(text: str) -> str:
@@ -28,7 +29,13 @@ def checked_name(name: str) -> str:
             f"the name has {len(cleaned):,} characters, more than the limit of {LONGEST_NAME};"
             " shorten it"
         )
-    bad = sorted({c for c in cleaned if c in _FORBIDDEN or unicodedata.category(c)[0] == "C"})
+    bad = sorted(
+        {
+            c
+            for c in cleaned
+            if c in _FORBIDDEN or (unicodedata.category(c)[0] == "C" and c not in _JOINERS)
+        }
+    )
     if bad or cleaned in (".", ".."):
         shown = ", ".join(repr(c) for c in bad) if bad else repr(cleaned)
         raise InvalidName(

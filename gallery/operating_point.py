@@ -54,8 +54,6 @@ class OperatingCurve:
                 self.log10_rates[-self.tail :], self.margins[-self.tail :], 1
             )
             margin = max(float(slope * wanted + offset), float(self.margins[-1]))
-            if slope > 0:  # a flat or bent tail must not make rarer mistakes cheaper
-                margin = float(self.margins[-1])
         return max(0.0, margin)
 
     def as_json(self) -> dict[str, Any]:

@@ -254,15 +254,18 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 def _scaled_to_eight_bit(values: np.ndarray) -> UInt8:
     """One channel of more than eight bits; what its numbers mean is told by how large they are."""
-    values = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    largest = float(values.max(initial=0.0))
+    scaled = values.astype(np.float32)  # in place from here on: a photo may have 100 megapixels
+    np.nan_to_num(scaled, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    largest = float(scaled.max(initial=0.0))
     if largest <= 1.0:
         white = 1.0
     elif largest <= 255.0:
         white = 255.0
     else:
         white = max(65535.0, largest)
-    return np.clip(values * (255.0 / white), 0.0, 255.0).astype(np.uint8)
+    scaled *= 255.0 / white
+    np.clip(scaled, 0.0, 255.0, out=scaled)
+    return scaled.astype(np.uint8)
 
 
 def _rgb(image: Image.Image) -> UInt8:

@@ -25,6 +25,19 @@ class Eye:
         self.reader = reader
         self._finder = finder
 
+    @property
+    def min_face(self) -> int:
+        """Smaller faces, in pixels after shrinking, are not used."""
+        return self._finder.min_face
+
+    @property
+    def sees(self) -> str:
+        """Everything that two encodings of one photo may differ by, but the number of views."""
+        return (
+            f"{self.encoder.name} {self.encoder.weights_sha256} {self.reader.working_side}"
+            f" {self._finder.min_face} {self._finder.min_probability}"
+        )
+
     def open(self, source: PhotoSource) -> Photo:
         """Decode. Raises PhotoUnreadable, PhotoTooLarge or PhotoUndecodable."""
         if isinstance(source, bytes):

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
+from filelock import FileLock
 
 from gallery.errors import HomeUnusable
 from gallery.store import faces
@@ -37,6 +38,11 @@ class IndexCopy:
         self._saved: int | None = None
         self._index: VectorIndex | None = None
 
+    @property
+    def opened(self) -> bool:
+        """Whether anything has asked for the index, so that it may be worth saving."""
+        return self._index is not None
+
     def search(self, vectors: Float32, k: int) -> Neighbours:
         """The k nearest of everything committed by now, by any process."""
         with self._lock:
@@ -52,12 +58,14 @@ class IndexCopy:
 
         A full or read-only disk is no error here: the file is only a copy.
         """
-        with self._lock:
-            index = self._current()
-            if self._saved != self._position:
-                with contextlib.suppress(OSError):
-                    index.save(self._file, {**self._marks, _POSITION: str(self._position)})
-                    self._saved = self._position
+        with self._lock, contextlib.suppress(OSError):
+            self._current()
+            if self._saved == self._position:
+                return
+            with self._alone():
+                # Caught up again under the lock: what was erased since must not be written back.
+                self._current().save(self._file, self._all_marks())
+                self._saved = self._position
 
     def rebuild(self) -> None:
         """Build it from the database and save it over whatever the file holds.
@@ -65,15 +73,15 @@ class IndexCopy:
         What a killed process left half-written goes too. Raises HomeUnusable.
         """
         with self._lock:
-            index = self._rebuilt()
             try:
-                for leftover in self._file.parent.glob(f"{glob.escape(self._file.name)}*.part"):
-                    leftover.unlink()
-                index.save(self._file, {**self._marks, _POSITION: str(self._position)})
+                with self._alone():
+                    for leftover in self._file.parent.glob(f"{glob.escape(self._file.name)}*.part"):
+                        leftover.unlink(missing_ok=True)
+                    self._rebuilt().save(self._file, self._all_marks())
             except OSError as error:
                 raise HomeUnusable(
                     f"{self._file} cannot be written ({error.strerror}), so what it held is still"
-                    " in it; mend that and run the command again, or delete the file"
+                    " in it; mend that and run `gallery check`, or delete the file"
                 ) from error
             self._saved = self._position
 
@@ -92,13 +100,21 @@ class IndexCopy:
             index, position = self._loaded()
         except SnapshotUnusable as error:
             return [str(error)] if stored else []
-        found = index.ids().tolist()
-        index.close()
         if position > latest:
             return [f"{self._file} is newer than the database (change {position} of {latest})"]
-        if position == latest and found != stored:
+        with self._lock:
+            found = self._caught_up(index, position)[0].ids().tolist()
+        index.close()
+        if found != stored:
             return [f"{self._file} has {len(found)} faces, the database {len(stored)}"]
         return []
+
+    def _alone(self) -> FileLock:
+        """Held while the file is written, so that no process puts an older state back."""
+        return FileLock(self._file.with_name(f"{self._file.name}.lock"))
+
+    def _all_marks(self) -> dict[str, str]:
+        return {**self._marks, _POSITION: str(self._position)}
 
     def _current(self) -> VectorIndex:
         if self._index is None:
@@ -109,16 +125,22 @@ class IndexCopy:
                 return self._rebuilt()
         with self._database.reading() as session:
             latest = latest_change(session)
-            if latest == self._position:
-                return self._index
-            if latest < self._position:  # an older database was put in place
-                return self._rebuilt()
-            changed = changed_since(session, self._position)
-            there = faces.encodings_by_id(session, changed)
-        self._index.erase(np.array(changed, dtype=np.int64))
-        self._index.add(there.face_ids, there.encodings.vectors)
-        self._position = latest
+        if latest < self._position:  # an older database was put in place
+            return self._rebuilt()
+        self._index, self._position = self._caught_up(self._index, self._position)
         return self._index
+
+    def _caught_up(self, index: VectorIndex, position: int) -> tuple[VectorIndex, int]:
+        """The index with what was logged after a position, and the position it is at then."""
+        with self._database.reading() as session:
+            latest = latest_change(session)
+            if latest == position:
+                return index, position
+            changed = changed_since(session, position)
+            there = faces.encodings_by_id(session, changed)
+        index.erase(np.array(changed, dtype=np.int64))
+        index.add(there.face_ids, there.encodings.vectors)
+        return index, latest
 
     def _loaded(self) -> tuple[VectorIndex, int]:
         index, marks = load_index(self._engine, DIMENSION, self._file)

@@ -8,10 +8,11 @@ from indexer.errors import (
     VectorIndexError,
 )
 from indexer.graph import Edges, neighbour_graph
-from indexer.opening import load_index, open_index
+from indexer.opening import DEFAULT_ENGINE, load_index, open_index
 from indexer.protocol import NO_NEIGHBOUR, Neighbours, VectorIndex
 
 __all__ = [
+    "DEFAULT_ENGINE",
     "NO_NEIGHBOUR",
     "DuplicateId",
     "Edges",

@@ -14,7 +14,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from indexer.errors import SnapshotUnusable
+from indexer.errors import InvalidVectors, SnapshotUnusable
 from indexer.protocol import (
     NO_NEIGHBOUR,
     Float32,
@@ -25,6 +25,8 @@ from indexer.protocol import (
     checked_vectors,
 )
 from indexer.snapshot import write_snapshot
+
+_LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 class FaissIndex:
@@ -64,6 +66,8 @@ class FaissIndex:
 
     def add(self, ids: Int64, vectors: Float32) -> None:
         rows = checked_vectors(vectors, self.dimension)
+        if np.abs(rows).max(initial=0.0) > _LARGEST_HALF:
+            raise InvalidVectors(f"values over {_LARGEST_HALF:,.0f} do not fit half precision")
         added = checked_ids(ids, len(rows), self._stored)
         if added:
             self._index.add_with_ids(rows, np.ascontiguousarray(ids))

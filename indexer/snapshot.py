@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.errors import SnapshotUnusable
+from indexer.whole_file import written_whole
 
 _FORM = "vector-index-1"
 _LONGEST_HEADER = 64 * 1024
@@ -45,21 +44,9 @@ def write_snapshot(
         "marks": dict(marks),
     }
     line = json.dumps(header).encode() + b"\n"
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(_seal(line, payload) + b"\n" + line)
-            out.write(payload)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, file)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with written_whole(file) as out:
+        out.write(_seal(line, payload) + b"\n" + line)
+        out.write(payload)
 
 
 def read_snapshot(file: Path) -> Snapshot:

@@ -2,6 +2,25 @@
 
 from __future__ import annotations
 
-from gallery.cli.run import enroll_identity_main, main
+import sys
 
-__all__ = ["enroll_identity_main", "main"]
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """The program `gallery`."""
+    _start(alone=False)
+
+
+def enroll_identity_main() -> None:
+    """The program `enroll-identity`: `gallery enroll-identity`, with --home among its options."""
+    _start(alone=True)
+
+
+def _start(*, alone: bool) -> None:
+    try:
+        from gallery.cli.run import run  # takes a second, in which Ctrl-C must not show a traceback
+
+        run(alone=alone)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gallery.cli.app import JsonOption, app, open_gallery
-from gallery.cli.output import emit, percent, progress, say
+from gallery.cli.output import count, emit, percent, progress, say
 from gallery.wire import folder_report_json, gallery_report_json
 
 if TYPE_CHECKING:
@@ -43,8 +43,10 @@ def dedupe(
 
 def _show_folder(report: FolderReport) -> None:
     say(
-        f"{report.photos} photos, {report.faces} faces: {len(report.copies)} groups of copies,"
-        f" {len(report.people)} people with several faces, {len(report.skipped)} files skipped",
+        f"{count(report.photos, 'photo')}, {count(report.faces, 'face')}:"
+        f" {count(len(report.copies), 'group')} of copies,"
+        f" {count(len(report.people), 'person', 'people')} with several faces,"
+        f" {count(len(report.skipped), 'file')} skipped",
         "bold",
     )
     for copies in report.copies:
@@ -61,8 +63,9 @@ def _show_folder(report: FolderReport) -> None:
 
 def _show_gallery(report: GalleryReport) -> None:
     say(
-        f"{report.identities} identities, {report.faces} faces: {len(report.same_people)} pairs of"
-        f" identities that seem to be one person, {len(report.same_faces)} faces enrolled twice",
+        f"{count(report.identities, 'identity', 'identities')}, {count(report.faces, 'face')}:"
+        f" {count(len(report.same_people), 'pair')} of identities that seem to be one person,"
+        f" {count(len(report.same_faces), 'face')} enrolled twice",
         "bold",
     )
     for found in report.same_people:

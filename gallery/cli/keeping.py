@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from gallery.assembly import Gallery
 from gallery.cli.app import JsonOption, app, open_gallery
@@ -17,8 +18,8 @@ from gallery.cli.output import ERROR, FOUND, emit, out, progress, say
 from gallery.errors import PhotoError, SettingInvalid
 from gallery.names import printable
 from gallery.photo import photos_in
-from gallery.whole_file import written_whole
 from gallery.wire import decision_json, error_json, face_record_json
+from indexer.whole_file import written_whole
 
 _FACE_COLUMNS = (
     "identity_id",
@@ -34,6 +35,8 @@ _FACE_COLUMNS = (
     "sharpness",
     "norm",
     "created_at",
+    "external_id",
+    "details",
 )
 _QUERY_COLUMNS = (
     "photo",
@@ -69,10 +72,21 @@ def export(
     """
     if file.suffix.lower() not in (".csv", ".json"):
         raise SettingInvalid(f"{file} ends in {file.suffix!r}; end it in .csv or .json")
+    if not file.parent.is_dir():
+        raise SettingInvalid(f"{file.parent} is not a folder; make it first")
     columns = _FACE_COLUMNS if queries is None else _QUERY_COLUMNS
     with open_gallery(context) as gallery:
         if queries is None:
-            rows = [face_record_json(record) for record in gallery.faces()]
+            people = {record.id: record for record in gallery.identities()}
+            rows = [
+                face_record_json(face)
+                | {
+                    "external_id": people[face.identity.id].external_id,
+                    "details": people[face.identity.id].details,
+                }
+                for face in gallery.faces()
+                if face.identity.id in people
+            ]
         else:
             rows = list(_answers(gallery, queries))
     text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
@@ -112,6 +126,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     box = row.get("box") or face.get("box") or [None] * 4
     return {
         **row,
+        "details": json.dumps(row.get("details") or {}, ensure_ascii=False),
         "identity_id": identity.get("id"),
         "identity": identity.get("name"),
         "runner_up": (second.get("identity") or {}).get("name"),
@@ -140,5 +155,5 @@ def check(context: typer.Context, as_json: JsonOption = False) -> None:
             emit({"part": finding.part, "ok": finding.ok, "said": finding.said})
         else:
             mark = "[green]ok [/]" if finding.ok else "[bold red]BAD[/]"
-            out.print(mark, f"[bold]{finding.part}[/]:", finding.said, markup=True)
+            out.print(mark, f"[bold]{finding.part}[/]:", escape(printable(finding.said)))
     raise typer.Exit(FOUND if all(f.ok for f in findings) else ERROR)

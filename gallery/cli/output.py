@@ -43,6 +43,11 @@ def complain(reason: str) -> None:
     err.print(f"[bold red]error:[/] {escape(printable(reason))}")
 
 
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def percent(value: float | None) -> str:
     """A probability as people read it."""
     if value is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from gallery.cli.app import JsonOption, app, open_gallery
@@ -34,7 +35,11 @@ def list_all(context: typer.Context, as_json: JsonOption = False) -> None:
     for record in records:
         since = f"{record.created_at:%Y-%m-%d}"
         table.add_row(
-            str(record.id), record.name, str(record.faces), record.external_id or "", since
+            str(record.id),
+            escape(record.name),
+            str(record.faces),
+            escape(record.external_id or ""),
+            since,
         )
     out.print(table)
     say(f"{len(records)} identities", "dim")
@@ -117,7 +122,9 @@ def merge(
     """
     with open_gallery(context) as gallery:
         if not yes:
-            typer.confirm(f"Merge {', '.join(others)} into {keep}?", abort=True, err=True)
+            typer.confirm(
+                f"Merge {', '.join(others)} into {keep}? There is no undo.", abort=True, err=True
+            )
         record = gallery.merge(keep, others)
     emit(identity_json(record)) if as_json else say(f"{record.name} has {record.faces} faces now")
 
@@ -141,7 +148,7 @@ def forget(
                 abort=True,
                 err=True,
             )
-        gone = gallery.forget(name)
+        gone = gallery.forget(record.id)
     if as_json:
         emit({"id": gone.identity_id, "faces": gone.faces})
     else:

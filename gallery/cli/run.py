@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-import typer
-
 # Importing a module of commands adds them to the app.
-from gallery.cli import asking, cleaning, enrolling, keeping, people, showing, teaching
+from gallery.cli import INTERRUPTED, asking, cleaning, enrolling, keeping, people, showing, teaching
 from gallery.cli.app import app
 from gallery.cli.output import ERROR, complain
 from gallery.errors import GalleryError
@@ -16,24 +14,19 @@ from gallery.errors import GalleryError
 COMMANDS = (enrolling, asking, cleaning, people, keeping, teaching, showing)
 
 
-def main() -> None:
-    """The program `gallery`."""
-    _run(app)
-
-
-def enroll_identity_main() -> None:
-    """The program `enroll-identity`: `gallery enroll-identity`, with --home among its options."""
-    _run(enrolling.alone)
-
-
-def _run(program: typer.Typer) -> None:
+def run(*, alone: bool) -> None:
+    """Run `gallery`, or `enroll-identity` alone; ends the process."""
+    program = enrolling.alone if alone else app
+    if not alone:
+        sys.argv[1:] = _home_first(sys.argv[1:])
     try:
         program()
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            complain("stopped; what was reported is kept, and running it again goes on from there")
+        raise
     except GalleryError as error:
         complain(str(error))
-    except BrokenPipeError:
-        # Whoever read our output has stopped; keep Python from complaining about it at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         complain(f"{error.filename or 'the system'}: {error.strerror or error}")
     except MemoryError:
@@ -46,3 +39,14 @@ def _run(program: typer.Typer) -> None:
             " (GALLERY_TRACEBACK=1 shows where)"
         )
     sys.exit(ERROR)
+
+
+def _home_first(arguments: list[str]) -> list[str]:
+    """--home, which belongs before the command, from wherever it was put."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    for i, argument in enumerate(arguments[:end]):
+        if argument == "--home" and i + 1 < end:
+            return [*arguments[i : i + 2], *arguments[:i], *arguments[i + 2 :]]
+        if argument.startswith("--home="):
+            return [argument, *arguments[:i], *arguments[i + 1 :]]
+    return arguments

@@ -163,6 +163,8 @@ def _own(
     _steps(shown.seconds)
     if tiles:
         say(f"\nThe worst mistakes, as pictures: {sheet}")
+    else:
+        say("\nThere were no mistakes to show.")
 
 
 def _figures(shown: OwnDemo) -> dict[str, Share]:

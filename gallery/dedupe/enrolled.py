@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from gallery.dedupe.copies import SAME_FACE_COSINE
-from gallery.dedupe.grouping import face_graph
+from gallery.dedupe.grouping import face_graph, near_groups
 from gallery.judge import Judge
 from gallery.store import faces
 from gallery.store.database import Database
@@ -19,7 +20,7 @@ from gallery.types import DIMENSION, Encodings, IdentityRef
 class SamePerson:
     """Two identities that seem to be one person.
 
-    probability : of the mean margin over all pairs of their faces.  deciding : the likeliest pair.
+    probability : of the mean margin over all pairs of their faces.  deciding : the most alike pair.
     """
 
     identities: tuple[IdentityRef, IdentityRef]
@@ -67,27 +68,17 @@ def dedupe_gallery(database: Database, judge: Judge) -> GalleryReport:
         if cosine >= SAME_FACE_COSINE
     ]
     point = judge.point(len(encodings))
-    margins = judge.margins(encodings.take(edges.first), encodings.take(edges.second), point)
-    suspects: dict[tuple[int, int], tuple[float, int]] = {}
-    matched = (margins > 0) & (owners[edges.first] != owners[edges.second])
-    for i in np.flatnonzero(matched).tolist():
-        pair = (int(owners[edges.first[i]]), int(owners[edges.second[i]]))
-        pair = (min(pair), max(pair))
-        suspects[pair] = max(suspects.get(pair, (-np.inf, -1)), (float(margins[i]), i))
+    people = [np.flatnonzero(owners == owner) for owner in np.unique(owners)]
     same_people: list[SamePerson] = []
-    for (left, right), (_, i) in suspects.items():
-        rows_a, rows_b = np.flatnonzero(owners == left), np.flatnonzero(owners == right)
-        first, second = np.repeat(rows_a, len(rows_b)), np.tile(rows_b, len(rows_a))
-        mean = judge.margins(encodings.take(first), encodings.take(second), point).mean()
-        if mean > 0:
-            deciding = records[face_ids[edges.first[i]]], records[face_ids[edges.second[i]]]
-            same_people.append(
-                SamePerson(
-                    (deciding[0].identity, deciding[1].identity),
-                    float(1 / (1 + np.exp(-mean))),
-                    deciding,
-                )
-            )
+    for (i, j), mean in near_groups(encodings, people, judge, point).items():
+        cosines = encodings.vectors[people[i]] @ encodings.vectors[people[j]].T
+        a, b = np.unravel_index(int(cosines.argmax()), cosines.shape)
+        deciding = (
+            records[int(face_ids[people[i][a]])],
+            records[int(face_ids[people[j][b]])],
+        )
+        names = (deciding[0].identity, deciding[1].identity)
+        same_people.append(SamePerson(names, float(expit(mean)), deciding))
     return GalleryReport(
         identities=len(np.unique(owners)),
         faces=len(encodings),

@@ -38,7 +38,7 @@ class FoundFace:
 
 @dataclass(frozen=True)
 class PersonGroup:
-    """Faces of one person. probability : that the group's loosest merge was right."""
+    """Faces of one person. probability : that the loosest of them belongs."""
 
     faces: tuple[FoundFace, ...]
     probability: float

@@ -12,6 +12,7 @@ from typing import Literal
 from PIL import Image
 
 from gallery.assembly import Gallery
+from gallery.decision import without_face
 from gallery.dedupe.folder import FolderReport
 from gallery.demo.photos import (
     COLLINS,
@@ -110,9 +111,10 @@ def run_embedded_demo(
         found = {d.identity.name: d for d in gallery.query_all(both) if d.identity}
         took = (perf_counter() - started) / len(people)
         for name in people:
-            decision = found.get(name)
-            if decision is not None:
-                asked.append(Asked("both, all faces", name, decision, True, took, both))
+            lost = without_face(Outcome.UNKNOWN, "not found among all faces")
+            asked.append(
+                Asked("both, all faces", name, found.get(name, lost), name in found, took, both)
+            )
     for photo in people.values():
         (folder / photo.name).write_bytes(photo.read_bytes())
     with _timed(seconds, "deduplicate a folder of copies"):

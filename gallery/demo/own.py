@@ -12,8 +12,9 @@ from scipy.stats import binomtest
 
 from gallery.assembly import Gallery
 from gallery.demo.sheet import Tile
-from gallery.errors import PhotoError, TrainingDataTooSmall
+from gallery.errors import NoPeople, PhotoError
 from gallery.learning.people import PeopleFolder, people_in
+from gallery.names import checked_name
 from gallery.types import Decision, EnrolOutcome, Outcome, Several
 
 _EVERY_NTH_IS_A_STRANGER = 5
@@ -35,7 +36,8 @@ class Asked:
             return "unusable"
         if self.decision.identity is None:
             return self.decision.outcome.value
-        return "found" if self.decision.identity.name == self.person else "misnamed"
+        right = self.decision.identity.name == checked_name(self.person)
+        return "found" if right else "misnamed"
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,13 @@ class Share:
 
 @dataclass(frozen=True)
 class OwnDemo:
-    """What happened. seconds : by step."""
+    """What happened. origins : the photo of each enrolled face. seconds : by step."""
 
     folder: PeopleFolder
     enrolled_photos: int
     unusable_photos: int
     asked: tuple[Asked, ...]
+    origins: dict[int, Path]
     seconds: dict[str, float]
 
     def share(self, outcomes: tuple[str, ...], *, known: bool) -> Share:
@@ -95,26 +98,32 @@ def run_own_demo(
     """Enrol and query in an empty gallery.
 
     limit : take this many people, drawn with the seed. Of a folder with a split.csv only its test
-    people are taken. Raises PhotoUnreadable or TrainingDataTooSmall.
+    people are taken. Raises PhotoUnreadable or NoPeople.
     """
     folder = _limited(people_in(root, "test"), limit, seed)
     several = sorted(name for name, photos in folder.people.items() if len(photos) > 1)
     strangers = set(several[_EVERY_NTH_IS_A_STRANGER - 1 :: _EVERY_NTH_IS_A_STRANGER])
     known = [name for name in several if name not in strangers]
     if not known:
-        raise TrainingDataTooSmall(f"{root} has no one to enrol: nobody has two photos; add photos")
+        raise NoPeople(f"{root} has no one to enrol: nobody has two photos; add photos")
     started = perf_counter()
     photos = [(name, photo) for name in known for photo in folder.people[name][:-1]]
     total = len(photos) + len(folder.people)
     outcomes: list[EnrolOutcome] = []
+    enrolled: set[str] = set()
+    origins: dict[int, Path] = {}
     for name, photo in photos:
         # Whom it resembles is what is measured here, so it must not stop anyone from enrolling.
-        outcomes.append(gallery.enroll(name, photo, several=Several.CENTRAL, force=True).outcome)
+        result = gallery.enroll(name, photo, several=Several.CENTRAL, force=True)
+        outcomes.append(result.outcome)
+        if result.face_id is not None:
+            enrolled.add(name)
+            origins[result.face_id] = photo
         progress(len(outcomes), total)
     queried = perf_counter()
     asked: list[Asked] = []
     for name, some in folder.people.items():
-        asked.append(Asked(name, name in known, some[-1], _ask(gallery, some[-1])))
+        asked.append(Asked(name, name in enrolled, some[-1], _ask(gallery, some[-1])))
         progress(len(photos) + len(asked), total)
     ended = perf_counter()
     return OwnDemo(
@@ -122,6 +131,7 @@ def run_own_demo(
         enrolled_photos=outcomes.count(EnrolOutcome.ENROLLED),
         unusable_photos=sum(o in (EnrolOutcome.REFUSED, EnrolOutcome.ERROR) for o in outcomes),
         asked=tuple(asked),
+        origins=origins,
         seconds={
             f"enrol {len(photos)} photos": queried - started,
             f"ask about {len(folder.people)} photos": ended - queried,
@@ -147,10 +157,10 @@ def _ask(gallery: Gallery, photo: Path) -> Decision | None:
 
 def mistake_tiles(demo: OwnDemo, most: int = 12) -> list[Tile]:
     """The worst mistakes, each query beside the enrolled photo that misled."""
-    return [_tile(asked) for asked in demo.worst()[:most]]
+    return [_tile(asked, demo.origins) for asked in demo.worst()[:most]]
 
 
-def _tile(asked: Asked) -> Tile:
+def _tile(asked: Asked, origins: dict[int, Path]) -> Tile:
     decision = asked.decision
     assert decision is not None
     nearest = decision.candidates[0] if decision.candidates else None
@@ -166,5 +176,5 @@ def _tile(asked: Asked) -> Tile:
         answered=f"{said}{sure}",
         verdict="wrong" if asked.outcome != Outcome.UNKNOWN.value else "neutral",
         box=None if decision.face is None else decision.face.box,
-        answer=None if nearest is None else Path(nearest.photo).read_bytes(),
+        answer=None if nearest is None else origins[nearest.face_id].read_bytes(),
     )

@@ -21,7 +21,7 @@ _COLOURS = {"right": "#1a7f37", "wrong": "#cf222e", "neutral": "#57606a"}
 class Tile:
     """A query photo, what was asked of it, the enrolled photo that decided, and the answer.
 
-    box, answer_box : where to draw a frame, in pixels of the upright photos.
+    box : where to draw a frame, in pixels of the upright photo.
     """
 
     query: bytes
@@ -30,7 +30,6 @@ class Tile:
     verdict: Literal["right", "wrong", "neutral"]
     box: Box | None = None
     answer: bytes | None = None
-    answer_box: Box | None = None
 
 
 def draw_sheet(
@@ -63,7 +62,7 @@ def _draw_tile(panel: object, tile: Tile, reader: PhotoReader) -> None:
         right.set_axis_off()
     else:
         right.set_title("enrolled", fontsize=8, color="#57606a")
-        _show(right, tile.answer, tile.answer_box, reader, colour)
+        _show(right, tile.answer, None, reader, colour)
 
 
 def _show(axes: object, content: bytes, box: Box | None, reader: PhotoReader, colour: str) -> None:

@@ -14,7 +14,7 @@ from gallery.errors import PhotoError
 from gallery.learning.people import PeopleFolder
 from gallery.seeing import Eye
 from gallery.types import DIMENSION, Float32, Int64, Several
-from gallery.whole_file import written_whole
+from indexer.whole_file import written_whole
 
 _SAVE_EVERY = 500
 
@@ -49,9 +49,10 @@ def encode_people(
 
     cache : folder of the cached encodings; they are of people's faces and may be deleted any time.
     """
-    key = f"{eye.encoder.name} {eye.encoder.weights_sha256} {views} {folder.root.resolve()}"
+    key = f"{eye.sees} {views} {folder.root.resolve()}"
     file = cache / "encodings" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
     kept = _load(file)
+    seen: _Kept = {}
     vectors: list[Float32] = []
     people: list[int] = []
     skipped: list[tuple[str, str]] = []
@@ -59,12 +60,14 @@ def encode_people(
     for person, photos in enumerate(folder.people.values()):
         for path in photos:
             mark = _mark(folder.root, path)
-            if mark not in kept:
-                kept[mark] = _encode(eye, path, views)
+            if mark in kept:
+                seen[mark] = kept[mark]
+            else:
+                seen[mark] = kept[mark] = _encode(eye, path, views)
                 fresh += 1
                 if fresh % _SAVE_EVERY == 0:
                     _save(file, kept)
-            vector, reason = kept[mark]
+            vector, reason = seen[mark]
             if reason:
                 skipped.append((str(path), reason))
             else:
@@ -72,8 +75,8 @@ def encode_people(
                 people.append(person)
             done += 1
             progress(done)
-    if fresh % _SAVE_EVERY:
-        _save(file, kept)
+    if seen.keys() != kept.keys() or fresh % _SAVE_EVERY:
+        _save(file, seen)  # without photos that are gone
     return EncodedPeople(
         vectors=np.array(vectors, dtype=np.float32).reshape(-1, DIMENSION),
         people=np.array(people, dtype=np.int64),
@@ -96,7 +99,10 @@ def _encode(eye: Eye, path: Path, views: int) -> tuple[Float32, str]:
 
 
 def _mark(root: Path, path: Path) -> str:
-    state = path.stat()
+    try:
+        state = path.stat()
+    except OSError:
+        return f"{path.relative_to(root)}|unreadable"
     return f"{path.relative_to(root)}|{state.st_size}|{state.st_mtime_ns}"
 
 

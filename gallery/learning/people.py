@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from gallery.errors import PhotoUnreadable, TrainingDataTooSmall
+from gallery.errors import NoPeople, PhotoUnreadable
 from gallery.photo import photos_in
 
 
@@ -31,14 +31,15 @@ def people_in(root: Path, part: str | None = None) -> PeopleFolder:
 
     part : "train" or "test": take only those people that a split file puts there, when there is
         one in the folder or beside it, so that no one is learned from and tested on. None: all.
-    Raises PhotoUnreadable when it is no folder, TrainingDataTooSmall when it holds no people.
+    Raises PhotoUnreadable when it is no folder, NoPeople when it holds none.
     """
     if not root.is_dir():
         raise PhotoUnreadable(f"{root} is not a folder; name one that has a folder for each person")
     split = None if part is None else split_file(root)
     wanted = None if split is None else _people_of(split, part)
     people = {
-        folder.name: photos_in(folder)
+        # Only photos right inside: a folder of folders is not one person.
+        folder.name: [photo for photo in photos_in(folder) if photo.parent == folder]
         for folder in sorted(root.iterdir())
         if folder.is_dir()
         and not folder.name.startswith(".")
@@ -46,8 +47,9 @@ def people_in(root: Path, part: str | None = None) -> PeopleFolder:
     }
     people = {name: photos for name, photos in people.items() if photos}
     if not people:
-        raise TrainingDataTooSmall(
-            f"{root} has no people; put each person's photos in a folder of their name"
+        raise NoPeople(
+            f"{root} has no people; name the folder above theirs, with each person's photos right"
+            " inside a folder of their name"
         )
     return PeopleFolder(root, people, part if wanted is not None else None)
 
@@ -60,8 +62,10 @@ def split_file(root: Path) -> Path | None:
 
 
 def _people_of(split: Path, part: str | None) -> set[str]:
-    with open(split, newline="", encoding="utf-8") as lines:
-        rows = csv.DictReader(lines)
-        if not {"person", "split"} <= set(rows.fieldnames or ()):
-            raise TrainingDataTooSmall(f"{split} has no columns 'person' and 'split'")
-        return {row["person"] for row in rows if row["split"] == part}
+    try:
+        rows = list(csv.DictReader(split.read_text(encoding="utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise NoPeople(f"{split} cannot be read as CSV in UTF-8: {error}") from error
+    if not rows or not {"person", "split"} <= set(rows[0]):
+        raise NoPeople(f"{split} has no columns 'person' and 'split'")
+    return {row["person"] for row in rows if row["split"] == part}

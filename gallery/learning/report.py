@@ -12,7 +12,7 @@ from gallery.head import Head
 from gallery.learning.encoded import EncodedPeople
 from gallery.learning.people import PeopleFolder
 from gallery.learning.training import Epoch, Halves, Recipe
-from gallery.whole_file import written_whole
+from indexer.whole_file import written_whole
 
 HEAD_FILE, CARD_FILE, PLOT_FILE = "head.safetensors", "head.json", "head-training.png"
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
-from gallery.store.tables import ChangeRow
+from gallery.store.tables import ChangeRow, MarkRow
+
+_TO_SCRUB = "to_scrub"
 
 
 def log_changes(session: Session, face_ids: Sequence[int]) -> None:
@@ -19,6 +21,21 @@ def log_changes(session: Session, face_ids: Sequence[int]) -> None:
 def latest_change(session: Session) -> int:
     """The log's newest position; 0 when nothing ever happened."""
     return session.scalar(select(func.max(ChangeRow.id))) or 0
+
+
+def remember_to_scrub(session: Session) -> None:
+    """Note, in the transaction that deletes, that erased bytes are still in the files."""
+    session.merge(MarkRow(name=_TO_SCRUB, value=str(latest_change(session))))
+
+
+def to_scrub(session: Session) -> str | None:
+    """The note, when there is one."""
+    return session.scalar(select(MarkRow.value).where(MarkRow.name == _TO_SCRUB))
+
+
+def scrubbed(session: Session, note: str) -> None:
+    """The files were scrubbed after this note was read; a newer one stays."""
+    session.execute(delete(MarkRow).where(MarkRow.name == _TO_SCRUB, MarkRow.value == note))
 
 
 def changed_since(session: Session, position: int) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,8 +43,11 @@ class Database:
         event.listen(self._engine, "connect", _prepare)
         event.listen(self._engine, "begin", _begin)
         with _explained(file):
+            _own(file)
             with self._engine.connect() as connection:
                 version = _version(connection)
+            if version is None:
+                self._keep_a_log()
             if version != SCHEMA:
                 self._migrate()
 
@@ -96,7 +101,7 @@ class Database:
         if row is None or row[0]:
             raise DatabaseBusy(
                 f"{self.file}: another process is reading, so erased bytes are still in the log;"
-                " close it and run `gallery check`"
+                " close it and run any command on this gallery"
             )
 
     def close(self) -> None:
@@ -119,7 +124,6 @@ class Database:
 
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-        self._keep_a_log()
         with self._engine.execution_options(**{_WRITES: True}).begin() as connection:
             version = _version(connection)  # another process may have been quicker
             if version is not None and version > SCHEMA:
@@ -139,6 +143,12 @@ class Database:
                 with Session(connection) as session:
                     session.add(MarkRow(name=_GALLERY_ID, value=uuid4().hex))
                     session.flush()
+
+
+def _own(file: Path) -> None:
+    """Make a new file readable by its owner alone; its log takes after it."""
+    with contextlib.suppress(OSError):  # SQLite says better what is wrong
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 def _version(connection: Connection) -> str | None:

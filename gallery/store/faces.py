@@ -82,6 +82,7 @@ def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder:
         encoding=vectors.astype("<f4").tobytes(),
         norm=float(new.encodings.norms[0]),
         views=new.views,
+        source=printable(photo.source)[:4096],
     )
     session.add(row)
     session.flush()
@@ -93,12 +94,7 @@ def _photo_id(session: Session, photo: Photo) -> int:
     found = session.scalar(select(PhotoRow.id).where(PhotoRow.sha256 == photo.sha256))
     if found is not None:
         return found
-    row = PhotoRow(
-        sha256=photo.sha256,
-        width=photo.width,
-        height=photo.height,
-        source=printable(photo.source)[:4096],
-    )
+    row = PhotoRow(sha256=photo.sha256, width=photo.width, height=photo.height)
     session.add(row)
     session.flush()
     return row.id
@@ -182,7 +178,7 @@ def _record(row: FaceRow) -> FaceRecord:
     return FaceRecord(
         id=row.id,
         identity=IdentityRef(row.identity.id, row.identity.name),
-        photo=row.photo.source,
+        photo=row.source,
         photo_sha256=row.photo.sha256,
         box=Box(row.left, row.top, row.right, row.bottom),
         probability=row.probability,

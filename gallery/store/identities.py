@@ -9,9 +9,11 @@ from sqlalchemy.orm import Session
 
 from gallery.errors import IdentityExists, IdentityNotFound
 from gallery.names import checked_name, printable
-from gallery.store.changes import log_changes
+from gallery.store.changes import log_changes, remember_to_scrub
 from gallery.store.records import IdentityRecord
 from gallery.store.tables import FaceRow, IdentityRow, PhotoRow
+
+_IDS_A_QUERY = 10_000  # SQLite takes 32,766 parameters
 
 
 def find(session: Session, name: str) -> IdentityRecord | None:
@@ -19,14 +21,17 @@ def find(session: Session, name: str) -> IdentityRecord | None:
     return next(iter(_records(session, IdentityRow.name == checked_name(name))), None)
 
 
-def get(session: Session, name_or_id: str) -> IdentityRecord:
-    """The identity of this name, else of this id. Raises IdentityNotFound."""
-    record = find(session, name_or_id)
-    if record is None and name_or_id.isdecimal() and len(name_or_id) < 19:
-        record = next(iter(_records(session, IdentityRow.id == int(name_or_id))), None)
+def get(session: Session, who: str | int) -> IdentityRecord:
+    """The identity of this id; of a text, that of this name, else of this id.
+
+    Raises IdentityNotFound.
+    """
+    record = find(session, who) if isinstance(who, str) else None
+    if record is None and (isinstance(who, int) or (who.isdecimal() and len(who) < 19)):
+        record = next(iter(_records(session, IdentityRow.id == int(who))), None)
     if record is None:
         raise IdentityNotFound(
-            f"no identity is called {name_or_id!r}; `gallery identities list` names all"
+            f"no identity is called {who!r}; `gallery identities list` names all"
         )
     return record
 
@@ -91,13 +96,14 @@ def rename(session: Session, name_or_id: str, new_name: str) -> IdentityRecord:
 def merge(session: Session, keep: str, others: Sequence[str]) -> IdentityRecord:
     """Give the faces of the others to `keep` and delete the others.
 
-    A face from a photo that `keep` has already is dropped. Raises IdentityNotFound.
+    A face from a photo that `keep` has already is dropped; an external id and details that `keep`
+    lacks are taken over. Raises IdentityNotFound before anything is changed.
     """
     kept = get(session, keep)
-    for name in others:
-        other = get(session, name)
-        if other.id == kept.id:
-            continue
+    merged = {other.id: other for other in (get(session, name) for name in others)}
+    merged.pop(kept.id, None)
+    row = session.get_one(IdentityRow, kept.id)
+    for other in merged.values():
         has = select(FaceRow.photo_id).where(FaceRow.identity_id == kept.id)
         twice = select(FaceRow.id).where(FaceRow.identity_id == other.id, FaceRow.photo_id.in_(has))
         delete_faces(session, list(session.scalars(twice)))
@@ -105,9 +111,11 @@ def merge(session: Session, keep: str, others: Sequence[str]) -> IdentityRecord:
             update(FaceRow).where(FaceRow.identity_id == other.id).values(identity_id=kept.id)
         )
         session.execute(delete(IdentityRow).where(IdentityRow.id == other.id))
-    session.flush()
+        row.external_id = other.external_id if row.external_id is None else row.external_id
+        row.details = {**other.details, **row.details}
+        session.flush()
     session.expire_all()
-    return get(session, kept.name)
+    return get(session, kept.id)
 
 
 def remove(session: Session, identity_id: int) -> list[int]:
@@ -122,10 +130,16 @@ def remove(session: Session, identity_id: int) -> list[int]:
 
 
 def delete_faces(session: Session, face_ids: Sequence[int]) -> None:
-    """Delete faces, log it, and delete the photos no face refers to any more."""
-    session.execute(delete(FaceRow).where(FaceRow.id.in_(face_ids)))
+    """Delete faces, log it, and delete the photos no face refers to any more.
+
+    Their bytes are still in the files until they are scrubbed; the database remembers that.
+    """
+    for start in range(0, len(face_ids), _IDS_A_QUERY):
+        some = face_ids[start : start + _IDS_A_QUERY]
+        session.execute(delete(FaceRow).where(FaceRow.id.in_(some)))
     session.execute(delete(PhotoRow).where(PhotoRow.id.not_in(select(FaceRow.photo_id))))
     log_changes(session, face_ids)
+    remember_to_scrub(session)
 
 
 def _records(session: Session, *conditions: object) -> list[IdentityRecord]:

@@ -101,7 +101,6 @@ class PhotoRow(Base):
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     width: Mapped[int]
     height: Mapped[int]
-    source: Mapped[str] = mapped_column(String(4096))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
 
 
@@ -129,6 +128,9 @@ class FaceRow(Base):
     encoding: Mapped[bytes] = mapped_column(LargeBinary)
     norm: Mapped[float]
     views: Mapped[int]
+    # What the photo was called when this face was enrolled; it may bear the person's name, and so
+    # goes with the face even when the photo's row stays for someone else's.
+    source: Mapped[str] = mapped_column(String(4096))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
 
     identity: Mapped[IdentityRow] = relationship(back_populates="faces")

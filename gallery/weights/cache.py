@@ -12,7 +12,7 @@ from torch import Tensor
 from gallery.weights.dlib_dat import read_network
 from gallery.weights.dlib_resnet import state_of
 from gallery.weights.sources import DLIB_RESNET
-from gallery.whole_file import written_whole
+from indexer.whole_file import written_whole
 
 _FORM = "1"  # raise it when the converted form changes
 

@@ -6,13 +6,17 @@ import csv
 import json
 import os
 import sqlite3
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gallery.assembly import DATABASE_FILE, INDEX_FILE, Gallery
+from gallery.cli import main
 from gallery.store import faces
+from gallery.store.changes import to_scrub
+from gallery.store.database import Database
 from tests.cli.conftest import Run
 
 
@@ -53,6 +57,13 @@ def test_merging_gives_the_faces_to_one(two: Run, collins: Path) -> None:
     assert two("query", collins, "--json").line["identity"]["name"] == "Grace Hopper"
 
 
+def test_merging_keeps_what_only_the_other_had(two: Run) -> None:
+    two("identities", "describe", "Eileen Collins", "--external-id", "7", "--detail", "a=b")
+    merge = ["identities", "merge", "Grace Hopper", "Eileen Collins", "2", "--yes", "--json"]
+    merged = two(*merge).line
+    assert (merged["external_id"], merged["details"]) == ("7", {"a": "b"})
+
+
 @pytest.mark.parametrize(
     "command",
     [["show", "Nobody"], ["rename", "Nobody", "X"], ["forget", "Nobody", "--yes"],
@@ -83,6 +94,42 @@ def test_forgetting_leaves_no_trace_on_the_disk(two: Run, home: Path, collins: P
     assert [name for name, trace in traces.items() if trace in after] == []
     assert two("query", collins, "--json").line["outcome"] == "unknown"
     assert two("enroll-identity", "New", collins, "--json").line["identity"]["id"] == 3
+
+
+def test_an_erasure_cut_short_is_finished_by_the_next_command(
+    two: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: Database) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "scrub", killed)
+        assert two("identities", "forget", "Eileen Collins", "--yes").status == 130
+    database = Database(home / DATABASE_FILE, busy_timeout=5)
+    with database.reading() as session:
+        assert to_scrub(session) is not None
+    scrubs: list[Database] = []
+    scrub = Database.scrub
+    monkeypatch.setattr(Database, "scrub", lambda self: (scrubs.append(self), scrub(self)))
+    assert two("check").status == 0
+    assert len(scrubs) == 1
+    with database.reading() as session:
+        assert to_scrub(session) is None
+    database.close()
+
+
+def test_home_may_stand_behind_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "other"
+    monkeypatch.setattr(sys, "argv", ["gallery", "identities", "list", "--home", str(other)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, (other / DATABASE_FILE).exists()) == (0, True)
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(two: Run) -> None:
+    two("identities", "rename", "Eileen Collins", "[red]Bob")
+    two("identities", "describe", "[red]Bob", "--external-id", "[x")
+    assert "[red]Bob" in two("identities", "list").out
 
 
 def test_export_of_faces_and_of_answers(

@@ -46,16 +46,16 @@ for i in range(100_000):
         new = NewFace(face, Encodings(row, np.ones(1, np.float32)), 2)
         added = faces.add(session, identity, photo, new, encoder)
     print(added, flush=True)
-    if i % 7 == 6:
+    if i % 9 == 8:
         with database.writing() as session:
-            identities.delete_faces(session, [added])
-        print(-added, flush=True)
+            gone = identities.remove(session, identity)
+        print(*(-face for face in gone), sep="\\n", flush=True)
     if i % 5 == 4:
         index.save()
 """
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     for round_ in range(2):  # the second writes on where the first was killed
@@ -80,13 +80,14 @@ def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path: Path, seed: int
             people = identities.list_all(session)
         added = {face for face in acknowledged if face > 0}
         erased = {-face for face in acknowledged if face < 0}
-        # The last acknowledged face may already be erased without that having been said.
-        assert added - erased - stored <= {acknowledged[-1] if acknowledged else 0}
+        # The last person may already be erased without that having been said.
+        assert added - erased - stored <= set(sorted(added)[-3:])
         assert not erased & stored
         index = IndexCopy(
             database, tmp_path / INDEX_FILE, engine="faiss", encoder=DLIB_RESNET.sha256
         )
         assert set(index.catch_up().ids().tolist()) == stored
         assert sum(person.faces for person in people) == len(stored)
+        assert all(person.faces for person in people)  # a person comes and goes with the faces
         index.close()
         database.close()

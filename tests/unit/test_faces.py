@@ -127,7 +127,7 @@ def test_a_photo_over_the_working_side_has_its_boxes_in_its_own_pixels(
     eye: Eye, person: Path
 ) -> None:
     photo, face = only_face(eye, person)
-    factor = 5
+    factor = 4
     size = (photo.width * factor, photo.height * factor)
     content = as_png(Image.fromarray(photo.pixels).resize(size, Image.Resampling.BICUBIC))
     large, found = only_face(eye, content)

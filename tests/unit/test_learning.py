@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gallery import Gallery
-from gallery.errors import PhotoUnreadable, TrainingDataTooSmall
+from gallery.errors import NoPeople, PhotoUnreadable, TrainingDataTooSmall
 from gallery.head import Head, HeadMarks, load_head
 from gallery.learning.calibration import impostor_margins, operating_curve
 from gallery.learning.encoded import EncodedPeople, encode_people
@@ -118,10 +118,19 @@ def test_a_split_file_decides_who_is_learned_from(tmp_path: Path) -> None:
     assert list(people_in(root, "test").people) == ["Bob"]
     assert list(people_in(root).people) == ["Ada", "Bob", "Cyd"]
     (tmp_path / "split.csv").write_text("who,where\nAda,train\n")
-    with pytest.raises(TrainingDataTooSmall, match="columns"):
+    with pytest.raises(NoPeople, match="columns"):
         people_in(root, "train")
     with pytest.raises(PhotoUnreadable):
         people_in(tmp_path / "nowhere")
+
+
+def test_a_folder_of_folders_is_not_one_person(tmp_path: Path) -> None:
+    for name in ("Ada", "Bob"):
+        (tmp_path / "year" / "2024" / name).mkdir(parents=True)
+        (tmp_path / "year" / "2024" / name / "1.jpg").touch()
+    with pytest.raises(NoPeople):
+        people_in(tmp_path / "year")
+    assert list(people_in(tmp_path / "year" / "2024").people) == ["Ada", "Bob"]
 
 
 def test_encodings_of_a_folder_are_cached_and_follow_its_files(

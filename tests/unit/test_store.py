@@ -138,15 +138,17 @@ def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("version", ["0000", "0000a1", "08f3a1b2c3d4"])
-def test_another_alembic_database_is_refused(tmp_path: Path, version: str) -> None:
+def test_another_alembic_database_is_refused_and_left_alone(tmp_path: Path, version: str) -> None:
     file = tmp_path / "gallery.db"
     _of_another_program(file)
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
         connection.execute("INSERT INTO alembic_version VALUES (?)", [version])
         connection.commit()
+    before = file.read_bytes()
     with pytest.raises(HomeError, match="--home"):
         Database(file, busy_timeout=0.1)
+    assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -616,6 +618,16 @@ def test_two_of_the_others_may_have_one_photo(database: Database, unit_rows, add
     assert names(database) == ["Ada"] and database.problems() == []
 
 
+def test_one_of_the_others_may_be_named_twice(database: Database, unit_rows, add_face) -> None:
+    rows = unit_rows(2, 23)
+    for i, name in enumerate(["Ada", "B"]):
+        add_face(database, name, rows.row(i), i)
+    with database.writing() as session:
+        by_id = str(identities.get(session, "B").id)
+        assert identities.merge(session, "Ada", ["B", by_id, "B"]).faces == 2
+    assert names(database) == ["Ada"]
+
+
 def test_a_merge_with_someone_unknown_changes_nothing(
     database: Database, unit_rows, add_face
 ) -> None:
@@ -665,7 +677,7 @@ def test_an_identity_with_very_many_faces_can_be_removed(
     with closing(sqlite3.connect(database.file)) as connection:
         connection.execute(
             "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
-            " INSERT INTO photos SELECT i, 'x' || i, 1, 1, 'p', created_at FROM n, photos",
+            " INSERT INTO photos SELECT i, 'x' || i, 1, 1, created_at FROM n, photos",
             [count],
         )
         columns = [row[1] for row in connection.execute("PRAGMA table_info(faces)")]

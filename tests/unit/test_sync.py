@@ -11,7 +11,7 @@ import pytest
 
 from gallery.assembly import Gallery
 from gallery.candidates import CandidateFinder
-from gallery.errors import DatabaseBusy, GalleryError, IdentityNotFound
+from gallery.errors import DatabaseBusy, GalleryError, HomeError, IdentityNotFound
 from gallery.forget import Forgotten, forget
 from gallery.store import faces, identities
 from gallery.store.database import Database
@@ -371,6 +371,18 @@ def test_forgetting_beside_a_reader_still_takes_the_face_out_of_the_index_file(
         face for i, face in enumerate(face_ids) if i % 6 != 4
     ]
     hasty.close()
+
+
+def test_an_index_file_that_cannot_be_written_still_lets_the_database_forget(
+    database: Database, file: Path, open_copy: OpenCopy, face_ids: list[int], rows: Encodings
+) -> None:
+    copy = open_copy()
+    file.mkdir()  # nothing can be renamed over it
+    with pytest.raises(HomeError, match=file.name):
+        forget(database, copy, "person 4")
+    left = everything_in(file.parent)
+    assert b"person 4" not in left and rows.vectors[4].tobytes() not in left
+    assert b"person 3" in left
 
 
 def test_what_a_killed_process_left_of_a_saved_index_is_erased_too(

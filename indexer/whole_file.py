@@ -25,3 +25,8 @@ def written_whole(file: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, file)
     finally:
         Path(temporary).unlink(missing_ok=True)
+    folder = os.open(file.parent, os.O_RDONLY)  # the new name must reach the disk as well
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
