@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from gallery.config import Settings, load_settings
-from gallery.errors import DatabaseBusy
+from gallery.errors import HomeError
 from gallery.forget import Forgotten, finish_erasing, forget
 from gallery.shipped import shipped_file
 from gallery.store import faces, identities
@@ -53,8 +53,9 @@ class Gallery:
         self.index = IndexCopy(
             self.database, home / INDEX_FILE, engine=DEFAULT_ENGINE, encoder=DLIB_RESNET.sha256
         )
-        # An erasure that was cut short is finished now; while others read, the next one tries.
-        with contextlib.suppress(DatabaseBusy):
+        # An erasure that was cut short is finished now. What still hinders it must not hinder
+        # queries; `check` says that it is not done.
+        with contextlib.suppress(HomeError):
             finish_erasing(self.database, self.index)
 
     @classmethod

@@ -13,7 +13,7 @@ def main() -> None:
 
 
 def enroll_identity_main() -> None:
-    """The program `enroll-identity`: `gallery enroll-identity`, with --home among its options."""
+    """The program `enroll-identity`: `gallery enroll-identity`."""
     _start(alone=True)
 
 

@@ -19,14 +19,6 @@ app = typer.Typer(
     help="Who is this photo: exactly one person we know, or nobody?",
 )
 
-HomeOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--home",
-        help="Folder of the gallery; else GALLERY_HOME, else the platform's data folder.",
-        show_default=False,
-    ),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 LargestOption = Annotated[
     bool, typer.Option("--largest", help="Of several faces take the largest.")
@@ -47,7 +39,14 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def options(
     context: typer.Context,
-    home: HomeOption = None,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            "--home",
+            help="Folder of the gallery; else GALLERY_HOME, else the platform's data folder.",
+            show_default=False,
+        ),
+    ] = None,
     _show: Annotated[
         bool,
         typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),

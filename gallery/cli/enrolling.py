@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gallery.assembly import Gallery
-from gallery.cli.app import HomeOption, JsonOption, LargestOption, app, open_gallery, several
+from gallery.cli.app import JsonOption, LargestOption, app, open_gallery, several
 from gallery.cli.output import ERROR, FOUND, NONE, emit, progress, say
 from gallery.errors import SettingInvalid
 from gallery.names import checked_name
@@ -22,33 +22,24 @@ _STYLES = {
     EnrolOutcome.ERROR: "red",
 }
 
-NameArgument = Annotated[str | None, typer.Argument(metavar="NAME", show_default=False)]
-PhotosArgument = Annotated[
-    list[Path] | None, typer.Argument(metavar="PHOTO...", show_default=False)
-]
-FolderOption = Annotated[
-    Path | None,
-    typer.Option("--from-folder", help="Enrol a whole folder: a folder for each person in it."),
-]
-ForceOption = Annotated[
-    bool, typer.Option("--force", help="Enrol although the face matches another identity.")
-]
-
-alone = typer.Typer(
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+COMMAND = "enroll-identity"
 
 
-@app.command("enroll-identity")
+@app.command(COMMAND)
 def enroll_identity(
     context: typer.Context,
-    name: NameArgument = None,
-    photos: PhotosArgument = None,
-    from_folder: FolderOption = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False)] = None,
+    photos: Annotated[
+        list[Path] | None, typer.Argument(metavar="PHOTO...", show_default=False)
+    ] = None,
+    from_folder: Annotated[
+        Path | None,
+        typer.Option("--from-folder", help="Enrol a whole folder: a folder for each person in it."),
+    ] = None,
     largest: LargestOption = False,
-    force: ForceOption = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Enrol although the face matches another identity.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Enrol a person from photos, each with exactly one face.
@@ -58,27 +49,6 @@ def enroll_identity(
     Example: `gallery enroll-identity "Grace Hopper" grace1.jpg grace2.jpg`
     """
     with open_gallery(context) as gallery:
-        status = _enroll(gallery, _jobs(name, photos, from_folder), largest, force, as_json)
-    raise typer.Exit(status)
-
-
-@alone.command()
-def _enroll_identity_alone(
-    name: NameArgument = None,
-    photos: PhotosArgument = None,
-    home: HomeOption = None,
-    from_folder: FolderOption = None,
-    largest: LargestOption = False,
-    force: ForceOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Enrol a person from photos, each with exactly one face: `gallery enroll-identity`.
-
-    Exit status: 0 all enrolled (or already there), 1 some refused, 2 an error.
-
-    Example: `enroll-identity "Grace Hopper" grace1.jpg grace2.jpg`
-    """
-    with Gallery.open(home) as gallery:
         status = _enroll(gallery, _jobs(name, photos, from_folder), largest, force, as_json)
     raise typer.Exit(status)
 

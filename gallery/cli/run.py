@@ -15,12 +15,11 @@ COMMANDS = (enrolling, asking, cleaning, people, keeping, teaching, showing)
 
 
 def run(*, alone: bool) -> None:
-    """Run `gallery`, or `enroll-identity` alone; ends the process."""
-    program = enrolling.alone if alone else app
-    if not alone:
-        sys.argv[1:] = _home_first(sys.argv[1:])
+    """Run `gallery`, or `enroll-identity` alone, which is one of its commands; ends the process."""
+    command = [enrolling.COMMAND] if alone else []
+    sys.argv = ["gallery", *_home_first([*command, *sys.argv[1:]])]
     try:
-        program()
+        app()
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
             complain("stopped; what was reported is kept, and running it again goes on from there")

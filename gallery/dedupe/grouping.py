@@ -52,7 +52,9 @@ def same_person_groups(encodings: Encodings, edges: Edges, judge: Judge) -> list
         groups += _linked(rows, encodings, judge, point)
     # Someone with more photos than a face has neighbours here may stand in two groups.
     for i, j in sorted(near_groups(encodings, groups, judge, point), reverse=True):
-        if len(groups[i]) and len(groups[j]):
+        # Either may have grown or gone since it was looked at: no chain of groups either.
+        both = len(groups[i]) and len(groups[j])
+        if both and mean_margin(groups[i], groups[j], encodings, judge, point) > 0:
             groups[i], groups[j] = np.concatenate([groups[i], groups[j]]), groups[j][:0]
     found = [
         Group(tuple(np.sort(rows).tolist()), _sureness(rows, encodings, judge, point))

@@ -69,11 +69,6 @@ class Database:
         with self.reading() as session:
             return session.get_one(MarkRow, _GALLERY_ID).value
 
-    def version(self) -> str | None:
-        """The schema the file is at."""
-        with _explained(self.file), self._engine.connect() as connection:
-            return _version(connection)
-
     def problems(self) -> list[str]:
         """What SQLite's own check and the foreign keys say is wrong; empty when nothing is."""
         with _explained(self.file), self._engine.connect() as connection:
@@ -166,14 +161,9 @@ def _version(connection: Connection) -> str | None:
 
 def _prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
     assert isinstance(connection, sqlite3.Connection)
-    connection.isolation_level = (
-        None  # transactions begin where _begin says, not where sqlite3 guesses
-    )
-    for pragma in (
-        "synchronous = FULL",
-        "foreign_keys = ON",
-        "secure_delete = ON",
-    ):
+    # Transactions begin where _begin says, not where sqlite3 guesses.
+    connection.isolation_level = None
+    for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

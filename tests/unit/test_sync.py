@@ -404,6 +404,9 @@ def test_an_index_file_that_cannot_be_written_is_the_galleries_error(
     with pytest.raises(GalleryError):
         gallery.forget("Ada")
     assert gallery.identities() == []
+    with Gallery.open(gallery.settings.home, cache=gallery.settings.cache) as again:
+        assert again.identities() == []
+        assert {f.part for f in again.check() if not f.ok} >= {"database"}
 
 
 # Candidates
