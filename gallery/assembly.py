@@ -189,25 +189,9 @@ class Gallery:
         """Photo to encodings."""
         import torch
 
-        from gallery.encoder import Encoder, pick_device
-        from gallery.faces import FaceFinder
-        from gallery.photo import PhotoReader
-        from gallery.seeing import Eye
-
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
-        device = pick_device(self.settings.device)
-        reader = PhotoReader(
-            max_bytes=self.settings.max_photo_bytes,
-            max_pixels=self.settings.max_photo_pixels,
-            working_side=self.settings.working_side,
-        )
-        finder = FaceFinder(
-            min_face=self.settings.min_face,
-            min_probability=self.settings.min_face_probability,
-            device=device,
-        )
-        return Eye(reader, finder, Encoder(self.settings.cache, device))
+        return build_eye(self.settings)
 
     @cached_property
     def judge(self) -> Judge:
@@ -220,7 +204,9 @@ class Gallery:
             file = self.settings.head
         else:
             file = own if own.exists() else shipped_file(HEAD_FILE)
-        return Judge(load_head(file, DLIB_RESNET.name, DLIB_RESNET.sha256))
+        head = load_head(file, DLIB_RESNET.name, DLIB_RESNET.sha256)
+        rate = self.settings.false_positive_identification_rate
+        return Judge(head, self.database, rate=rate)
 
     @cached_property
     def identifier(self) -> Identifier:
@@ -244,3 +230,24 @@ class Gallery:
         from gallery.compare import Comparer
 
         return Comparer(self.eye, self.judge, views=self.settings.views_query)
+
+
+def build_eye(settings: Settings) -> Eye:
+    """What sees with these settings; worker processes build one each."""
+    from gallery.encoder import Encoder, pick_device
+    from gallery.faces import FaceFinder
+    from gallery.photo import PhotoReader
+    from gallery.seeing import Eye
+
+    device = pick_device(settings.device)
+    reader = PhotoReader(
+        max_bytes=settings.max_photo_bytes,
+        max_pixels=settings.max_photo_pixels,
+        working_side=settings.working_side,
+    )
+    finder = FaceFinder(
+        min_face=settings.min_face,
+        min_probability=settings.min_face_probability,
+        device=device,
+    )
+    return Eye(reader, finder, Encoder(settings.cache, device))

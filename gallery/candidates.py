@@ -17,15 +17,13 @@ _FIRST_K = 32
 
 @dataclass(frozen=True)
 class CandidateFaces:
-    """Enrolled faces near one query, exact encodings from the database.
+    """The identities near one query, with the exact encodings of all their faces.
 
-    records : what is known of each, in the order of stored.face_ids.
-    gallery_faces : how many faces the query was compared with.
+    nearest : each identity's face that is most like the query, by identity id.
     """
 
     stored: StoredEncodings
-    records: tuple[FaceRecord, ...]
-    gallery_faces: int
+    nearest: dict[int, FaceRecord]
 
 
 class CandidateFinder:
@@ -51,10 +49,18 @@ class CandidateFinder:
                 wanted = min(self._identities, identities.count(session))
                 enough = len(np.unique(stored.identity_ids)) >= wanted
                 if enough or len(near) < k:
-                    records = faces.records_by_id(session, near.tolist())
+                    everything = faces.encodings_of(session, np.unique(stored.identity_ids))
+                    records = faces.records_by_id(session, _nearest(everything, query))
                     return CandidateFaces(
-                        stored,
-                        tuple(records[i] for i in stored.face_ids.tolist()),
-                        faces.count(session),
+                        everything, {record.identity.id: record for record in records.values()}
                     )
             k *= 2
+
+
+def _nearest(stored: StoredEncodings, query: Encodings) -> list[int]:
+    """The id of each identity's face that is most like the query."""
+    cosines = stored.encodings.vectors @ query.vectors[0]
+    found = {}
+    for row in np.argsort(cosines, kind="stable"):
+        found[int(stored.identity_ids[row])] = int(stored.face_ids[row])
+    return list(found.values())

@@ -17,6 +17,8 @@ from gallery.store.database import SCHEMA, Database
 from gallery.sync import IndexCopy
 from gallery.weights.sources import ALL_WEIGHTS
 
+_LARGEST_MEASURED = 2_000
+_TOO_WEAK = 0.5
 _PACKAGES = ("face-gallery", "torch", "facenet-pytorch", "faiss-cpu", "numpy", "sqlalchemy")
 
 
@@ -80,17 +82,23 @@ def _index(index: IndexCopy) -> Finding:
 
 def _head(database: Database, judge: Callable[[], Judge]) -> Finding:
     with database.reading() as session:
-        count = faces.count(session)
+        count = identities.count(session)
+        each = faces.count(session) // max(1, count)
     try:
-        point = judge().point(count)
+        point = judge().point()
     except GalleryError as error:
         return Finding("head", False, str(error))
-    return Finding(
-        "head",
-        True,
-        f"at {count} faces the operating point is a bias of {point.bias:.2f} on the logits,"
-        f" for at most {point.rate:.1%} of strangers",
+    found = point.expected_found(each)
+    said = (
+        f"at {count} identities at most {point.rate:.1%} of strangers get a name (a bias of"
+        f" {point.bias:.2f} on the logits); about {found:.0%} of known people are expected to be"
+        " found on photos like those it learned from"
     )
+    if count > _LARGEST_MEASURED:
+        said += f"; beyond {_LARGEST_MEASURED} identities both are extrapolated"
+    if count and found < _TOO_WEAK:
+        said += "; the encoder is too weak for so many people at this rate"
+    return Finding("head", True, said)
 
 
 def _weights() -> list[Finding]:

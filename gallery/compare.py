@@ -20,9 +20,15 @@ class Comparer:
     ) -> Comparison:
         """Raises PhotoError, also for no face, or several when it is not said which to take."""
         (face_a, a), (face_b, b) = (self._one(s, several) for s in (first, second))
-        probability = float(self._judge.probabilities(a, b, self._judge.point(faces=1))[0])
+        point, head = self._judge.point_of(1), self._judge.head
+        margins = head.margins(head.sides(a), head.sides(b))
         similarity = float(a.vectors[0] @ b.vectors[0])
-        return Comparison(int(probability > 0.5), probability, similarity, (face_a, face_b))
+        return Comparison(
+            int(point.same(margins)[0]),
+            float(point.probabilities(margins)[0]),
+            similarity,
+            (face_a, face_b),
+        )
 
     def _one(self, source: PhotoSource, several: Several) -> tuple[Face, Encodings]:
         photo = self._eye.open(source)

@@ -70,13 +70,19 @@ class Settings(BaseSettings):
         description="Photos are shrunk to this longer side, in pixels.",
     )
     views_enrolled: int = Field(
-        default=2,
-        ge=1,
+        default=10,
+        ge=2,
         le=MAX_VIEWS,
         description="Views averaged for an enrolled face; 2: mirrored.",
     )
     views_query: int = Field(
-        default=2, ge=1, le=MAX_VIEWS, description="Views averaged for a query's face."
+        default=2, ge=2, le=MAX_VIEWS, description="Views averaged for a query's face."
+    )
+    false_positive_identification_rate: float = Field(
+        default=0.01,
+        ge=1e-6,
+        le=0.5,
+        description="The share of strangers who may be given a match; the product's promise.",
     )
     candidates: int = Field(
         default=10, ge=2, le=1000, description="Nearest identities the head judges for each query."

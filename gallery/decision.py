@@ -8,7 +8,9 @@ from dataclasses import replace
 from gallery.types import Candidate, Decision, Face, Outcome, Verdict
 
 
-def decide(face: Face, candidates: Sequence[Candidate]) -> Decision:
+def decide(
+    face: Face, candidates: Sequence[Candidate], promised_rate: float | None = None
+) -> Decision:
     """The answer for one face.
 
     candidates : one an identity. Those with verdict "same" are counted: exactly one is the match,
@@ -26,6 +28,7 @@ def decide(face: Face, candidates: Sequence[Candidate]) -> Decision:
             face=face,
             candidates=ranked,
             reason=f"only {best.identity.name} matches, by {best.photo}",
+            promised_rate=promised_rate,
         )
     if matched:
         names = ", ".join(c.identity.name for c in matched)
@@ -42,6 +45,7 @@ def decide(face: Face, candidates: Sequence[Candidate]) -> Decision:
         face=face,
         candidates=ranked,
         reason=reason,
+        promised_rate=promised_rate,
     )
 
 

@@ -64,11 +64,14 @@ def fuse(raw: Float32) -> Encodings:
     norms = np.linalg.norm(raw, axis=2)  # (n, v)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = (raw / norms[:, :, None]).mean(axis=1)  # (n, 128)
-        vectors = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+        agreement = np.linalg.norm(mean, axis=1)
+        vectors = mean / agreement[:, None]
     if not np.isfinite(vectors).all():
         raise InvalidEncoding("an encoding is not finite or has length zero; the photo is unusable")
     return Encodings(
-        vectors=vectors.astype(np.float32), norms=norms.mean(axis=1).astype(np.float32)
+        vectors=vectors.astype(np.float32),
+        norms=norms.mean(axis=1).astype(np.float32),
+        agreement=agreement.astype(np.float32),
     )
 
 

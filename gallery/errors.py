@@ -23,7 +23,11 @@ GalleryError                     exit status 2 at the command line; never a trac
 │   ├── DatabaseBusy             another process holds the lock for too long
 │   └── EncoderChanged           the gallery's encodings were made by another encoder
 ├── NoPeople                     a folder that holds no people, or no one who may be taken
-├── TrainingDataTooSmall         too few people or photos to learn from
+├── TrainingDataTooSmall         too few people or photos to learn from, or to calibrate on
+├── TrainingInterrupted          a helping process ended; run it again
+├── HeadWorse                    a new head is worse than the one in use
+├── CalibrationNotFound          no calibration of that number
+├── ProtocolUnusable             an evaluation protocol's file that is not there or not readable
 └── SettingInvalid               a setting or option outside its range
 """
 
@@ -124,6 +128,22 @@ class NoPeople(GalleryError):
 
 class TrainingDataTooSmall(GalleryError):
     """Too few people or photos to learn from."""
+
+
+class TrainingInterrupted(GalleryError):
+    """A process that was helping ended; running the command again goes on from there."""
+
+
+class CalibrationNotFound(GalleryError):
+    """The gallery has no calibration of that number for the head in use."""
+
+
+class HeadWorse(GalleryError):
+    """The head made is worse on people it has not seen than the one in use."""
+
+
+class ProtocolUnusable(GalleryError):
+    """A file of an evaluation protocol, or a photo that it names, is not there or not readable."""
 
 
 class SettingInvalid(GalleryError):

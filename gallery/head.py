@@ -4,13 +4,15 @@ What the pair looks like to the head is a list of named features, each the same 
 (b, a), so that the verdict does not depend on who is the query. Then Dense(512, relu),
 Dropout(0.5) and Dense(2, sigmoid), trained with binary cross-entropy on one-hot (different, same).
 The argmax of the two outputs is the verdict; sigmoids are monotonic, so it is that of the logits.
+Several such networks, trained from different seeds, are averaged.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +22,58 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from gallery.errors import HeadUnusable
-from gallery.operating_point import OperatingCurve
+from gallery.cohort import Cohort
+from gallery.errors import HeadUnusable, InvalidEncoding
+from gallery.operating_point import Calibration
 from gallery.types import DIMENSION, Encodings, Float32
 from indexer.whole_file import written_whole
 
 DIFFERENT, SAME = 0, 1
 """The two outputs' places."""
-_FORM = "pairwise-head-1"
+_FORM = "pairwise-head-2"
 _BATCH = 65_536
+_MEAN, _DEVIATION, _NORM, _AGREEMENT = range(DIMENSION, DIMENSION + 4)
+SIDE_WIDTH = DIMENSION + 4
+"""One side of a pair: the encoding, its standing in the cohort (2), its norm, its agreement."""
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    return (a[:, :DIMENSION] * b[:, :DIMENSION]).sum(dim=1)
+
+
+def _raw(side: Tensor) -> Tensor:
+    """The encoding as long as the network gave it."""
+    return side[:, :DIMENSION] * side[:, _NORM, None]
+
+
+def _both_ways(a: Tensor, b: Tensor) -> Tensor:
+    """Two numbers, one a side, in a form that does not tell the sides apart."""
+    return torch.stack([(a + b) / 2, (a - b).abs()], dim=1)
+
+
+def _standing(a: Tensor, b: Tensor) -> Tensor:
+    cosine = _cosine(a, b)
+    return _both_ways(
+        (cosine - a[:, _MEAN]) / a[:, _DEVIATION], (cosine - b[:, _MEAN]) / b[:, _DEVIATION]
+    )
+
 
 _FEATURES: Mapping[str, tuple[int, Callable[[Tensor, Tensor], Tensor]]] = {
-    "absolute_difference": (DIMENSION, lambda a, b: (a - b).abs()),
-    "product": (DIMENSION, lambda a, b: a * b),
-    "cosine": (1, lambda a, b: (a * b).sum(dim=1, keepdim=True)),
+    "absolute_difference": (DIMENSION, lambda a, b: (a - b)[:, :DIMENSION].abs()),
+    "product": (DIMENSION, lambda a, b: (a * b)[:, :DIMENSION]),
+    "distance": (1, lambda a, b: (_raw(a) - _raw(b)).norm(dim=1, keepdim=True)),
+    "cosine": (1, lambda a, b: _cosine(a, b)[:, None]),
+    # How many deviations the cosine is above each side's to the nearest strangers.
+    "standing": (2, _standing),
+    "norm": (2, lambda a, b: _both_ways(a[:, _NORM], b[:, _NORM])),
+    "agreement": (2, lambda a, b: _both_ways(a[:, _AGREEMENT], b[:, _AGREEMENT])),
 }
 FEATURES = tuple(_FEATURES)
 """The names of what a head may look at."""
 
 
 class PairNetwork(nn.Module):
-    """Two batches of encodings, float32 (n, 128) of unit length, to logits (n, 2)."""
+    """Two batches of sides, float32 (n, SIDE_WIDTH), to logits (n, 2)."""
 
     offset: Tensor
     scale: Tensor
@@ -76,32 +109,71 @@ class HeadMarks:
     """What a head was made for and of.
 
     encoder, encoder_sha256 : the encodings it judges.
-    curve : how its logits are biased for a gallery's size.
+    calibration : what is known of its margins on people it was not trained on.
     """
 
     encoder: str
     encoder_sha256: str
     features: tuple[str, ...]
     hidden: int
-    curve: OperatingCurve
+    calibration: Calibration
 
 
 class Head:
-    """A trained head, ready to judge."""
+    """A trained head, ready to judge: a cohort and the mean of one or more networks."""
 
-    def __init__(self, network: PairNetwork, marks: HeadMarks) -> None:
-        self._network = network.eval()
+    def __init__(self, cohort: Cohort, networks: Sequence[PairNetwork], marks: HeadMarks) -> None:
+        self._cohort = cohort
+        self._networks = nn.ModuleList(networks).eval()
         self.marks = marks
 
-    def logits(self, queries: Encodings, candidates: Encodings) -> Float32:
-        """Row i judges queries[i] against candidates[i]; float32 (n, 2): (different, same)."""
+    def recalibrated(self, calibration: Calibration) -> Head:
+        """The same networks with another calibration."""
+        networks: list[PairNetwork] = list(self._networks)  # type: ignore[arg-type]
+        return Head(self._cohort, networks, replace(self.marks, calibration=calibration))
+
+    def sides(self, encodings: Encodings) -> Float32:
+        """What the head knows of each encoding by itself, float32 (n, SIDE_WIDTH).
+
+        Raises InvalidEncoding for what is not finite.
+        """
+        sides = sides_of(self._cohort, encodings)
+        if not np.isfinite(sides).all():
+            bad = np.flatnonzero(~np.isfinite(sides).all(axis=1))
+            raise InvalidEncoding(
+                f"encoding {bad[0]} is not finite ({len(bad)} of {len(sides)}); encode its photo"
+                " again"
+            )
+        return sides
+
+    def logits(self, a: Float32, b: Float32) -> Float32:
+        """Row i judges side a[i] against side b[i]; float32 (n, 2): (different, same)."""
         judged = [np.empty((0, 2), dtype=np.float32)]
         with torch.inference_mode():
-            for start in range(0, len(queries), _BATCH):
-                a = torch.from_numpy(queries.vectors[start : start + _BATCH])
-                b = torch.from_numpy(candidates.vectors[start : start + _BATCH])
-                judged.append(self._network(a, b).numpy())
+            for start in range(0, len(a), _BATCH):
+                first = torch.from_numpy(a[start : start + _BATCH])
+                second = torch.from_numpy(b[start : start + _BATCH])
+                each = [network(first, second) for network in self._networks]
+                judged.append(torch.stack(each).mean(dim=0).numpy())
         return np.concatenate(judged)
+
+    def margins(self, a: Float32, b: Float32) -> Float32:
+        """The "same" logits less the "different" ones, float32 (n,)."""
+        logits = self.logits(a, b)
+        return logits[:, SAME] - logits[:, DIFFERENT]
+
+    @property
+    def sha256(self) -> str:
+        """Of everything that its margins depend on, hexadecimal."""
+        digest = hashlib.sha256(repr((self.marks.encoder_sha256, self.marks.features)).encode())
+        for name, value in sorted(self._state().items()):
+            digest.update(name.encode() + value.numpy().tobytes())
+        return digest.hexdigest()
+
+    def _state(self) -> dict[str, Tensor]:
+        state = {f"cohort.{k}": v for k, v in self._cohort.state_dict().items()}
+        state |= {f"network.{k}": v for k, v in self._networks.state_dict().items()}
+        return {name: value.contiguous() for name, value in state.items()}
 
     def save(self, file: Path) -> None:
         """Write it at once or not at all. Raises OSError."""
@@ -111,11 +183,23 @@ class Head:
             "encoder_sha256": self.marks.encoder_sha256,
             "features": json.dumps(self.marks.features),
             "hidden": str(self.marks.hidden),
-            "curve": json.dumps(self.marks.curve.as_json()),
+            "calibration": json.dumps(self.marks.calibration.as_json()),
         }
-        state = {name: value.contiguous() for name, value in self._network.state_dict().items()}
         with written_whole(file) as out:
-            out.write(save(state, marks))
+            out.write(save(self._state(), marks))
+
+
+def sides_of(cohort: Cohort, encodings: Encodings) -> Float32:
+    """See Head.sides; here what is not finite is let through."""
+    return np.concatenate(
+        [
+            encodings.vectors,
+            cohort.standing(encodings.vectors),
+            encodings.norms[:, None],
+            encodings.agreement[:, None],
+        ],
+        axis=1,
+    )
 
 
 def load_head(file: Path, encoder: str, encoder_sha256: str) -> Head:
@@ -137,24 +221,28 @@ def load_head(file: Path, encoder: str, encoder_sha256: str) -> Head:
             f" {remedy}"
         )
     try:
-        marks = _marks(found)
-        network = PairNetwork(marks.features, marks.hidden, dropout=0.0)
-        network.load_state_dict(state)
-        if not all(bool(torch.isfinite(value).all()) for value in state.values()):
-            raise ValueError("it has weights that are not finite")
-        if not bool((network.scale > 0).all()):
-            raise ValueError("it divides a feature by zero")
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        return _head(state, found)
+    except (KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise HeadUnusable(f"{file} is damaged: {reason}; {remedy}") from error
-    return Head(network, marks)
 
 
-def _marks(found: Mapping[str, Any]) -> HeadMarks:
-    return HeadMarks(
+def _head(state: dict[str, Tensor], found: Mapping[str, Any]) -> Head:
+    marks = HeadMarks(
         encoder=found["encoder"],
         encoder_sha256=found["encoder_sha256"],
         features=tuple(json.loads(found["features"])),
         hidden=int(found["hidden"]),
-        curve=OperatingCurve.from_json(json.loads(found["curve"])),
+        calibration=Calibration.from_json(json.loads(found["calibration"])),
     )
+    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+        raise ValueError("it has weights that are not finite")
+    cohort = Cohort(state.pop("cohort.centres").numpy())
+    members = {name.split(".")[1] for name in state}
+    networks = [PairNetwork(marks.features, marks.hidden, 0.0) for _ in members]
+    nn.ModuleList(networks).load_state_dict(
+        {name.removeprefix("network."): value for name, value in state.items()}
+    )
+    if not members or not all(bool((network.scale > 0).all()) for network in networks):
+        raise ValueError("it has no network, or one that divides a feature by zero")
+    return Head(cohort, networks, marks)

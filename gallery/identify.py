@@ -55,5 +55,5 @@ class Identifier:
     def decide(self, face: Face, encoding: Encodings) -> Decision:
         """The answer for one encoded face, (1, 128)."""
         near = self._candidates.find(encoding)
-        point = self._judge.point(near.gallery_faces)
-        return decide(face, self._judge.candidates(encoding, near, point))
+        point = self._judge.point()
+        return decide(face, self._judge.candidates(encoding, near, point), point.rate)

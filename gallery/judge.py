@@ -2,29 +2,67 @@
 
 from __future__ import annotations
 
+from threading import Lock
+
 import numpy as np
 
 from gallery.candidates import CandidateFaces
 from gallery.head import Head
-from gallery.operating_point import OperatingPoint, operating_point
-from gallery.types import Candidate, Encodings, Float64, Int64, Verdict
+from gallery.operating_point import (
+    PROMISED_RATE,
+    Adjustment,
+    OperatingPoint,
+    adjusted_to,
+    operating_point,
+)
+from gallery.store import faces, identities
+from gallery.store.changes import latest_change
+from gallery.store.database import Database
+from gallery.templates import fused
+from gallery.types import Candidate, Encodings, Float32, Float64, Int64, Verdict
 
 _BATCH = 16_384
+_OWN_IDENTITIES = 400
+"""So many of a gallery's identities are compared with each other to learn what they are like."""
 
 
 class Judge:
-    """The head at the operating point of a gallery's size."""
+    """The head at the operating point of a gallery.
 
-    def __init__(self, head: Head) -> None:
-        self._head = head
+    rate : the promised false-positive identification rate.
+    """
 
-    def point(self, faces: int) -> OperatingPoint:
-        """The operating point for a gallery of this many faces."""
-        return operating_point(self._head.marks.curve, faces)
+    def __init__(self, head: Head, database: Database, *, rate: float = PROMISED_RATE) -> None:
+        self.head = head
+        self._database = database
+        self._rate = rate
+        self._lock = Lock()
+        self._point: tuple[tuple[int, int], OperatingPoint] | None = None
 
-    def probabilities(self, a: Encodings, b: Encodings, point: OperatingPoint) -> Float64:
-        """That a[i] and b[i] are one person, float64 (n,); over one half means "same"."""
-        return point.judge(self._head.logits(a, b))[0]
+    def point(self) -> OperatingPoint:
+        """The operating point for the gallery as it is now, the same in every process."""
+        with self._lock:
+            with self._database.reading() as session:
+                everyone = np.array(identities.ids(session), dtype=np.int64)
+                position = latest_change(session), len(everyone)
+                if self._point is not None and self._point[0] == position:
+                    return self._point[1]
+                rng = np.random.default_rng(len(everyone))
+                some = np.sort(rng.permutation(everyone)[:_OWN_IDENTITIES])
+                stored = faces.encodings_of(session, some.tolist())
+            adjustment = own_adjustment(self.head, stored.identity_ids, stored.encodings)
+            point = operating_point(
+                self.head.marks.calibration,
+                len(everyone),
+                rate=self._rate,
+                adjustment=adjustment,
+            )
+            self._point = position, point
+            return point
+
+    def point_of(self, comparisons: int) -> OperatingPoint:
+        """The operating point for so many comparisons of people of whom nothing is known."""
+        return operating_point(self.head.marks.calibration, comparisons, rate=self._rate)
 
     def margins(
         self, encodings: Encodings, first: Int64, second: Int64, point: OperatingPoint
@@ -34,34 +72,68 @@ class Judge:
         first, second : rows of encodings, int64 (p,). Returns float64 (p,). The pairs' encodings
         are gathered in batches, so that memory does not grow with p times 128.
         """
+        rows, places = np.unique(np.concatenate([first, second]), return_inverse=True)
+        sides = self.head.sides(encodings.take(rows))
+        a, b = places[: len(first)], places[len(first) :]
         found = np.empty(len(first), dtype=np.float64)
         for start in range(0, len(first), _BATCH):
             some = slice(start, start + _BATCH)
-            logits = self._head.logits(encodings.take(first[some]), encodings.take(second[some]))
-            found[some] = point.judge(logits)[1]
-        return found
+            found[some] = self.head.margins(sides[a[some]], sides[b[some]])
+        return found - point.bias
 
     def candidates(
         self, query: Encodings, near: CandidateFaces, point: OperatingPoint
     ) -> list[Candidate]:
-        """One candidate an identity: its enrolled face that the head finds likeliest.
+        """One candidate an identity, judged by all its photos together.
 
-        query : one encoding, (1, 128).
+        query : one encoding, (1, 128). The enrolled face that is most like it is named.
         """
-        count = len(near.records)
-        repeated = query.take(np.zeros(count, dtype=np.int64))
-        probabilities = self.probabilities(repeated, near.stored.encodings, point)
-        cosines = near.stored.encodings.vectors @ query.vectors[0]
-        best: dict[int, Candidate] = {}
-        for i in np.argsort(-probabilities, kind="stable"):
-            record = near.records[i]
-            if record.identity.id not in best:
-                best[record.identity.id] = Candidate(
+        stored = near.stored
+        if not len(stored.face_ids):
+            return []
+        templates = fused(stored.identity_ids, stored.encodings)
+        margins = self.head.margins(
+            np.repeat(self.head.sides(query), len(templates.identity_ids), axis=0),
+            self.head.sides(templates.encodings),
+        )
+        same, probabilities = point.same(margins), point.probabilities(margins)
+        found: list[Candidate] = []
+        for i, identity in enumerate(templates.identity_ids.tolist()):
+            record = near.nearest[identity]
+            row = int(np.flatnonzero(stored.face_ids == record.id)[0])
+            found.append(
+                Candidate(
                     identity=record.identity,
                     face_id=record.id,
                     photo=record.photo,
-                    similarity=float(cosines[i]),
+                    similarity=float(stored.encodings.vectors[row] @ query.vectors[0]),
                     probability=float(probabilities[i]),
-                    verdict=Verdict.SAME if probabilities[i] > 0.5 else Verdict.DIFFERENT,
+                    verdict=Verdict.SAME if same[i] else Verdict.DIFFERENT,
                 )
-        return list(best.values())
+            )
+        return found
+
+
+def own_adjustment(head: Head, owners: Int64, encodings: Encodings) -> Adjustment:
+    """What people enrolled together say of how alike strangers are here.
+
+    One face of each, as if it were a query, against the fused photos of every other.
+    """
+    templates = fused(owners, encodings)
+    count = len(templates.identity_ids)
+    firsts = np.unique(owners, return_index=True)[1]
+    margins = cross_margins(head, encodings.take(firsts), templates.encodings)
+    above = np.triu_indices(count, k=1)
+    return adjusted_to(head.marks.calibration.enrolled, margins[above], count)
+
+
+def cross_margins(head: Head, queries: Encodings, enrolled: Encodings) -> Float32:
+    """Every query against every enrolled one, float32 (queries, enrolled)."""
+    a, b = head.sides(queries), head.sides(enrolled)
+    margins = np.empty((len(a), len(b)), dtype=np.float32)
+    rows = max(1, _BATCH // max(1, len(b)))
+    for start in range(0, len(a), rows):
+        some = a[start : start + rows]
+        pairs = head.margins(np.repeat(some, len(b), axis=0), np.tile(b, (len(some), 1)))
+        margins[start : start + rows] = pairs.reshape(len(some), len(b))
+    return margins

@@ -1,9 +1,10 @@
-"""The bias on the head's two logits that makes its argmax cautious enough for a gallery's size.
+"""The bias on the head's two logits that makes its argmax keep a promise about strangers.
 
-A head is trained on as many pairs of one kind as of the other; in a gallery almost every pair is of
-two people. A stranger is compared with every enrolled face, so the share of strangers with a match
-grows with the number of faces. The bias takes that share back to a promised rate: for a gallery of
-n faces, a comparison of two people may say "same" at most rate / n of the time.
+A stranger is compared with every enrolled identity, so the share of strangers with a match grows
+with the gallery. Two things tell how often two different people reach a margin: what was measured
+when the head was made (`Calibration`), and the gallery itself, whose identities are strangers to
+one another (`adjusted_to`). Together they give the margin that a stranger to this gallery exceeds
+at the promised rate; it is subtracted from the "same" logit, and the argmax decides.
 """
 
 from __future__ import annotations
@@ -15,26 +16,31 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from gallery.types import Float32, Float64
+from gallery.types import Bool, Float32, Float64
 
 PROMISED_RATE = 0.01
 """The share of strangers who may be given a name (false-positive identification rate)."""
-_CAUTION = 2.0
-"""The curve was measured on one source of photos and others let more strangers through, so that
-half the promised rate is aimed at."""
-
-
-_OVER_HALF = float(np.nextafter(0.5, 1.0))
+_CAUTION = 1.6
+"""Aimed below the promise by this factor, since people and photos differ from those measured."""
+_REFERENCE_RATE = 0.05
+_LEVELS = np.array([0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001])
+_LEAST_PAIRS_BEHIND_A_LEVEL = 2
+_OFFSET_SPREAD, _SCALE_SPREAD = 1.2, 0.2
+"""How far sources of photos lie apart, in ln(rate) and in the margins' scale: standard deviations
+before a gallery has said anything. Found on altered photos and on groups of like people, among
+those the head learned from."""
+_PEOPLE_NOISE = 2.0
+_SCALE_LIMITS = 0.6, 1.8
 
 
 @dataclass(frozen=True)
 class OperatingCurve:
-    """Margins (same - different logit) that pairs of two people exceed with given frequencies.
+    """Margins (same - different logit) that two different people exceed with given frequencies.
 
     log10_rates : falling, float64 (k,): log10 of the false-match rate of one comparison.
     margins : rising, float64 (k,).
-    Both were measured on people the head was not trained on; beyond the last the line through the
-    last `tail` points is carried on, which is an extrapolation.
+    Beyond the last point the line through the last `tail` points is carried on, which is an
+    extrapolation.
     """
 
     log10_rates: Float64
@@ -42,19 +48,25 @@ class OperatingCurve:
     tail: int = 6
 
     def margin_at(self, false_match_rate: float) -> float:
-        """The margin that pairs of two people exceed this often; never less than zero.
-
-        Zero means the head's own argmax is cautious enough.
-        """
+        """The margin that this share of comparisons of two people exceeds."""
         wanted = float(np.log10(false_match_rate))
         if wanted >= self.log10_rates[-1]:
-            margin = float(np.interp(-wanted, -self.log10_rates, self.margins))
-        else:
-            slope, offset = np.polyfit(
-                self.log10_rates[-self.tail :], self.margins[-self.tail :], 1
-            )
-            margin = max(float(slope * wanted + offset), float(self.margins[-1]))
-        return max(0.0, margin)
+            return float(np.interp(-wanted, -self.log10_rates, self.margins))
+        slope, offset = self._tail_line()
+        return max(slope * wanted + offset, float(self.margins[-1]))
+
+    def log10_rate_at(self, margins: Float64) -> Float64:
+        """log10 of the share of comparisons of two people that exceed each margin, (n,) -> (n,)."""
+        rising = self.margins + 1e-9 * np.arange(len(self.margins))
+        within = np.interp(margins, rising, self.log10_rates)
+        slope, offset = self._tail_line()
+        beyond = np.minimum((margins - offset) / slope, self.log10_rates[-1])
+        found: Float64 = np.where(margins > rising[-1], beyond, within)
+        return found
+
+    def _tail_line(self) -> tuple[float, float]:
+        slope, offset = np.polyfit(self.log10_rates[-self.tail :], self.margins[-self.tail :], 1)
+        return min(float(slope), -1e-6), float(offset)
 
     def as_json(self) -> dict[str, Any]:
         """The form a head's file keeps."""
@@ -81,28 +93,156 @@ class OperatingCurve:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """What was measured of a head's margins on people it was not trained on.
+
+    strangers : how often a query and an enrolled identity, two different people, exceed a margin.
+    enrolled : the same of two enrolled faces, which have more views than a query.
+    known : margins of a photo of an enrolled person: 101 quantiles, rising, for persons enrolled
+        with 1, 2 and 3 or more photos, float64 (3, 101).
+    sureness : float64 (3,): the log-odds that the likeliest candidate is right, were every second
+        query a stranger's, are sureness @ (1, margin, ln of the false matches expected there).
+    """
+
+    strangers: OperatingCurve
+    enrolled: OperatingCurve
+    known: Float64
+    sureness: Float64
+
+    def as_json(self) -> dict[str, Any]:
+        """The form a head's file keeps."""
+        return {
+            "strangers": self.strangers.as_json(),
+            "enrolled": self.enrolled.as_json(),
+            "known": self.known.tolist(),
+            "sureness": self.sureness.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Calibration:
+        """Raises KeyError, TypeError or ValueError for what is no calibration."""
+        known, sureness = np.array(kept["known"], float), np.array(kept["sureness"], float)
+        if known.shape != (3, 101) or sureness.shape != (3,):
+            raise ValueError(f"a calibration of {known.shape} margins and {sureness.shape} weights")
+        if not (np.isfinite(known).all() and np.isfinite(sureness).all()):
+            raise ValueError("a calibration that is not finite")
+        return cls(
+            OperatingCurve.from_json(kept["strangers"]),
+            OperatingCurve.from_json(kept["enrolled"]),
+            known,
+            sureness,
+        )
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """How margins of two people here differ from those the head's curve was measured on.
+
+    A margin p of the curve is p + offset + (scale - 1) * (p - reference) here.
+    pairs : how many pairs of identities said so.
+    """
+
+    offset: float = 0.0
+    scale: float = 1.0
+    reference: float = 0.0
+    pairs: int = 0
+
+    def here(self, margin: float) -> float:
+        """The curve's margin, as it is here."""
+        return margin + self.offset + (self.scale - 1.0) * (margin - self.reference)
+
+    def there(self, margins: Float64) -> Float64:
+        """Margins from here, as they would be on the curve."""
+        found: Float64 = (margins - self.offset - self.reference) / self.scale + self.reference
+        return found
+
+
+def adjusted_to(curve: OperatingCurve, margins: Float32, identities: int) -> Adjustment:
+    """What a gallery's own pairs of different identities say of its people and photos.
+
+    curve : of such pairs where the head was calibrated.
+    margins : float32 (p,), one a pair.  identities : how many people the pairs are of.
+    Quantiles below the extremes are compared with the curve's, since the same person enrolled
+    twice would be an extreme. Few people move the curve little: offset and scale are the mode of
+    their posterior, from normal priors and normal errors of the quantiles.
+    """
+    levels = _LEVELS[len(margins) * _LEVELS >= _LEAST_PAIRS_BEHIND_A_LEVEL]
+    reference = curve.margin_at(_REFERENCE_RATE)
+    if not len(levels):
+        return Adjustment(reference=reference)
+    expected = np.array([curve.margin_at(level) for level in levels])
+    seen = np.quantile(margins.astype(np.float64), 1.0 - levels)
+    # d margin / d ln rate, and from it the errors: each level's own, and one that all share since
+    # a pair's margin depends on its two people.
+    slopes = np.array([curve.margin_at(x / 1.2) - curve.margin_at(x * 1.2) for x in levels])
+    slopes /= 2 * np.log(1.2)
+    errors = np.diag(slopes**2 / (levels * len(margins))) + 1e-4 * np.eye(len(levels))
+    errors += _PEOPLE_NOISE / identities * np.outer(slopes, slopes)
+    terms = np.stack([np.ones(len(levels)), expected - reference], axis=1)
+    weighed = np.linalg.solve(errors, terms).T
+    spread = _OFFSET_SPREAD * abs(curve.margin_at(1e-3) - curve.margin_at(1e-2)) / np.log(10)
+    prior = np.diag([spread**-2, _SCALE_SPREAD**-2])
+    offset, stretch = np.linalg.solve(weighed @ terms + prior, weighed @ (seen - expected))
+    scale = float(np.clip(1.0 + stretch, *_SCALE_LIMITS))
+    return Adjustment(float(offset), scale, reference, len(margins))
+
+
+@dataclass(frozen=True)
 class OperatingPoint:
-    """The bias for one gallery: subtracted from the "same" logit before the argmax."""
+    """The bias for one gallery: subtracted from the "same" logit before the argmax.
+
+    rate : the promised false-positive identification rate.  comparisons : of one query.
+    """
 
     bias: float
     rate: float
-    faces: int
+    comparisons: int
+    adjustment: Adjustment
+    calibration: Calibration
 
-    def judge(self, logits: Float32) -> tuple[Float64, Float64]:
-        """Logits (n, 2) to the probability of "same" and the margin, each float64 (n,).
+    def same(self, margins: Float32) -> Bool:
+        """The verdicts, (n,) -> bool (n,). A margin of exactly the bias is "different"."""
+        return margins.astype(np.float64) > self.bias
 
-        The verdict is "same" where the margin is positive, which is where the probability is over
-        one half: the argmax of the biased logits. A margin of exactly zero is "different".
+    def expected_false_matches(self, margins: Float32) -> Float64:
+        """How many comparisons of one stranger's query exceed each margin, (n,) -> (n,)."""
+        curve = self.calibration.strangers
+        return expected_false_matches(curve, self.adjustment, self.comparisons, margins)
+
+    def probabilities(self, margins: Float32) -> Float64:
+        """That each pair is one person, were every second query a stranger's: (n,) -> (n,)."""
+        constant, by_margin, by_false = self.calibration.sureness
+        false = np.log(np.maximum(self.expected_false_matches(margins), 1e-300))
+        found: Float64 = expit(constant + by_margin * margins.astype(np.float64) + by_false * false)
+        return found
+
+    def expected_found(self, photos: int) -> float:
+        """The share of known people found, of those enrolled with so many photos each.
+
+        For photos like those the head was calibrated on.
         """
-        margins = logits[:, 1].astype(np.float64) - logits[:, 0] - self.bias
-        probabilities: Float64 = expit(margins)
-        # A margin too small for the probability to show is still on its side of the border.
-        return np.where(margins > 0, np.maximum(probabilities, _OVER_HALF), probabilities), margins
+        margins = self.calibration.known[min(max(photos, 1), 3) - 1]
+        return float(1.0 - np.interp(self.bias, margins, np.linspace(0.0, 1.0, margins.size)))
+
+
+def expected_false_matches(
+    curve: OperatingCurve, adjustment: Adjustment, comparisons: int, margins: Float32
+) -> Float64:
+    """See OperatingPoint.expected_false_matches."""
+    there = adjustment.there(margins.astype(np.float64))
+    found: Float64 = comparisons * 10 ** curve.log10_rate_at(there)
+    return found
 
 
 def operating_point(
-    curve: OperatingCurve, faces: int, rate: float = PROMISED_RATE
+    calibration: Calibration,
+    comparisons: int,
+    *,
+    rate: float = PROMISED_RATE,
+    adjustment: Adjustment | None = None,
 ) -> OperatingPoint:
-    """The point at which a stranger to a gallery of this many faces gets a name this often."""
-    aimed = rate / _CAUTION
-    return OperatingPoint(curve.margin_at(aimed / max(1, faces)), rate, faces)
+    """The point at which a query of a stranger, compared so often, gets a match at this rate."""
+    adjustment = Adjustment() if adjustment is None else adjustment
+    one = -np.log1p(-rate / _CAUTION) / max(1, comparisons)
+    bias = adjustment.here(calibration.strangers.margin_at(float(one)))
+    return OperatingPoint(bias, rate, comparisons, adjustment, calibration)

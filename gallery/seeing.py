@@ -11,7 +11,7 @@ from gallery.encoder import Encoder
 from gallery.errors import NoFaceFound, SeveralFacesFound
 from gallery.faces import VIEWS, FaceFinder, align
 from gallery.photo import PhotoReader
-from gallery.types import DIMENSION, Encodings, Face, Photo, Several
+from gallery.types import Encodings, Face, Photo, Several
 
 PhotoSource = str | Path | bytes
 """A file, or a file's bytes."""
@@ -70,6 +70,6 @@ class Eye:
     def encode(self, photo: Photo, faces: Sequence[Face], views: int) -> Encodings:
         """Encodings of n faces of one photo, each the mean of this many views."""
         if not faces:
-            return Encodings(np.empty((0, DIMENSION), np.float32), np.empty(0, np.float32))
+            return Encodings.none()
         chips = np.stack([align(photo, face.landmarks, VIEWS[:views]) for face in faces])
         return self.encoder.encode(chips)

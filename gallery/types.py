@@ -105,10 +105,29 @@ class Encodings:
 
     vectors : float32 (n, 128), unit length.
     norms : float32 (n,), the length before normalising, averaged over the views.
+    agreement : float32 (n,), how far the views agree: the length of the mean of their unit
+        vectors, 1 when all are the same.
     """
 
     vectors: Float32
     norms: Float32
+    agreement: Float32
+
+    @classmethod
+    def none(cls) -> Encodings:
+        """Of no faces."""
+        nothing = np.empty(0, dtype=np.float32)
+        return cls(np.empty((0, DIMENSION), dtype=np.float32), nothing, nothing)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Encodings]) -> Encodings:
+        """All of them, one after another."""
+        parts = [cls.none(), *parts]
+        return cls(
+            np.concatenate([p.vectors for p in parts]),
+            np.concatenate([p.norms for p in parts]),
+            np.concatenate([p.agreement for p in parts]),
+        )
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -119,7 +138,7 @@ class Encodings:
 
     def take(self, rows: Int64) -> Encodings:
         """These rows, in this order."""
-        return Encodings(self.vectors[rows], self.norms[rows])
+        return Encodings(self.vectors[rows], self.norms[rows], self.agreement[rows])
 
 
 class Verdict(StrEnum):
@@ -152,7 +171,9 @@ class Candidate:
     """The enrolled face that speaks for one identity, and the head's verdict on it.
 
     similarity : cosine of the two encodings, -1 to 1.
-    probability : the head's, that both are the same person; 0.5 is the border and says "different".
+    probability : that both are the same person, were every second query a stranger's.
+    verdict : the argmax of the head's two outputs at the gallery's operating point, which is
+        stricter than an even chance: it keeps the promise about strangers.
     photo : the enrolled photo it was found in, as it was named when enrolled.
     """
 
@@ -172,6 +193,8 @@ class Decision:
     probability : the deciding candidate's on a match, the nearest candidate's otherwise; None when
         there was no candidate to judge.
     candidates : one an identity, likeliest first.
+    promised_rate : the share of strangers who may be given a match, which the verdicts keep to;
+        None when nothing was judged.
     """
 
     outcome: Outcome
@@ -180,6 +203,7 @@ class Decision:
     face: Face | None
     candidates: tuple[Candidate, ...]
     reason: str
+    promised_rate: float | None = None
 
     @property
     def decided_by(self) -> Candidate | None:

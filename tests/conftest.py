@@ -97,7 +97,10 @@ def unit_rows() -> UnitRows:
     def make(count: int, seed: int) -> Encodings:
         rows = np.random.default_rng(seed).normal(size=(count, DIMENSION))
         norms = np.linalg.norm(rows, axis=1)
-        return Encodings((rows / norms[:, None]).astype(np.float32), norms.astype(np.float32))
+        agreement = np.full(count, 0.997, np.float32)
+        return Encodings(
+            (rows / norms[:, None]).astype(np.float32), norms.astype(np.float32) / 8, agreement
+        )
 
     return make
 

@@ -6,12 +6,22 @@ import os
 import sys
 
 # Importing a module of commands adds them to the app.
-from gallery.cli import INTERRUPTED, asking, cleaning, enrolling, keeping, people, showing, teaching
+from gallery.cli import (
+    INTERRUPTED,
+    asking,
+    cleaning,
+    enrolling,
+    evaluating,
+    keeping,
+    people,
+    showing,
+    teaching,
+)
 from gallery.cli.app import app
 from gallery.cli.output import ERROR, complain
 from gallery.errors import GalleryError
 
-COMMANDS = (enrolling, asking, cleaning, people, keeping, teaching, showing)
+COMMANDS = (enrolling, asking, cleaning, people, keeping, teaching, evaluating, showing)
 
 
 def run(*, alone: bool) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gallery.cli.app import JsonOption, app, open_gallery
-from gallery.cli.output import emit, percent, progress, say
+from gallery.cli.evaluating import encoded
+from gallery.cli.output import count, emit, percent, progress, say
 
 
 @app.command("train-head")
@@ -29,64 +31,76 @@ def train_head(
     all_people: Annotated[
         bool, typer.Option("--all-people", help="Learn from a split.csv's test people as well.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the head in use even by a worse one.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train the pairwise head on a folder of people, one folder a person.
 
-    When the folder has a split.csv (columns person and split) in it or beside it, only its train
-    people are learned from. Writes head.safetensors, its model card head.json and a plot.
+    Half of the people are learned from, the head is calibrated on the other half. When the folder
+    has a split.csv (columns person and split) in it or beside it, only its train people are used.
+    Writes head.safetensors, its model card head.json and a plot. A head in use that finds more of
+    the people it is measured on is not replaced.
 
     Example: `gallery train-head people/ --out my-head/`
     """
-    from gallery.head import Head, HeadMarks
-    from gallery.learning.calibration import operating_curve
-    from gallery.learning.encoded import encode_people
+    from gallery.errors import HeadWorse
+    from gallery.learning.calibration import train_head
+    from gallery.learning.conflicts import without_conflicts
+    from gallery.learning.identification import found_share, hard_pairs_auc
     from gallery.learning.people import people_in
     from gallery.learning.report import model_card, write_report
-    from gallery.learning.training import Epoch, Recipe, divide, train
+    from gallery.learning.training import Recipe
 
     with open_gallery(context) as gallery:
         folder = people_in(people_folder, None if all_people else "train")
         settings, eye = gallery.settings, gallery.eye
-        with progress("encoding") as advance:
-            people = encode_people(
-                folder,
-                eye,
-                settings.views_query,
-                settings.cache,
-                lambda done: advance(done, folder.photos),
-            )
+        everyone = encoded(gallery, folder)
+        people, conflicts = without_conflicts(everyone)
         recipe = Recipe(seed=seed)
         recipe = recipe if epochs is None else replace(recipe, epochs=epochs)
-        halves = divide(people, seed)
         with progress("training") as advance:
-
-            def on_epoch(epoch: Epoch) -> None:
-                advance(epoch.number, recipe.epochs)
-                if not as_json:
-                    say(
-                        f"epoch {epoch.number:>2}: training loss {epoch.training_loss:.4f},"
-                        f" accuracy {percent(epoch.training_accuracy)}; held out:"
-                        f" loss {epoch.validation_loss:.4f},"
-                        f" head {percent(epoch.validation_accuracy)},"
-                        f" distance < {epoch.distance_threshold:.3f}"
-                        f" {percent(epoch.distance_accuracy)}"
-                    )
-
-            network, history = train(halves, recipe, on_epoch)
-        curve = operating_curve(network, halves.held_out)
-        marks = HeadMarks(
-            eye.encoder.name,
-            eye.encoder.weights_sha256,
-            recipe.features,
-            recipe.hidden,
-            curve,
+            encoder = eye.encoder.name, eye.encoder.weights_sha256
+            trained = train_head(people, recipe, encoder, advance)
+        rate = settings.false_positive_identification_rate
+        measured = partial(found_share, people=trained.held_out, rate=rate, seed=seed)
+        new = measured(trained.head)
+        figures: dict[str, float] = {
+            "galleries_of": len(set(trained.held_out.people.tolist())) // 2
+        }
+        figures |= {f"found_at_fpir_{rate:g}": round(new, 4)}
+        head_auc, distance_auc = hard_pairs_auc(trained.head, trained.held_out, seed=seed)
+        figures |= {
+            "hard_pairs_roc_auc": round(head_auc, 4),
+            "hard_pairs_roc_auc_of_a_distance": round(distance_auc, 4),
+        }
+        if out is None:
+            old = measured(gallery.judge.head)
+            if old > new and not force:
+                raise HeadWorse(
+                    f"the new head finds {new:.1%} of known people held out, the one in use"
+                    f" {old:.1%}; train on more people, write it elsewhere with --out, or replace"
+                    " it with --force"
+                )
+        card = model_card(folder, everyone, conflicts, trained, recipe, figures)
+        files = write_report(
+            out if out is not None else settings.home, trained.head, card, trained.history
         )
-        head = Head(network, marks)
-        card = model_card(folder, people, halves, recipe, history, head)
-        files = write_report(out if out is not None else settings.home, head, card, history)
     if as_json:
         emit({"files": [str(f) for f in files], "card": card})
-    else:
-        for file in files:
-            say(f"wrote {file}", "green")
+        return
+    for first, second in conflicts.two_names:
+        say(f"left out: {first} and {second} are one picture under two names", "yellow")
+    if conflicts.copies:
+        say(f"left out: {count(len(conflicts.copies), 'copy', 'copies')} of photos", "yellow")
+    say(
+        f"area under the ROC curve, hard pairs of people held out: {head_auc:.4f}; of a distance"
+        f" {distance_auc:.4f}"
+    )
+    say(
+        f"in galleries of {figures['galleries_of']} of them: {percent(new)} of the known are found"
+        f" while {rate:.1%} of strangers get a name"
+    )
+    for file in files:
+        say(f"wrote {file}", "green")

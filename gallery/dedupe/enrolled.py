@@ -13,7 +13,7 @@ from gallery.judge import Judge
 from gallery.store import faces
 from gallery.store.database import Database
 from gallery.store.records import FaceRecord
-from gallery.types import DIMENSION, Encodings, IdentityRef
+from gallery.types import Encodings, IdentityRef
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,7 @@ def dedupe_gallery(database: Database, judge: Judge) -> GalleryReport:
         records = {r.id: r for r in faces.records(session)}
     face_ids = np.concatenate([np.empty(0, np.int64), *(b.face_ids for b in blocks)])
     owners = np.concatenate([np.empty(0, np.int64), *(b.identity_ids for b in blocks)])
-    encodings = Encodings(
-        np.concatenate(
-            [np.empty((0, DIMENSION), np.float32), *(b.encodings.vectors for b in blocks)]
-        ),
-        np.concatenate([np.empty(0, np.float32), *(b.encodings.norms for b in blocks)]),
-    )
+    encodings = Encodings.joined([b.encodings for b in blocks])
     edges = face_graph(encodings)
     same_faces = [
         SameFace((records[face_ids[a]], records[face_ids[b]]), cosine)
@@ -67,7 +62,7 @@ def dedupe_gallery(database: Database, judge: Judge) -> GalleryReport:
         )
         if cosine >= SAME_FACE_COSINE
     ]
-    point = judge.point(len(encodings))
+    point = judge.point_of(len(encodings))
     people = [np.flatnonzero(owners == owner) for owner in np.unique(owners)]
     same_people: list[SamePerson] = []
     for (i, j), mean in near_groups(encodings, people, judge, point).items():

@@ -16,7 +16,7 @@ from gallery.errors import PhotoError
 from gallery.judge import Judge
 from gallery.photo import photos_in
 from gallery.seeing import Eye
-from gallery.types import DIMENSION, Box, Encodings, Float32
+from gallery.types import Box, Encodings
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,7 @@ def dedupe_folder(
     read: list[str] = []
     prints: list[PhotoPrint] = []
     faces: list[FoundFace] = []
-    vectors: list[Float32] = []
-    norms: list[Float32] = []
+    encoded: list[Encodings] = []
     skipped: list[tuple[str, str]] = []
     for done, path in enumerate(paths, start=1):
         try:
@@ -86,13 +85,9 @@ def dedupe_folder(
             read.append(str(path))
             prints.append(print_of(photo, rows))
             faces += [FoundFace(str(path), face.box) for face in found]
-            vectors.append(encodings.vectors)
-            norms.append(encodings.norms)
+            encoded.append(encodings)
         progress(done, len(paths))
-    everyone = Encodings(
-        np.concatenate([np.empty((0, DIMENSION), np.float32), *vectors]),
-        np.concatenate([np.empty(0, np.float32), *norms]),
-    )
+    everyone = Encodings.joined(encoded)
     edges = face_graph(everyone)
     people = same_person_groups(everyone, edges, judge)
     return FolderReport(

@@ -45,7 +45,7 @@ def same_person_groups(encodings: Encodings, edges: Edges, judge: Judge) -> list
 
     The operating point is that of a gallery of all these faces.
     """
-    point = judge.point(len(encodings))
+    point = judge.point_of(len(encodings))
     margins = judge.margins(encodings, edges.first, edges.second, point)
     groups: list[Int64] = []
     for rows in _components(len(encodings), edges, margins):
@@ -75,7 +75,8 @@ def near_groups(
         return {}
     means = np.stack([encodings.vectors[rows].mean(axis=0) for rows in groups])
     means /= np.linalg.norm(means, axis=1, keepdims=True)
-    near = face_graph(Encodings(means, np.ones(len(means), dtype=np.float32)))
+    ones = np.ones(len(means), dtype=np.float32)
+    near = face_graph(Encodings(means, ones, ones))
     found: dict[tuple[int, int], float] = {}
     for i, j in zip(near.first.tolist(), near.second.tolist(), strict=True):
         mean = mean_margin(groups[i], groups[j], encodings, judge, point)

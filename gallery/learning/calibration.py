@@ -1,39 +1,202 @@
-"""The operating curve: how often pairs of two held-out people exceed which margin."""
+"""What is known of a head's margins, measured on people it was not trained on.
+
+The people are halved: the head is fitted on one half and measured on the other.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
 import numpy as np
-import torch
+from sklearn.linear_model import LogisticRegression
 
-from gallery.head import PairNetwork
+from gallery.head import Head, HeadMarks
+from gallery.judge import cross_margins, own_adjustment
 from gallery.learning.encoded import EncodedPeople
-from gallery.operating_point import OperatingCurve
-from gallery.types import Float32
+from gallery.learning.training import Epoch, Recipe, halves, train
+from gallery.operating_point import (
+    Calibration,
+    OperatingCurve,
+    expected_false_matches,
+)
+from gallery.templates import Templates, fused
+from gallery.types import Bool, Float32, Float64, Int64
 
-_HIGHEST_RATE, _POINTS_A_DECADE = 0.1, 6
-_LEAST_PAIRS_BEHIND_A_POINT = 10
+_HIGHEST_RATE, _POINTS_A_DECADE = 0.5, 6
+_LEAST_PAIRS_BEHIND_A_POINT = 20
+_MOST_FACES = 2_500
+_KNOWN_PHOTOS = (1, 2, 3)
+_GALLERIES = (10, 30, 100, 300, 700)
+_DRAWS = 3
+NO_CALIBRATION = Calibration(
+    OperatingCurve(np.array([0.0, -1.0]), np.array([0.0, 1.0]), 2),
+    OperatingCurve(np.array([0.0, -1.0]), np.array([0.0, 1.0]), 2),
+    np.zeros((3, 101)),
+    np.array([0.0, 1.0, 0.0]),
+)
+"""Of a head that is not calibrated yet."""
 
 
-def operating_curve(network: PairNetwork, people: EncodedPeople) -> OperatingCurve:
-    """Measured on every pair of two of these people, down to the rate ten pairs stand behind."""
-    margins = -np.sort(-impostor_margins(network, people).astype(np.float64))
-    lowest = min(_LEAST_PAIRS_BEHIND_A_POINT / len(margins), _HIGHEST_RATE / 10)
+@dataclass(frozen=True)
+class Trained:
+    """A head, who it was fitted on and who it was calibrated on; no one is in both.
+
+    history : of its first network, watched on the people it is calibrated on.
+    """
+
+    head: Head
+    fitted: EncodedPeople
+    held_out: EncodedPeople
+    history: tuple[Epoch, ...]
+
+
+def train_head(
+    people: EncodedPeople,
+    recipe: Recipe,
+    encoder: tuple[str, str],
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Trained:
+    """Fit on half of the people, calibrate on the other half.
+
+    encoder : its name and its weights' SHA-256.  Raises TrainingDataTooSmall.
+    """
+    first, second = (people.of(numbers) for numbers in halves(people, recipe.seed))
+    fitted = train(first, recipe, second, progress)
+    marks = HeadMarks(*encoder, recipe.features, recipe.hidden, NO_CALIBRATION)
+    head = Head(fitted.cohort, fitted.networks, marks)
+    calibration = calibrate_head(head, second, recipe.seed)
+    return Trained(head.recalibrated(calibration), first, second, fitted.history)
+
+
+def calibrate_head(head: Head, people: EncodedPeople, seed: int) -> Calibration:
+    """Measured on people whom the head has not seen."""
+    rng = np.random.default_rng(seed)
+    strangers, enrolled = map(operating_curve, impostor_margins(head, people, rng))
+    known = known_margins(head, people, rng)
+    rough = replace(NO_CALIBRATION, strangers=strangers, enrolled=enrolled, known=known)
+    sureness = _sureness(head.recalibrated(rough), people, rng)
+    return replace(rough, sureness=sureness)
+
+
+def operating_curve(margins: Float32) -> OperatingCurve:
+    """Of margins of two people, down to the rate that twenty pairs stand behind."""
+    falling = -np.sort(-margins.astype(np.float64))
+    lowest = min(_LEAST_PAIRS_BEHIND_A_POINT / len(falling), _HIGHEST_RATE / 10)
     decades = np.log10(_HIGHEST_RATE / lowest)
     log10_rates = np.linspace(
         np.log10(_HIGHEST_RATE), np.log10(lowest), max(2, round(decades * _POINTS_A_DECADE))
     )
-    exceeded = margins[(10.0**log10_rates * len(margins)).astype(np.int64)]
-    return OperatingCurve(log10_rates, exceeded)
+    return OperatingCurve(log10_rates, falling[(10.0**log10_rates * len(falling)).astype(np.int64)])
 
 
-def impostor_margins(network: PairNetwork, people: EncodedPeople) -> Float32:
-    """Margins (same - different logit) of every pair of two people, float32 (p,)."""
-    network.eval()
-    rows = torch.from_numpy(people.vectors)
-    found: list[Float32] = []
-    with torch.inference_mode():
-        for i in range(1, len(rows)):
-            others = np.flatnonzero(people.people[:i] != people.people[i])
-            logits = network(rows[i].expand(len(others), -1), rows[others])
-            found.append((logits[:, 1] - logits[:, 0]).numpy())
-    return np.concatenate(found)
+def impostor_margins(
+    head: Head, people: EncodedPeople, rng: np.random.Generator
+) -> tuple[Float32, Float32]:
+    """Margins of probes, and of enrolled faces, against enrolled faces of other people, (p,) each.
+
+    One face a person, as in a gallery of one photo each; drawn several times.
+    """
+    of_probes: list[Float32] = []
+    of_enrolled: list[Float32] = []
+    for _ in range(_DRAWS):
+        rows = few_each(people.people, 1, rng)
+        rows = np.sort(rng.permutation(rows)[:_MOST_FACES])
+        enrolled = people.enrolled.take(rows)
+        margins = cross_margins(head, people.probes.take(rows), enrolled)
+        of_probes.append(margins[~np.eye(len(rows), dtype=np.bool_)])
+        margins = cross_margins(head, enrolled, enrolled)
+        of_enrolled.append(margins[np.triu_indices(len(rows), k=1)])
+    return np.concatenate(of_probes), np.concatenate(of_enrolled)
+
+
+def few_each(people: Int64, most: int, rng: np.random.Generator) -> Int64:
+    """At most so many random rows of each person, ascending."""
+    order = rng.permutation(len(people))
+    ranked = order[np.argsort(people[order], kind="stable")]
+    owners = people[ranked]
+    starts = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]])
+    rank = np.arange(len(owners)) - np.repeat(starts, np.diff(np.r_[starts, len(owners)]))
+    return np.sort(ranked[rank < most])
+
+
+def known_margins(head: Head, people: EncodedPeople, rng: np.random.Generator) -> Float64:
+    """Quantiles of a known person's margin by photos enrolled; see Calibration.known."""
+    found: list[Float64] = []
+    for photos in _KNOWN_PHOTOS:
+        rows = few_each(people.people, photos + 1, rng)
+        numbers, counts = np.unique(people.people[rows], return_counts=True)
+        rows = rows[np.isin(people.people[rows], numbers[counts == photos + 1])]
+        rows = rows[np.argsort(people.people[rows], kind="stable")]
+        if not len(rows):  # nobody has so many: what fewer photos gave is the best guess
+            found.append(found[-1])
+            continue
+        probes, enrolled = rows[:: photos + 1], np.delete(rows, np.s_[:: photos + 1])
+        templates = fused(people.people[enrolled], people.enrolled.take(enrolled))
+        a, b = head.sides(people.probes.take(probes)), head.sides(templates.encodings)
+        found.append(np.quantile(head.margins(a, b), np.linspace(0, 1, 101)))
+    return np.stack(found).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A random gallery out of people, and the photos left to ask it about.
+
+    probes : int64 (q,) rows of the people.  known : bool (q,), whose identity is in the gallery.
+    """
+
+    templates: Templates
+    probes: Int64
+    known: Bool
+
+
+def draw_gallery(
+    people: EncodedPeople,
+    size: int,
+    rng: np.random.Generator,
+    *,
+    photos: int = 1,
+    probes_each: int = 5,
+) -> Drawn:
+    """Enrol `size` random people, up to `photos` of each but never their last one to ask about."""
+    numbers = np.unique(people.people)
+    members = rng.permutation(numbers)[:size]
+    of_members = np.flatnonzero(np.isin(people.people, members))
+    order = rng.permutation(of_members)
+    order = order[np.argsort(people.people[order], kind="stable")]
+    owners = people.people[order]
+    starts = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]])
+    counts = np.diff(np.r_[starts, len(owners)])
+    rank = np.arange(len(owners)) - np.repeat(starts, counts)
+    allowed = np.minimum(photos, np.maximum(1, np.repeat(counts, counts) - 1))
+    enrolled = np.sort(order[rank < allowed])
+    rest = np.setdiff1d(np.arange(len(people)), enrolled)
+    probes = rest[few_each(people.people[rest], probes_each, rng)]
+    templates = fused(people.people[enrolled], people.enrolled.take(enrolled))
+    return Drawn(templates, probes, np.isin(people.people[probes], members))
+
+
+def _sureness(head: Head, people: EncodedPeople, rng: np.random.Generator) -> Float64:
+    """See Calibration.sureness: logistic regression on the likeliest candidates of many queries."""
+    seen, right, weights = [], [], []
+    everyone = len(np.unique(people.people))
+    for size in _GALLERIES:
+        for draw in range(_DRAWS if size <= everyone // 2 else 0):
+            drawn = draw_gallery(people, size, rng, photos=1 + draw)
+            templates = drawn.templates
+            margins = cross_margins(head, people.probes.take(drawn.probes), templates.encodings)
+            best = margins.argmax(axis=1)
+            top = margins[np.arange(len(margins)), best]
+            adjustment = own_adjustment(head, templates.identity_ids, templates.encodings)
+            curve = head.marks.calibration.strangers
+            false = expected_false_matches(curve, adjustment, size, top)
+            seen.append(np.stack([top, np.log(np.maximum(false, 1e-300))], axis=1))
+            right.append(templates.identity_ids[best] == people.people[drawn.probes])
+            counts = np.array([(~drawn.known).sum(), drawn.known.sum()])
+            weights.append((1_000 / np.maximum(1, counts))[drawn.known.astype(int)])
+    if not seen or len(np.unique(np.concatenate(right))) < 2:
+        return NO_CALIBRATION.sureness
+    fitted = LogisticRegression(C=1e3, max_iter=1000).fit(
+        np.concatenate(seen), np.concatenate(right), np.concatenate(weights)
+    )
+    return np.array([fitted.intercept_[0], *fitted.coef_[0]], dtype=np.float64)

@@ -3,99 +3,186 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 
-from gallery.errors import PhotoError
+from gallery.encoder import fuse
+from gallery.errors import PhotoError, TrainingInterrupted
+from gallery.faces import VIEWS, align
 from gallery.learning.people import PeopleFolder
 from gallery.seeing import Eye
-from gallery.types import DIMENSION, Float32, Int64, Several
+from gallery.types import DIMENSION, Encodings, Float32, Int64, Several
 from indexer.whole_file import written_whole
 
 _SAVE_EVERY = 500
+_WORTH_A_WORKER = 64
+_ROW = 2 * (DIMENSION + 2)
 
 
 @dataclass(frozen=True)
 class EncodedPeople:
-    """One encoding a photo in which a face was found.
+    """The central face of each photo in which one was found.
 
-    vectors : float32 (n, 128), unit length.  people : int64 (n,), places in `names`.
+    probes, enrolled : Encodings of the same n faces, with a query's and an enrolled face's number
+        of views.
+    people : int64 (n,), places in `names`.
+    photos, sha256 : of each face, the photo's path and its file's hash.
     skipped : photos without a usable face, with the reason.
     """
 
-    vectors: Float32
+    probes: Encodings
+    enrolled: Encodings
     people: Int64
     names: tuple[str, ...]
+    photos: tuple[str, ...]
+    sha256: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    def take(self, rows: Int64) -> EncodedPeople:
+        """Only these rows."""
+        return EncodedPeople(
+            self.probes.take(rows),
+            self.enrolled.take(rows),
+            self.people[rows],
+            self.names,
+            tuple(self.photos[i] for i in rows.tolist()),
+            tuple(self.sha256[i] for i in rows.tolist()),
+            (),
+        )
 
     def of(self, people: Int64) -> EncodedPeople:
         """Only these people's rows."""
-        rows = np.isin(self.people, people)
-        return EncodedPeople(self.vectors[rows], self.people[rows], self.names, ())
+        return self.take(np.flatnonzero(np.isin(self.people, people)))
+
+
+@dataclass(frozen=True)
+class Views:
+    """How many views are averaged for a probe and for an enrolled face."""
+
+    probe: int
+    enrolled: int
 
 
 def encode_people(
     folder: PeopleFolder,
     eye: Eye,
-    views: int,
+    views: Views,
     cache: Path,
     progress: Callable[[int], None] = lambda _: None,
+    *,
+    workers: int = 0,
+    make_eye: Callable[[], Eye] | None = None,
 ) -> EncodedPeople:
     """Encode each photo's central face. A photo is encoded again only when its file changed.
 
     cache : folder of the cached encodings; they are of people's faces and may be deleted any time.
+    workers : processes to encode with, each with an eye of its own from make_eye; 0: in this one.
+    Raises TrainingInterrupted when a worker dies.
     """
-    key = f"{eye.sees} {views} {folder.root.resolve()}"
+    key = f"2 {eye.sees} {views.probe} {views.enrolled} {folder.root.resolve()}"
     file = cache / "encodings" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
     kept = _load(file)
-    seen: _Kept = {}
-    vectors: list[Float32] = []
-    people: list[int] = []
-    skipped: list[tuple[str, str]] = []
-    done = fresh = 0
-    for person, photos in enumerate(folder.people.values()):
-        for path in photos:
-            mark = _mark(folder.root, path)
-            if mark in kept:
-                seen[mark] = kept[mark]
-            else:
-                seen[mark] = kept[mark] = _encode(eye, path, views)
-                fresh += 1
-                if fresh % _SAVE_EVERY == 0:
-                    _save(file, kept)
-            vector, reason = seen[mark]
-            if reason:
-                skipped.append((str(path), reason))
-            else:
-                vectors.append(vector)
-                people.append(person)
-            done += 1
-            progress(done)
-    if seen.keys() != kept.keys() or fresh % _SAVE_EVERY:
-        _save(file, seen)  # without photos that are gone
+    listed = [
+        (person, path, _mark(folder.root, path))
+        for person, photos in enumerate(folder.people.values())
+        for path in photos
+    ]
+    missing = [(path, mark) for _, path, mark in listed if mark not in kept]
+    progress(len(listed) - len(missing))
+    paths = [path for path, _ in missing]
+    if workers and make_eye is not None and len(missing) >= _WORTH_A_WORKER:
+        encoded = _by_workers(paths, views, workers, make_eye)
+    else:
+        encoded = (_encode(eye, path, views) for path in paths)
+    for fresh, ((_, mark), seen) in enumerate(zip(missing, encoded, strict=True), start=1):
+        kept[mark] = seen
+        if fresh % _SAVE_EVERY == 0:
+            _save(file, kept)
+        progress(len(listed) - len(missing) + fresh)
+    wanted = {mark: kept[mark] for _, _, mark in listed}
+    gone = [m for m in kept.keys() - wanted.keys() if not _still(folder.root, m)]
+    for mark in gone:  # others of the folder, who were not asked for, stay
+        del kept[mark]
+    if missing or gone:
+        _save(file, kept)
+    usable = [(person, path, wanted[mark]) for person, path, mark in listed if not wanted[mark][2]]
+    rows = np.array([row for _, _, (row, _, _) in usable], np.float32).reshape(-1, _ROW)
     return EncodedPeople(
-        vectors=np.array(vectors, dtype=np.float32).reshape(-1, DIMENSION),
-        people=np.array(people, dtype=np.int64),
+        probes=_unpacked(rows[:, : _ROW // 2]),
+        enrolled=_unpacked(rows[:, _ROW // 2 :]),
+        people=np.array([person for person, _, _ in usable], dtype=np.int64),
         names=tuple(folder.people),
-        skipped=tuple(skipped),
+        photos=tuple(str(path) for _, path, _ in usable),
+        sha256=tuple(sha256 for _, _, (_, sha256, _) in usable),
+        skipped=tuple((str(p), wanted[m][2]) for _, p, m in listed if wanted[m][2]),
     )
 
 
-_Kept = dict[str, tuple[Float32, str]]
-_NOTHING = np.zeros(DIMENSION, dtype=np.float32)
+_Seen = tuple[Float32, str, str]
+"""Both encodings as one row, the file's hash, the reason why there is none."""
+_NOTHING = np.zeros(_ROW, dtype=np.float32)
 
 
-def _encode(eye: Eye, path: Path, views: int) -> tuple[Float32, str]:
+def _encode(eye: Eye, path: Path, views: Views) -> _Seen:
     try:
         photo = eye.open(path)
         face = eye.one_face(photo, Several.CENTRAL)
-        return eye.encode(photo, [face], views).vectors[0], ""
+        chips = align(photo, face.landmarks, VIEWS[: max(views.probe, views.enrolled)])
+        raw = eye.encoder.raw(chips)[None]
+        rows = [_packed(fuse(raw[:, :count])) for count in (views.probe, views.enrolled)]
+        return np.concatenate(rows), photo.sha256, ""
     except PhotoError as error:
-        return _NOTHING, str(error)
+        return _NOTHING, "", str(error)
+
+
+def _packed(one: Encodings) -> Float32:
+    return np.concatenate([one.vectors[0], one.norms, one.agreement])
+
+
+def _unpacked(rows: Float32) -> Encodings:
+    return Encodings(
+        np.ascontiguousarray(rows[:, :DIMENSION]), rows[:, DIMENSION], rows[:, DIMENSION + 1]
+    )
+
+
+_own: list[tuple[Eye, Views]] = []
+"""In a worker process: what it sees with."""
+
+
+def _start(make_eye: Callable[[], Eye], views: Views) -> None:
+    import torch
+
+    torch.set_num_threads(1)  # two processes of one thread beat one of two
+    _own.append((make_eye(), views))
+
+
+def _work(path: Path) -> _Seen:
+    return _encode(_own[0][0], path, _own[0][1])
+
+
+def _by_workers(
+    paths: list[Path], views: Views, workers: int, make_eye: Callable[[], Eye]
+) -> Iterator[_Seen]:
+    with ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _start, (make_eye, views)
+    ) as pool:
+        try:
+            yield from pool.map(_work, paths, chunksize=8)
+        except BrokenProcessPool as error:
+            raise TrainingInterrupted(
+                "a worker process ended, perhaps for want of memory; what was encoded is kept:"
+                " run it again"
+            ) from error
 
 
 def _mark(root: Path, path: Path) -> str:
@@ -106,21 +193,28 @@ def _mark(root: Path, path: Path) -> str:
     return f"{path.relative_to(root)}|{state.st_size}|{state.st_mtime_ns}"
 
 
-def _load(file: Path) -> _Kept:
+def _still(root: Path, mark: str) -> bool:
+    """Whether the photo is there and as it was."""
+    return _mark(root, root / mark.rsplit("|", 2)[0]) == mark
+
+
+def _load(file: Path) -> dict[str, _Seen]:
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            columns = (arrays["marks"].tolist(), arrays["vectors"], arrays["reasons"].tolist())
-            return {m: (v, r) for m, v, r in zip(*columns, strict=True)}
+            marks, rows = arrays["marks"].tolist(), arrays["rows"]
+            hashes, reasons = arrays["sha256"].tolist(), arrays["reasons"].tolist()
+            return {m: (r, h, w) for m, r, h, w in zip(marks, rows, hashes, reasons, strict=True)}
     except (OSError, ValueError, KeyError, BadZipFile):
         return {}
 
 
-def _save(file: Path, kept: _Kept) -> None:
+def _save(file: Path, kept: dict[str, _Seen]) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with written_whole(file) as out:
         np.savez(
             out,
             marks=np.array(list(kept)),
-            vectors=np.array([v for v, _ in kept.values()], dtype=np.float32),
-            reasons=np.array([r for _, r in kept.values()]),
+            rows=np.array([row for row, _, _ in kept.values()], dtype=np.float32),
+            sha256=np.array([sha256 for _, sha256, _ in kept.values()]),
+            reasons=np.array([reason for _, _, reason in kept.values()]),
         )

@@ -62,12 +62,13 @@ class PairSampler:
 
 def _nearest_of_others(people: EncodedPeople, k: int) -> Int64:
     """The k nearest rows of other people, int64 (n, k)."""
-    n = len(people.vectors)
+    vectors = people.enrolled.vectors
+    n = len(vectors)
     k = min(k, n - int(np.bincount(people.people).max()))
     near = np.empty((n, k), dtype=np.int64)
     for start in range(0, n, _BLOCK):
         block = slice(start, min(start + _BLOCK, n))
-        cosines = people.vectors[block] @ people.vectors.T
+        cosines = vectors[block] @ vectors.T
         cosines[people.people[block, None] == people.people[None, :]] = -np.inf
         near[block] = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
     return near

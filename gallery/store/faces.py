@@ -18,7 +18,7 @@ from gallery.types import DIMENSION, Box, Encodings, IdentityRef, Photo
 
 _IDS_A_QUERY = 10_000  # SQLite takes 32,766 parameters
 _UNIT_TOLERANCE = 1e-3
-_EncodingRow = Row[int, int, bytes, float]
+_EncodingRow = Row[int, int, bytes, float, float]
 
 
 def encoder_id(session: Session, name: str, weights_sha256: str) -> int:
@@ -81,6 +81,7 @@ def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder:
         sharpness=new.face.sharpness,
         encoding=vectors.astype("<f4").tobytes(),
         norm=float(new.encodings.norms[0]),
+        agreement=float(new.encodings.agreement[0]),
         views=new.views,
         source=printable(photo.source)[:4096],
     )
@@ -135,6 +136,14 @@ def encodings_by_id(session: Session, face_ids: Iterable[int]) -> StoredEncoding
     return _stored(rows)
 
 
+def encodings_of(session: Session, identity_ids: Iterable[int]) -> StoredEncodings:
+    """Every encoding of these identities."""
+    rows: list[_EncodingRow] = []
+    for some in _batches(sorted(int(i) for i in identity_ids)):
+        rows += session.execute(_encodings().where(FaceRow.identity_id.in_(some)))
+    return _stored(sorted(rows, key=lambda row: row[0]))
+
+
 def all_encodings(session: Session, block: int = 10_000) -> Iterator[StoredEncodings]:
     """Every encoding, in blocks of ascending face id."""
     last = 0
@@ -149,8 +158,14 @@ def _batches(face_ids: Iterable[int]) -> Iterator[list[int]]:
         yield batch
 
 
-def _encodings() -> Select[int, int, bytes, float]:
-    columns = (FaceRow.id, FaceRow.identity_id, FaceRow.encoding, FaceRow.norm)
+def _encodings() -> Select[int, int, bytes, float, float]:
+    columns = (
+        FaceRow.id,
+        FaceRow.identity_id,
+        FaceRow.encoding,
+        FaceRow.norm,
+        FaceRow.agreement,
+    )
     return select(*columns).order_by(FaceRow.id)
 
 
@@ -160,7 +175,11 @@ def _stored(rows: Sequence[_EncodingRow]) -> StoredEncodings:
     return StoredEncodings(
         face_ids=np.array([row[0] for row in rows], dtype=np.int64),
         identity_ids=np.array([row[1] for row in rows], dtype=np.int64),
-        encodings=Encodings(vectors, np.array([row[3] for row in rows], dtype=np.float32)),
+        encodings=Encodings(
+            vectors,
+            np.array([row[3] for row in rows], dtype=np.float32),
+            np.array([row[4] for row in rows], dtype=np.float32),
+        ),
     )
 
 

@@ -46,6 +46,11 @@ def count(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(IdentityRow)) or 0
 
 
+def ids(session: Session) -> list[int]:
+    """All identity ids, ascending."""
+    return list(session.scalars(select(IdentityRow.id).order_by(IdentityRow.id)))
+
+
 def add(session: Session, name: str) -> int:
     """A new identity's id. Raises InvalidName or IdentityExists."""
     if find(session, name) is not None:

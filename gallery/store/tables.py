@@ -127,6 +127,7 @@ class FaceRow(Base):
     sharpness: Mapped[float]
     encoding: Mapped[bytes] = mapped_column(LargeBinary)
     norm: Mapped[float]
+    agreement: Mapped[float]
     views: Mapped[int]
     # What the photo was called when this face was enrolled; it may bear the person's name, and so
     # goes with the face even when the photo's row stays for someone else's.
@@ -135,6 +136,21 @@ class FaceRow(Base):
 
     identity: Mapped[IdentityRow] = relationship(back_populates="faces")
     photo: Mapped[PhotoRow] = relationship()
+
+
+class CalibrationRow(Base):
+    """One calibration of the operating point on the user's own people; at most one is in use."""
+
+    __tablename__ = "calibrations"
+    # AUTOINCREMENT: a version's number is never given to another one.
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    head_sha256: Mapped[str] = mapped_column(String(64))
+    adjustment: Mapped[dict[str, Any]] = mapped_column(JSON)
+    report: Mapped[dict[str, Any]] = mapped_column(JSON)
+    in_use: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
 
 
 class ChangeRow(Base):

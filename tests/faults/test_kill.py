@@ -43,7 +43,7 @@ for i in range(100_000):
         name = f"person {seed}-{i // 3}"
         record = identities.find(session, name)
         identity = identities.add(session, name) if record is None else record.id
-        new = NewFace(face, Encodings(row, np.ones(1, np.float32)), 2)
+        new = NewFace(face, Encodings(row, np.ones(1, np.float32), np.ones(1, np.float32)), 2)
         added = faces.add(session, identity, photo, new, encoder)
     print(added, flush=True)
     if i % 9 == 8:

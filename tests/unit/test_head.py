@@ -13,23 +13,38 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gallery.errors import HeadUnusable
+from gallery.cohort import Cohort
+from gallery.errors import HeadUnusable, InvalidEncoding
 from gallery.head import DIFFERENT, FEATURES, SAME, Head, HeadMarks, PairNetwork, load_head
-from gallery.operating_point import OperatingCurve
+from gallery.operating_point import Calibration, OperatingCurve
 from gallery.shipped import shipped_file
+from gallery.types import Encodings, Float32
 from gallery.weights.sources import DLIB_RESNET
 
 ENCODER, SHA256 = "an-encoder", "ab" * 32
 CURVE = OperatingCurve(np.array([-1.0, -2.0, -3.5]), np.array([-0.5, 1.0, 4.25]), tail=2)
+CALIBRATION = Calibration(
+    CURVE,
+    CURVE,
+    np.sort(np.random.default_rng(0).normal(size=(3, 101))),
+    np.array([0.5, 1.0, -0.1]),
+)
 
 
 def made_head(features: tuple[str, ...] = FEATURES, hidden: int = 8, seed: int = 1) -> Head:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = PairNetwork(features, hidden, dropout=0.5)
-        network.offset.normal_(0.0, 0.1)
-        network.scale.uniform_(0.5, 2.0)
-    return Head(network, HeadMarks(ENCODER, SHA256, features, hidden, CURVE))
+        networks = [PairNetwork(features, hidden, dropout=0.5) for _ in range(2)]
+        for network in networks:
+            network.offset.normal_(0.0, 0.1)
+            network.scale.uniform_(0.5, 2.0)
+        centres = torch.nn.functional.normalize(torch.randn(24, 128), dim=1).numpy()
+    marks = HeadMarks(ENCODER, SHA256, features, hidden, CALIBRATION)
+    return Head(Cohort(centres), networks, marks)
+
+
+def logits(head: Head, a: Encodings, b: Encodings) -> Float32:
+    return head.logits(head.sides(a), head.sides(b))
 
 
 @pytest.fixture(params=["made", "shipped"])
@@ -48,44 +63,44 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_pair_is_judged_the_same_both_ways_round(head: Head, unit_rows) -> None:
     a, b = unit_rows(200, 2), unit_rows(200, 3)
-    there, back = head.logits(a, b), head.logits(b, a)
+    there, back = logits(head, a, b), logits(head, b, a)
     assert there.dtype == np.float32 and there.shape == (200, 2) and np.isfinite(there).all()
     assert there.tobytes() == back.tobytes()
 
 
 def test_judging_twice_is_the_same(head: Head, unit_rows) -> None:  # no dropout is left in it
     a, b = unit_rows(50, 4), unit_rows(50, 5)
-    assert head.logits(a, b).tobytes() == head.logits(a, b).tobytes()
+    assert logits(head, a, b).tobytes() == logits(head, a, b).tobytes()
 
 
 def test_a_pair_does_not_depend_on_those_beside_it(head: Head, unit_rows) -> None:
     a, b = unit_rows(40, 6), unit_rows(40, 7)
-    together = head.logits(a, b)
-    alone = np.concatenate([head.logits(a.row(i), b.row(i)) for i in range(40)])
+    together = logits(head, a, b)
+    alone = np.concatenate([logits(head, a.row(i), b.row(i)) for i in range(40)])
     np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
 def test_more_pairs_than_a_batch_are_all_judged(unit_rows) -> None:
     head, few = made_head(("cosine",)), unit_rows(7, 8)
     rows = np.arange(70_000) % 7
-    many = head.logits(few.take(rows), few.take(rows[::-1].copy()))
+    many = logits(head, few.take(rows), few.take(rows[::-1].copy()))
     assert many.shape == (70_000, 2)
-    pairs = head.logits(few.take(rows[-49:]), few.take(rows[::-1][-49:].copy()))
+    pairs = logits(head, few.take(rows[-49:]), few.take(rows[::-1][-49:].copy()))
     np.testing.assert_allclose(many[-49:], pairs, atol=1e-5)
 
 
 def test_no_pairs_have_no_logits(head: Head, unit_rows) -> None:
-    assert head.logits(unit_rows(0, 9), unit_rows(0, 9)).shape == (0, 2)
+    assert logits(head, unit_rows(0, 9), unit_rows(0, 9)).shape == (0, 2)
 
 
 def test_the_shipped_head_tells_a_person_from_another(unit_rows) -> None:
     shipped = load_head(shipped_file("head.safetensors"), DLIB_RESNET.name, DLIB_RESNET.sha256)
     one, other = unit_rows(1, 10), unit_rows(1, 11)
-    (same,), (different,) = shipped.logits(one, one), shipped.logits(one, other)
+    (same,), (different,) = logits(shipped, one, one), logits(shipped, one, other)
     assert same[SAME] > same[DIFFERENT] and different[DIFFERENT] > different[SAME]
     assert shipped.marks.encoder == DLIB_RESNET.name
-    curve = shipped.marks.curve
-    assert 0.0 <= curve.margin_at(0.01) <= curve.margin_at(1e-5) < 100.0
+    curve = shipped.marks.calibration.strangers
+    assert curve.margin_at(0.01) < curve.margin_at(1e-5) < 100.0
 
 
 @pytest.mark.parametrize("features", [FEATURES, ("cosine",), ("product", "absolute_difference")])
@@ -96,10 +111,11 @@ def test_a_saved_head_comes_back_the_same(
     head.save(file)
     again = load_head(file, ENCODER, SHA256)
     a, b = unit_rows(30, 12), unit_rows(30, 13)
-    assert head.logits(a, b).tobytes() == again.logits(a, b).tobytes()
+    assert logits(head, a, b).tobytes() == logits(again, a, b).tobytes()
     assert (again.marks.encoder, again.marks.encoder_sha256) == (ENCODER, SHA256)
     assert (again.marks.features, again.marks.hidden) == (features, 5)
-    assert again.marks.curve.as_json() == CURVE.as_json()
+    assert again.marks.calibration.as_json() == CALIBRATION.as_json()
+    assert again.sha256 == head.sha256 != made_head(features, hidden=5, seed=2).sha256
     assert [f.name for f in tmp_path.iterdir()] == ["head.safetensors"]
 
 
@@ -158,15 +174,19 @@ def rewritten(file: Path, marks: dict[str, str | None], state: dict[str, Tensor 
     )
 
 
+def _calibration(**changes: object) -> str:
+    return json.dumps({**CALIBRATION.as_json(), **changes})
+
+
 def _curve(**changes: object) -> str:
-    return json.dumps({**CURVE.as_json(), **changes})
+    return _calibration(strangers={**CURVE.as_json(), **changes})
 
 
 @pytest.mark.parametrize(
     "marks",
     [
         {"form": None},
-        {"form": "pairwise-head-2"},
+        {"form": "pairwise-head-1"},
         {"encoder": None},
         {"encoder_sha256": ""},
         {"features": None},
@@ -180,13 +200,15 @@ def _curve(**changes: object) -> str:
         {"hidden": "0"},
         {"hidden": "-8"},
         {"hidden": "9"},
-        {"curve": None},
-        {"curve": "{"},
-        {"curve": "[]"},
-        {"curve": "null"},
-        {"curve": _curve(margins=[1.0, 0.0, -1.0])},
-        {"curve": _curve(log10_rates=[-1.0])},
-        {"curve": _curve(tail="x")},
+        {"calibration": None},
+        {"calibration": "{"},
+        {"calibration": "[]"},
+        {"calibration": "null"},
+        {"calibration": _calibration(known=[[1.0]])},
+        {"calibration": _calibration(sureness=[1.0, float("nan"), 0.0])},
+        {"calibration": _curve(margins=[1.0, 0.0, -1.0])},
+        {"calibration": _curve(log10_rates=[-1.0])},
+        {"calibration": _curve(tail="x")},
     ],
     ids=lambda marks: " ".join(f"{k}={v}" for k, v in marks.items())[:40],
 )
@@ -202,21 +224,40 @@ def test_a_file_without_metadata_is_refused(file: Path) -> None:
         load_head(file, ENCODER, SHA256)
 
 
-WIDTH = 257
+WIDTH = 264
 
 
 @pytest.mark.parametrize(
     "state",
     [
-        pytest.param({"dense.bias": None}, id="one missing"),
+        pytest.param({"network.0.dense.bias": None}, id="one missing"),
+        pytest.param({"cohort.centres": None}, id="no cohort"),
+        pytest.param({"cohort.centres": torch.zeros(3, 128)}, id="a cohort of three"),
         pytest.param({"more": torch.zeros(3)}, id="one more"),
-        pytest.param({"out.weight": torch.zeros(3, 8)}, id="three outputs"),
-        pytest.param({"dense.bias": torch.full((8,), torch.nan)}, id="NaN"),
-        pytest.param({"out.bias": torch.full((2,), torch.inf)}, id="infinity"),
-        pytest.param({"scale": torch.zeros(WIDTH)}, id="a scale of zero"),
+        pytest.param({"network.0.out.weight": torch.zeros(3, 8)}, id="three outputs"),
+        pytest.param({"network.0.dense.bias": torch.full((8,), torch.nan)}, id="NaN"),
+        pytest.param({"network.1.out.bias": torch.full((2,), torch.inf)}, id="infinity"),
+        pytest.param({"network.0.scale": torch.zeros(WIDTH)}, id="a scale of zero"),
     ],
 )
 def test_weights_that_make_no_head_are_refused(file: Path, state: dict[str, Tensor | None]) -> None:
     rewritten(file, {}, state)
     with pytest.raises(HeadUnusable, match=file.name):
         load_head(file, ENCODER, SHA256)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_encoding_that_is_not_finite_is_refused(head: Head, unit_rows, bad: float) -> None:
+    rows = unit_rows(3, 14)
+    rows.vectors[1, 5] = bad
+    with pytest.raises(InvalidEncoding, match="encoding 1"):
+        head.sides(rows)
+
+
+def test_a_side_stands_where_its_nearest_centres_say(unit_rows) -> None:
+    centres = unit_rows(40, 15).vectors
+    rows = unit_rows(6, 16)
+    nearest = -np.sort(-(rows.vectors @ centres.T), axis=1)[:, :20]
+    standing = Cohort(centres).standing(rows.vectors)
+    np.testing.assert_allclose(standing[:, 0], nearest.mean(axis=1), atol=1e-6)
+    np.testing.assert_allclose(standing[:, 1], nearest.std(axis=1, ddof=1), atol=1e-6)

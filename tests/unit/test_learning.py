@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,36 +11,58 @@ import pytest
 
 from gallery import Gallery
 from gallery.errors import NoPeople, PhotoUnreadable, TrainingDataTooSmall
-from gallery.head import Head, HeadMarks, load_head
-from gallery.learning.calibration import impostor_margins, operating_curve
-from gallery.learning.encoded import EncodedPeople, encode_people
+from gallery.head import load_head
+from gallery.learning.calibration import (
+    Trained,
+    draw_gallery,
+    few_each,
+    impostor_margins,
+    operating_curve,
+    train_head,
+)
+from gallery.learning.conflicts import Conflicts, in_both, without_conflicts
+from gallery.learning.encoded import EncodedPeople, Views, encode_people
+from gallery.learning.identification import Answers, interval
 from gallery.learning.pairs import PairSampler
 from gallery.learning.people import people_in
 from gallery.learning.report import CARD_FILE, HEAD_FILE, PLOT_FILE, model_card, write_report
 from gallery.learning.roc import balanced_accuracy, most_accurate_threshold
-from gallery.learning.training import Recipe, divide, train
+from gallery.learning.training import Recipe, halves
+from gallery.types import Encodings, Float32, Int64
 
-QUICK = Recipe(hidden=32, epochs=3)
+QUICK = Recipe(hidden=32, epochs=3, networks=2, cohort=30)
+
+
+def encoded(rows: Float32, owners: Int64) -> EncodedPeople:
+    """People of these unit rows, each row a photo of its own."""
+    count = len(rows)
+    encodings = Encodings(rows, np.full(count, 1.4, np.float32), np.full(count, 0.99, np.float32))
+    names = tuple(f"person {i}" for i in range(owners.max() + 1))
+    photos = tuple(f"{i}.jpg" for i in range(count))
+    return EncodedPeople(encodings, encodings, owners, names, photos, photos, ())
 
 
 @pytest.fixture(scope="module")
 def people() -> EncodedPeople:
-    """120 people of 1 to 6 faces, scattered round a centre each, as encodings are."""
+    """160 people of 1 to 6 faces, scattered round a centre each, as encodings are."""
     rng = np.random.default_rng(0)
-    centres = rng.normal(size=(120, 128)) + 2.0
-    owners = np.repeat(np.arange(120), rng.integers(1, 7, 120))
+    centres = rng.normal(size=(160, 128)) + 2.0
+    owners = np.repeat(np.arange(160), rng.integers(1, 7, 160))
     rows = centres[owners] + 0.5 * rng.normal(size=(len(owners), 128))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    names = tuple(f"person {i}" for i in range(120))
-    return EncodedPeople(rows.astype(np.float32), owners.astype(np.int64), names, ())
+    return encoded(rows.astype(np.float32), owners.astype(np.int64))
 
 
-def test_no_one_is_both_fitted_and_held_out(people: EncodedPeople) -> None:
-    halves = divide(people, seed=0)
-    fitted, held_out = set(halves.fitted.people), set(halves.held_out.people)
+@pytest.fixture(scope="module")
+def trained(people: EncodedPeople) -> Trained:
+    return train_head(people, QUICK, ("dlib-resnet", "0" * 64))
+
+
+def test_no_one_is_both_fitted_and_calibrated_on(people: EncodedPeople, trained: Trained) -> None:
+    fitted, held_out = set(trained.fitted.people), set(trained.held_out.people)
     assert not fitted & held_out
-    assert fitted | held_out == set(range(120))
-    assert len(held_out) == pytest.approx(36, abs=2)
+    assert fitted | held_out == set(range(160))
+    assert len(held_out) == pytest.approx(80, abs=2)
 
 
 def test_pairs_are_what_they_say(people: EncodedPeople) -> None:
@@ -51,59 +74,106 @@ def test_pairs_are_what_they_say(people: EncodedPeople) -> None:
     assert totals[0] == pytest.approx(totals[1], rel=1e-4)
 
 
-def test_training_learns_and_is_repeatable(people: EncodedPeople) -> None:
-    halves = divide(people, seed=0)
-    network, history = train(halves, QUICK)
-    again, _ = train(halves, QUICK)
-    assert history[-1].training_loss < history[0].training_loss
-    assert history[-1].validation_accuracy > 0.8
-    for name, value in network.state_dict().items():
-        np.testing.assert_array_equal(value.numpy(), again.state_dict()[name].numpy())
-    other, _ = train(halves, Recipe(hidden=32, epochs=3, seed=1))
-    assert not np.array_equal(other.dense.weight.detach(), network.dense.weight.detach())
+def test_training_learns_and_is_repeatable(people: EncodedPeople, trained: Trained) -> None:
+    again = train_head(people, QUICK, ("dlib-resnet", "0" * 64))
+    assert trained.history[-1].training_loss < trained.history[0].training_loss
+    assert trained.history[-1].validation_accuracy > 0.8
+    assert again.head.sha256 == trained.head.sha256
+    assert again.head.marks.calibration.as_json() == trained.head.marks.calibration.as_json()
+    other = train_head(people, replace(QUICK, seed=1), ("dlib-resnet", "0" * 64))
+    assert other.head.sha256 != trained.head.sha256
 
 
-def test_the_curve_holds_on_the_pairs_it_was_measured_on(people: EncodedPeople) -> None:
-    halves = divide(people, seed=0)
-    network, _ = train(halves, QUICK)
-    curve = operating_curve(network, halves.held_out)
-    margins = impostor_margins(network, halves.held_out)
-    for rate in (0.05, 0.01):
-        margin = curve.margin_at(rate)
-        assert (margins > margin).mean() <= rate * 1.1
-    owners = halves.held_out.people
-    assert len(margins) == (owners[:, None] != owners[None]).sum() / 2
+def test_the_curve_holds_on_the_pairs_it_was_measured_on(trained: Trained) -> None:
+    rng = np.random.default_rng(0)
+    strangers, enrolled = impostor_margins(trained.head, trained.held_out, rng)
+    for margins in (strangers, enrolled):
+        curve = operating_curve(margins)
+        for rate in (0.3, 0.05, 0.01):
+            assert (margins > curve.margin_at(rate)).mean() == pytest.approx(rate, rel=0.1)
+    people = len(set(trained.held_out.people))
+    assert len(strangers) == 3 * people * (people - 1) == 2 * len(enrolled)
+
+
+def test_a_gallery_is_drawn_and_nobodys_last_photo_is_taken(people: EncodedPeople) -> None:
+    drawn = draw_gallery(people, 40, np.random.default_rng(3), photos=3)
+    assert len(drawn.templates.identity_ids) == 40
+    members = set(drawn.templates.identity_ids.tolist())
+    asked = people.people[drawn.probes]
+    np.testing.assert_array_equal(drawn.known, np.isin(asked, list(members)))
+    photos = np.bincount(people.people)
+    for identity, count in zip(
+        drawn.templates.identity_ids.tolist(), drawn.templates.photos.tolist(), strict=True
+    ):
+        assert count == min(3, max(1, photos[identity] - 1))
+        assert (asked == identity).sum() == min(5, photos[identity] - count)
+
+
+def test_few_each_takes_no_more_than_it_says(people: EncodedPeople) -> None:
+    rows = few_each(people.people, 2, np.random.default_rng(4))
+    taken, photos = np.bincount(people.people[rows]), np.bincount(people.people)
+    np.testing.assert_array_equal(taken, np.minimum(photos, 2))
 
 
 def test_the_report_is_written_and_the_head_loads(
-    people: EncodedPeople, tmp_path: Path, gallery: Gallery
+    people: EncodedPeople, trained: Trained, tmp_path: Path
 ) -> None:
-    halves = divide(people, seed=0)
-    network, history = train(halves, QUICK)
-    marks = HeadMarks(
-        "dlib-resnet",
-        "0" * 64,
-        QUICK.features,
-        QUICK.hidden,
-        operating_curve(network, halves.held_out),
-    )
-    head = Head(network, marks)
     folder = tmp_path / "people" / "Ada"
     folder.mkdir(parents=True)
     (folder / "1.jpg").touch()
-    card = model_card(people_in(tmp_path / "people"), people, halves, QUICK, history, head)
-    write_report(tmp_path / "out", head, card, history)
+    card = model_card(
+        people_in(tmp_path / "people"), people, Conflicts((), ()), trained, QUICK, {"found": 0.5}
+    )
+    write_report(tmp_path / "out", trained.head, card, trained.history)
     assert {f.name for f in (tmp_path / "out").iterdir()} == {HEAD_FILE, CARD_FILE, PLOT_FILE}
     loaded = load_head(tmp_path / "out" / HEAD_FILE, "dlib-resnet", "0" * 64)
-    assert loaded.marks.features == QUICK.features
+    assert loaded.marks.features == QUICK.features and loaded.sha256 == trained.head.sha256
     kept = json.loads((tmp_path / "out" / CARD_FILE).read_text())
-    assert kept["recipe"]["seed"] == 0
+    assert kept["recipe"]["seed"] == 0 and kept["head_sha256"] == loaded.sha256
     assert len(kept["history"]) == QUICK.epochs
+
+
+def test_pictures_under_two_names_and_copies_are_left_out(people: EncodedPeople) -> None:
+    rows, owners = people.enrolled.vectors.copy(), people.people
+    ada, bob = np.flatnonzero(owners == 3)[0], np.flatnonzero(owners == 9)[0]
+    rows[bob] = rows[ada]
+    twice = int(np.flatnonzero(np.bincount(owners) >= 2)[-1])
+    first, second = np.flatnonzero(owners == twice)[:2]
+    rows[second] = rows[first]
+    kept, conflicts = without_conflicts(encoded(rows, owners))
+    assert conflicts.two_names == ((f"{ada}.jpg", f"{bob}.jpg"),)
+    assert conflicts.copies == (f"{second}.jpg",)
+    assert not {f"{i}.jpg" for i in (ada, bob, second)} & set(kept.photos)
+    assert len(kept) == len(rows) - 3
+
+
+def test_people_of_both_sets_are_found(people: EncodedPeople) -> None:
+    some, others = people.of(np.arange(50)), people.of(np.arange(45, 90))
+    both = in_both(some, others)
+    np.testing.assert_array_equal(both, np.flatnonzero(some.people >= 45))
+
+
+def test_the_interval_of_a_share_holds_it_and_knows_its_people() -> None:
+    people = np.repeat(np.arange(50), 4)
+    hits = np.arange(200) % 5 == 0
+    low, high = interval(people, hits, seed=0)
+    assert low < 0.2 < high and (low, high) == interval(people, hits, seed=0)
+    lumped = np.repeat(np.arange(50) % 5 == 0, 4)  # the same share, all or none of a person's
+    wide = interval(people, lumped, seed=0)
+    assert wide[1] - wide[0] > 1.5 * (high - low)
+
+
+def test_an_ideal_score_finds_everyone() -> None:
+    known = np.array([True] * 50 + [False] * 200)
+    scores = np.r_[np.full(50, 2.0), np.linspace(0, 1, 200)]
+    answers = Answers(np.arange(250), known, known, scores)
+    assert answers.strangers_over(answers.score_at(0.1)) == 0.1
+    assert answers.found_over(answers.score_at(0.01)) == 1.0
 
 
 def test_too_few_people_are_refused(people: EncodedPeople) -> None:
     with pytest.raises(TrainingDataTooSmall, match="at least 20"):
-        divide(people.of(np.arange(10)), seed=0)
+        halves(people.of(np.arange(10)), seed=0)
 
 
 def test_a_split_file_decides_who_is_learned_from(tmp_path: Path) -> None:
@@ -141,16 +211,16 @@ def test_encodings_of_a_folder_are_cached_and_follow_its_files(
         (root / name).mkdir(parents=True)
         (root / name / photo.name).write_bytes(photo.read_bytes())
     cache = tmp_path / "cache"
-    first = encode_people(people_in(root), gallery.eye, 2, cache)
-    assert (len(first.vectors), len(first.skipped)) == (2, 1)
+    first = encode_people(people_in(root), gallery.eye, Views(2, 10), cache)
+    assert (len(first), len(first.skipped)) == (2, 1)
     (file,) = (cache / "encodings").iterdir()
     before = file.stat().st_mtime_ns
-    again = encode_people(people_in(root), gallery.eye, 2, cache)
-    np.testing.assert_array_equal(first.vectors, again.vectors)
+    again = encode_people(people_in(root), gallery.eye, Views(2, 10), cache)
+    np.testing.assert_array_equal(first.probes.vectors, again.probes.vectors)
     assert file.stat().st_mtime_ns == before
     (root / "Grace" / hopper.name).write_bytes(collins.read_bytes())
-    changed = encode_people(people_in(root), gallery.eye, 2, cache)
-    np.testing.assert_allclose(changed.vectors[0], changed.vectors[1], atol=1e-6)
+    changed = encode_people(people_in(root), gallery.eye, Views(2, 10), cache)
+    np.testing.assert_allclose(changed.enrolled.vectors[0], changed.enrolled.vectors[1], atol=1e-6)
 
 
 def test_the_most_accurate_threshold_is_found() -> None:

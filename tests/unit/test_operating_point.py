@@ -8,10 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from gallery.operating_point import PROMISED_RATE, OperatingCurve, OperatingPoint, operating_point
+from gallery.operating_point import (
+    PROMISED_RATE,
+    Adjustment,
+    Calibration,
+    OperatingCurve,
+    adjusted_to,
+    operating_point,
+)
 
 RATES = np.linspace(0.0, -4.0, 21)
 MARGINS = np.concatenate([np.linspace(-8.0, 2.0, 15), 2.0 + 0.7 * np.arange(1, 7)])
@@ -23,9 +30,9 @@ def curve() -> OperatingCurve:
     return OperatingCurve(RATES, MARGINS)
 
 
-def test_the_curve_goes_through_its_points_and_never_under_zero(curve: OperatingCurve) -> None:
+def test_the_curve_goes_through_its_points(curve: OperatingCurve) -> None:
     for rate, margin in zip(RATES, MARGINS, strict=True):
-        assert curve.margin_at(10.0**rate) == pytest.approx(max(0.0, margin), abs=1e-9)
+        assert curve.margin_at(10.0**rate) == pytest.approx(margin, abs=1e-9)
 
 
 def test_between_two_points_it_is_the_line_between_them(curve: OperatingCurve) -> None:
@@ -57,26 +64,81 @@ def test_a_rarer_mistake_never_needs_a_smaller_margin(
     last = float(10.0 ** curve.log10_rates[-1])
     asked = sorted([*rates, last, 0.99 * last], reverse=True)
     margins = [curve.margin_at(rate) for rate in asked]
-    assert (np.diff(margins) >= -1e-9).all() and margins[0] >= 0.0
+    assert (np.diff(margins) >= -1e-9).all()
 
 
-def test_the_bias_grows_with_the_gallery(curve: OperatingCurve) -> None:
+@pytest.fixture
+def calibration(curve: OperatingCurve) -> Calibration:
+    known = np.tile(np.linspace(-4.0, 12.0, 101), (3, 1)) + np.arange(3)[:, None]
+    return Calibration(curve, curve, known, np.array([0.3, 0.5, -0.4]))
+
+
+def test_the_bias_grows_with_the_gallery(calibration: Calibration) -> None:
     sizes = [0, 1, 2, 10, 100, 10_000, 1_000_000, 100_000_000]
-    biases = [operating_point(curve, faces).bias for faces in sizes]
+    biases = [operating_point(calibration, size).bias for size in sizes]
     assert biases[0] == biases[1] and biases == sorted(biases)
-    assert 0.0 <= biases[0] < biases[-1] and all(map(math.isfinite, biases))
+    assert biases[0] < biases[-1] and all(map(math.isfinite, biases))
 
 
-def test_the_point_bears_what_it_was_made_for(curve: OperatingCurve) -> None:
-    point = operating_point(curve, 300)
-    assert (point.rate, point.faces) == (PROMISED_RATE, 300)
-    assert operating_point(curve, 300, rate=0.001).bias > point.bias
+def test_the_point_bears_what_it_was_made_for(calibration: Calibration) -> None:
+    point = operating_point(calibration, 300)
+    assert (point.rate, point.comparisons) == (PROMISED_RATE, 300)
+    assert operating_point(calibration, 300, rate=0.001).bias > point.bias
 
 
-def test_a_gallery_of_n_faces_has_the_margin_of_its_share(curve: OperatingCurve) -> None:
-    for faces in (1, 7, 500):
-        wanted = curve.margin_at(PROMISED_RATE / 2 / faces)
-        assert operating_point(curve, faces).bias == wanted
+@pytest.mark.parametrize("rate", [0.1, 0.01])
+def test_strangers_are_let_in_less_often_than_promised(
+    calibration: Calibration, rate: float
+) -> None:
+    """Margins drawn from the curve itself: at most the promise, and not far below it."""
+    rng = np.random.default_rng(0)
+    curve = calibration.strangers
+    margins = np.interp(-np.log10(rng.random((20_000, 20))), -RATES, MARGINS)
+    bias = operating_point(calibration, 20, rate=rate).bias
+    let_in = (margins.max(axis=1) > bias).mean()
+    assert rate / 2 < let_in < rate
+    assert bias == pytest.approx(curve.margin_at(-math.log1p(-rate / 1.6) / 20))
+
+
+def test_a_gallery_of_people_more_alike_moves_the_point(calibration: Calibration) -> None:
+    """Own pairs 2 higher than on the curve: many people move it nearly so far, few hardly."""
+    curve, rng = calibration.enrolled, np.random.default_rng(1)
+    moved = []
+    for people in (3, 30, 300):
+        pairs = people * (people - 1) // 2
+        draws = np.interp(-np.log10(rng.random(pairs)), -RATES, MARGINS) + 2.0
+        moved.append(adjusted_to(curve, draws.astype(np.float32), people).here(3.0) - 3.0)
+    assert abs(moved[0]) < 1.5
+    assert moved[1] == pytest.approx(2.0, abs=1.0)
+    assert moved[2] == pytest.approx(2.0, abs=0.25)
+
+
+def test_a_person_enrolled_twice_moves_nothing(calibration: Calibration) -> None:
+    curve, rng = calibration.enrolled, np.random.default_rng(2)
+    draws = np.interp(-np.log10(rng.random(4_950)), -RATES, MARGINS).astype(np.float32)
+    before = adjusted_to(curve, draws, 100)
+    draws[:2] = 50.0
+    after = adjusted_to(curve, draws, 100)
+    assert after.here(5.0) == pytest.approx(before.here(5.0), abs=0.25)  # 50 is 43 above
+
+
+def test_one_person_says_nothing_of_strangers(calibration: Calibration) -> None:
+    alone = adjusted_to(calibration.enrolled, np.empty(0, np.float32), 1)
+    assert (alone.offset, alone.scale, alone.pairs) == (0.0, 1.0, 0)
+
+
+@given(st.floats(-3, 3), st.floats(0.6, 1.8), st.floats(-20, 20))
+def test_there_and_here_again(offset: float, scale: float, margin: float) -> None:
+    adjustment = Adjustment(offset, scale, 1.5)
+    there = adjustment.there(np.array([adjustment.here(margin)]))
+    assert there[0] == pytest.approx(margin, abs=1e-6)
+
+
+def test_margins_and_rates_are_each_others_inverse(curve: OperatingCurve) -> None:
+    margins = np.array([-7.5, -1.0, 2.2, 5.0, 6.5, 9.0, 15.0])
+    rates = curve.log10_rate_at(margins)
+    again = [curve.margin_at(10.0**rate) for rate in rates]
+    np.testing.assert_allclose(again, margins, atol=1e-5)
 
 
 def test_the_curve_comes_back_from_json_as_it_was(curve: OperatingCurve) -> None:
@@ -121,36 +183,23 @@ def test_what_is_no_curve_is_refused(kept: Any) -> None:
         OperatingCurve.from_json(kept)
 
 
-logits = st.lists(
-    st.tuples(st.floats(-60, 60, width=32), st.floats(-60, 60, width=32)), min_size=1, max_size=20
-)
+def test_a_margin_of_the_bias_is_different(calibration: Calibration) -> None:
+    point = operating_point(calibration, 10)
+    bias = np.float64(point.bias)
+    assert point.same(np.array([bias, np.nextafter(bias, np.inf)])).tolist() == [False, True]
 
 
-@given(logits, st.floats(0.0, 20.0))
-@example([(0.0, 2.0**-70)], 0.0)
-def test_over_one_half_is_exactly_a_positive_margin(pairs: list[tuple[float, float]], bias: float):
-    point = OperatingPoint(bias, PROMISED_RATE, 10)
-    probabilities, margins = point.judge(np.array(pairs, np.float32))
-    assert probabilities.dtype == margins.dtype == np.float64
-    assert probabilities.shape == margins.shape == (len(pairs),)
+def test_probabilities_rise_with_the_margin_and_stay_within_one(calibration: Calibration) -> None:
+    point = operating_point(calibration, 10)
+    margins = np.array([-1e30, -800.0, -8.0, 0.0, 3.0, 6.0, 9.0, 800.0, 1e30], np.float32)
+    probabilities = point.probabilities(margins)
     assert ((probabilities >= 0.0) & (probabilities <= 1.0)).all()
-    assert ((probabilities > 0.5) == (margins > 0.0)).all()
-    for (different, same), margin in zip(pairs, margins, strict=True):
-        assert margin == pytest.approx(same - different - bias, abs=1e-9)
+    assert (np.diff(probabilities) >= 0.0).all() and probabilities[-1] == 1.0
+    assert len(point.probabilities(np.empty(0, np.float32))) == 0
 
 
-def test_a_margin_of_zero_is_different() -> None:
-    probabilities, margins = OperatingPoint(1.5, 0.01, 1).judge(np.array([[1.0, 2.5]], np.float32))
-    assert margins.tolist() == [0.0] and probabilities.tolist() == [0.5]
-
-
-@pytest.mark.parametrize("margin", [-1e30, -2000.0, -800.0, 800.0, 2000.0, 1e30])
-def test_an_extreme_margin_is_sure_and_no_warning(margin: float) -> None:
-    point = OperatingPoint(0.0, 0.01, 1)
-    probabilities, _ = point.judge(np.array([[0.0, margin]], np.float32))
-    assert probabilities.tolist() == [1.0 if margin > 0 else pytest.approx(0.0, abs=1e-300)]
-
-
-def test_no_pairs_have_no_probabilities() -> None:
-    probabilities, margins = OperatingPoint(0.0, 0.01, 1).judge(np.empty((0, 2), np.float32))
-    assert len(probabilities) == len(margins) == 0
+def test_fewer_of_the_known_are_found_in_a_larger_gallery(calibration: Calibration) -> None:
+    found = [operating_point(calibration, n).expected_found(1) for n in (10, 1_000, 100_000)]
+    assert 1.0 > found[0] > found[1] > found[2] >= 0.0
+    point = operating_point(calibration, 1_000)
+    assert point.expected_found(1) < point.expected_found(2) < point.expected_found(30)

@@ -42,7 +42,7 @@ from gallery.store.changes import changed_since, latest_change
 from gallery.store.database import SCHEMA, Database, open_home
 from gallery.store.records import NewFace
 from gallery.store.tables import Base
-from gallery.types import Box, Encodings, Face, Photo
+from gallery.types import Box, Encodings, Face, Float32, Photo
 from gallery.weights.sources import DLIB_RESNET
 
 MIGRATIONS = Path(gallery.store.__file__).parent / "migrations"
@@ -112,7 +112,7 @@ def test_two_files_are_two_galleries(database: Database, tmp_path: Path) -> None
     other.close()
 
 
-@pytest.mark.parametrize("version", ["0002", "0100", "9999"])
+@pytest.mark.parametrize("version", ["0003", "0100", "9999"])
 def test_a_newer_file_is_refused_and_left_alone(database: Database, version: str) -> None:
     database.close()
     with closing(sqlite3.connect(database.file)) as connection:
@@ -366,14 +366,18 @@ def test_nothing_stored_is_nothing_found(database: Database) -> None:
 
 
 def _long(rows: Encodings) -> Encodings:
-    return Encodings(rows.vectors * np.float32(1.01), rows.norms)
+    return Encodings(rows.vectors * np.float32(1.01), rows.norms, rows.agreement)
+
+
+def _rest(rows: Encodings) -> tuple[Float32, Float32]:
+    return rows.norms, rows.agreement
 
 
 def _with(value: float) -> Callable[[Encodings], Encodings]:
     def altered(rows: Encodings) -> Encodings:
         vectors = rows.vectors.copy()
         vectors[0, 7] = value
-        return Encodings(vectors, rows.norms)
+        return Encodings(vectors, rows.norms, rows.agreement)
 
     return altered
 
@@ -382,14 +386,14 @@ def _with(value: float) -> Callable[[Encodings], Encodings]:
     "altered",
     [
         pytest.param(_long, id="too long"),
-        pytest.param(lambda r: Encodings(0 * r.vectors, r.norms), id="zero"),
+        pytest.param(lambda r: Encodings(0 * r.vectors, *_rest(r)), id="zero"),
         pytest.param(_with(np.nan), id="NaN"),
         pytest.param(_with(np.inf), id="infinity"),
-        pytest.param(lambda r: Encodings(r.vectors.astype(float), r.norms), id="float64"),
-        pytest.param(lambda r: Encodings(r.vectors.astype(np.float16), r.norms), id="float16"),
-        pytest.param(lambda r: Encodings(r.vectors[0], r.norms), id="one axis"),
-        pytest.param(lambda r: Encodings(np.tile(r.vectors, (2, 1)), r.norms), id="two rows"),
-        pytest.param(lambda r: Encodings(r.vectors[:, :64], r.norms), id="half a row"),
+        pytest.param(lambda r: Encodings(r.vectors.astype(float), *_rest(r)), id="float64"),
+        pytest.param(lambda r: Encodings(r.vectors.astype(np.float16), *_rest(r)), id="float16"),
+        pytest.param(lambda r: Encodings(r.vectors[0], *_rest(r)), id="one axis"),
+        pytest.param(lambda r: Encodings(np.tile(r.vectors, (2, 1)), *_rest(r)), id="two rows"),
+        pytest.param(lambda r: Encodings(r.vectors[:, :64], *_rest(r)), id="half a row"),
     ],
 )
 def test_what_is_no_encoding_is_not_stored(

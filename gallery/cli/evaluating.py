@@ -1,0 +1,285 @@
+"""`evaluate`: measure the deciders on photos whose people are known."""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from gallery.cli.app import JsonOption, app, open_gallery
+from gallery.cli.output import emit, out, percent, progress, say
+
+if TYPE_CHECKING:
+    from gallery.assembly import Gallery
+    from gallery.learning.encoded import EncodedPeople
+    from gallery.learning.people import PeopleFolder
+
+_MOST_WORKERS = 4
+LfwOption = Annotated[Path, typer.Option(help="The folder of LFW's people.", show_default=False)]
+SeedOption = Annotated[int, typer.Option(help="Of everything random.")]
+SaveOption = Annotated[
+    Path | None, typer.Option(help="Write the figures to this JSON file as well.")
+]
+
+evaluate = typer.Typer(no_args_is_help=True, help="Measure the deciders on labelled photos.")
+app.add_typer(evaluate, name="evaluate")
+
+
+@evaluate.command("blufr")
+def blufr(
+    context: typer.Context,
+    lfw: LfwOption,
+    protocol: Annotated[Path, typer.Option(help="blufr_lfw_config.mat.", show_default=False)],
+    trials: Annotated[int, typer.Option(min=1, max=10, help="How many of the ten.")] = 10,
+    seed: SeedOption = 0,
+    save: SaveOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """BLUFR: open-set identification and verification on LFW.
+
+    The head is trained anew on each trial's own 1,500 people.
+
+    Example: `gallery evaluate blufr --lfw lfw/ --protocol blufr_lfw_config.mat`
+    """
+    from gallery.learning.benchmarks import run_blufr
+    from gallery.learning.people import people_in
+    from gallery.learning.protocols import places, read_blufr
+    from gallery.learning.training import Recipe
+
+    listed = read_blufr(protocol)
+    with open_gallery(context) as gallery:
+        folder = people_in(lfw)
+        people = encoded(gallery, folder)
+        rows = places(people, lfw, listed.photos)
+        with progress("trials") as advance:
+            found = run_blufr(people, rows, listed, trials, Recipe(seed=seed), advance)
+        found["encoder"] = gallery.eye.encoder.name
+    keep(found, save)
+    if as_json:
+        emit(found)
+        return
+    table = Table("decider", *(f"{k} {x}" for k, x in _BLUFR_COLUMNS), box=None)
+    for name, figures in found["deciders"].items():
+        cells = []
+        for key, at in _BLUFR_COLUMNS:
+            figure = figures[key][at] if at else figures[key]
+            mean, std = 100 * figure["mean"], 100 * figure["std"]
+            cells.append(f"{mean:.2f} ± {std:.2f} ({mean - std:.2f})")
+        table.add_row(name, *cells)
+    out.print(table)
+    say(f"percent: mean ± standard deviation (mean - deviation) of {found['trials']} trials")
+
+
+_BLUFR_COLUMNS = (
+    ("dir_at_fpir", "0.1"),
+    ("dir_at_fpir", "0.01"),
+    ("dir_at_fpir", "0.001"),
+    ("vr_at_far", "0.001"),
+    ("rank1", ""),
+)
+
+
+@evaluate.command("pairs")
+def pairs(
+    context: typer.Context,
+    lfw: LfwOption,
+    pairs: Annotated[Path, typer.Option(help="View 2's pairs.txt.", show_default=False)],
+    seed: SeedOption = 0,
+    save: SaveOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """View 2: is each of 6,000 pairs of LFW's photos one person?
+
+    For each of the ten folds the head is trained on people whom the fold does not name.
+
+    Example: `gallery evaluate pairs --lfw lfw/ --pairs pairs.txt`
+    """
+    from gallery.learning.benchmarks import run_pairs
+    from gallery.learning.people import people_in
+    from gallery.learning.protocols import places, read_pairs
+    from gallery.learning.training import Recipe
+
+    listed = read_pairs(pairs)
+    with open_gallery(context) as gallery:
+        people = encoded(gallery, people_in(lfw))
+        first, second = (places(people, lfw, side) for side in (listed.first, listed.second))
+        with progress("folds") as advance:
+            found = run_pairs(people, first, second, listed, Recipe(seed=seed), advance)
+        found["encoder"] = gallery.eye.encoder.name
+    keep(found, save)
+    if as_json:
+        emit(found)
+        return
+    table = Table("decider", "accuracy", "AUC", "TAR at FAR 0.1 %", box=None)
+    for name, figures in found["deciders"].items():
+        mean, std = figures["accuracy"]["mean"], figures["accuracy"]["std"]
+        table.add_row(
+            name,
+            f"{100 * mean:.2f} ± {100 * std:.2f}",
+            f"{figures['auc']:.5f}",
+            f"{100 * figures['tar_at_far']['0.001']:.2f}",
+        )
+    out.print(table)
+    say(f"{found['pairs_without_a_face']} pairs with a photo without a face count as different")
+
+
+@evaluate.command("promise")
+def promise(
+    context: typer.Context,
+    people_folder: Annotated[Path, typer.Argument(metavar="PEOPLE_FOLDER", show_default=False)],
+    photos: Annotated[int, typer.Option(min=1, help="Photos enrolled of each, at most.")] = 1,
+    all_people: Annotated[
+        bool, typer.Option("--all-people", help="Ask about a split.csv's train people as well.")
+    ] = False,
+    seed: SeedOption = 0,
+    save: SaveOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How many strangers get a name, and how many of the known are found, with the head in use.
+
+    Random galleries out of a folder of people, one folder a person. When it has a split.csv, its
+    test people are taken.
+
+    Example: `gallery evaluate promise people/`
+    """
+    from gallery.learning.conflicts import without_conflicts
+    from gallery.learning.people import people_in
+    from gallery.learning.promise import measure_promise
+
+    with open_gallery(context) as gallery:
+        folder = people_in(people_folder, None if all_people else "test")
+        people, _ = without_conflicts(encoded(gallery, folder))
+        head = gallery.judge.head
+        with progress("galleries") as advance:
+            found = measure_promise(head, people, seed=seed, photos=photos, progress=advance)
+        found |= {"encoder": gallery.eye.encoder.name, "head_sha256": head.sha256}
+    keep(found, save)
+    if as_json:
+        emit(found)
+        return
+    table = Table(
+        "gallery",
+        "promised",
+        "strangers named",
+        "known found",
+        "cosine, hindsight",
+        "0.6: strangers",
+        "0.6: found",
+        box=None,
+    )
+    for row in found["galleries"]:
+        table.add_row(
+            f"{row['gallery']:,}",
+            f"{row['promised']:.1%}",
+            with_interval(row["strangers_named"], row["strangers_named_interval"]),
+            with_interval(row["known_found"], row["known_found_interval"]),
+            percent(row["cosine_with_hindsight_found"]),
+            percent(row["distance_0.6_strangers_named"]),
+            percent(row["distance_0.6_known_found"]),
+        )
+    out.print(table)
+    error = found["calibration"]
+    say(
+        f"the probabilities of {error['decisions']:,} decisions are off by"
+        f" {error['expected_calibration_error']:.1%} on average"
+    )
+
+
+@evaluate.command("compare")
+def compare(
+    context: typer.Context,
+    lfw: LfwOption,
+    plots: Annotated[Path | None, typer.Option(help="Folder for five plots.")] = None,
+    seed: SeedOption = 0,
+    save: SaveOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Five deciders, made with a split.csv's train people and measured on its test people.
+
+    Example: `gallery evaluate compare --lfw lfw/ --plots plots/`
+    """
+    from gallery.errors import ProtocolUnusable
+    from gallery.learning.comparison import compare_deciders
+    from gallery.learning.conflicts import in_both, without_conflicts
+    from gallery.learning.deciders import five, our_head
+    from gallery.learning.people import people_in, split_file
+    from gallery.learning.plots import save_plots
+    from gallery.learning.training import Recipe
+
+    if split_file(lfw) is None:
+        raise ProtocolUnusable(
+            f"{lfw} has no split.csv (columns person and split: train or test) in it or beside it"
+        )
+    with open_gallery(context) as gallery:
+        train, test = (
+            without_conflicts(encoded(gallery, people_in(lfw, part)))[0]
+            for part in ("train", "test")
+        )
+        both = set(in_both(test, train).tolist())
+        test = test.take(_others(len(test), both))
+        with progress("training") as advance:
+            advance(0, 1)
+            deciders = five(train, our_head(train, Recipe(seed=seed)), seed)
+        with progress("measuring") as advance:
+            found, scored = compare_deciders(deciders, test, seed=seed, progress=advance)
+        found |= {"encoder": gallery.eye.encoder.name, "pictures_in_both_left_out": len(both)}
+    files = [] if plots is None else save_plots(scored, plots)
+    keep(found, save)
+    if as_json:
+        emit(found)
+        return
+    names = list(found["deciders"])
+    table = Table("", *names, box=None)
+    for key in found["deciders"][names[0]]:
+        if key != "said":
+            cells = (found["deciders"][name][key] for name in names)
+            table.add_row(key, *(with_interval(c["value"], c["interval"]) for c in cells))
+    out.print(table)
+    say(f"percent with 95 % intervals over people; a gallery of {found['gallery']:,}")
+    for file in files:
+        say(f"wrote {file}", "green")
+
+
+def encoded(gallery: Gallery, folder: PeopleFolder) -> EncodedPeople:
+    """The folder's faces, from the cache where they are there already."""
+    from gallery.assembly import build_eye
+    from gallery.learning.encoded import Views, encode_people
+
+    settings = gallery.settings
+    with progress("encoding") as advance:
+        return encode_people(
+            folder,
+            gallery.eye,
+            Views(settings.views_query, settings.views_enrolled),
+            settings.cache,
+            lambda done: advance(done, folder.photos),
+            workers=min(_MOST_WORKERS, os.cpu_count() or 1),
+            make_eye=partial(build_eye, settings),
+        )
+
+
+def keep(found: dict[str, Any], file: Path | None) -> None:
+    """Write figures as JSON, at once or not at all. Raises OSError."""
+    from indexer.whole_file import written_whole
+
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(file) as target:
+            target.write((json.dumps(found, indent=2) + "\n").encode())
+
+
+def with_interval(value: float, interval: list[float]) -> str:
+    """A share in percent, with its interval."""
+    low, high = interval
+    return f"{100 * value:.2f} ({100 * low:.2f}-{100 * high:.2f})"
+
+
+def _others(count: int, without: set[int]) -> Any:
+    import numpy as np
+
+    return np.array([i for i in range(count) if i not in without], dtype=np.int64)
