@@ -22,6 +22,7 @@ from gallery.templates import fused
 from gallery.types import Candidate, Encodings, Float32, Float64, Int64, Verdict
 
 _BATCH = 16_384
+_SHORTLIST = 50
 _OWN_IDENTITIES = 400
 """So many of a gallery's identities are compared with each other to learn what they are like."""
 
@@ -47,9 +48,7 @@ class Judge:
                 position = latest_change(session), len(everyone)
                 if self._point is not None and self._point[0] == position:
                     return self._point[1]
-                rng = np.random.default_rng(len(everyone))
-                some = np.sort(rng.permutation(everyone)[:_OWN_IDENTITIES])
-                stored = faces.encodings_of(session, some.tolist())
+                stored = faces.encodings_of(session, _some(everyone).tolist())
             adjustment = own_adjustment(self.head, stored.identity_ids, stored.encodings)
             point = operating_point(
                 self.head.marks.calibration,
@@ -117,14 +116,38 @@ class Judge:
 def own_adjustment(head: Head, owners: Int64, encodings: Encodings) -> Adjustment:
     """What people enrolled together say of how alike strangers are here.
 
-    One face of each, as if it were a query, against the fused photos of every other.
+    Of at most 400 of them: one face of each, as if it were a query, against the fused photos of
+    every other.
     """
+    rows = np.flatnonzero(np.isin(owners, _some(np.unique(owners))))
+    owners, encodings = owners[rows], encodings.take(rows)
     templates = fused(owners, encodings)
     count = len(templates.identity_ids)
     firsts = np.unique(owners, return_index=True)[1]
     margins = cross_margins(head, encodings.take(firsts), templates.encodings)
     above = np.triu_indices(count, k=1)
     return adjusted_to(head.marks.calibration.enrolled, margins[above], count)
+
+
+def _some(people: Int64) -> Int64:
+    """At most 400 of these people, int64 ascending, always the same ones."""
+    rng = np.random.default_rng(len(people))
+    return np.sort(rng.permutation(np.sort(people))[:_OWN_IDENTITIES])
+
+
+def near_margins(head: Head, queries: Encodings, enrolled: Encodings) -> Float32:
+    """As cross_margins, but -inf where a query's fifty nearest by cosine have no part.
+
+    So it is in a gallery, where the head sees the nearest alone; float32 (queries, enrolled).
+    """
+    cosines = queries.vectors @ enrolled.vectors.T
+    keep = min(_SHORTLIST, len(enrolled))
+    near = np.argpartition(-cosines, keep - 1, axis=1)[:, :keep]
+    rows = np.repeat(np.arange(len(queries)), keep)
+    a, b = head.sides(queries), head.sides(enrolled)
+    margins = np.full(cosines.shape, -np.inf, dtype=np.float32)
+    margins[rows, near.ravel()] = head.margins(a[rows], b[near.ravel()])
+    return margins
 
 
 def cross_margins(head: Head, queries: Encodings, enrolled: Encodings) -> Float32:

@@ -22,6 +22,7 @@ PROMISED_RATE = 0.01
 """The share of strangers who may be given a name (false-positive identification rate)."""
 _CAUTION = 1.6
 """Aimed below the promise by this factor, since people and photos differ from those measured."""
+CROWD = 30
 _REFERENCE_RATE = 0.05
 _LEVELS = np.array([0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001])
 _LEAST_PAIRS_BEHIND_A_LEVEL = 2
@@ -98,14 +99,19 @@ class Calibration:
 
     strangers : how often a query and an enrolled identity, two different people, exceed a margin.
     enrolled : the same of two enrolled faces, which have more views than a query.
+    crowding : a stranger who matches one identity is likelier to match others as well, so that a
+        large gallery lets in fewer strangers than independent comparisons would: beyond 30
+        identities, comparisons count as 30 * (n / 30) ** crowding.
     known : margins of a photo of an enrolled person: 101 quantiles, rising, for persons enrolled
         with 1, 2 and 3 or more photos, float64 (3, 101).
-    sureness : float64 (3,): the log-odds that the likeliest candidate is right, were every second
-        query a stranger's, are sureness @ (1, margin, ln of the false matches expected there).
+    sureness : float64 (4,): the log-odds that the likeliest candidate is right, were every second
+        query a stranger's, are sureness @ (1, margin, ln of the false matches expected there, ln of
+        the comparisons).
     """
 
     strangers: OperatingCurve
     enrolled: OperatingCurve
+    crowding: float
     known: Float64
     sureness: Float64
 
@@ -114,6 +120,7 @@ class Calibration:
         return {
             "strangers": self.strangers.as_json(),
             "enrolled": self.enrolled.as_json(),
+            "crowding": self.crowding,
             "known": self.known.tolist(),
             "sureness": self.sureness.tolist(),
         }
@@ -122,13 +129,15 @@ class Calibration:
     def from_json(cls, kept: Mapping[str, Any]) -> Calibration:
         """Raises KeyError, TypeError or ValueError for what is no calibration."""
         known, sureness = np.array(kept["known"], float), np.array(kept["sureness"], float)
-        if known.shape != (3, 101) or sureness.shape != (3,):
+        if known.shape != (3, 101) or sureness.shape != (4,):
             raise ValueError(f"a calibration of {known.shape} margins and {sureness.shape} weights")
-        if not (np.isfinite(known).all() and np.isfinite(sureness).all()):
+        crowding = float(kept["crowding"])
+        if not (np.isfinite(known).all() and np.isfinite(sureness).all() and 0 < crowding <= 1):
             raise ValueError("a calibration that is not finite")
         return cls(
             OperatingCurve.from_json(kept["strangers"]),
             OperatingCurve.from_json(kept["enrolled"]),
+            crowding,
             known,
             sureness,
         )
@@ -206,15 +215,21 @@ class OperatingPoint:
 
     def expected_false_matches(self, margins: Float32) -> Float64:
         """How many comparisons of one stranger's query exceed each margin, (n,) -> (n,)."""
-        curve = self.calibration.strangers
-        return expected_false_matches(curve, self.adjustment, self.comparisons, margins)
+        there = self.adjustment.there(margins.astype(np.float64))
+        rates = 10 ** self.calibration.strangers.log10_rate_at(there)
+        found: Float64 = effective(self.comparisons, self.calibration.crowding) * rates
+        return found
 
     def probabilities(self, margins: Float32) -> Float64:
         """That each pair is one person, were every second query a stranger's: (n,) -> (n,)."""
-        constant, by_margin, by_false = self.calibration.sureness
-        false = np.log(np.maximum(self.expected_false_matches(margins), 1e-300))
-        found: Float64 = expit(constant + by_margin * margins.astype(np.float64) + by_false * false)
+        found: Float64 = expit(self.evidence(margins) @ self.calibration.sureness)
         return found
+
+    def evidence(self, margins: Float32) -> Float64:
+        """What a candidate's probability is made of, (n,) -> (n, 4); see Calibration.sureness."""
+        false = np.log(np.maximum(self.expected_false_matches(margins), 1e-300))
+        among = np.full(len(margins), np.log(max(1, self.comparisons)))
+        return np.stack([np.ones(len(margins)), margins.astype(np.float64), false, among], axis=1)
 
     def expected_found(self, photos: int) -> float:
         """The share of known people found, of those enrolled with so many photos each.
@@ -225,13 +240,9 @@ class OperatingPoint:
         return float(1.0 - np.interp(self.bias, margins, np.linspace(0.0, 1.0, margins.size)))
 
 
-def expected_false_matches(
-    curve: OperatingCurve, adjustment: Adjustment, comparisons: int, margins: Float32
-) -> Float64:
-    """See OperatingPoint.expected_false_matches."""
-    there = adjustment.there(margins.astype(np.float64))
-    found: Float64 = comparisons * 10 ** curve.log10_rate_at(there)
-    return found
+def effective(comparisons: int, crowding: float) -> float:
+    """See Calibration.crowding."""
+    return float(min(comparisons, CROWD) * max(1.0, comparisons / CROWD) ** crowding)
 
 
 def operating_point(
@@ -243,6 +254,6 @@ def operating_point(
 ) -> OperatingPoint:
     """The point at which a query of a stranger, compared so often, gets a match at this rate."""
     adjustment = Adjustment() if adjustment is None else adjustment
-    one = -np.log1p(-rate / _CAUTION) / max(1, comparisons)
+    one = -np.log1p(-rate / _CAUTION) / effective(max(1, comparisons), calibration.crowding)
     bias = adjustment.here(calibration.strangers.margin_at(float(one)))
     return OperatingPoint(bias, rate, comparisons, adjustment, calibration)

@@ -5,20 +5,22 @@ The people are halved: the head is fitted on one half and measured on the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from gallery.head import Head, HeadMarks
-from gallery.judge import cross_margins, own_adjustment
+from gallery.judge import cross_margins, near_margins, own_adjustment
 from gallery.learning.encoded import EncodedPeople
 from gallery.learning.training import Epoch, Recipe, halves, train
 from gallery.operating_point import (
+    CROWD,
+    Adjustment,
     Calibration,
     OperatingCurve,
-    expected_false_matches,
+    operating_point,
 )
 from gallery.templates import Templates, fused
 from gallery.types import Bool, Float32, Float64, Int64
@@ -29,11 +31,16 @@ _MOST_FACES = 2_500
 _KNOWN_PHOTOS = (1, 2, 3)
 _GALLERIES = (10, 30, 100, 300, 700)
 _DRAWS = 3
+_GALLERY_DRAWS = 6
+_CROWDING_RATES = (0.1, 0.03, 0.01)
+_CROWDING_LIMITS = 0.8, 1.0
+_LEAST_LET_IN = 10
 NO_CALIBRATION = Calibration(
     OperatingCurve(np.array([0.0, -1.0]), np.array([0.0, 1.0]), 2),
     OperatingCurve(np.array([0.0, -1.0]), np.array([0.0, 1.0]), 2),
+    1.0,
     np.zeros((3, 101)),
-    np.array([0.0, 1.0, 0.0]),
+    np.array([0.0, 1.0, 0.0, 0.0]),
 )
 """Of a head that is not calibrated yet."""
 
@@ -75,8 +82,9 @@ def calibrate_head(head: Head, people: EncodedPeople, seed: int) -> Calibration:
     strangers, enrolled = map(operating_curve, impostor_margins(head, people, rng))
     known = known_margins(head, people, rng)
     rough = replace(NO_CALIBRATION, strangers=strangers, enrolled=enrolled, known=known)
-    sureness = _sureness(head.recalibrated(rough), people, rng)
-    return replace(rough, sureness=sureness)
+    asked = list(_asked(head.recalibrated(rough), people, rng))
+    calibration = replace(rough, crowding=_crowding(asked, rough))
+    return replace(calibration, sureness=_sureness(asked, calibration))
 
 
 def operating_curve(margins: Float32) -> OperatingCurve:
@@ -176,27 +184,69 @@ def draw_gallery(
     return Drawn(templates, probes, np.isin(people.people[probes], members))
 
 
-def _sureness(head: Head, people: EncodedPeople, rng: np.random.Generator) -> Float64:
-    """See Calibration.sureness: logistic regression on the likeliest candidates of many queries."""
-    seen, right, weights = [], [], []
+@dataclass(frozen=True)
+class _Asked:
+    """The likeliest candidates of one gallery's queries.
+
+    margins : float32 (q,).  right, known : bool (q,).
+    """
+
+    size: int
+    adjustment: Adjustment
+    margins: Float32
+    right: Bool
+    known: Bool
+
+
+def _asked(head: Head, people: EncodedPeople, rng: np.random.Generator) -> Iterator[_Asked]:
+    """Random galleries of several sizes, with one, two and three photos a person."""
     everyone = len(np.unique(people.people))
     for size in _GALLERIES:
-        for draw in range(_DRAWS if size <= everyone // 2 else 0):
-            drawn = draw_gallery(people, size, rng, photos=1 + draw)
+        for draw in range(_GALLERY_DRAWS if size <= everyone // 2 else 0):
+            drawn = draw_gallery(people, size, rng, photos=1 + draw % 3)
             templates = drawn.templates
-            margins = cross_margins(head, people.probes.take(drawn.probes), templates.encodings)
+            margins = near_margins(head, people.probes.take(drawn.probes), templates.encodings)
             best = margins.argmax(axis=1)
-            top = margins[np.arange(len(margins)), best]
-            adjustment = own_adjustment(head, templates.identity_ids, templates.encodings)
-            curve = head.marks.calibration.strangers
-            false = expected_false_matches(curve, adjustment, size, top)
-            seen.append(np.stack([top, np.log(np.maximum(false, 1e-300))], axis=1))
-            right.append(templates.identity_ids[best] == people.people[drawn.probes])
-            counts = np.array([(~drawn.known).sum(), drawn.known.sum()])
-            weights.append((1_000 / np.maximum(1, counts))[drawn.known.astype(int)])
-    if not seen or len(np.unique(np.concatenate(right))) < 2:
+            yield _Asked(
+                size,
+                own_adjustment(head, templates.identity_ids, templates.encodings),
+                margins[np.arange(len(margins)), best],
+                templates.identity_ids[best] == people.people[drawn.probes],
+                drawn.known,
+            )
+
+
+def _crowding(asked: list[_Asked], rough: Calibration) -> float:
+    """See Calibration.crowding: how the strangers let in fall behind independent comparisons."""
+    sizes, gaps = [], []
+    for size in sorted({one.size for one in asked if one.size >= CROWD}):
+        those = [one for one in asked if one.size == size]
+        for rate in _CROWDING_RATES:
+            let_in = strangers = 0
+            for one in those:
+                point = operating_point(rough, size, rate=rate, adjustment=one.adjustment)
+                let_in += int(point.same(one.margins[~one.known]).sum())
+                strangers += int((~one.known).sum())
+            if let_in >= _LEAST_LET_IN:
+                sizes.append(np.log(size / CROWD))
+                gaps.append(np.log(let_in / strangers / rate))
+    if len(set(sizes)) < 2:
+        return 1.0
+    return float(np.clip(1.0 + np.polyfit(sizes, gaps, 1)[0], *_CROWDING_LIMITS))
+
+
+def _sureness(asked: list[_Asked], calibration: Calibration) -> Float64:
+    """See Calibration.sureness: logistic regression on the likeliest candidates of many queries."""
+    evidence, weights = [], []
+    for one in asked:
+        point = operating_point(calibration, one.size, adjustment=one.adjustment)
+        evidence.append(point.evidence(one.margins))
+        counts = np.array([(~one.known).sum(), one.known.sum()])
+        weights.append((1_000 / np.maximum(1, counts))[one.known.astype(int)])
+    right = np.concatenate([np.empty(0, np.bool_), *(one.right for one in asked)])
+    if len(np.unique(right)) < 2:
         return NO_CALIBRATION.sureness
-    fitted = LogisticRegression(C=1e3, max_iter=1000).fit(
-        np.concatenate(seen), np.concatenate(right), np.concatenate(weights)
+    fitted = LogisticRegression(C=1e3, max_iter=5_000, fit_intercept=False).fit(
+        np.concatenate(evidence), right, np.concatenate(weights)
     )
-    return np.array([fitted.intercept_[0], *fitted.coef_[0]], dtype=np.float64)
+    return np.array(fitted.coef_[0], dtype=np.float64)

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from gallery.head import Head
-from gallery.judge import cross_margins
+from gallery.judge import near_margins
 from gallery.learning.calibration import Drawn, draw_gallery
 from gallery.learning.encoded import EncodedPeople
 from gallery.learning.pairs import PairSampler
@@ -62,7 +62,7 @@ def found_share(head: Head, people: EncodedPeople, *, rate: float, seed: int) ->
     for _ in range(5):
         drawn = draw_gallery(people, size, rng)
         probes = people.probes.take(drawn.probes)
-        margins = cross_margins(head, probes, drawn.templates.encodings)
+        margins = near_margins(head, probes, drawn.templates.encodings)
         answers = answers_of(margins.astype(np.float64), people, drawn)
         shares.append(answers.found_over(answers.score_at(rate)))
     return float(np.mean(shares))

@@ -104,12 +104,8 @@ def _row(draws: list[_Draw], size: int, rate: float, seed: int) -> dict[str, Any
         1,
     )
     right = [a & d.head.right for a, d in zip(accepted, draws, strict=True)]
-    hindsight = [
-        draw.cosine.right
-        & draw.cosine.known
-        & (draw.cosine.scores > draw.cosine.score_at(min(measured, 0.999)))
-        for draw in draws
-    ]
+    border = _border(draws, min(measured, 0.999))
+    hindsight = [d.cosine.right & d.cosine.known & (d.cosine.scores > border) for d in draws]
     fixed = [draw.euclidean.scores > -FIXED_DISTANCE for draw in draws]
     return {
         "gallery": size,
@@ -131,6 +127,12 @@ def _row(draws: list[_Draw], size: int, rate: float, seed: int) -> dict[str, Any
             1,
         ),
     }
+
+
+def _border(draws: list[_Draw], rate: float) -> float:
+    """One cosine for all galleries that lets in as many of their strangers."""
+    falling = -np.sort(-np.concatenate([d.cosine.scores[~d.cosine.known] for d in draws]))
+    return float(falling[int(rate * len(falling))])
 
 
 def _share(draws: list[_Draw], hits: list[Bool], known: int) -> float:

@@ -26,8 +26,9 @@ CURVE = OperatingCurve(np.array([-1.0, -2.0, -3.5]), np.array([-0.5, 1.0, 4.25])
 CALIBRATION = Calibration(
     CURVE,
     CURVE,
+    0.9,
     np.sort(np.random.default_rng(0).normal(size=(3, 101))),
-    np.array([0.5, 1.0, -0.1]),
+    np.array([0.5, 1.0, -0.1, 0.0]),
 )
 
 
@@ -205,7 +206,9 @@ def _curve(**changes: object) -> str:
         {"calibration": "[]"},
         {"calibration": "null"},
         {"calibration": _calibration(known=[[1.0]])},
-        {"calibration": _calibration(sureness=[1.0, float("nan"), 0.0])},
+        {"calibration": _calibration(crowding=1.5)},
+        {"calibration": _calibration(crowding="x")},
+        {"calibration": _calibration(sureness=[1.0, float("nan"), 0.0, 0.0])},
         {"calibration": _curve(margins=[1.0, 0.0, -1.0])},
         {"calibration": _curve(log10_rates=[-1.0])},
         {"calibration": _curve(tail="x")},

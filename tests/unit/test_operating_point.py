@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def test_a_rarer_mistake_never_needs_a_smaller_margin(
 @pytest.fixture
 def calibration(curve: OperatingCurve) -> Calibration:
     known = np.tile(np.linspace(-4.0, 12.0, 101), (3, 1)) + np.arange(3)[:, None]
-    return Calibration(curve, curve, known, np.array([0.3, 0.5, -0.4]))
+    return Calibration(curve, curve, 1.0, known, np.array([0.3, 0.5, -0.4, 0.1]))
 
 
 def test_the_bias_grows_with_the_gallery(calibration: Calibration) -> None:
@@ -203,3 +204,12 @@ def test_fewer_of_the_known_are_found_in_a_larger_gallery(calibration: Calibrati
     assert 1.0 > found[0] > found[1] > found[2] >= 0.0
     point = operating_point(calibration, 1_000)
     assert point.expected_found(1) < point.expected_found(2) < point.expected_found(30)
+
+
+def test_crowding_tells_only_beyond_thirty_identities(calibration: Calibration) -> None:
+    crowded = replace(calibration, crowding=0.9)
+    for size in (1, 10, 30):
+        assert operating_point(crowded, size).bias == operating_point(calibration, size).bias
+    assert operating_point(crowded, 3_000).bias < operating_point(calibration, 3_000).bias
+    wanted = calibration.strangers.margin_at(-math.log1p(-0.01 / 1.6) / (30 * 100**0.9))
+    assert operating_point(crowded, 3_000).bias == pytest.approx(wanted)
