@@ -10,15 +10,20 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from gallery.config import Settings, load_settings
 from gallery.errors import HomeError
 from gallery.forget import Forgotten, finish_erasing, forget
 from gallery.shipped import shipped_file
-from gallery.store import faces, identities
+from gallery.store import calibrations, faces, identities
 from gallery.store.database import Database, open_home
-from gallery.store.records import FaceRecord, IdentityRecord
+from gallery.store.records import (
+    CalibrationRecord,
+    FaceRecord,
+    IdentityRecord,
+    StoredEncodings,
+)
 from gallery.sync import IndexCopy
 from gallery.types import Comparison, Decision, Enrolment, Several
 from gallery.weights.sources import DLIB_RESNET
@@ -136,6 +141,11 @@ class Gallery:
         with self.database.reading() as session:
             return faces.records(session)
 
+    def encodings(self) -> StoredEncodings:
+        """Every enrolled face's encoding."""
+        with self.database.reading() as session:
+            return faces.encodings_of(session, identities.ids(session))
+
     def rename(self, name_or_id: str, new_name: str) -> IdentityRecord:
         """Raises IdentityNotFound, InvalidName or IdentityExists."""
         with self.database.writing() as session:
@@ -158,6 +168,23 @@ class Gallery:
     def forget(self, who: str | int) -> Forgotten:
         """Erase a person, by name or id; there is no undo. See gallery.forget."""
         return forget(self.database, self.index, who)
+
+    # The promise, on one's own people
+
+    def calibrations(self) -> list[CalibrationRecord]:
+        """Every calibration of the operating point that was kept, the oldest first."""
+        with self.database.reading() as session:
+            return calibrations.list_all(session)
+
+    def keep_calibration(self, adjustment: dict[str, float], report: dict[str, Any]) -> int:
+        """Keep a calibration of the head in use and use it; returns its number."""
+        with self.database.writing() as session:
+            return calibrations.add(session, self.judge.head.sha256, adjustment, report)
+
+    def use_calibration(self, number: int) -> None:
+        """Use a kept calibration, or none with 0. Raises CalibrationNotFound."""
+        with self.database.writing() as session:
+            calibrations.use(session, self.judge.head.sha256, number)
 
     # Cleaning and checking
 

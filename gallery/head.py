@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ class Head:
         logits = self.logits(a, b)
         return logits[:, SAME] - logits[:, DIFFERENT]
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Of everything that its margins depend on, hexadecimal."""
         digest = hashlib.sha256(repr((self.marks.encoder_sha256, self.marks.features)).encode())

@@ -15,7 +15,7 @@ from gallery.operating_point import (
     adjusted_to,
     operating_point,
 )
-from gallery.store import faces, identities
+from gallery.store import calibrations, faces, identities
 from gallery.store.changes import latest_change
 from gallery.store.database import Database
 from gallery.templates import fused
@@ -38,18 +38,28 @@ class Judge:
         self._database = database
         self._rate = rate
         self._lock = Lock()
-        self._point: tuple[tuple[int, int], OperatingPoint] | None = None
+        self._point: tuple[tuple[int, int, int], OperatingPoint] | None = None
 
     def point(self) -> OperatingPoint:
-        """The operating point for the gallery as it is now, the same in every process."""
+        """The operating point for the gallery as it is now, the same in every process.
+
+        A calibration that is in use goes before what the gallery says of itself.
+        """
         with self._lock:
             with self._database.reading() as session:
                 everyone = np.array(identities.ids(session), dtype=np.int64)
-                position = latest_change(session), len(everyone)
+                calibrated = calibrations.in_use(session, self.head.sha256)
+                number = 0 if calibrated is None else calibrated.id
+                position = latest_change(session), len(everyone), number
                 if self._point is not None and self._point[0] == position:
                     return self._point[1]
-                stored = faces.encodings_of(session, _some(everyone).tolist())
-            adjustment = own_adjustment(self.head, stored.identity_ids, stored.encodings)
+                stored = faces.encodings_of(
+                    session, _some(everyone).tolist() if calibrated is None else []
+                )
+            if calibrated is None:
+                adjustment = own_adjustment(self.head, stored.identity_ids, stored.encodings)
+            else:
+                adjustment = Adjustment.from_json(calibrated.adjustment)
             point = operating_point(
                 self.head.marks.calibration,
                 len(everyone),

@@ -9,8 +9,8 @@ at the promised rate; it is subtracted from the "same" logit, and the argmax dec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,9 @@ _CAUTION = 1.6
 """Aimed below the promise by this factor, since people and photos differ from those measured."""
 CROWD = 30
 _REFERENCE_RATE = 0.05
-_LEVELS = np.array([0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001])
-_LEAST_PAIRS_BEHIND_A_LEVEL = 2
+_PAIR_LEVELS = np.array([0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001])
+_STRANGER_LEVELS = np.array([0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01])
+_LEAST_BEHIND_A_LEVEL = 2
 _OFFSET_SPREAD, _SCALE_SPREAD = 1.2, 0.2
 """How far sources of photos lie apart, in ln(rate) and in the margins' scale: standard deviations
 before a gallery has said anything. Found on altered photos and on groups of like people, among
@@ -148,7 +149,7 @@ class Adjustment:
     """How margins of two people here differ from those the head's curve was measured on.
 
     A margin p of the curve is p + offset + (scale - 1) * (p - reference) here.
-    pairs : how many pairs of identities said so.
+    pairs : how many pairs of identities, or photos of strangers, said so.
     """
 
     offset: float = 0.0
@@ -165,6 +166,18 @@ class Adjustment:
         found: Float64 = (margins - self.offset - self.reference) / self.scale + self.reference
         return found
 
+    def as_json(self) -> dict[str, float]:
+        """The form a calibration keeps."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Adjustment:
+        """Raises KeyError, TypeError or ValueError for what is no adjustment."""
+        offset, scale, reference = (float(kept[n]) for n in ("offset", "scale", "reference"))
+        if not (np.isfinite([offset, scale, reference]).all() and scale > 0):
+            raise ValueError(f"an adjustment of {offset}, {scale}, {reference}")
+        return cls(offset, scale, reference, int(kept["pairs"]))
+
 
 def adjusted_to(curve: OperatingCurve, margins: Float32, identities: int) -> Adjustment:
     """What a gallery's own pairs of different identities say of its people and photos.
@@ -172,28 +185,68 @@ def adjusted_to(curve: OperatingCurve, margins: Float32, identities: int) -> Adj
     curve : of such pairs where the head was calibrated.
     margins : float32 (p,), one a pair.  identities : how many people the pairs are of.
     Quantiles below the extremes are compared with the curve's, since the same person enrolled
-    twice would be an extreme. Few people move the curve little: offset and scale are the mode of
-    their posterior, from normal priors and normal errors of the quantiles.
+    twice would be an extreme.
     """
-    levels = _LEVELS[len(margins) * _LEVELS >= _LEAST_PAIRS_BEHIND_A_LEVEL]
     reference = curve.margin_at(_REFERENCE_RATE)
+    start = Adjustment(reference=reference)
+    return _moved(start, curve, curve.margin_at, _PAIR_LEVELS, margins, identities)
+
+
+def adjusted_to_strangers(
+    calibration: Calibration,
+    margins: Float32,
+    strangers: int,
+    comparisons: int,
+    start: Adjustment,
+) -> Adjustment:
+    """What photos of strangers say, each against the whole gallery.
+
+    margins : float32 (m,), of each photo's likeliest identity.  strangers : how many people the
+    photos are of.  comparisons : the gallery's identities.  start : what is believed before.
+    """
+    curve = calibration.strangers
+    reference = curve.margin_at(_REFERENCE_RATE)
+    shift = start.offset + (start.scale - 1.0) * (reference - start.reference)
+    start = Adjustment(shift, start.scale, reference)
+
+    def expected(level: float) -> float:
+        return curve.margin_at(of_one(level, comparisons, calibration.crowding))
+
+    return _moved(start, curve, expected, _STRANGER_LEVELS, margins, strangers)
+
+
+def _moved(
+    start: Adjustment,
+    curve: OperatingCurve,
+    expected_at: Callable[[float], float],
+    levels: Float64,
+    margins: Float32,
+    people: int,
+) -> Adjustment:
+    """Few people move the start little: offset and scale are the mode of their posterior, from
+    normal priors around the start and normal errors of the margins' quantiles.
+    """
+    levels = levels[len(margins) * levels >= _LEAST_BEHIND_A_LEVEL]
     if not len(levels):
-        return Adjustment(reference=reference)
-    expected = np.array([curve.margin_at(level) for level in levels])
+        return start
+    expected = np.array([expected_at(level) for level in levels])
     seen = np.quantile(margins.astype(np.float64), 1.0 - levels)
     # d margin / d ln rate, and from it the errors: each level's own, and one that all share since
-    # a pair's margin depends on its two people.
-    slopes = np.array([curve.margin_at(x / 1.2) - curve.margin_at(x * 1.2) for x in levels])
-    slopes /= 2 * np.log(1.2)
+    # margins of one person depend on each other.
+    slopes = np.array([expected_at(x / 1.2) - expected_at(min(x * 1.2, 0.9)) for x in levels])
+    slopes /= np.log(np.minimum(levels * 1.2, 0.9)) - np.log(levels / 1.2)
     errors = np.diag(slopes**2 / (levels * len(margins))) + 1e-4 * np.eye(len(levels))
-    errors += _PEOPLE_NOISE / identities * np.outer(slopes, slopes)
-    terms = np.stack([np.ones(len(levels)), expected - reference], axis=1)
+    errors += _PEOPLE_NOISE / people * np.outer(slopes, slopes)
+    terms = np.stack([np.ones(len(levels)), expected - start.reference], axis=1)
     weighed = np.linalg.solve(errors, terms).T
     spread = _OFFSET_SPREAD * abs(curve.margin_at(1e-3) - curve.margin_at(1e-2)) / np.log(10)
     prior = np.diag([spread**-2, _SCALE_SPREAD**-2])
-    offset, stretch = np.linalg.solve(weighed @ terms + prior, weighed @ (seen - expected))
+    believed = np.array([start.offset, start.scale - 1.0])
+    offset, stretch = np.linalg.solve(
+        weighed @ terms + prior, weighed @ (seen - expected) + prior @ believed
+    )
     scale = float(np.clip(1.0 + stretch, *_SCALE_LIMITS))
-    return Adjustment(float(offset), scale, reference, len(margins))
+    return Adjustment(float(offset), scale, start.reference, len(margins))
 
 
 @dataclass(frozen=True)
@@ -245,6 +298,11 @@ def effective(comparisons: int, crowding: float) -> float:
     return float(min(comparisons, CROWD) * max(1.0, comparisons / CROWD) ** crowding)
 
 
+def of_one(rate: float, comparisons: int, crowding: float) -> float:
+    """The rate of one comparison that makes this rate of a query."""
+    return float(-np.log1p(-rate) / effective(max(1, comparisons), crowding))
+
+
 def operating_point(
     calibration: Calibration,
     comparisons: int,
@@ -254,6 +312,6 @@ def operating_point(
 ) -> OperatingPoint:
     """The point at which a query of a stranger, compared so often, gets a match at this rate."""
     adjustment = Adjustment() if adjustment is None else adjustment
-    one = -np.log1p(-rate / _CAUTION) / effective(max(1, comparisons), calibration.crowding)
-    bias = adjustment.here(calibration.strangers.margin_at(float(one)))
+    one = of_one(rate / _CAUTION, comparisons, calibration.crowding)
+    bias = adjustment.here(calibration.strangers.margin_at(one))
     return OperatingPoint(bias, rate, comparisons, adjustment, calibration)

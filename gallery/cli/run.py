@@ -9,6 +9,7 @@ import sys
 from gallery.cli import (
     INTERRUPTED,
     asking,
+    calibrating,
     cleaning,
     enrolling,
     evaluating,
@@ -21,7 +22,17 @@ from gallery.cli.app import app
 from gallery.cli.output import ERROR, complain
 from gallery.errors import GalleryError
 
-COMMANDS = (enrolling, asking, cleaning, people, keeping, teaching, evaluating, showing)
+COMMANDS = (
+    enrolling,
+    asking,
+    cleaning,
+    people,
+    keeping,
+    teaching,
+    calibrating,
+    evaluating,
+    showing,
+)
 
 
 def run(*, alone: bool) -> None:

@@ -45,9 +45,17 @@ class Answers:
 
 
 def interval(people: Int64, hits: Bool, *, seed: int, draws: int = 1_000) -> tuple[float, float]:
-    """95 % bootstrap interval of a share of queries, resampling people: bool (q,) -> low, high."""
+    """95 % bootstrap interval of a share of queries, resampling people: bool (q,) -> low, high.
+
+    Where no query, or every one, is a hit, what so many people cannot rule out.
+    """
     places = np.unique(people, return_inverse=True)[1]
     hit, all_of = np.bincount(places, hits), np.bincount(places)
+    unseen = 1.0 - 0.05 ** (1.0 / len(all_of))
+    if not hits.any():
+        return 0.0, unseen
+    if hits.all():
+        return 1.0 - unseen, 1.0
     rng = np.random.default_rng(seed)
     picks = rng.integers(0, len(all_of), (draws, len(all_of)))
     low, high = np.percentile(hit[picks].sum(axis=1) / all_of[picks].sum(axis=1), _CONFIDENCE)

@@ -54,6 +54,21 @@ def people_in(root: Path, part: str | None = None) -> PeopleFolder:
     return PeopleFolder(root, people, part if wanted is not None else None)
 
 
+def strangers_in(root: Path) -> PeopleFolder:
+    """Like people_in, but every photo right inside the folder is somebody as well.
+
+    Raises PhotoUnreadable when it is no folder, NoPeople when it holds nobody.
+    """
+    alone = {photo.name: [photo] for photo in photos_in(root) if photo.parent == root}
+    try:
+        folders = people_in(root).people
+    except NoPeople:
+        folders = {}
+    if not alone and not folders:
+        raise NoPeople(f"{root} has no photos in it, nor in the folders right inside")
+    return PeopleFolder(root, dict(sorted((folders | alone).items())), None)
+
+
 def split_file(root: Path) -> Path | None:
     """The folder's split.csv (columns person and split): in it, beside it, or in NAME_protocols."""
     root = root.resolve()

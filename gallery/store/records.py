@@ -60,3 +60,19 @@ class StoredEncodings:
     face_ids: Int64
     identity_ids: Int64
     encodings: Encodings
+
+
+@dataclass(frozen=True)
+class CalibrationRecord:
+    """One calibration of the operating point on the user's own people.
+
+    adjustment : see gallery.operating_point.Adjustment.  report : what was measured, before and
+    after; numbers alone, nobody's name.
+    """
+
+    id: int
+    head_sha256: str
+    adjustment: dict[str, float]
+    report: dict[str, Any]
+    in_use: bool
+    created_at: datetime
