@@ -249,7 +249,11 @@ class Gallery:
         from gallery.enroll import Enroller
 
         return Enroller(
-            self.eye, self.identifier, self.database, views=self.settings.views_enrolled
+            self.eye,
+            self.identifier,
+            self.judge,
+            self.database,
+            views=self.settings.views_enrolled,
         )
 
     @cached_property

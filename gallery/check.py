@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from gallery.alike import look_alikes
 from gallery.errors import GalleryError
 from gallery.judge import Judge
-from gallery.store import faces, identities
+from gallery.operating_point import OperatingPoint
+from gallery.store import calibrations, faces, identities
 from gallery.store.changes import to_scrub
 from gallery.store.database import SCHEMA, Database
 from gallery.sync import IndexCopy
@@ -19,6 +21,7 @@ from gallery.weights.sources import ALL_WEIGHTS
 
 _LARGEST_MEASURED = 2_000
 _TOO_WEAK = 0.5
+_MOST_LOOKED_AT, _MOST_NAMED = 20_000, 5
 _PACKAGES = ("face-gallery", "torch", "facenet-pytorch", "faiss-cpu", "numpy", "sqlalchemy")
 
 
@@ -39,7 +42,7 @@ def check(
         _home(home),
         _database(database),
         _index(index),
-        _head(database, judge),
+        *_head(database, judge),
         *_weights(),
         Finding(
             "versions",
@@ -80,14 +83,15 @@ def _index(index: IndexCopy) -> Finding:
     return Finding("index", True, f"{len(index.catch_up())} faces, agrees with the database")
 
 
-def _head(database: Database, judge: Callable[[], Judge]) -> Finding:
+def _head(database: Database, judge: Callable[[], Judge]) -> list[Finding]:
     with database.reading() as session:
         count = identities.count(session)
         each = faces.count(session) // max(1, count)
     try:
-        point = judge().point()
+        judging = judge()
+        point = judging.point()
     except GalleryError as error:
-        return Finding("head", False, str(error))
+        return [Finding("head", False, str(error))]
     found = point.expected_found(each)
     said = (
         f"at {count} identities at most {point.rate:.1%} of strangers get a name (a bias of"
@@ -98,7 +102,35 @@ def _head(database: Database, judge: Callable[[], Judge]) -> Finding:
         said += f"; beyond {_LARGEST_MEASURED} identities both are extrapolated"
     if count and found < _TOO_WEAK:
         said += "; the encoder is too weak for so many people at this rate"
-    return Finding("head", True, said)
+    with database.reading() as session:
+        calibrated = calibrations.in_use(session, judging.head.sha256)
+    if calibrated is not None:
+        said += (
+            f"; calibration {calibrated.id} of {calibrated.created_at:%Y-%m-%d} is in use, made at"
+            f" {calibrated.report['identities']} identities"
+        )
+    return [Finding("head", True, said), _look_alikes(database, judging, point)]
+
+
+def _look_alikes(database: Database, judge: Judge, point: OperatingPoint) -> Finding:
+    with database.reading() as session:
+        names = {record.id: record.name for record in identities.list_all(session)}
+        if len(names) > _MOST_LOOKED_AT:
+            said = f"not looked for beyond {_MOST_LOOKED_AT} identities; `gallery dedupe` does"
+            return Finding("look-alikes", True, said)
+        stored = faces.encodings_of(session, names)
+    pairs = [
+        f"{names[p.first]} and {names[p.second]} ({p.probability:.0%})"
+        for p in look_alikes(stored, judge, point)
+    ]
+    if not pairs:
+        return Finding("look-alikes", True, "no identity's photos match another's")
+    more = "" if len(pairs) <= _MOST_NAMED else f", and {len(pairs) - _MOST_NAMED} more pairs"
+    said = (
+        f"{'; '.join(pairs[:_MOST_NAMED])}{more}: a query of one may match both, which is no"
+        " answer; are they one person? then `gallery identities merge`"
+    )
+    return Finding("look-alikes", True, said)
 
 
 def _weights() -> list[Finding]:

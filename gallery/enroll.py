@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
+from gallery.alike import unlike
 from gallery.errors import NoFaceFound, PhotoError, SeveralFacesFound
 from gallery.identify import Identifier
+from gallery.judge import Judge
 from gallery.names import checked_name
 from gallery.seeing import Eye, PhotoSource
 from gallery.store import faces, identities
@@ -18,9 +20,12 @@ from gallery.types import Enrolment, EnrolOutcome, IdentityRef, Photo, Several, 
 class Enroller:
     """Stores faces. views : how many views of an enrolled face are averaged."""
 
-    def __init__(self, eye: Eye, identifier: Identifier, database: Database, *, views: int) -> None:
+    def __init__(
+        self, eye: Eye, identifier: Identifier, judge: Judge, database: Database, *, views: int
+    ) -> None:
         self._eye = eye
         self._identifier = identifier
+        self._judge = judge
         self._database = database
         self._views = views
 
@@ -81,7 +86,16 @@ class Enroller:
             reason = f"it matches {', '.join(rivals)}; enrol it as {name} with --force"
             return _not_enrolled(photo.source, EnrolOutcome.REFUSED, reason)
         warning = f"; warning: it matches {', '.join(rivals)}" if rivals else ""
-        return self._commit(name, photo, new, position, warning)
+        return self._commit(name, photo, new, position, warning + self._unlike(name, new))
+
+    def _unlike(self, name: str, new: NewFace) -> str:
+        with self._database.reading() as session:
+            record = identities.find(session, name)
+            others = None if record is None else faces.encodings_of(session, [record.id]).encodings
+        if others is None or not unlike(self._judge, new.encodings, others):
+            return ""
+        those = "the other one" if len(others) == 1 else f"the other {len(others)}"
+        return f"; warning: this photo does not look like {those} of {name}"
 
     def _already(self, name: str, sha256: str, shown: str) -> Enrolment | None:
         with self._database.reading() as session:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
+from gallery.alike import face_graph
 from gallery.dedupe.copies import SAME_FACE_COSINE
-from gallery.dedupe.grouping import face_graph, near_groups
+from gallery.dedupe.grouping import near_groups
 from gallery.judge import Judge
 from gallery.store import faces
 from gallery.store.database import Database

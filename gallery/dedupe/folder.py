@@ -10,8 +10,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from gallery.alike import face_graph
 from gallery.dedupe.copies import CopyPair, PhotoPrint, copy_pairs, print_of
-from gallery.dedupe.grouping import face_graph, same_person_groups
+from gallery.dedupe.grouping import same_person_groups
 from gallery.errors import PhotoError
 from gallery.judge import Judge
 from gallery.photo import photos_in

@@ -11,12 +11,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
+from gallery.alike import face_graph
 from gallery.judge import Judge
 from gallery.operating_point import OperatingPoint
 from gallery.types import Encodings, Float64, Int64
-from indexer import DEFAULT_ENGINE, Edges, neighbour_graph, open_index
+from indexer import Edges
 
-_NEIGHBOURS = 32
 _LARGEST_COMPONENT = 6_000  # its pairwise margins and their linkage take some 500 MB
 _SPREAD = 64
 
@@ -27,17 +27,6 @@ class Group:
 
     rows: tuple[int, ...]
     probability: float
-
-
-def face_graph(encodings: Encodings) -> Edges:
-    """Near pairs among n faces, rows as ids, with exact cosines."""
-    ids = np.arange(len(encodings), dtype=np.int64)
-    index = open_index(DEFAULT_ENGINE, encodings.vectors.shape[1])
-    index.add(ids, encodings.vectors)
-    edges = neighbour_graph(index, ids, encodings.vectors, _NEIGHBOURS)
-    index.close()
-    exact = np.einsum("ij,ij->i", encodings.vectors[edges.first], encodings.vectors[edges.second])
-    return Edges(edges.first, edges.second, exact)
 
 
 def same_person_groups(encodings: Encodings, edges: Edges, judge: Judge) -> list[Group]:
