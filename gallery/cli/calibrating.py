@@ -12,7 +12,7 @@ from rich.table import Table
 from gallery.assembly import Gallery
 from gallery.cli.app import JsonOption, app, open_gallery
 from gallery.cli.evaluating import encoded, with_interval
-from gallery.cli.output import count, emit, out, say
+from gallery.cli.output import count, emit, say, show
 from gallery.errors import SettingInvalid
 
 _MOST_NAMED = 10
@@ -130,7 +130,7 @@ def _show(report: dict[str, Any]) -> None:
             with_interval(row["strangers_named"], row["strangers_named_interval"]),
             with_interval(row["known_found"], row["known_found_interval"]),
         )
-    out.print(table)
+    show(table)
     who = report["strangers"]
     say(
         f"percent with 95 % intervals; {count(who['photos'], 'photo')} of"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ import typer
 from rich.table import Table
 
 from gallery.cli.app import JsonOption, app, open_gallery
-from gallery.cli.output import emit, out, percent, progress, say
+from gallery.cli.output import count, emit, percent, progress, say, show
 
 if TYPE_CHECKING:
     from gallery.assembly import Gallery
@@ -71,7 +72,7 @@ def blufr(
             mean, std = 100 * figure["mean"], 100 * figure["std"]
             cells.append(f"{mean:.2f} ± {std:.2f} ({mean - std:.2f})")
         table.add_row(name, *cells)
-    out.print(table)
+    show(table)
     say(f"percent: mean ± standard deviation (mean - deviation) of {found['trials']} trials")
 
 
@@ -124,7 +125,7 @@ def pairs(
             f"{figures['auc']:.5f}",
             f"{100 * figures['tar_at_far']['0.001']:.2f}",
         )
-    out.print(table)
+    show(table)
     say(f"{found['pairs_without_a_face']} pairs with a photo without a face count as different")
 
 
@@ -162,32 +163,7 @@ def promise(
     if as_json:
         emit(found)
         return
-    table = Table(
-        "gallery",
-        "promised",
-        "strangers named",
-        "known found",
-        "cosine, hindsight",
-        "0.6: strangers",
-        "0.6: found",
-        box=None,
-    )
-    for row in found["galleries"]:
-        table.add_row(
-            f"{row['gallery']:,}",
-            f"{row['promised']:.1%}",
-            with_interval(row["strangers_named"], row["strangers_named_interval"]),
-            with_interval(row["known_found"], row["known_found_interval"]),
-            percent(row["cosine_with_hindsight_found"]),
-            percent(row["distance_0.6_strangers_named"]),
-            percent(row["distance_0.6_known_found"]),
-        )
-    out.print(table)
-    error = found["calibration"]
-    say(
-        f"the probabilities of {error['decisions']:,} decisions are off by"
-        f" {error['expected_calibration_error']:.1%} on average"
-    )
+    _promise_table(found)
 
 
 @evaluate.command("compare")
@@ -239,10 +215,102 @@ def compare(
         if key != "said":
             cells = (found["deciders"][name][key] for name in names)
             table.add_row(key, *(with_interval(c["value"], c["interval"]) for c in cells))
-    out.print(table)
+    show(table)
     say(f"percent with 95 % intervals over people; a gallery of {found['gallery']:,}")
     for file in files:
         say(f"wrote {file}", "green")
+
+
+@evaluate.command("folder")
+def folder_report(
+    context: typer.Context,
+    people_folder: Annotated[Path, typer.Argument(metavar="PEOPLE_FOLDER", show_default=False)],
+    page: Annotated[Path, typer.Option(help="Where to write the page.")] = Path("folder.html"),
+    seed: SeedOption = 0,
+    save: SaveOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How good the head in use is on your own people, and which photos seem mislabelled.
+
+    A folder of people, one folder a person. Writes one HTML page with the figures, the curves, and
+    the worst mistakes side by side. The page holds faces.
+
+    Example: `gallery evaluate folder people/ --page people.html`
+    """
+    from gallery.learning.conflicts import without_conflicts
+    from gallery.learning.folder import measure_folder
+    from gallery.learning.folder_page import page as page_of
+    from gallery.learning.people import people_in
+    from indexer.whole_file import written_whole
+
+    with open_gallery(context) as gallery:
+        everyone = encoded(gallery, people_in(people_folder))
+        people, conflicts = without_conflicts(everyone)
+        head, rate = gallery.judge.head, gallery.settings.false_positive_identification_rate
+        with progress("measuring") as advance:
+            figures = measure_folder(head, people, rate=rate, seed=seed, progress=advance)
+        made_of = {
+            "encoder": gallery.eye.encoder.name,
+            "head_sha256": head.sha256,
+            "seed": seed,
+        }
+        text = page_of(people_folder, figures, everyone, conflicts, made_of, gallery.eye, rate)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(page) as target:
+        target.write(text.encode())
+    found = {
+        "promise": figures.promise,
+        "comparison": figures.comparison,
+        "mistakes": {
+            kind: [asdict(one) for one in getattr(figures, kind)]
+            for kind in ("someone_else", "unlike", "alike")
+        },
+        "counts": figures.counts,
+        "pictures_under_two_names": [list(pair) for pair in conflicts.two_names],
+        "copies": list(conflicts.copies),
+        "page": str(page),
+    } | made_of
+    keep(found, save)
+    if as_json:
+        emit(found)
+        return
+    _promise_table(figures.promise)
+    for kind, said in (
+        ("someone_else", "match somebody else better than their own person"),
+        ("unlike", "do not look like the others of their person"),
+        ("alike", "show two people who match each other"),
+    ):
+        say(f"{count(figures.counts[kind], 'photo')} {said}")
+    say(f"wrote {page}", "green")
+
+
+def _promise_table(found: dict[str, Any]) -> None:
+    table = Table(
+        "gallery",
+        "promised",
+        "strangers named",
+        "known found",
+        "cosine, hindsight",
+        "0.6: strangers",
+        "0.6: found",
+        box=None,
+    )
+    for row in found["galleries"]:
+        table.add_row(
+            f"{row['gallery']:,}",
+            f"{row['promised']:.1%}",
+            with_interval(row["strangers_named"], row["strangers_named_interval"]),
+            with_interval(row["known_found"], row["known_found_interval"]),
+            percent(row["cosine_with_hindsight_found"]),
+            percent(row["distance_0.6_strangers_named"]),
+            percent(row["distance_0.6_known_found"]),
+        )
+    show(table)
+    error = found["calibration"]
+    say(
+        f"the probabilities of {error['decisions']:,} decisions are off by"
+        f" {error['expected_calibration_error']:.1%} on average"
+    )
 
 
 def encoded(gallery: Gallery, folder: PeopleFolder) -> EncodedPeople:

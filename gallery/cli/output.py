@@ -10,6 +10,7 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 from gallery.names import printable
 
@@ -36,6 +38,12 @@ def emit(value: Any) -> None:
 def say(text: str, style: str = "") -> None:
     """A line for a person; what is in the text is not markup."""
     out.print(escape(printable(text)), style=style)
+
+
+def show(table: Table) -> None:
+    """A table, as wide as it needs to be: what is cut off is of no use in a file or a pipe."""
+    needed = Measurement.get(out, out.options.update(max_width=1_000), table).maximum
+    out.print(table, width=max(out.width, needed), no_wrap=True, crop=False)
 
 
 def complain(reason: str) -> None:

@@ -9,7 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from gallery.cli.app import JsonOption, app, open_gallery
-from gallery.cli.output import emit, out, say
+from gallery.cli.output import emit, say
+from gallery.cli.output import show as show_table
 from gallery.errors import SettingInvalid
 from gallery.wire import face_record_json, identity_json
 
@@ -41,7 +42,7 @@ def list_all(context: typer.Context, as_json: JsonOption = False) -> None:
             escape(record.external_id or ""),
             since,
         )
-    out.print(table)
+    show_table(table)
     say(f"{len(records)} identities", "dim")
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from gallery.assembly import Gallery
 from gallery.cli.app import JsonOption, app
-from gallery.cli.output import FOUND, NONE, emit, out, percent, progress, say
+from gallery.cli.output import FOUND, NONE, emit, percent, progress, say, show
 from gallery.wire import decision_json, folder_report_json
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _embedded(gallery: Gallery, copies: Path, out_folder: Path, as_json: bool) -
             f"{1000 * asked.seconds:.0f}",
             escape(_short(asked.decision.reason)),
         )
-    out.print(table)
+    show(table)
     report = shown.duplicates
     say(f"\nDuplicates in a folder of {report.photos} photos:", "bold")
     for group in report.copies:
@@ -157,7 +157,7 @@ def _own(
         table.add_row(
             name, f"{share.value:.1%}", f"{low:.1%} to {high:.1%}", f"{share.count} of {share.of}"
         )
-    out.print(table)
+    show(table)
     if shown.unusable_photos:
         say(f"{shown.unusable_photos} photos could not be enrolled")
     _steps(shown.seconds)

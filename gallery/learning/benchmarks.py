@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from gallery.learning.deciders import Cosine, Decider, Euclidean, our_head
+from gallery.learning.deciders import Cosine, Decider, Euclidean, our_head, random_pairs
 from gallery.learning.encoded import EncodedPeople
 from gallery.learning.protocols import Blufr, BlufrTrial, Pairs2
 from gallery.learning.roc import most_accurate_threshold
@@ -152,6 +151,9 @@ def run_pairs(
     """View 2. For each fold the head is trained on everyone whom the fold does not name, and each
     decider's threshold is the most accurate one on the other folds.
 
+    Each fold has a head of its own; their margins become comparable by logistic regression on
+    random pairs of the people that the head was trained on.
+
     first, second : rows of the pairs' photos, -1 without a found face: such a pair is answered
     "different".
     """
@@ -160,15 +162,16 @@ def run_pairs(
     deciders: dict[str, Float64] = {
         name: np.full(len(first), -np.inf) for name in ("euclidean", "cosine", "head")
     }
-    recipe = replace(recipe, networks=1)
     for fold in folds:
         progress(int(fold), len(folds))
         here = np.flatnonzero((protocol.folds == fold) & usable)
         named = np.unique(people.people[np.concatenate([first[here], second[here]])])
         rest = people.take(np.flatnonzero(~np.isin(people.people, named)))
         for decider in (Euclidean(), Cosine(), our_head(rest, recipe)):
+            one, other, same = random_pairs(rest, recipe.seed)
+            decider.calibrate(decider.scores(rest.probes.take(one), rest.probes.take(other)), same)
             a, b = people.probes.take(first[here]), people.probes.take(second[here])
-            deciders[decider.name][here] = decider.scores(a, b)
+            deciders[decider.name][here] = decider.log_odds(decider.scores(a, b))
     progress(len(folds), len(folds))
     return {
         "deciders": {name: _view2(scores, protocol) for name, scores in deciders.items()},

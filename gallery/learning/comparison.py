@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,8 @@ from gallery.learning.benchmarks import FARS, FPIRS
 from gallery.learning.calibration import draw_gallery
 from gallery.learning.deciders import Decider, random_pairs
 from gallery.learning.encoded import EncodedPeople
-from gallery.learning.identification import answers_of
-from gallery.types import Float64, Int64
+from gallery.learning.identification import Answers, answers_of
+from gallery.types import Bool, Float64, Int64
 
 _BOOTSTRAPS = 200
 _GALLERY_SHARE = 0.5
@@ -25,22 +25,22 @@ _BINS = 15
 class Scored:
     """One decider's scores, for tables and plots.
 
-    scores, same, probabilities : of pairs, (p,).
-    strangers, known, found : float64, the likeliest candidates' scores in one gallery: of
-        strangers, of known people, and of known people or -inf where the candidate is wrong.
+    scores, same, probabilities : of pairs, (p,); probabilities where they were calibrated.
+    strangers, found : float64, the likeliest candidates' scores in one gallery: of
+        strangers, and of known people or -inf where the candidate is wrong.
     """
 
     name: str
     said: str
     scores: Float64
     same: Int64
-    probabilities: Float64
+    probabilities: Float64 | None
     strangers: Float64
     found: Float64
 
 
 def compare_deciders(
-    deciders: list[Decider],
+    deciders: Sequence[Decider],
     people: EncodedPeople,
     *,
     seed: int,
@@ -50,10 +50,9 @@ def compare_deciders(
     first, second, same = random_pairs(people, seed)
     a, b = people.probes.take(first), people.enrolled.take(second)
     rng = np.random.default_rng(seed)
-    size = round(_GALLERY_SHARE * len(np.unique(people.people)))
+    size = max(1, round(_GALLERY_SHARE * len(np.unique(people.people))))
     drawn = draw_gallery(people, size, rng)
     probes = people.probes.take(drawn.probes)
-    # A pair is resampled as often as both of its people are.
     draws = _person_weights(int(people.people.max()) + 1, rng)
     figures: dict[str, Any] = {}
     scored: list[Scored] = []
@@ -63,69 +62,35 @@ def compare_deciders(
         answers = answers_of(
             decider.cross(probes, drawn.templates.encodings).astype(np.float64), people, drawn
         )
-        probabilities = decider.probabilities(scores)
-        weights = draws[:, people.people[first]] * draws[:, people.people[second]]
-        verdicts = scores > decider.threshold
-        asked = draws[:, answers.people]
-
-        def pairs_figures(
-            w: Float64,
-            scores: Float64 = scores,
-            probabilities: Float64 = probabilities,
-            verdicts: Any = verdicts,
-        ) -> dict[str, float]:
-            even = w * _even(same, w)
-            return {
-                "roc_auc": float(roc_auc_score(same, scores, sample_weight=even)),
-                "average_precision": float(
-                    average_precision_score(same, scores, sample_weight=even)
-                ),
-                "accuracy": float(np.average(verdicts == (same == 1), weights=even)),
-                "brier": float(brier_score_loss(same, probabilities, sample_weight=even)),
-                "calibration_error": _calibration_error(probabilities, same, even),
-                **{f"vr_at_far_{far:g}": _vr(scores, same, w, far) for far in FARS},
-            }
-
-        def open_set_figures(w: Float64, answers: Any = answers) -> dict[str, float]:
-            known = answers.known
-            found = {
-                f"dir_at_fpir_{rate:g}": float(
-                    np.average(
-                        (answers.right & (answers.scores > _border(answers, w, rate)))[known],
-                        weights=w[known],
-                    )
-                )
-                for rate in FPIRS
-            }
-            return found | {"rank1": float(np.average(answers.right[known], weights=w[known]))}
-
-        flat = np.ones(len(same)), np.ones(len(answers.people))
-        value = pairs_figures(flat[0]) | open_set_figures(flat[1])
-        again = [
-            pairs_figures(w) | open_set_figures(v)
-            for w, v in zip(weights[:_BOOTSTRAPS], asked[:_BOOTSTRAPS], strict=True)
-        ]
-        figures[decider.name] = {
-            "said": decider.said,
-            **{
-                key: {
-                    "value": value[key],
-                    "interval": np.percentile([x[key] for x in again], (2.5, 97.5)).tolist(),
-                }
-                for key in value
-            },
-        }
-        scored.append(
-            Scored(
-                decider.name,
-                decider.said,
-                scores,
-                same,
-                probabilities,
-                answers.scores[~answers.known],
-                np.where(answers.right, answers.scores, -np.inf)[answers.known],
-            )
+        probabilities = decider.probabilities(scores) if decider.calibrated else None
+        one = Scored(
+            decider.name,
+            decider.said,
+            scores,
+            same,
+            probabilities,
+            answers.scores[~answers.known],
+            np.where(answers.right, answers.scores, -np.inf)[answers.known],
         )
+        value = _figures(
+            one, answers, decider.threshold, np.ones(len(same)), np.ones(len(answers.people))
+        )
+        # A pair is resampled as often as both of its people are.
+        again = [
+            _figures(one, answers, decider.threshold, pairs, asked)
+            for draw in draws
+            for pairs in [draw[people.people[first]] * draw[people.people[second]]]
+            for asked in [draw[answers.people]]
+            if _tells(pairs, same) and _tells(asked, answers.known)
+        ]
+        figures[decider.name] = {"said": decider.said} | {
+            key: {
+                "value": value[key],
+                "interval": np.percentile([x[key] for x in again], (2.5, 97.5)).tolist(),
+            }
+            for key in value
+        }
+        scored.append(one)
     progress(len(deciders), len(deciders))
     table = {
         "deciders": figures,
@@ -135,6 +100,37 @@ def compare_deciders(
         "seed": seed,
     }
     return table, scored
+
+
+def _tells(weights: Float64, kinds: Int64 | Bool) -> bool:
+    """Whether a resample has some of both kinds."""
+    return bool(weights[kinds == 0].sum() > 0 and weights[kinds == 1].sum() > 0)
+
+
+def _figures(
+    one: Scored, answers: Answers, threshold: float, pairs: Float64, asked: Float64
+) -> dict[str, float]:
+    """pairs, asked : weights of the pairs, (p,), and of the gallery's queries, (q,)."""
+    even = pairs * _even(one.same, pairs)
+    known = answers.known
+    found = {
+        "roc_auc": float(roc_auc_score(one.same, one.scores, sample_weight=even)),
+        "average_precision": float(
+            average_precision_score(one.same, one.scores, sample_weight=even)
+        ),
+    }
+    if one.probabilities is not None:
+        verdicts = one.scores > threshold
+        found |= {
+            "accuracy": float(np.average(verdicts == (one.same == 1), weights=even)),
+            "brier": float(brier_score_loss(one.same, one.probabilities, sample_weight=even)),
+            "calibration_error": _calibration_error(one.probabilities, one.same, even),
+        }
+    found |= {f"vr_at_far_{far:g}": _vr(one.scores, one.same, pairs, far) for far in FARS}
+    for rate in FPIRS:
+        hits = answers.right & (answers.scores > _border(answers, asked, rate))
+        found[f"dir_at_fpir_{rate:g}"] = float(np.average(hits[known], weights=asked[known]))
+    return found | {"rank1": float(np.average(answers.right[known], weights=asked[known]))}
 
 
 def _person_weights(people: int, rng: np.random.Generator) -> Float64:
@@ -161,7 +157,7 @@ def _vr(scores: Float64, same: Int64, weights: Float64, far: float) -> float:
     return float(np.average(scores[same == 1] > border, weights=weights[same == 1]))
 
 
-def _border(answers: Any, weights: Float64, rate: float) -> float:
+def _border(answers: Answers, weights: Float64, rate: float) -> float:
     scores, weights = answers.scores[~answers.known], weights[~answers.known]
     order = np.argsort(-scores)
     above = np.cumsum(weights[order])

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
@@ -38,7 +39,7 @@ class Decider(ABC):
     said: str
     threshold: float = 0.0
     """A score above it says "same"."""
-    _scale: tuple[float, float] = 0.0, 1.0
+    _scale: tuple[float, float] | None = None
 
     @abstractmethod
     def scores(self, a: Encodings, b: Encodings) -> Float64:
@@ -57,11 +58,23 @@ class Decider(ABC):
         scores[rows, near.ravel()] = self.scores(probes.take(rows), enrolled.take(near.ravel()))
         return scores
 
+    @property
+    def calibrated(self) -> bool:
+        return self._scale is not None
+
     def probabilities(self, scores: Float64) -> Float64:
-        """Of the same person, were both kinds of pair as frequent: (n,) -> (n,)."""
-        offset, slope = self._scale
-        found: Float64 = 1.0 / (1.0 + np.exp(-np.clip(offset + slope * scores, -500, 500)))
+        """Of the same person, were both kinds of pair as frequent: (n,) -> (n,).
+
+        Only once calibrated.
+        """
+        found: Float64 = expit(self.log_odds(scores))
         return found
+
+    def log_odds(self, scores: Float64) -> Float64:
+        """Of the probabilities, (n,) -> (n,)."""
+        assert self._scale is not None
+        offset, slope = self._scale
+        return offset + slope * scores
 
     def calibrate(self, scores: Float64, same: Int64) -> None:
         """Fit the probabilities (Platt) on pairs of people that are in no test."""
@@ -176,14 +189,17 @@ def five(people: EncodedPeople, ours: Decider, seed: int) -> list[Decider]:
 
 
 def random_pairs(people: EncodedPeople, seed: int) -> tuple[Int64, Int64, Int64]:
-    """Rows of up to 200,000 random pairs of two people, and up to 40 pairs of each person.
+    """Rows of pairs of two people, all or 200,000 random ones, and up to 40 pairs of each person.
 
     first, second, same : int64 (p,) each.
     """
     rng = np.random.default_rng(seed)
     drawn = PairSampler(people).draw(rng)
     positive = drawn.same == 1
-    a, b = rng.integers(0, len(people), (2, _PAIRS))
+    if len(people) * (len(people) - 1) // 2 <= _PAIRS:
+        a, b = np.triu_indices(len(people), k=1)
+    else:
+        a, b = rng.integers(0, len(people), (2, _PAIRS))
     apart = people.people[a] != people.people[b]
     first = np.concatenate([drawn.first[positive], a[apart]])
     second = np.concatenate([drawn.second[positive], b[apart]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,17 +15,29 @@ from indexer.whole_file import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-_COLOURS = ("#9aa5b1", "#5f6c7b", "#d08c3a", "#7b61a8", "#0b7a75")
+_COLOURS = ("#c3cad3", "#5f6c7b", "#d08c3a", "#7b61a8", "#0b7a75")
 _TICKS = (1e-4, 1e-3, 1e-2, 0.1, 0.3)
 
 
 def save_plots(scored: Sequence[Scored], out: Path) -> list[Path]:
-    """Five plots, each as PNG and SVG, into a folder. Raises OSError."""
-    from matplotlib.figure import Figure  # slow to import; only evaluations draw
-
+    """Each plot as PNG and SVG, into a folder. Raises OSError."""
     out.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
+    for name, figure in figures_of(scored):
+        for kind in ("png", "svg"):
+            file = out / f"{name}.{kind}"
+            with written_whole(file) as target:
+                figure.savefig(target, format=kind, dpi=130)
+            files.append(file)
+    return files
+
+
+def figures_of(scored: Sequence[Scored]) -> Iterator[tuple[str, Figure]]:
+    """Up to five plots by name; reliability only of those that are calibrated."""
+    from matplotlib.figure import Figure  # slow to import; only evaluations draw
+
     for name, draw in (
         ("roc", _roc),
         ("det", _det),
@@ -33,19 +45,19 @@ def save_plots(scored: Sequence[Scored], out: Path) -> list[Path]:
         ("dir-fpir", _dir_fpir),
         ("reliability", _reliability),
     ):
+        shown = [one for one in scored if draw is not _reliability or one.probabilities is not None]
+        if not shown:
+            continue
         figure = Figure(figsize=(7, 5.2), layout="constrained")
         axes = figure.subplots()
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-        for one, colour in zip(scored, _COLOURS, strict=False):
-            draw(axes, one, colour)
+        # Some lie exactly on each other; the one drawn later is the thinner one.
+        for place, one in enumerate(shown):
+            draw(axes, one, _COLOURS[place + len(_COLOURS) - len(shown)])
+            axes.lines[-1].set_linewidth(1.6 + 0.9 * (len(shown) - 1 - place))
         axes.legend(frameon=False, fontsize=9)
-        for kind in ("png", "svg"):
-            file = out / f"{name}.{kind}"
-            with written_whole(file) as target:
-                figure.savefig(target, format=kind, dpi=130)
-            files.append(file)
-    return files
+        yield name, figure
 
 
 def _roc(axes: Axes, one: Scored, colour: str) -> None:
@@ -104,6 +116,7 @@ def _dir_fpir(axes: Axes, one: Scored, colour: str) -> None:
 
 
 def _reliability(axes: Axes, one: Scored, colour: str) -> None:
+    assert one.probabilities is not None
     bins = np.minimum((one.probabilities * 10).astype(int), 9)
     weights = np.where(one.same == 1, 1 / (one.same == 1).sum(), 1 / (one.same == 0).sum())
     heavy = np.bincount(bins, weights, 10)
