@@ -1,7 +1,8 @@
 """Strangers in the aggregate, and how an encoding stands against them.
 
 Some faces are like everyone's; a cosine between two of them says less than the same cosine between
-two that are like no one's. The cohort holds the means of many people's encodings, nobody's face.
+two that are like no one's. The cohort holds means of the encodings
+of three or more people each, nobody's face.
 """
 
 from __future__ import annotations

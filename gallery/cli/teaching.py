@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +17,9 @@ from gallery.cli.output import count, emit, percent, progress, say
 @app.command("train-head")
 def train_head(
     context: typer.Context,
-    people_folder: Annotated[Path, typer.Argument(metavar="PEOPLE_FOLDER", show_default=False)],
+    people_folder: Annotated[
+        Path | None, typer.Argument(metavar="[PEOPLE_FOLDER]", show_default=False)
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -36,7 +38,7 @@ def train_head(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the pairwise head on a folder of people, one folder a person.
+    """Train the pairwise head on a folder of people, one folder a person, or on the gallery.
 
     Half of the people are learned from, the head is calibrated on the other half. When the folder
     has a split.csv (columns person and split) in it or beside it, only its train people are used.
@@ -48,15 +50,21 @@ def train_head(
     from gallery.errors import HeadWorse
     from gallery.learning.calibration import train_head
     from gallery.learning.conflicts import without_conflicts
+    from gallery.learning.encoded import enrolled_people
     from gallery.learning.identification import found_share, hard_pairs_auc
     from gallery.learning.people import people_in
-    from gallery.learning.report import model_card, write_report
+    from gallery.learning.report import model_card, source_of, write_report
     from gallery.learning.training import Recipe
 
     with open_gallery(context) as gallery:
-        folder = people_in(people_folder, None if all_people else "train")
         settings, eye = gallery.settings, gallery.eye
-        everyone = encoded(gallery, folder)
+        source: dict[str, Any]
+        if people_folder is None:
+            everyone = enrolled_people(gallery.encodings(), gallery.faces())
+            source = {"folder": "", "people": len(everyone.names), "photos": len(everyone)}
+        else:
+            folder = people_in(people_folder, None if all_people else "train")
+            everyone, source = encoded(gallery, folder), source_of(folder)
         people, conflicts = without_conflicts(everyone)
         recipe = Recipe(seed=seed)
         recipe = recipe if epochs is None else replace(recipe, epochs=epochs)
@@ -83,7 +91,7 @@ def train_head(
                     f" {old:.1%}; train on more people, write it elsewhere with --out, or replace"
                     " it with --force"
                 )
-        card = model_card(folder, everyone, conflicts, trained, recipe, figures)
+        card = model_card(source, everyone, conflicts, trained, recipe, figures)
         files = write_report(
             out if out is not None else settings.home, trained.head, card, trained.history
         )

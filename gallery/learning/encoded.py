@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from gallery.errors import PhotoError, TrainingInterrupted
 from gallery.faces import VIEWS, align
 from gallery.learning.people import PeopleFolder
 from gallery.seeing import Eye
+from gallery.store.records import FaceRecord, StoredEncodings
 from gallery.types import DIMENSION, Encodings, Float32, Int64, Several
 from indexer.whole_file import written_whole
 
@@ -63,6 +64,25 @@ class EncodedPeople:
     def of(self, people: Int64) -> EncodedPeople:
         """Only these people's rows."""
         return self.take(np.flatnonzero(np.isin(self.people, people)))
+
+
+def enrolled_people(stored: StoredEncodings, records: Sequence[FaceRecord]) -> EncodedPeople:
+    """Those of a gallery. Its photos are not kept, so that each face is its own probe: with the
+    views of an enrolled face, and not with a query's.
+    """
+    by_id = {record.id: record for record in records}
+    faces = [by_id[i] for i in stored.face_ids.tolist()]
+    names = {face.identity.id: face.identity.name for face in faces}
+    ids = sorted(names)
+    return EncodedPeople(
+        probes=stored.encodings,
+        enrolled=stored.encodings,
+        people=np.searchsorted(ids, stored.identity_ids).astype(np.int64),
+        names=tuple(names[i] for i in ids),
+        photos=tuple(face.photo for face in faces),
+        sha256=tuple(face.photo_sha256 for face in faces),
+        skipped=(),
+    )
 
 
 @dataclass(frozen=True)

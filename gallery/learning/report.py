@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,7 +30,7 @@ LIMITS = (
 
 
 def model_card(
-    folder: PeopleFolder,
+    source: Mapping[str, Any],
     people: EncodedPeople,
     conflicts: Conflicts,
     trained: Trained,
@@ -39,6 +39,7 @@ def model_card(
 ) -> dict[str, Any]:
     """Everything a stranger needs to judge the head or to make it again.
 
+    source : see source_of; or what else the people are.
     figures : what was measured of it on the people it was calibrated on.
     """
     marks = trained.head.marks
@@ -46,13 +47,9 @@ def model_card(
         "encoder": {"name": marks.encoder, "weights_sha256": marks.encoder_sha256},
         "head_sha256": trained.head.sha256,
         "recipe": asdict(recipe),
-        "reproduce": "gallery train-head"
-        f" {folder.root.resolve().name} --out DIR --seed {recipe.seed}",
+        "reproduce": f"gallery train-head {source['folder']} --out DIR --seed {recipe.seed}",
         "source": {
-            "folder": folder.root.resolve().name,
-            "part": folder.part,
-            "people": len(folder.people),
-            "photos": folder.photos,
+            **source,
             "photos_without_a_usable_face": len(people.skipped),
             "pictures_under_two_names": len(conflicts.two_names),
             "copies_left_out": len(conflicts.copies),
@@ -63,7 +60,7 @@ def model_card(
             "calibrated": _counts(trained.held_out),
         },
         "figures_on_calibration_people": figures,
-        "cohort": f"{recipe.cohort} k-means centres at most; means of encodings, nobody's face",
+        "cohort": f"{recipe.cohort} means at most, of three or more people each: nobody's face",
         "strangers": [
             {"false_match_rate": float(f"{10**rate:.3g}"), "margin": round(margin, 3)}
             for rate, margin in zip(
@@ -77,6 +74,16 @@ def model_card(
             for epoch in trained.history
         ],
         "limits": list(LIMITS),
+    }
+
+
+def source_of(folder: PeopleFolder) -> dict[str, Any]:
+    """Where the people come from."""
+    return {
+        "folder": folder.root.resolve().name,
+        "part": folder.part,
+        "people": len(folder.people),
+        "photos": folder.photos,
     }
 
 

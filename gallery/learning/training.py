@@ -17,11 +17,13 @@ from gallery.head import DIFFERENT, SAME, PairNetwork, sides_of
 from gallery.learning.encoded import EncodedPeople
 from gallery.learning.pairs import Pairs, PairSampler
 from gallery.learning.roc import balanced_accuracy, most_accurate_threshold
+from gallery.templates import fused
 from gallery.types import Bool, Float32, Float64, Int64
 
 LEAST_PEOPLE = 20
 """With fewer people of two or more photos there is nothing to learn or to hold out."""
 _LEAST_FACES_A_CENTRE = 3
+_LEAST_PEOPLE_A_CENTRE = 3
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,24 @@ def halves(people: EncodedPeople, seed: int) -> tuple[Int64, Int64]:
 
 
 def cohort_of(people: EncodedPeople, size: int, seed: int) -> Cohort:
-    """k-means centres of the people's encodings; fewer when each would be of too few faces."""
+    """Means of alike people; fewer when each would be of too few faces.
+
+    The faces are put into k clusters. A centre is the mean of its cluster's people, each of whom
+    weighs the same; to a cluster of fewer than three people the nearest others are added. So no
+    centre is anybody's face.
+    """
     size = max(NEAREST, min(size, len(people) // _LEAST_FACES_A_CENTRE))
     if len(people) < size:
         raise TrainingDataTooSmall(f"{len(people)} photos with a face, at least {size} are needed")
     means = KMeans(size, n_init=1, max_iter=15, random_state=seed).fit(people.enrolled.vectors)
-    centres = means.cluster_centers_.astype(np.float32)
+    each = fused(people.people, people.enrolled)
+    vectors = each.encodings.vectors
+    centres = np.zeros((size, vectors.shape[1]), dtype=np.float32)
+    for cluster in range(size):
+        inside = np.isin(each.identity_ids, people.people[means.labels_ == cluster])
+        nearness = vectors @ vectors[inside].mean(axis=0) + 3.0 * inside
+        count = max(_LEAST_PEOPLE_A_CENTRE, int(inside.sum()))
+        centres[cluster] = vectors[np.argsort(-nearness, kind="stable")[:count]].mean(axis=0)
     return Cohort(centres / np.linalg.norm(centres, axis=1, keepdims=True))
 
 

@@ -25,7 +25,14 @@ from gallery.learning.encoded import EncodedPeople, Views, encode_people
 from gallery.learning.identification import Answers, interval
 from gallery.learning.pairs import PairSampler
 from gallery.learning.people import people_in
-from gallery.learning.report import CARD_FILE, HEAD_FILE, PLOT_FILE, model_card, write_report
+from gallery.learning.report import (
+    CARD_FILE,
+    HEAD_FILE,
+    PLOT_FILE,
+    model_card,
+    source_of,
+    write_report,
+)
 from gallery.learning.roc import balanced_accuracy, most_accurate_threshold
 from gallery.learning.training import Recipe, halves
 from gallery.types import Encodings, Float32, Int64
@@ -122,7 +129,12 @@ def test_the_report_is_written_and_the_head_loads(
     folder.mkdir(parents=True)
     (folder / "1.jpg").touch()
     card = model_card(
-        people_in(tmp_path / "people"), people, Conflicts((), ()), trained, QUICK, {"found": 0.5}
+        source_of(people_in(tmp_path / "people")),
+        people,
+        Conflicts((), ()),
+        trained,
+        QUICK,
+        {"found": 0.5},
     )
     write_report(tmp_path / "out", trained.head, card, trained.history)
     assert {f.name for f in (tmp_path / "out").iterdir()} == {HEAD_FILE, CARD_FILE, PLOT_FILE}
