@@ -10,7 +10,6 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -25,6 +24,8 @@ from gallery.names import printable
 
 FOUND, NONE, ERROR = 0, 1, 2
 """Exit statuses: a match (or success), none, an error."""
+
+_WIDEST = 1_000
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -42,8 +43,7 @@ def say(text: str, style: str = "") -> None:
 
 def show(table: Table) -> None:
     """A table, as wide as it needs to be: what is cut off is of no use in a file or a pipe."""
-    needed = Measurement.get(out, out.options.update(max_width=1_000), table).maximum
-    out.print(table, width=max(out.width, needed), no_wrap=True, crop=False)
+    Console(width=_WIDEST, highlight=False).print(table)
 
 
 def complain(reason: str) -> None:

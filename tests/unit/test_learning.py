@@ -34,7 +34,7 @@ from gallery.learning.report import (
     write_report,
 )
 from gallery.learning.roc import balanced_accuracy, most_accurate_threshold
-from gallery.learning.training import Recipe, halves
+from gallery.learning.training import Recipe, cohort_of, halves
 from gallery.types import Encodings, Float32, Int64
 
 QUICK = Recipe(hidden=32, epochs=3, networks=2, cohort=30)
@@ -120,6 +120,18 @@ def test_few_each_takes_no_more_than_it_says(people: EncodedPeople) -> None:
     rows = few_each(people.people, 2, np.random.default_rng(4))
     taken, photos = np.bincount(people.people[rows]), np.bincount(people.people)
     np.testing.assert_array_equal(taken, np.minimum(photos, 2))
+
+
+def test_no_centre_of_the_cohort_is_anybodys_face(people: EncodedPeople) -> None:
+    """Even where one person has most of the photos."""
+    rng = np.random.default_rng(5)
+    many = people.enrolled.vectors[:1] + 0.001 * rng.normal(size=(300, 128)).astype(np.float32)
+    rows = np.concatenate([people.enrolled.vectors, many])
+    owners = np.concatenate([people.people, np.full(300, people.people[0])])
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    centres = cohort_of(encoded(rows, owners), 60, 0).centres.numpy()
+    assert (centres @ rows.T).max() < 0.98
+    np.testing.assert_allclose(np.linalg.norm(centres, axis=1), 1.0, atol=1e-5)
 
 
 def test_the_report_is_written_and_the_head_loads(

@@ -18,6 +18,8 @@ from gallery.operating_point import (
     Calibration,
     OperatingCurve,
     adjusted_to,
+    adjusted_to_strangers,
+    of_one,
     operating_point,
 )
 
@@ -213,3 +215,32 @@ def test_crowding_tells_only_beyond_thirty_identities(calibration: Calibration) 
     assert operating_point(crowded, 3_000).bias < operating_point(calibration, 3_000).bias
     wanted = calibration.strangers.margin_at(-math.log1p(-0.01 / 1.6) / (30 * 100**0.9))
     assert operating_point(crowded, 3_000).bias == pytest.approx(wanted)
+
+
+def test_strangers_who_score_higher_move_the_point_up_and_few_move_it_little(
+    curve: OperatingCurve,
+) -> None:
+    calibration = Calibration(curve, curve, 0.9, np.zeros((3, 101)), np.array([0.0, 1.0, 0.0, 0.0]))
+
+    def as_expected(count: int) -> Any:
+        levels = (np.arange(count) + 0.5) / count
+        return np.array([curve.margin_at(of_one(x, 50, 0.9)) for x in levels], np.float32)
+
+    def bias(margins: Any, strangers: int) -> float:
+        moved = adjusted_to_strangers(calibration, margins, strangers, 50, Adjustment())
+        return operating_point(calibration, 50, adjustment=moved).bias
+
+    still = operating_point(calibration, 50).bias
+    assert bias(as_expected(2_000), 1_000) == pytest.approx(still, abs=0.3)
+    assert bias(as_expected(2_000) + 2.0, 1_000) == pytest.approx(still + 2.0, abs=0.5)
+    few = bias(as_expected(40) + 2.0, 4)
+    assert still < few < bias(as_expected(2_000) + 2.0, 1_000)
+    assert bias(as_expected(1), 1) == pytest.approx(still, abs=1e-6)
+
+
+def test_an_adjustment_comes_back_as_it_was_kept() -> None:
+    kept = Adjustment(0.5, 1.2, -1.0, 40)
+    assert Adjustment.from_json(json.loads(json.dumps(kept.as_json()))) == kept
+    for bad in ({"scale": 0.0}, {"offset": math.nan}):
+        with pytest.raises(ValueError, match="an adjustment of"):
+            Adjustment.from_json(kept.as_json() | bad)

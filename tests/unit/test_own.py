@@ -1,0 +1,137 @@
+"""Calibrating on one's own people: what is refused, kept, rolled back, and what it changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gallery import Gallery
+from gallery.alike import look_alikes, unlike
+from gallery.errors import CalibrationNotFound, TrainingDataTooSmall
+from gallery.learning.encoded import EncodedPeople, enrolled_people
+from gallery.learning.own import calibrate_on, not_enrolled
+from gallery.types import DIMENSION, Encodings, Float32
+from tests.conftest import AddFace
+
+
+def rows_of(people: int, photos: int, seed: int, spread: float = 0.02) -> Float32:
+    """Unit rows, the photos of a person side by side."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(people, DIMENSION)) / np.sqrt(DIMENSION) + 0.02
+    rows = np.repeat(centres, photos, axis=0)
+    rows += spread * rng.normal(size=rows.shape)
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def encodings(rows: Float32) -> Encodings:
+    count = len(rows)
+    return Encodings(rows, np.full(count, 1.4, np.float32), np.full(count, 0.998, np.float32))
+
+
+def strangers(count: int, seed: int = 9) -> EncodedPeople:
+    seen = encodings(rows_of(count, 1, seed))
+    names = tuple(f"stranger {i}" for i in range(count))
+    return EncodedPeople(seen, seen, np.arange(count), names, names, names, ())
+
+
+@pytest.fixture
+def peopled(gallery: Gallery, add_face: AddFace) -> Gallery:
+    """Twelve people of three photos."""
+    rows = encodings(rows_of(12, 3, 1))
+    for i in range(len(rows)):
+        add_face(gallery.database, f"person {i // 3:02}", rows.row(i), i)
+    return gallery
+
+
+def test_a_calibration_is_kept_by_version_used_and_rolled_back(peopled: Gallery) -> None:
+    judge = peopled.judge
+    before = judge.point()
+    fitted = calibrate_on(judge.head, before, peopled.encodings(), strangers(80), seed=0)
+    first = peopled.keep_calibration(fitted.adjustment.as_json(), fitted.report)
+    assert judge.point().bias == pytest.approx(fitted.report["after"]["bias"])
+    assert judge.point().bias != before.bias
+    second = peopled.keep_calibration(
+        fitted.adjustment.as_json() | {"offset": fitted.adjustment.offset + 5.0}, fitted.report
+    )
+    assert judge.point().bias == pytest.approx(fitted.report["after"]["bias"] + 5.0)
+    peopled.use_calibration(first)
+    assert judge.point().bias == pytest.approx(fitted.report["after"]["bias"])
+    peopled.use_calibration(0)
+    assert judge.point() == before
+    assert [c.id for c in peopled.calibrations()] == [first, second]
+    with pytest.raises(CalibrationNotFound, match=rf"no calibration 77 .* {first}, {second}"):
+        peopled.use_calibration(77)
+
+
+def test_what_is_shown_are_shares_with_intervals_and_no_names(peopled: Gallery) -> None:
+    judge = peopled.judge
+    report = calibrate_on(
+        judge.head, judge.point(), peopled.encodings(), strangers(80), seed=0
+    ).report
+    for when in ("before", "after"):
+        for share in ("strangers_named", "known_found"):
+            low, high = report[when][f"{share}_interval"]
+            assert 0.0 <= low <= report[when][share] <= high <= 1.0
+    assert "person" not in str(report["before"]) + str(report["after"])
+
+
+@pytest.mark.parametrize(
+    ("people", "said"),
+    [(12, "18 more are needed.*38 more"), (40, "40 photos .*10 more are needed")],
+)
+def test_too_little_is_refused_with_how_much_more(peopled: Gallery, people: int, said: str) -> None:
+    with pytest.raises(TrainingDataTooSmall, match=said):
+        calibrate_on(
+            peopled.judge.head,
+            peopled.judge.point(),
+            peopled.encodings(),
+            strangers(people),
+            seed=0,
+        )
+
+
+def test_one_photo_each_is_refused(gallery: Gallery, add_face: AddFace) -> None:
+    rows = encodings(rows_of(8, 1, 1))
+    for i in range(8):
+        add_face(gallery.database, f"person {i}", rows.row(i), i)
+    with pytest.raises(TrainingDataTooSmall, match=r"0 identities with two .* 5 more are needed"):
+        calibrate_on(
+            gallery.judge.head, gallery.judge.point(), gallery.encodings(), strangers(80), seed=0
+        )
+
+
+def test_a_stranger_who_is_enrolled_is_found_by_file_and_by_face(peopled: Gallery) -> None:
+    stored, asked = peopled.encodings(), strangers(60)
+    rows = asked.enrolled.vectors.copy()
+    rows[5] = stored.encodings.vectors[7]
+    seen = encodings(rows)
+    asked = EncodedPeople(seen, seen, asked.people, asked.names, asked.photos, asked.sha256, ())
+    fresh = not_enrolled(asked, stored, {asked.sha256[11]})
+    assert np.flatnonzero(~fresh).tolist() == [5, 11]
+
+
+def test_a_photo_unlike_the_others_is_told_from_one_like_them(peopled: Gallery) -> None:
+    stored = peopled.encodings().encodings
+    own, other = stored.take(np.arange(1, 3)), stored.take(np.arange(3, 6))
+    assert not unlike(peopled.judge, stored.row(0), own)
+    assert unlike(peopled.judge, stored.row(0), other)
+    assert not unlike(peopled.judge, stored.row(0), Encodings.none())
+
+
+def test_look_alikes_are_named(peopled: Gallery, add_face: AddFace) -> None:
+    judge, stored = peopled.judge, peopled.encodings()
+    assert look_alikes(stored, judge, judge.point()) == []
+    face = stored.encodings.vectors[0] + 0.005
+    twin = encodings((face / np.linalg.norm(face))[None].astype(np.float32))
+    add_face(peopled.database, "twin", twin, 900)
+    (pair,) = look_alikes(peopled.encodings(), judge, judge.point())
+    names = {record.id: record.name for record in peopled.identities()}
+    assert {names[pair.first], names[pair.second]} == {"person 00", "twin"}
+    (said,) = [f.said for f in peopled.check() if f.part == "look-alikes"]
+    assert said.startswith("person 00 and twin")
+
+
+def test_a_gallerys_own_people_can_be_learned_from(peopled: Gallery) -> None:
+    people = enrolled_people(peopled.encodings(), peopled.faces())
+    assert len(people) == 36 and people.names[0] == "person 00"
+    assert np.bincount(people.people).tolist() == [3] * 12
