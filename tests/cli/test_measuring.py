@@ -1,0 +1,69 @@
+"""`calibrate` and `evaluate folder`, as a user runs them, on real photos."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+
+
+@pytest.fixture
+def people(shared_faces: Path, tmp_path: Path) -> Path:
+    """Eight people of three photos each; one photo is under a wrong name."""
+    root = tmp_path / "people"
+    everyone = (
+        (folder, sorted(folder.iterdir())) for folder in sorted((shared_faces / "lfw").iterdir())
+    )
+    several = [(folder, photos) for folder, photos in everyone if len(photos) in (3, 4)]
+    for person, photos in several[:8]:
+        (root / person.name).mkdir(parents=True)
+        for photo in photos[:3]:
+            shutil.copy(photo, root / person.name)
+    first, second = sorted(root.iterdir())[:2]
+    wrong = sorted(second.iterdir())[0]
+    wrong.rename(first / f"wrong{wrong.suffix}")
+    return root
+
+
+def test_a_folders_page_shows_the_mislabelled_photo(
+    run: Run, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GALLERY_CACHE", str(tmp_path / "cache"))
+    page = tmp_path / "page.html"
+    found = run("evaluate", "folder", people, "--page", page, "--json").line
+    shown = [m["photo"] for kind in found["mistakes"].values() for m in kind]
+    assert any(Path(photo).stem == "wrong" for photo in shown)
+    assert {"euclidean", "cosine", "head"} == set(found["comparison"]["deciders"])
+    text = page.read_text(encoding="utf-8")
+    assert "wrong" in text and text.count("<svg") == 4 and "http://" not in text.split("<svg")[0]
+    assert "data:image/jpeg;base64," in text
+
+
+def test_one_person_is_refused(run: Run, people: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copytree(sorted(people.iterdir())[2], alone / "Ada")
+    ran = run("evaluate", "folder", alone, "--page", tmp_path / "page.html")
+    assert ran.status == 2 and "1 people with a face" in ran.err
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_too_few_strangers_are_refused_with_how_many_more(run: Run, people: Path) -> None:
+    run("enroll-identity", "--from-folder", people, "--force")
+    ran = run("calibrate", "--strangers", people)
+    assert ran.status == 2 and " more are needed; " in ran.err
+
+
+def test_calibrate_wants_one_thing(run: Run) -> None:
+    assert "give one of --strangers DIR" in run("calibrate").err
+    assert "give one of --strangers DIR" in run("calibrate", "--list", "--use", "1").err
+
+
+def test_without_calibrations_the_heads_own_point_is_in_use(run: Run) -> None:
+    assert "0  the head's own operating point  in use" in run("calibrate", "--list").out
+    assert run("calibrate", "--use", "0").status == 0
+    ran = run("calibrate", "--use", "3")
+    assert ran.status == 2 and "there are: none" in ran.err
