@@ -176,7 +176,7 @@ class Gallery:
         with self.database.reading() as session:
             return calibrations.list_all(session)
 
-    def keep_calibration(self, adjustment: dict[str, float], report: dict[str, Any]) -> int:
+    def keep_calibration(self, adjustment: dict[str, Any], report: dict[str, Any]) -> int:
         """Keep a calibration of the head in use and use it; returns its number."""
         with self.database.writing() as session:
             return calibrations.add(session, self.judge.head.sha256, adjustment, report)

@@ -20,8 +20,9 @@ from gallery.types import Bool, Float32, Float64
 
 PROMISED_RATE = 0.01
 """The share of strangers who may be given a name (false-positive identification rate)."""
-_CAUTION = 1.6
-"""Aimed below the promise by this factor, since people and photos differ from those measured."""
+_CAUTION, _MOST_VARIANCE = 1.4, 0.85
+"""Aimed below the promise by this factor, times exp(variance / 2): the mean of a rate whose
+logarithm is uncertain by so much, for a gallery that has not said yet what its people are like."""
 CROWD = 30
 _REFERENCE_RATE = 0.05
 _PAIR_LEVELS = np.array([0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001])
@@ -150,12 +151,23 @@ class Adjustment:
 
     A margin p of the curve is p + offset + (scale - 1) * (p - reference) here.
     pairs : how many pairs of identities, or photos of strangers, said so.
+    spread : variance of the offset, covariance, variance of the scale; None: nothing was said.
     """
 
     offset: float = 0.0
     scale: float = 1.0
     reference: float = 0.0
     pairs: int = 0
+    spread: tuple[float, float, float] | None = None
+
+    def variance(self, margin: float, slope: float) -> float:
+        """Of ln(rate) at a margin of the curve. slope : how the margin changes with ln(rate)."""
+        if self.spread is None:
+            return _MOST_VARIANCE
+        offset, both, scale = self.spread
+        beyond = margin - self.reference
+        variance = (offset + 2 * both * beyond + scale * beyond**2) / slope**2
+        return float(np.clip(variance, 0.0, _MOST_VARIANCE))
 
     def here(self, margin: float) -> float:
         """The curve's margin, as it is here."""
@@ -166,7 +178,7 @@ class Adjustment:
         found: Float64 = (margins - self.offset - self.reference) / self.scale + self.reference
         return found
 
-    def as_json(self) -> dict[str, float]:
+    def as_json(self) -> dict[str, Any]:
         """The form a calibration keeps."""
         return asdict(self)
 
@@ -176,7 +188,10 @@ class Adjustment:
         offset, scale, reference = (float(kept[n]) for n in ("offset", "scale", "reference"))
         if not (np.isfinite([offset, scale, reference]).all() and scale > 0):
             raise ValueError(f"an adjustment of {offset}, {scale}, {reference}")
-        return cls(offset, scale, reference, int(kept["pairs"]))
+        spread = kept["spread"] and tuple(float(v) for v in kept["spread"])
+        if spread and not (len(spread) == 3 and np.isfinite(spread).all()):
+            raise ValueError(f"an adjustment with a spread of {spread}")
+        return cls(offset, scale, reference, int(kept["pairs"]), spread or None)
 
 
 def adjusted_to(curve: OperatingCurve, margins: Float32, identities: int) -> Adjustment:
@@ -207,7 +222,7 @@ def adjusted_to_strangers(
     curve = calibration.strangers
     reference = curve.margin_at(_REFERENCE_RATE)
     shift = start.offset + (start.scale - 1.0) * (reference - start.reference)
-    start = Adjustment(shift, start.scale, reference)
+    start = Adjustment(shift, start.scale, reference, start.pairs, start.spread)
 
     def expected(level: float) -> float:
         return curve.margin_at(of_one(level, comparisons, calibration.crowding))
@@ -242,22 +257,24 @@ def _moved(
     spread = _OFFSET_SPREAD * abs(curve.margin_at(1e-3) - curve.margin_at(1e-2)) / np.log(10)
     prior = np.diag([spread**-2, _SCALE_SPREAD**-2])
     believed = np.array([start.offset, start.scale - 1.0])
-    offset, stretch = np.linalg.solve(
-        weighed @ terms + prior, weighed @ (seen - expected) + prior @ believed
-    )
+    known = np.linalg.inv(weighed @ terms + prior)
+    offset, stretch = known @ (weighed @ (seen - expected) + prior @ believed)
     scale = float(np.clip(1.0 + stretch, *_SCALE_LIMITS))
-    return Adjustment(float(offset), scale, start.reference, len(margins))
+    spread = float(known[0, 0]), float(known[0, 1]), float(known[1, 1])
+    return Adjustment(float(offset), scale, start.reference, len(margins), spread)
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
     """The bias for one gallery: subtracted from the "same" logit before the argmax.
 
-    rate : the promised false-positive identification rate.  comparisons : of one query.
+    rate : the promised false-positive identification rate.  aimed : the lower one the bias was set
+    for.  comparisons : of one query.
     """
 
     bias: float
     rate: float
+    aimed: float
     comparisons: int
     adjustment: Adjustment
     calibration: Calibration
@@ -312,6 +329,10 @@ def operating_point(
 ) -> OperatingPoint:
     """The point at which a query of a stranger, compared so often, gets a match at this rate."""
     adjustment = Adjustment() if adjustment is None else adjustment
+    curve = calibration.strangers
     one = of_one(rate / _CAUTION, comparisons, calibration.crowding)
-    bias = adjustment.here(calibration.strangers.margin_at(one))
-    return OperatingPoint(bias, rate, comparisons, adjustment, calibration)
+    slope = (curve.margin_at(one * 1.5) - curve.margin_at(one / 1.5)) / (2 * np.log(1.5))
+    variance = adjustment.variance(curve.margin_at(one), min(float(slope), -1e-6))
+    aimed = rate / _CAUTION / float(np.exp(variance / 2))
+    bias = adjustment.here(curve.margin_at(of_one(aimed, comparisons, calibration.crowding)))
+    return OperatingPoint(bias, rate, aimed, comparisons, adjustment, calibration)

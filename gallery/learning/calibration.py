@@ -223,13 +223,15 @@ def _crowding(asked: list[_Asked], rough: Calibration) -> float:
         those = [one for one in asked if one.size == size]
         for rate in _CROWDING_RATES:
             let_in = strangers = 0
+            aimed = 0.0
             for one in those:
                 point = operating_point(rough, size, rate=rate, adjustment=one.adjustment)
                 let_in += int(point.same(one.margins[~one.known]).sum())
                 strangers += int((~one.known).sum())
+                aimed += point.aimed * int((~one.known).sum())
             if let_in >= _LEAST_LET_IN:
                 sizes.append(np.log(size / CROWD))
-                gaps.append(np.log(let_in / strangers / rate))
+                gaps.append(np.log(let_in / aimed))
     if len(set(sizes)) < 2:
         return 1.0
     return float(np.clip(1.0 + np.polyfit(sizes, gaps, 1)[0], *_CROWDING_LIMITS))

@@ -13,7 +13,7 @@ from gallery.store.tables import CalibrationRow
 
 
 def add(
-    session: Session, head_sha256: str, adjustment: dict[str, float], report: dict[str, Any]
+    session: Session, head_sha256: str, adjustment: dict[str, Any], report: dict[str, Any]
 ) -> int:
     """Keep one and put it in use; returns its number."""
     row = CalibrationRow(head_sha256=head_sha256, adjustment=adjustment, report=report)

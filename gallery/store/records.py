@@ -72,7 +72,7 @@ class CalibrationRecord:
 
     id: int
     head_sha256: str
-    adjustment: dict[str, float]
+    adjustment: dict[str, Any]
     report: dict[str, Any]
     in_use: bool
     created_at: datetime

@@ -97,10 +97,23 @@ def test_strangers_are_let_in_less_often_than_promised(
     rng = np.random.default_rng(0)
     curve = calibration.strangers
     margins = np.interp(-np.log10(rng.random((20_000, 20))), -RATES, MARGINS)
-    bias = operating_point(calibration, 20, rate=rate).bias
-    let_in = (margins.max(axis=1) > bias).mean()
-    assert rate / 2 < let_in < rate
-    assert bias == pytest.approx(curve.margin_at(-math.log1p(-rate / 1.6) / 20))
+    point = operating_point(calibration, 20, rate=rate)
+    let_in = (margins.max(axis=1) > point.bias).mean()
+    assert let_in == pytest.approx(point.aimed, rel=0.15)
+    assert rate / 2.5 < point.aimed < rate / 2
+    assert point.bias == pytest.approx(curve.margin_at(-math.log1p(-point.aimed) / 20))
+
+
+def test_what_many_people_said_is_aimed_at_less_cautiously(calibration: Calibration) -> None:
+    """Pairs as on the curve: the more people they are of, the nearer to the promise it aims."""
+    curve, rng, aimed = calibration.enrolled, np.random.default_rng(2), []
+    for people in (3, 30, 300):
+        pairs = people * (people - 1) // 2
+        draws = np.interp(-np.log10(rng.random(pairs)), -RATES, MARGINS).astype(np.float32)
+        adjustment = adjusted_to(curve, draws, people)
+        aimed.append(operating_point(calibration, people, adjustment=adjustment).aimed)
+    assert operating_point(calibration, 3).aimed <= aimed[0] <= aimed[1] < aimed[2]
+    assert 0.01 / 1.6 < aimed[2] < 0.01
 
 
 def test_a_gallery_of_people_more_alike_moves_the_point(calibration: Calibration) -> None:
@@ -213,8 +226,9 @@ def test_crowding_tells_only_beyond_thirty_identities(calibration: Calibration) 
     for size in (1, 10, 30):
         assert operating_point(crowded, size).bias == operating_point(calibration, size).bias
     assert operating_point(crowded, 3_000).bias < operating_point(calibration, 3_000).bias
-    wanted = calibration.strangers.margin_at(-math.log1p(-0.01 / 1.6) / (30 * 100**0.9))
-    assert operating_point(crowded, 3_000).bias == pytest.approx(wanted)
+    point = operating_point(crowded, 3_000)
+    wanted = calibration.strangers.margin_at(-math.log1p(-point.aimed) / (30 * 100**0.9))
+    assert point.bias == pytest.approx(wanted)
 
 
 def test_strangers_who_score_higher_move_the_point_up_and_few_move_it_little(
@@ -226,16 +240,14 @@ def test_strangers_who_score_higher_move_the_point_up_and_few_move_it_little(
         levels = (np.arange(count) + 0.5) / count
         return np.array([curve.margin_at(of_one(x, 50, 0.9)) for x in levels], np.float32)
 
-    def bias(margins: Any, strangers: int) -> float:
+    def shift(margins: Any, strangers: int) -> float:
         moved = adjusted_to_strangers(calibration, margins, strangers, 50, Adjustment())
-        return operating_point(calibration, 50, adjustment=moved).bias
+        return moved.here(5.0) - 5.0
 
-    still = operating_point(calibration, 50).bias
-    assert bias(as_expected(2_000), 1_000) == pytest.approx(still, abs=0.3)
-    assert bias(as_expected(2_000) + 2.0, 1_000) == pytest.approx(still + 2.0, abs=0.5)
-    few = bias(as_expected(40) + 2.0, 4)
-    assert still < few < bias(as_expected(2_000) + 2.0, 1_000)
-    assert bias(as_expected(1), 1) == pytest.approx(still, abs=1e-6)
+    assert shift(as_expected(2_000), 1_000) == pytest.approx(0.0, abs=0.3)
+    assert shift(as_expected(2_000) + 2.0, 1_000) == pytest.approx(2.0, abs=0.5)
+    assert 0.0 < shift(as_expected(40) + 2.0, 4) < shift(as_expected(2_000) + 2.0, 1_000)
+    assert shift(as_expected(1), 1) == 0.0
 
 
 def test_an_adjustment_comes_back_as_it_was_kept() -> None:
