@@ -22,8 +22,8 @@ LIMITS = (
     "Fitted on press photos of adults, mostly men of European descent; error rates differ between"
     " groups of people and kinds of photo.",
     "The promise about strangers follows the gallery's own people from some thirty identities on;"
-    " below that, on photos unlike those it was calibrated on, expect up to three times the stated"
-    " rate, or run `gallery calibrate`.",
+    " below that, on photos unlike those it was calibrated on, three to four times the stated rate"
+    " was measured (ORL, Yale): run `gallery calibrate`.",
     "Queries much worse than the enrolled photos, or the other way round, are not seen by that.",
     "Beyond 2,000 identities, and below the curve's last rate, it is an extrapolation.",
 )
