@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = ("#c3cad3", "#5f6c7b", "#d08c3a", "#7b61a8", "#0b7a75")
+_LINES = ((8.0, "-"), (4.5, "-"), (2.0, "-"), (2.0, "--"), (2.0, "-"))
 _TICKS = (1e-4, 1e-3, 1e-2, 0.1, 0.3)
 
 
@@ -52,10 +53,11 @@ def figures_of(scored: Sequence[Scored]) -> Iterator[tuple[str, Figure]]:
         axes = figure.subplots()
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-        # Some lie exactly on each other; the one drawn later is the thinner one.
+        # Some lie exactly on each other: the grey ones are bands, with the dashes on them.
         for place, one in enumerate(shown):
             draw(axes, one, _COLOURS[place + len(_COLOURS) - len(shown)])
-            axes.lines[-1].set_linewidth(1.6 + 0.9 * (len(shown) - 1 - place))
+            width, style = _LINES[place + len(_LINES) - len(shown)]
+            axes.lines[-1].set(linewidth=width, linestyle=style)
         axes.legend(frameon=False, fontsize=9)
         yield name, figure
 

@@ -1,0 +1,91 @@
+"""Does `gallery calibrate` keep the promise where queries are unlike the enrolled photos?
+
+    python -m tests.bench.calibrated PEOPLE_FOLDER --save data/results/calibrated.json
+
+Sixty people are enrolled with two photos as they are; queries are of altered photos (see travel.py).
+The operating point is calibrated on sixty strangers and measured on all other strangers, twelve times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from gallery import Gallery
+from gallery.assembly import build_eye
+from gallery.judge import near_margins, own_adjustment
+from gallery.learning.calibration import few_each
+from gallery.learning.conflicts import without_conflicts
+from gallery.learning.encoded import EncodedPeople, Views, encode_people
+from gallery.learning.people import people_in
+from gallery.operating_point import adjusted_to_strangers, operating_point
+from gallery.templates import fused
+from tests.bench.travel import CONDITIONS, altered
+
+ENROLLED, STRANGERS, DRAWS, SEED = 60, 60, 12, 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--people", type=int, default=400)
+    parser.add_argument("--work", type=Path, default=Path("build/travel"))
+    parser.add_argument("--save", type=Path)
+    asked = parser.parse_args()
+    folder = people_in(asked.folder, "test")
+    with Gallery.open(asked.work / "home") as gallery:
+        settings = gallery.settings
+        seen: dict[str, EncodedPeople] = {}
+        for name in CONDITIONS:
+            seen[name], _ = without_conflicts(
+                encode_people(
+                    altered(folder, name, asked.work, asked.people),
+                    gallery.eye,
+                    Views(settings.views_query, settings.views_enrolled),
+                    settings.cache,
+                    workers=os.cpu_count() or 1,
+                    make_eye=partial(build_eye, settings),
+                )
+            )
+        head, rate = gallery.judge.head, settings.false_positive_identification_rate
+    found = {
+        name: dict(
+            zip(("before", "after"), _named(head, seen["as it is"], people, rate), strict=True)
+        )
+        for name, people in seen.items()
+    }
+    for name, row in found.items():
+        print(f"{name}: {row['before']:.2%} before, {row['after']:.2%} after; promised {rate:.1%}")  # noqa: T201
+    if asked.save is not None:
+        asked.save.write_text(json.dumps(found | {"promised": rate, "seed": SEED}, indent=2) + "\n")
+
+
+def _named(head, enrolled, asked, rate):  # type: ignore[no-untyped-def]
+    """The share of strangers, not calibrated on, who get a name: before and after."""
+    rng, before, after = np.random.default_rng(SEED), [], []
+    calibration = head.marks.calibration
+    for _ in range(DRAWS):
+        members = rng.permutation(np.unique(enrolled.people))[:ENROLLED]
+        rows = np.flatnonzero(np.isin(enrolled.people, members))
+        rows = rows[few_each(enrolled.people[rows], 2, rng)]
+        owners, encodings = enrolled.people[rows], enrolled.enrolled.take(rows)
+        own = own_adjustment(head, owners, encodings)
+        names = {enrolled.names[i] for i in members.tolist()}
+        people = np.array([i for i in np.unique(asked.people) if asked.names[i] not in names])
+        people = rng.permutation(people)
+        fit, test = (np.isin(asked.people, p) for p in (people[:STRANGERS], people[STRANGERS:]))
+        tops = near_margins(head, asked.probes, fused(owners, encodings).encodings).max(axis=1)
+        adjustment = adjusted_to_strangers(calibration, tops[fit], STRANGERS, ENROLLED, own)
+        for moved, shares in ((own, before), (adjustment, after)):
+            point = operating_point(calibration, ENROLLED, rate=rate, adjustment=moved)
+            shares.append(float(point.same(tops[test]).mean()))
+    return float(np.mean(before)), float(np.mean(after))
+
+
+if __name__ == "__main__":
+    main()
