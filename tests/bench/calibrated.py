@@ -2,8 +2,8 @@
 
     python -m tests.bench.calibrated PEOPLE_FOLDER --save data/results/calibrated.json
 
-Sixty people are enrolled with two photos as they are; queries are of altered photos (see travel.py).
-The operating point is calibrated on sixty strangers and measured on all other strangers, twelve times.
+Sixty people are enrolled with two photos as they are; queries are altered (see travel.py).
+The operating point is calibrated on sixty strangers and measured on all others, twelve times.
 """
 
 from __future__ import annotations
