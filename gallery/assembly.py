@@ -130,7 +130,7 @@ class Gallery:
         with self.database.reading() as session:
             return identities.list_all(session)
 
-    def identity(self, name_or_id: str) -> tuple[IdentityRecord, list[FaceRecord]]:
+    def identity(self, name_or_id: str | int) -> tuple[IdentityRecord, list[FaceRecord]]:
         """One identity and its faces. Raises IdentityNotFound."""
         with self.database.reading() as session:
             record = identities.get(session, name_or_id)
@@ -146,19 +146,30 @@ class Gallery:
         with self.database.reading() as session:
             return faces.encodings_of(session, identities.ids(session))
 
-    def rename(self, name_or_id: str, new_name: str) -> IdentityRecord:
+    def rename(self, name_or_id: str | int, new_name: str) -> IdentityRecord:
         """Raises IdentityNotFound, InvalidName or IdentityExists."""
         with self.database.writing() as session:
             return identities.rename(session, name_or_id, new_name)
 
     def describe(
-        self, name_or_id: str, *, external_id: str | None = None, details: dict[str, str]
+        self,
+        name_or_id: str | int,
+        *,
+        new_name: str | None = None,
+        external_id: str | None = None,
+        details: dict[str, str],
     ) -> IdentityRecord:
-        """Set an identity's external id and details. Raises IdentityNotFound or IdentityExists."""
-        with self.database.writing() as session:
-            return identities.describe(session, name_or_id, external_id, details)
+        """Set an identity's name, external id and details; all of it or nothing.
 
-    def merge(self, keep: str, others: Sequence[str]) -> IdentityRecord:
+        Raises IdentityNotFound, InvalidName or IdentityExists.
+        """
+        with self.database.writing() as session:
+            record = identities.get(session, name_or_id)
+            if new_name is not None:
+                identities.rename(session, record.id, new_name)
+            return identities.describe(session, record.id, external_id, details)
+
+    def merge(self, keep: str | int, others: Sequence[str | int]) -> IdentityRecord:
         """Give the faces of others to one identity. Raises IdentityNotFound."""
         with self.database.writing() as session:
             merged = identities.merge(session, keep, others)

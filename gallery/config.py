@@ -87,6 +87,18 @@ class Settings(BaseSettings):
     candidates: int = Field(
         default=10, ge=2, le=1000, description="Nearest identities the head judges for each query."
     )
+    max_request_bytes: int = Field(
+        default=32 * 2**20, ge=1024, description="Larger HTTP requests are refused."
+    )
+    api_threads: int = Field(
+        default=2, ge=1, le=64, description="Photos that `serve` works on at once."
+    )
+    api_queue: int = Field(
+        default=64, ge=0, le=10_000, description="Requests that may wait; more are answered 503."
+    )
+    api_seconds: float = Field(
+        default=60.0, gt=0.0, le=3600.0, description="A request that takes longer is answered 503."
+    )
     busy_timeout: float = Field(
         default=30.0, ge=0.0, le=3600.0, description="Seconds to wait for another process's write."
     )

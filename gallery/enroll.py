@@ -9,7 +9,7 @@ from gallery.errors import NoFaceFound, PhotoError, SeveralFacesFound
 from gallery.identify import Identifier
 from gallery.judge import Judge
 from gallery.names import checked_name
-from gallery.seeing import Eye, PhotoSource
+from gallery.seeing import Eye, PhotoSource, named
 from gallery.store import faces, identities
 from gallery.store.changes import latest_change
 from gallery.store.database import Database
@@ -44,7 +44,7 @@ class Enroller:
         Raises InvalidName and HomeError; what is wrong with the photo is an outcome.
         """
         name = checked_name(name)
-        shown = "(bytes)" if isinstance(source, bytes) else str(source)
+        shown = named(source)
         try:
             return self._enroll(name, source, shown, several=several, force=force)
         except (NoFaceFound, SeveralFacesFound) as refusal:
@@ -55,7 +55,7 @@ class Enroller:
     def _enroll(
         self, name: str, source: PhotoSource, shown: str, *, several: Several, force: bool
     ) -> Enrolment:
-        content = source if isinstance(source, bytes) else self._eye.reader.content(source)
+        content = self._eye.content(source)
         already = self._already(name, hashlib.sha256(content).hexdigest(), shown)
         if already is not None:
             return already

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,25 @@ from gallery.faces import VIEWS, FaceFinder, align
 from gallery.photo import PhotoReader
 from gallery.types import Encodings, Face, Photo, Several
 
-PhotoSource = str | Path | bytes
+
+@dataclass(frozen=True)
+class Upload:
+    """A file's bytes and what it is called; printed as that."""
+
+    content: bytes
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+PhotoSource = str | Path | bytes | Upload
 """A file, or a file's bytes."""
+
+
+def named(source: PhotoSource) -> str:
+    """What a photo is called."""
+    return "(bytes)" if isinstance(source, bytes) else str(source)
 
 
 class Eye:
@@ -40,9 +58,13 @@ class Eye:
 
     def open(self, source: PhotoSource) -> Photo:
         """Decode. Raises PhotoUnreadable, PhotoTooLarge or PhotoUndecodable."""
-        if isinstance(source, bytes):
-            return self.reader.decode(source, source="(bytes)")
-        return self.reader.read(source)
+        return self.reader.decode(self.content(source), source=named(source))
+
+    def content(self, source: PhotoSource) -> bytes:
+        """The file's bytes. Raises PhotoUnreadable or PhotoTooLarge."""
+        if isinstance(source, Upload):
+            return source.content
+        return source if isinstance(source, bytes) else self.reader.content(source)
 
     def faces(self, photo: Photo) -> list[Face]:
         """Every usable face, largest first."""

@@ -62,7 +62,7 @@ def add(session: Session, name: str) -> int:
 
 
 def describe(
-    session: Session, name_or_id: str, external_id: str | None, details: Mapping[str, str]
+    session: Session, name_or_id: str | int, external_id: str | None, details: Mapping[str, str]
 ) -> IdentityRecord:
     """Set the external id unless it is None, and the given details; an empty value removes one.
 
@@ -84,7 +84,7 @@ def describe(
     return get(session, row.name)
 
 
-def rename(session: Session, name_or_id: str, new_name: str) -> IdentityRecord:
+def rename(session: Session, name_or_id: str | int, new_name: str) -> IdentityRecord:
     """Raises IdentityNotFound, InvalidName or IdentityExists."""
     record = get(session, name_or_id)
     taken = find(session, new_name)
@@ -98,7 +98,7 @@ def rename(session: Session, name_or_id: str, new_name: str) -> IdentityRecord:
     return get(session, new_name)
 
 
-def merge(session: Session, keep: str, others: Sequence[str]) -> IdentityRecord:
+def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> IdentityRecord:
     """Give the faces of the others to `keep` and delete the others.
 
     A face from a photo that `keep` has already is dropped; an external id and details that `keep`

@@ -1,0 +1,1 @@
+"""The gallery over HTTP: one process, one gallery, the same decisions as the command line."""

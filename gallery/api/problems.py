@@ -1,0 +1,80 @@
+"""Every error as a problem document (RFC 9457), never a traceback."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from gallery.errors import (
+    GalleryError,
+    HomeError,
+    IdentityExists,
+    IdentityNotFound,
+    InvalidName,
+    PhotoError,
+    PhotoTooLarge,
+    SettingInvalid,
+)
+
+_STATUS: tuple[tuple[type[GalleryError], HTTPStatus], ...] = (
+    (PhotoTooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (PhotoError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (InvalidName, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (SettingInvalid, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (IdentityNotFound, HTTPStatus.NOT_FOUND),
+    (IdentityExists, HTTPStatus.CONFLICT),
+    (HomeError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (GalleryError, HTTPStatus.INTERNAL_SERVER_ERROR),
+)
+"""The first that fits."""
+
+
+def problem(
+    status: int, kind: str, detail: str, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """kind : a few words with hyphens; the title is made of it."""
+    return JSONResponse(
+        {
+            "type": f"urn:face-gallery:{kind}",
+            "title": kind.replace("-", " ").capitalize(),
+            "status": status,
+            "detail": detail,
+        },
+        status,
+        headers,
+        media_type="application/problem+json",
+    )
+
+
+def handle_errors(app: FastAPI) -> None:
+    """Let the app answer every error so."""
+
+    @app.exception_handler(GalleryError)
+    def _known(_: Request, error: GalleryError) -> JSONResponse:
+        status = next(s for kind, s in _STATUS if isinstance(error, kind))
+        words = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
+        later = {"Retry-After": "1"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
+        return problem(status, words, str(error), later)
+
+    @app.exception_handler(RequestValidationError)
+    def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        said = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()
+        )
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", said)
+
+    @app.exception_handler(HTTPException)
+    def _http(_: Request, error: HTTPException) -> JSONResponse:
+        phrase = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+        headers = dict(error.headers) if error.headers else None
+        return problem(error.status_code, phrase, str(error.detail), headers)
+
+    @app.exception_handler(Exception)
+    def _mistake(_: Request, error: Exception) -> JSONResponse:
+        said = f"this is a mistake in the program, please report it: {type(error).__name__}"
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "mistake-in-the-program", said)

@@ -1,0 +1,49 @@
+"""A real server on a real port, over the session's networks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from gallery.api.app import create_app
+from gallery.assembly import Gallery
+from gallery.seeing import Eye
+
+Serve = Callable[..., AbstractContextManager[httpx.Client]]
+
+
+@pytest.fixture(scope="session")
+def serve(eye: Eye, cache: Path) -> Serve:
+    """In a `with serve(home)` block, a client of a server of that gallery."""
+
+    @contextmanager
+    def serving(home: Path, **settings: object) -> Iterator[httpx.Client]:
+        with Gallery.open(home, cache=cache, threads=1, **settings) as gallery:
+            gallery.__dict__["eye"] = eye
+            config = uvicorn.Config(create_app(gallery), port=0, log_level="error")
+            server = uvicorn.Server(config)
+            thread = threading.Thread(target=server.run)
+            thread.start()
+            while not server.started:
+                time.sleep(0.01)
+            port = server.servers[0].sockets[0].getsockname()[1]
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+                yield client
+            server.should_exit = True
+            thread.join()
+
+    return serving
+
+
+@pytest.fixture
+def client(serve: Serve, tmp_path: Path) -> Iterator[httpx.Client]:
+    """Of an empty gallery."""
+    with serve(tmp_path / "home") as opened:
+        yield opened

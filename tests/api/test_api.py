@@ -1,0 +1,216 @@
+"""The API as a client sees it: decisions, identities, refusals, and what is never let in."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from gallery.assembly import Gallery
+from gallery.seeing import Eye
+from tests.api.conftest import Serve
+
+
+def enrol(client: httpx.Client, name: str, *photos: Path) -> httpx.Response:
+    files = [("photo", (photo.name, photo.read_bytes())) for photo in photos]
+    return client.post("/v1/identities", data={"name": name}, files=files)
+
+
+def query(client: httpx.Client, photo: Path, **options: object) -> httpx.Response:
+    return client.post("/v1/query", files={"photo": photo.read_bytes()}, params=options)
+
+
+def is_problem(answer: httpx.Response, status: int, kind: str) -> bool:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    return bool(
+        body["type"] == f"urn:face-gallery:{kind}"
+        and body["status"] == status
+        and body["title"]
+        and body["detail"]
+    )
+
+
+def test_a_stranger_then_enrolled_then_known(
+    client: httpx.Client, hopper: Path, collins: Path
+) -> None:
+    assert query(client, hopper).json()["outcome"] == "unknown"
+    answer = enrol(client, "Grace Hopper", hopper)
+    assert answer.status_code == 201
+    (enrolment,) = answer.json()["enrolments"]
+    assert enrolment["outcome"] == "enrolled" and enrolment["photo"] == hopper.name
+    assert enrol(client, "Grace Hopper", hopper).status_code == 200
+    found = query(client, hopper).json()
+    assert found["outcome"] == "match" and found["identity"]["name"] == "Grace Hopper"
+    assert found["false_positive_identification_rate"] == 0.01 and found["candidates"]
+    assert query(client, hopper, explain=False).json()["candidates"] == []
+    assert query(client, collins).json()["outcome"] == "unknown"
+    (one,) = query(client, hopper, all_faces=True).json()["answers"]
+    assert one["identity"]["name"] == "Grace Hopper"
+
+
+def test_three_ways_to_send_a_photo_have_one_answer(client: httpx.Client, hopper: Path) -> None:
+    enrol(client, "Grace Hopper", hopper)
+    content = hopper.read_bytes()
+    answers = [
+        query(client, hopper).json(),
+        client.post("/v1/query", json={"photo": base64.b64encode(content).decode()}).json(),
+        client.post("/v1/query", content=content, headers={"content-type": "image/jpeg"}).json(),
+    ]
+    assert {answer["outcome"] for answer in answers} == {"match"}
+    assert len({answer["probability"] for answer in answers}) == 1
+
+
+def test_compare_says_1_or_0(client: httpx.Client, hopper: Path, collins: Path) -> None:
+    first, same, other = hopper.read_bytes(), hopper.read_bytes(), collins.read_bytes()
+    assert client.post("/v1/compare", files={"first": first, "second": same}).json()["same"] == 1
+    assert client.post("/v1/compare", files={"second": other, "first": first}).json()["same"] == 0
+    assert is_problem(client.post("/v1/compare", files={"first": first}), 400, "bad-request")
+
+
+def test_identities_are_listed_changed_merged_and_forgotten(
+    client: httpx.Client, hopper: Path, collins: Path
+) -> None:
+    enrol(client, "Grace", hopper)
+    enrol(client, "Eileen", collins)
+    listed = client.get("/v1/identities", params={"search": "gra"}).json()
+    assert listed["total"] == 1
+    grace = listed["identities"][0]["id"]
+    assert client.get(f"/v1/identities/{grace}").json()["enrolled"][0]["photo"] == hopper.name
+    path = f"/v1/identities/{grace}"
+    changes = {"name": "Grace Hopper", "details": {"rank": "Rear Admiral"}}
+    changed = client.patch(path, json=changes).json()
+    assert changed["name"] == "Grace Hopper" and changed["details"]["rank"] == "Rear Admiral"
+    taken = client.patch(path, json={"name": "Eileen", "details": {"half": "written"}})
+    assert is_problem(taken, 409, "identity-exists")
+    assert "half" not in client.get(path).json()["details"]
+    assert is_problem(client.patch(path, json={"nick": "G"}), 422, "invalid-request")
+    everyone = client.get("/v1/identities").json()["identities"]
+    (eileen,) = [record["id"] for record in everyone if record["name"] == "Eileen"]
+    merged = client.post(f"{path}/merge", json={"others": [eileen]}).json()
+    assert merged["faces"] == 2 and client.get("/v1/identities").json()["total"] == 1
+    assert client.delete(path).json() == {"identity_id": grace, "faces": 2}
+    assert is_problem(client.get(path), 404, "identity-not-found")
+    assert query(client, hopper).json()["outcome"] == "unknown"
+
+
+def test_no_face_and_what_is_no_photo(client: httpx.Client, no_one: list[Path]) -> None:
+    assert query(client, no_one[0]).json()["outcome"] == "no_face"
+    text = client.post("/v1/query", files={"photo": b"this is text"})
+    assert is_problem(text, 422, "photo-undecodable")
+    assert is_problem(client.post("/v1/query", files={"photo": b""}), 400, "bad-request")
+    refused = enrol(client, "Cat", no_one[0])
+    assert refused.status_code == 409
+    assert refused.json()["enrolments"][0]["outcome"] == "refused"
+    assert client.get("/v1/identities").json()["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b"[]", "application/json", 400),
+        (b'{"photo": 5}', "application/json", 400),
+        (b'{"photo": "not base64!"}', "application/json", 400),
+        (b"x", "text/plain", 415),
+        (b"x", "multipart/form-data", 400),
+        (b"--x\r\n", "multipart/form-data; boundary=x", 400),
+    ],
+)
+def test_what_is_no_request_is_a_problem(
+    client: httpx.Client, body: bytes, kind: str, status: int
+) -> None:
+    answer = client.post("/v1/query", content=body, headers={"content-type": kind})
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_body_over_the_limit_is_refused_with_and_without_a_length(
+    serve: Serve, tmp_path: Path
+) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b"x" * 1024
+
+    with serve(tmp_path / "home", max_request_bytes=20_000) as client:
+        kind = {"content-type": "image/jpeg"}
+        said = client.post("/v1/query", content=b"x" * 20_001, headers=kind)
+        assert is_problem(said, 413, "request-too-large")
+        streamed = client.post("/v1/query", content=pieces(), headers=kind)
+        assert is_problem(streamed, 413, "request-too-large")
+
+
+def test_other_hosts_and_pages_are_not_answered(client: httpx.Client) -> None:
+    other = client.get("/v1/identities", headers={"host": "gallery.example:8000"})
+    assert is_problem(other, 421, "another-host")
+    page = client.get("/v1/identities", headers={"origin": "https://evil.example"})
+    assert is_problem(page, 403, "another-origin")
+    own = client.get("/v1/identities", headers={"origin": str(client.base_url).rstrip("/")})
+    assert own.status_code == 200
+    assert own.headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'none'" in own.headers["content-security-policy"]
+    assert "access-control-allow-origin" not in own.headers
+
+
+def test_what_another_process_enrols_is_seen_by_the_next_query(
+    serve: Serve, eye: Eye, cache: Path, hopper: Path, tmp_path: Path
+) -> None:
+    with serve(tmp_path / "home") as client:
+        assert query(client, hopper).json()["outcome"] == "unknown"
+        with Gallery.open(tmp_path / "home", cache=cache) as other:
+            other.__dict__["eye"] = eye
+            other.enroll("Grace Hopper", hopper)
+        assert query(client, hopper).json()["outcome"] == "match"
+
+
+def test_more_than_may_wait_are_answered_503_and_the_others_are_answered(
+    serve: Serve, tmp_path: Path, hopper: Path
+) -> None:
+    with serve(tmp_path / "home", api_threads=1, api_queue=2) as client:
+        enrol(client, "Grace Hopper", hopper)
+        with ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(lambda _: query(client, hopper), range(12)))
+        statuses = {answer.status_code for answer in answers}
+        assert statuses == {200, 503}
+        for answer in answers:
+            if answer.status_code == 503:
+                assert answer.headers["retry-after"] and is_problem(
+                    answer, 503, "service-unavailable"
+                )
+            else:
+                assert answer.json()["outcome"] == "match"
+        assert client.get("/healthz").json() == {"status": "alive"}
+
+
+def test_health_and_the_description(client: httpx.Client) -> None:
+    assert client.get("/readyz").json() == {"status": "ready"}
+    described = client.get("/v1/openapi.json").json()
+    assert {"/v1/query", "/v1/compare", "/v1/identities"} <= set(described["paths"])
+    assert is_problem(client.get("/nothing"), 404, "not-found")
+    assert is_problem(client.put("/v1/query"), 405, "method-not-allowed")
+
+
+def test_odd_files_are_decisions_or_4xx(client: httpx.Client, shared_faces: Path) -> None:
+    files = sorted(f for f in (shared_faces / "odd").rglob("*") if f.is_file())
+    assert files
+    for file in files:
+        answer = query(client, file)
+        assert answer.status_code < 500, (file.name, answer.text)
+        if answer.status_code != 200:
+            assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_noise_is_a_decision(client: httpx.Client) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    answer = client.post("/v1/query", files={"photo": file.getvalue()})
+    assert answer.json()["outcome"] == "no_face"
