@@ -15,6 +15,7 @@ from gallery.cli import (
     evaluating,
     keeping,
     people,
+    serving,
     showing,
     teaching,
 )
@@ -32,6 +33,7 @@ COMMANDS = (
     calibrating,
     evaluating,
     showing,
+    serving,
 )
 
 

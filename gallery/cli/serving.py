@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -27,6 +30,7 @@ def serve(
 
     Example: `gallery serve`, then `curl -F photo=@unknown.jpg http://127.0.0.1:8000/v1/query`
     """
+    import torch
     import uvicorn
 
     from gallery.api.app import create_app, warm_up
@@ -39,8 +43,13 @@ def serve(
             " could ask and erase; listen on 127.0.0.1 behind a proxy that asks for a password, or"
             " add --insecure"
         )
+    # uvicorn ends what is under way and then sends itself the signal again: close the gallery.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with open_gallery(context) as gallery:
+        settings = gallery.settings
         warm_up(gallery)
+        if not settings.threads:  # several photos at once, each on its share of the cores
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.api_threads))
         served = create_app(gallery, loopback=loopback)
         served.state.ready = True
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
