@@ -91,6 +91,11 @@ def _calibrate(gallery: Gallery, folder: Path, seed: int, as_json: bool) -> None
     stored = gallery.encodings()
     fresh = not_enrolled(people, stored, {face.photo_sha256 for face in gallery.faces()})
     enrolled = [people.photos[i] for i in np.flatnonzero(~fresh).tolist()]
+    if not as_json:
+        for photo in enrolled:
+            say(f"left out: {photo} is a photo that is enrolled", "yellow")
+        for first, second in conflicts.two_names:
+            say(f"left out: {first} and {second} are one picture under two names", "yellow")
     judge = gallery.judge
     fitted = calibrate_on(
         judge.head, judge.point(), stored, people.take(np.flatnonzero(fresh)), seed=seed
@@ -109,10 +114,6 @@ def _calibrate(gallery: Gallery, folder: Path, seed: int, as_json: bool) -> None
             | fitted.report
         )
         return
-    for photo in enrolled:
-        say(f"left out: {photo} is a photo that is enrolled", "yellow")
-    for first, second in conflicts.two_names:
-        say(f"left out: {first} and {second} are one picture under two names", "yellow")
     _show(fitted.report)
     if named:
         say("strangers who got a name before, the likeliest first; are they strangers?")
