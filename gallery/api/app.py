@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from pathlib import Path
 
 import anyio
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
 
 from gallery.api import asking, people
 from gallery.api.guard import LOOPBACK, Guard
 from gallery.api.problems import handle_errors, problem
 from gallery.api.work import Work
 from gallery.assembly import Gallery
+
+_PAGE = Path(__file__).parent / "page"
+_PAGE_MAY = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self';"
+    " img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
+}
+"""Nothing from elsewhere, no script in the page."""
 
 
 def create_app(gallery: Gallery, *, loopback: bool = True) -> FastAPI:
@@ -46,6 +56,12 @@ def create_app(gallery: Gallery, *, loopback: bool = True) -> FastAPI:
             await anyio.to_thread.run_sync(lambda: warm_up(gallery))
             app.state.ready = True
         return JSONResponse({"status": "ready"})
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> FileResponse:
+        return FileResponse(_PAGE / "index.html", headers=_PAGE_MAY)
+
+    app.mount("/page", StaticFiles(directory=_PAGE))
 
     @app.get("/{anything:path}", include_in_schema=False)
     async def nothing(anything: str) -> JSONResponse:

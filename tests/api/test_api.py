@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -196,6 +197,19 @@ def test_health_and_the_description(client: httpx.Client) -> None:
     assert {"/v1/query", "/v1/compare", "/v1/identities"} <= set(described["paths"])
     assert is_problem(client.get("/nothing"), 404, "not-found")
     assert is_problem(client.put("/v1/query"), 405, "method-not-allowed")
+
+
+def test_the_page_and_its_parts_are_served_and_fetch_nothing_from_elsewhere(
+    client: httpx.Client,
+) -> None:
+    page = client.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    parts = re.findall(r'(?:src|href)="(/page/[^"]+)"', page.text)
+    assert len(parts) == 3
+    for text in (page.text, *(client.get(part).text for part in parts)):
+        assert text and "//" not in re.sub(r"^//.*$|http://www.w3.org/2000/svg", "", text, flags=re.MULTILINE)
+    assert is_problem(client.get("/page/../app.py"), 404, "not-found")
 
 
 def test_odd_files_are_decisions_or_4xx(client: httpx.Client, shared_faces: Path) -> None:
