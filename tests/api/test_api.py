@@ -208,7 +208,9 @@ def test_the_page_and_its_parts_are_served_and_fetch_nothing_from_elsewhere(
     parts = re.findall(r'(?:src|href)="(/page/[^"]+)"', page.text)
     assert len(parts) == 3
     for text in (page.text, *(client.get(part).text for part in parts)):
-        assert text and "//" not in re.sub(r"^//.*$|http://www.w3.org/2000/svg", "", text, flags=re.MULTILINE)
+        assert text and "//" not in re.sub(
+            r"^//.*$|http://www.w3.org/2000/svg", "", text, flags=re.MULTILINE
+        )
     assert is_problem(client.get("/page/../app.py"), 404, "not-found")
 
 
