@@ -16,12 +16,14 @@ from gallery.config import Settings, load_settings
 from gallery.errors import HomeError
 from gallery.forget import Forgotten, finish_erasing, forget
 from gallery.shipped import shipped_file
-from gallery.store import calibrations, faces, identities
+from gallery.store import audit, calibrations, faces, identities, merging
 from gallery.store.database import Database, open_home
 from gallery.store.records import (
     CalibrationRecord,
     FaceRecord,
     IdentityRecord,
+    Merged,
+    MergeRecord,
     StoredEncodings,
 )
 from gallery.sync import IndexCopy
@@ -62,6 +64,7 @@ class Gallery:
         # queries; `check` says that it is not done.
         with contextlib.suppress(HomeError):
             finish_erasing(self.database, self.index)
+            self._prune()
 
     @classmethod
     def open(cls, home: str | Path | None = None, **settings: object) -> Self:
@@ -95,6 +98,15 @@ class Gallery:
         else:  # the error that is on its way must not be hidden by another one
             self.index.close()
             self.database.close()
+
+    def _prune(self) -> None:
+        """Drop what the audit trail has no need of any more."""
+        days = self.settings.audit_days
+        with self.database.reading() as session:
+            due = audit.due(session, days)
+        if due:
+            with self.database.writing() as session:
+                audit.prune(session, days)
 
     # Asking
 
@@ -149,7 +161,9 @@ class Gallery:
     def rename(self, name_or_id: str | int, new_name: str) -> IdentityRecord:
         """Raises IdentityNotFound, InvalidName or IdentityExists."""
         with self.database.writing() as session:
-            return identities.rename(session, name_or_id, new_name)
+            record = identities.rename(session, name_or_id, new_name)
+            audit.record(session, "rename", identity_id=record.id)
+            return record
 
     def describe(
         self,
@@ -167,14 +181,42 @@ class Gallery:
             record = identities.get(session, name_or_id)
             if new_name is not None:
                 identities.rename(session, record.id, new_name)
+            audit.record(session, "describe", identity_id=record.id)
             return identities.describe(session, record.id, external_id, details)
 
-    def merge(self, keep: str | int, others: Sequence[str | int]) -> IdentityRecord:
-        """Give the faces of others to one identity. Raises IdentityNotFound."""
+    def merge(self, keep: str | int, others: Sequence[str | int]) -> Merged:
+        """Give the faces of others to one identity. Raises IdentityNotFound or MergeEmpty."""
         with self.database.writing() as session:
-            merged = identities.merge(session, keep, others)
-        finish_erasing(self.database, self.index)
-        return merged
+            merged = merging.merge(session, keep, others)
+            audit.record(session, "merge", identity_id=merged.identity.id)
+            return merged
+
+    def merges(self) -> list[MergeRecord]:
+        """Every merge that can be undone, the newest first."""
+        with self.database.reading() as session:
+            return merging.list_merges(session)
+
+    def undo_merge(self, merge_id: int) -> list[IdentityRecord]:
+        """Whom it is now, the one that was kept first.
+
+        Raises MergeNotFound, MergeTooOld, or IdentityExists when a name was taken meanwhile.
+        """
+        with self.database.writing() as session:
+            back = merging.undo(session, merge_id)
+            audit.record(session, "undo merge", identity_id=back[0].id)
+            return back
+
+    def keep_distinct(self, one: str | int, other: str | int, *, distinct: bool = True) -> None:
+        """Remember that these are two people, so that `dedupe` does not name them; or forget it.
+
+        Raises IdentityNotFound.
+        """
+        with self.database.writing() as session:
+            ids = [identities.get(session, who).id for who in (one, other)]
+            if distinct:
+                merging.keep_distinct(session, ids[0], ids[1:])
+            else:
+                merging.forget_distinct(session, *ids)
 
     def forget(self, who: str | int) -> Forgotten:
         """Erase a person, by name or id; there is no undo. See gallery.forget."""
@@ -190,12 +232,14 @@ class Gallery:
     def keep_calibration(self, adjustment: dict[str, Any], report: dict[str, Any]) -> int:
         """Keep a calibration of the head in use and use it; returns its number."""
         with self.database.writing() as session:
+            audit.record(session, "calibrate")
             return calibrations.add(session, self.judge.head.sha256, adjustment, report)
 
     def use_calibration(self, number: int) -> None:
         """Use a kept calibration, or none with 0. Raises CalibrationNotFound."""
         with self.database.writing() as session:
             calibrations.use(session, self.judge.head.sha256, number)
+            audit.record(session, "use calibration")
 
     # Cleaning and checking
 

@@ -10,7 +10,7 @@ from gallery.identify import Identifier
 from gallery.judge import Judge
 from gallery.names import checked_name
 from gallery.seeing import Eye, PhotoSource, named
-from gallery.store import faces, identities
+from gallery.store import audit, faces, identities
 from gallery.store.changes import latest_change
 from gallery.store.database import Database
 from gallery.store.records import NewFace
@@ -118,6 +118,7 @@ class Enroller:
             record = identities.find(session, name)
             identity_id = identities.add(session, name) if record is None else record.id
             face_id = faces.add(session, identity_id, photo, new, encoder)
+            audit.record(session, "enrol", identity_id=identity_id)
         ref = IdentityRef(identity_id, name)
         kind = "new identity" if record is None else f"{record.faces + 1} photos now"
         return Enrolment(

@@ -27,6 +27,12 @@ GalleryError                     exit status 2 at the command line; never a trac
 ├── TrainingInterrupted          a helping process ended; run it again
 ├── HeadWorse                    a new head is worse than the one in use
 ├── CalibrationNotFound          no calibration of that number
+├── MergeEmpty                   an identity merged with itself alone
+├── MergeNotFound                no merge of that number that could be undone
+├── MergeTooOld                  a later merge stands on it
+├── ThumbnailNotFound            no picture of that face is kept
+├── KeyNotFound                  no key of that id
+├── JobNotFound                  no job of that id
 ├── ProtocolUnusable             an evaluation protocol's file that is not there or not readable
 └── SettingInvalid               a setting or option outside its range
 """
@@ -136,6 +142,30 @@ class TrainingInterrupted(GalleryError):
 
 class CalibrationNotFound(GalleryError):
     """The gallery has no calibration of that number for the head in use."""
+
+
+class MergeEmpty(GalleryError):
+    """An identity was to be merged with itself alone."""
+
+
+class MergeNotFound(GalleryError):
+    """There is no merge of that number that could be undone."""
+
+
+class MergeTooOld(GalleryError):
+    """A merge that a later merge stands on."""
+
+
+class ThumbnailNotFound(GalleryError):
+    """No picture of that face is kept."""
+
+
+class KeyNotFound(GalleryError):
+    """There is no key of that id."""
+
+
+class JobNotFound(GalleryError):
+    """There is no job of that id."""
 
 
 class HeadWorse(GalleryError):

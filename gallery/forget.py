@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gallery.store import identities
+from gallery.store import audit, identities
 from gallery.store.changes import scrubbed, to_scrub
 from gallery.store.database import Database
 from gallery.sync import IndexCopy
@@ -27,6 +27,7 @@ def forget(database: Database, index: IndexCopy, who: str | int) -> Forgotten:
     with database.writing() as session:
         record = identities.get(session, who)
         face_ids = identities.remove(session, record.id)
+        audit.record(session, "forget", identity_id=record.id)
     finish_erasing(database, index)
     return Forgotten(record.id, len(face_ids))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gallery.store.records import FaceRecord, IdentityRecord
+from gallery.store.records import FaceRecord, IdentityRecord, MergeRecord
 from gallery.types import Candidate, Comparison, Decision, Enrolment, Face, IdentityRef
 
 if TYPE_CHECKING:  # only their shapes are needed, not the networks behind them
@@ -110,6 +110,15 @@ def face_record_json(record: FaceRecord) -> Json:
         "probability": _rounded(record.probability),
         "sharpness": round(record.sharpness, 1),
         "norm": _rounded(record.norm),
+        "created_at": record.created_at.isoformat(),
+    }
+
+
+def merge_json(record: MergeRecord) -> Json:
+    return {
+        "merge_id": record.id,
+        "kept": record.kept_id,
+        "others": list(record.others),
         "created_at": record.created_at.isoformat(),
     }
 

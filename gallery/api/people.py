@@ -127,8 +127,8 @@ def routes(gallery: Gallery) -> APIRouter:
     @router.post("/{identity}/merge")
     async def merge(request: Request, identity: IdentityId, others: Others) -> dict[str, Any]:
         """Give the faces of others to this identity; the others are gone."""
-        record = await request.app.state.work.do(lambda: gallery.merge(identity, others.others))
-        return identity_json(record)
+        merged = await request.app.state.work.do(lambda: gallery.merge(identity, others.others))
+        return identity_json(merged.identity) | {"merge_id": merged.merge_id}
 
     @router.delete("/{identity}")
     async def forget(request: Request, identity: IdentityId) -> dict[str, int]:

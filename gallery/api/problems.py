@@ -16,9 +16,14 @@ from gallery.errors import (
     IdentityExists,
     IdentityNotFound,
     InvalidName,
+    JobNotFound,
+    MergeEmpty,
+    MergeNotFound,
+    MergeTooOld,
     PhotoError,
     PhotoTooLarge,
     SettingInvalid,
+    ThumbnailNotFound,
 )
 
 _STATUS: tuple[tuple[type[GalleryError], HTTPStatus], ...] = (
@@ -27,7 +32,12 @@ _STATUS: tuple[tuple[type[GalleryError], HTTPStatus], ...] = (
     (InvalidName, HTTPStatus.UNPROCESSABLE_ENTITY),
     (SettingInvalid, HTTPStatus.UNPROCESSABLE_ENTITY),
     (IdentityNotFound, HTTPStatus.NOT_FOUND),
+    (ThumbnailNotFound, HTTPStatus.NOT_FOUND),
+    (MergeNotFound, HTTPStatus.NOT_FOUND),
+    (JobNotFound, HTTPStatus.NOT_FOUND),
     (IdentityExists, HTTPStatus.CONFLICT),
+    (MergeTooOld, HTTPStatus.CONFLICT),
+    (MergeEmpty, HTTPStatus.UNPROCESSABLE_ENTITY),
     (HomeError, HTTPStatus.SERVICE_UNAVAILABLE),
     (GalleryError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )

@@ -9,13 +9,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from gallery.cli.app import JsonOption, app, open_gallery
-from gallery.cli.output import emit, say
+from gallery.cli.output import count, emit, say
 from gallery.cli.output import show as show_table
 from gallery.errors import SettingInvalid
-from gallery.wire import face_record_json, identity_json
+from gallery.wire import face_record_json, identity_json, merge_json
 
 identities = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-app.add_typer(identities, name="identities", help="List, show, rename, describe, merge, forget.")
+app.add_typer(
+    identities,
+    name="identities",
+    help="List, show, rename, describe, merge, unmerge, tell apart, forget.",
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name, or an id.", show_default=False)]
 
@@ -123,11 +127,72 @@ def merge(
     """
     with open_gallery(context) as gallery:
         if not yes:
-            typer.confirm(
-                f"Merge {', '.join(others)} into {keep}? There is no undo.", abort=True, err=True
-            )
-        record = gallery.merge(keep, others)
-    emit(identity_json(record)) if as_json else say(f"{record.name} has {record.faces} faces now")
+            typer.confirm(f"Merge {', '.join(others)} into {keep}?", abort=True, err=True)
+        merged = gallery.merge(keep, others)
+    record = merged.identity
+    if as_json:
+        emit(identity_json(record) | {"merge_id": merged.merge_id})
+    else:
+        say(
+            f"{record.name} has {count(record.faces, 'face')} now;"
+            f" `gallery identities unmerge {merged.merge_id}` takes it back"
+        )
+
+
+@identities.command()
+def unmerge(
+    context: typer.Context,
+    merge_id: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="[MERGE_ID]", help="As `merge` said it; without, list all.", show_default=False
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a merge back. Faces enrolled since then stay with the one that was kept.
+
+    Example: `gallery identities unmerge 3`
+    """
+    with open_gallery(context) as gallery:
+        if merge_id is not None:
+            records = gallery.undo_merge(merge_id)
+        merges = gallery.merges()
+        names = {record.id: record.name for record in gallery.identities()}
+    if merge_id is not None:
+        for record in records:
+            if as_json:
+                emit(identity_json(record))
+            else:
+                say(f"{record.name} has {count(record.faces, 'face')} again")
+        return
+    for made in merges:
+        if as_json:
+            emit(merge_json(made))
+        else:
+            kept = names.get(made.kept_id, "someone merged since")
+            gone = ", ".join(str(other) for other in made.others)
+            say(f"{made.id}: id {gone} into {kept}, {made.created_at:%Y-%m-%d %H:%M}")
+
+
+@identities.command()
+def distinct(
+    context: typer.Context,
+    name: Name,
+    other: Annotated[str, typer.Argument(metavar="OTHER", show_default=False)],
+    undo: Annotated[bool, typer.Option("--undo", help="Take that back.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say that two identities are two people, so that `dedupe` does not name them again.
+
+    Example: `gallery identities distinct "Grace Hopper" "Grace Kelly"`
+    """
+    with open_gallery(context) as gallery:
+        gallery.keep_distinct(name, other, distinct=not undo)
+    if as_json:
+        emit({"identities": [name, other], "distinct": not undo})
+    else:
+        say(f"{name} and {other} are {'compared again' if undo else 'two people'}")
 
 
 @identities.command()

@@ -1,10 +1,10 @@
-"""Identities: found, listed, added, renamed, merged, deleted."""
+"""Identities: found, listed, added, renamed, deleted."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from gallery.errors import IdentityExists, IdentityNotFound
@@ -98,31 +98,6 @@ def rename(session: Session, name_or_id: str | int, new_name: str) -> IdentityRe
     return get(session, new_name)
 
 
-def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> IdentityRecord:
-    """Give the faces of the others to `keep` and delete the others.
-
-    A face from a photo that `keep` has already is dropped; an external id and details that `keep`
-    lacks are taken over. Raises IdentityNotFound before anything is changed.
-    """
-    kept = get(session, keep)
-    merged = {other.id: other for other in (get(session, name) for name in others)}
-    merged.pop(kept.id, None)
-    row = session.get_one(IdentityRow, kept.id)
-    for other in merged.values():
-        has = select(FaceRow.photo_id).where(FaceRow.identity_id == kept.id)
-        twice = select(FaceRow.id).where(FaceRow.identity_id == other.id, FaceRow.photo_id.in_(has))
-        delete_faces(session, list(session.scalars(twice)))
-        session.execute(
-            update(FaceRow).where(FaceRow.identity_id == other.id).values(identity_id=kept.id)
-        )
-        session.execute(delete(IdentityRow).where(IdentityRow.id == other.id))
-        row.external_id = other.external_id if row.external_id is None else row.external_id
-        row.details = {**other.details, **row.details}
-        session.flush()
-    session.expire_all()
-    return get(session, kept.id)
-
-
 def remove(session: Session, identity_id: int) -> list[int]:
     """Delete an identity with its faces, and the photos no one else was enrolled from.
 
@@ -141,8 +116,10 @@ def delete_faces(session: Session, face_ids: Sequence[int]) -> None:
     """
     for start in range(0, len(face_ids), _IDS_A_QUERY):
         some = face_ids[start : start + _IDS_A_QUERY]
+        photos = session.scalars(select(FaceRow.photo_id).where(FaceRow.id.in_(some))).all()
         session.execute(delete(FaceRow).where(FaceRow.id.in_(some)))
-    session.execute(delete(PhotoRow).where(PhotoRow.id.not_in(select(FaceRow.photo_id))))
+        left = select(FaceRow.id).where(FaceRow.photo_id == PhotoRow.id).exists()
+        session.execute(delete(PhotoRow).where(PhotoRow.id.in_(photos), ~left))
     log_changes(session, face_ids)
     remember_to_scrub(session)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -76,3 +76,63 @@ class CalibrationRecord:
     report: dict[str, Any]
     in_use: bool
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """Who did what to whom. identity_id : opaque; it outlives the person's erasure."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    identity_id: int | None
+    outcome: str | None
+    request_id: str | None
+    digest: str
+
+
+@dataclass(frozen=True)
+class KeyRecord:
+    """A key to the API; the secret itself is nowhere. per_minute : requests it may make."""
+
+    id: str
+    label: str
+    scopes: tuple[str, ...]
+    per_minute: int
+    created_at: datetime
+    revoked_at: datetime | None
+    secret_sha256: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """Long work that was asked for. result : numbers alone."""
+
+    id: str
+    kind: str
+    state: str
+    done: int
+    total: int
+    result: dict[str, Any] | None
+    error: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class MergeRecord:
+    """A merge that can be undone. others : the ids that were merged into kept_id."""
+
+    id: int
+    kept_id: int
+    others: tuple[int, ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge made of two. merge_id : what undoes it."""
+
+    identity: IdentityRecord
+    merge_id: int

@@ -1,0 +1,144 @@
+"""The audit trail: who enrolled, asked, changed and erased, by numbers alone, chained by hashes.
+
+Each entry's digest is taken of the one before it and of the entry, so that an entry that was
+changed, or taken out from between two others, shows. The newest digest, noted elsewhere, shows
+that the end was not cut off either. Entries over the retention are dropped from the beginning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy.orm import Session
+
+from gallery.store.records import AuditEntry
+from gallery.store.tables import AuditRow
+
+_FIRST = "0" * 64
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts: "command line", "this machine", or a key's id; and in which request."""
+
+    name: str = "command line"
+    request_id: str | None = None
+
+
+_acting: ContextVar[Actor] = ContextVar("acting", default=Actor())  # noqa: B039  it is frozen
+
+
+@contextmanager
+def acting(actor: Actor) -> Iterator[None]:
+    """Within the block what is recorded is this actor's."""
+    token = _acting.set(actor)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
+
+
+def act_as(actor: Actor) -> None:
+    """For the rest of this task what is recorded is this actor's."""
+    _acting.set(actor)
+
+
+def current() -> Actor:
+    """Who acts here."""
+    return _acting.get()
+
+
+def record(
+    session: Session,
+    action: str,
+    *,
+    identity_id: int | None = None,
+    outcome: str | None = None,
+    actor: Actor | None = None,
+) -> None:
+    """Add an entry, in the transaction of what it tells of."""
+    actor = actor or current()
+    last = session.scalar(select(AuditRow).order_by(AuditRow.id.desc()).limit(1))
+    row = AuditRow(
+        at=datetime.now(UTC),
+        actor=actor.name,
+        action=action,
+        identity_id=identity_id,
+        outcome=outcome,
+        request_id=actor.request_id,
+        previous=_FIRST if last is None else last.digest,
+    )
+    row.digest = _digest(row)
+    session.add(row)
+    session.flush()
+
+
+def entries(session: Session, newest: int) -> list[AuditEntry]:
+    """The newest so many, the oldest of them first."""
+    rows = session.scalars(select(AuditRow).order_by(AuditRow.id.desc()).limit(newest))
+    return [
+        AuditEntry(
+            id=row.id,
+            at=row.at,
+            actor=row.actor,
+            action=row.action,
+            identity_id=row.identity_id,
+            outcome=row.outcome,
+            request_id=row.request_id,
+            digest=row.digest,
+        )
+        for row in reversed(rows.all())
+    ]
+
+
+def count(session: Session) -> int:
+    """How many entries there are."""
+    return session.scalar(select(func.count()).select_from(AuditRow)) or 0
+
+
+def problems(session: Session) -> list[str]:
+    """What is wrong with the chain, in words; empty when nothing is."""
+    before: AuditRow | None = None
+    for row in session.scalars(select(AuditRow).order_by(AuditRow.id)).yield_per(1_000):
+        if row.digest != _digest(row):
+            return [f"entry {row.id} is not what was written"]
+        if before is not None and row.previous != before.digest:
+            return [f"an entry between {before.id} and {row.id} is missing or was changed"]
+        before = row
+    return []
+
+
+def due(session: Session, days: int) -> bool:
+    """Whether there are entries older than so many days."""
+    return session.scalar(select(AuditRow.id).where(_older(days)).limit(1)) is not None
+
+
+def prune(session: Session, days: int) -> None:
+    """Drop the oldest entries, up to the newest that is older than so many days."""
+    newest = session.scalar(select(func.max(AuditRow.id)).where(_older(days)))
+    if newest is not None:
+        session.execute(delete(AuditRow).where(AuditRow.id <= newest))
+
+
+def _older(days: int) -> ColumnElement[bool]:
+    return AuditRow.at < datetime.now(UTC) - timedelta(days=days)
+
+
+def _digest(row: AuditRow) -> str:
+    told = [
+        row.previous,
+        row.at.astimezone(UTC).isoformat(timespec="microseconds"),
+        row.actor,
+        row.action,
+        row.identity_id,
+        row.outcome,
+        row.request_id,
+    ]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()

@@ -1,0 +1,90 @@
+"""Keys to the API: made, found, revoked. A secret is shown once and kept as its SHA-256 alone.
+
+The secret is 256 random bits, so that a plain hash is enough: there is nothing to guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from gallery.errors import KeyNotFound
+from gallery.names import checked_name
+from gallery.store.records import KeyRecord
+from gallery.store.tables import KeyRow
+
+_PREFIX = "gallery"
+
+
+def create(
+    session: Session, label: str, scopes: Sequence[str], per_minute: int
+) -> tuple[KeyRecord, str]:
+    """A new key, and its text, which cannot be had again. Raises InvalidName."""
+    secret = secrets.token_urlsafe(32)
+    row = KeyRow(
+        id=secrets.token_hex(4),
+        label=checked_name(label),
+        secret_sha256=_hashed(secret),
+        scopes=sorted(set(scopes)),
+        per_minute=per_minute,
+    )
+    session.add(row)
+    session.flush()
+    return _record(row), f"{_PREFIX}_{row.id}_{secret}"
+
+
+def list_all(session: Session) -> list[KeyRecord]:
+    """Every key, revoked ones too, the oldest first."""
+    return [_record(row) for row in session.scalars(select(KeyRow).order_by(KeyRow.created_at))]
+
+
+def revoke(session: Session, key_id: str) -> KeyRecord:
+    """Let a key open nothing any more. Raises KeyNotFound."""
+    row = session.get(KeyRow, key_id)
+    if row is None:
+        raise KeyNotFound(f"there is no key {key_id!r}; `gallery keys list` names all")
+    row.revoked_at = row.revoked_at or datetime.now(UTC)
+    session.flush()
+    return _record(row)
+
+
+def matching(live: Sequence[KeyRecord], text: str) -> KeyRecord | None:
+    """Of these keys the one whose text this is, compared in constant time."""
+    prefix, _, rest = text.partition("_")
+    key_id, _, secret = rest.partition("_")
+    hashed = _hashed(secret)
+    found = None
+    for key in live:
+        same = hmac.compare_digest(key.secret_sha256, hashed)
+        if same and hmac.compare_digest(key.id.encode(), key_id.encode()):
+            found = key
+    return found if prefix == _PREFIX else None
+
+
+def live(session: Session) -> list[KeyRecord]:
+    """Every key that is not revoked."""
+    return [
+        _record(row) for row in session.scalars(select(KeyRow).where(KeyRow.revoked_at.is_(None)))
+    ]
+
+
+def _hashed(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _record(row: KeyRow) -> KeyRecord:
+    return KeyRecord(
+        id=row.id,
+        label=row.label,
+        scopes=tuple(row.scopes),
+        per_minute=row.per_minute,
+        created_at=row.created_at,
+        revoked_at=row.revoked_at,
+        secret_sha256=row.secret_sha256,
+    )

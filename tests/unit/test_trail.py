@@ -1,0 +1,125 @@
+"""Keys open what they should and no more; the audit trail shows what was done to it; jobs end."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from gallery.errors import InvalidName, JobNotFound, KeyNotFound, ThumbnailNotFound
+from gallery.store import audit, jobs, keys, thumbnails
+from gallery.store.database import Database
+from gallery.store.jobs import JobState
+
+
+def test_a_key_is_known_by_its_text_alone_and_the_text_is_nowhere(database: Database) -> None:
+    with database.writing() as session:
+        one, secret = keys.create(session, "door", ["query", "query"], 60)
+        other, _ = keys.create(session, "door", ["admin"], 60)
+    assert one.scopes == ("query",) and one.id != other.id
+    with database.reading() as session:
+        live = keys.live(session)
+    assert keys.matching(live, secret) == one
+    wrong = f"gallery_{other.id}_{secret.rpartition('_')[2]}"
+    for no_key in (wrong, secret[:-1], secret + "x", secret.upper(), "", "gallery__", "\u00e9"):
+        assert keys.matching(live, no_key) is None
+    assert secret.split("_", 2)[2].encode() not in database.file.read_bytes()
+    with database.writing() as session:
+        keys.revoke(session, one.id)
+        assert keys.live(session) == [other]
+        first = keys.revoke(session, one.id).revoked_at
+        assert first == keys.list_all(session)[0].revoked_at
+        with pytest.raises(KeyNotFound):
+            keys.revoke(session, "nothing")
+        with pytest.raises(InvalidName):
+            keys.create(session, " ", ["query"], 60)
+
+
+def test_the_trail_says_who_did_what_in_order(database: Database) -> None:
+    with database.writing() as session:
+        audit.record(session, "enrol", identity_id=7)
+        with audit.acting(audit.Actor("key ab12", "r-1")):
+            audit.record(session, "query", outcome="match")
+    with database.reading() as session:
+        first, second = audit.entries(session, 10)
+        assert (first.actor, first.action, first.identity_id) == ("command line", "enrol", 7)
+        assert (second.actor, second.outcome, second.request_id) == ("key ab12", "match", "r-1")
+        assert audit.entries(session, 1) == [second]
+        assert audit.count(session) == 2 and audit.problems(session) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("UPDATE audit SET identity_id = 4 WHERE id = 3", "entry 3"),
+        ("UPDATE audit SET actor = 'someone' WHERE id = 5", "entry 5"),
+        ("DELETE FROM audit WHERE id = 3", "between 2 and 4"),
+    ],
+)
+def test_an_entry_that_was_changed_or_taken_out_shows(
+    database: Database, sql: str, said: str
+) -> None:
+    with database.writing() as session:
+        for i in range(5):
+            audit.record(session, "enrol", identity_id=i)
+    with database.writing() as session:
+        session.execute(text(sql))
+    with database.reading() as session:
+        (found,) = audit.problems(session)
+    assert said in found
+
+
+def test_what_is_too_old_is_dropped_from_the_beginning(database: Database) -> None:
+    with database.writing() as session:
+        for i in range(4):
+            audit.record(session, "enrol", identity_id=i)
+        assert not audit.due(session, 90)
+        old = (datetime.now(UTC) - timedelta(days=91)).replace(tzinfo=None)
+        session.execute(text("UPDATE audit SET at = :old WHERE id <= 2"), {"old": str(old)})
+    with database.writing() as session:
+        assert audit.due(session, 90)
+        audit.prune(session, 90)
+        assert [e.identity_id for e in audit.entries(session, 9)] == [2, 3]
+        assert audit.problems(session) == [] and not audit.due(session, 90)
+        audit.record(session, "enrol", identity_id=9)
+        assert audit.problems(session) == []
+
+
+def test_a_job_goes_on_until_it_has_ended(database: Database) -> None:
+    with database.writing() as session:
+        job = jobs.add(session, "dedupe")
+        assert job.state == JobState.QUEUED
+        assert jobs.change(session, job.id, state=JobState.RUNNING, done=3, total=9)
+        assert [j.done for j in jobs.unended(session)] == [3]
+        assert jobs.change(session, job.id, state=JobState.CANCELLED)
+        assert not jobs.change(session, job.id, state=JobState.DONE)
+        assert jobs.get(session, job.id).state == JobState.CANCELLED
+        assert jobs.unended(session) == []
+        with pytest.raises(JobNotFound):
+            jobs.get(session, "nothing")
+
+
+def test_ended_jobs_are_not_kept_for_ever(database: Database) -> None:
+    with database.writing() as session:
+        running = jobs.add(session, "dedupe").id
+        for _ in range(130):
+            jobs.change(session, jobs.add(session, "dedupe").id, state=JobState.DONE, result={})
+        left = session.scalar(text("SELECT count(*) FROM jobs"))
+        assert left is not None and left <= 102
+        assert jobs.get(session, running).state == JobState.QUEUED
+
+
+def test_a_thumbnail_that_is_not_kept(database: Database) -> None:
+    with database.reading() as session, pytest.raises(ThumbnailNotFound, match="face 5"):
+        thumbnails.get(session, 5)
+
+
+def test_the_trail_bears_no_names(database: Database) -> None:
+    with database.writing() as session:
+        audit.record(session, "query", outcome="match")
+        row = session.execute(text("SELECT * FROM audit")).mappings().one()
+    assert set(json.loads(json.dumps(dict(row), default=str))) == {
+        "id", "at", "actor", "action", "identity_id", "outcome", "request_id", "previous", "digest",
+    }  # fmt: skip
