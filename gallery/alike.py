@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,12 +29,15 @@ class LookAlikes:
     probability: float
 
 
-def face_graph(encodings: Encodings) -> Edges:
-    """Near pairs among n faces, rows as ids, with exact cosines."""
+def face_graph(encodings: Encodings, progress: Callable[[int], None] = lambda _done: None) -> Edges:
+    """Near pairs among n faces, rows as ids, with exact cosines.
+
+    progress : called with the number of faces done.
+    """
     ids = np.arange(len(encodings), dtype=np.int64)
     index = open_index(DEFAULT_ENGINE, encodings.vectors.shape[1])
     index.add(ids, encodings.vectors)
-    edges = neighbour_graph(index, ids, encodings.vectors, _NEIGHBOURS)
+    edges = neighbour_graph(index, ids, encodings.vectors, _NEIGHBOURS, progress=progress)
     index.close()
     exact = np.einsum("ij,ij->i", encodings.vectors[edges.first], encodings.vectors[edges.second])
     return Edges(edges.first, edges.second, exact)

@@ -252,11 +252,13 @@ class Gallery:
         views = self.settings.views_query
         return dedupe_folder(folder, self.eye, self.judge, views=views, progress=progress)
 
-    def dedupe(self) -> GalleryReport:
+    def dedupe(
+        self, progress: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> GalleryReport:
         """Identities that seem to be one person, and faces enrolled twice."""
         from gallery.dedupe.enrolled import dedupe_gallery
 
-        return dedupe_gallery(self.database, self.judge)
+        return dedupe_gallery(self.database, self.judge, progress)
 
     def check(self) -> list[Finding]:
         """The state of everything, in words."""
@@ -309,6 +311,7 @@ class Gallery:
             self.judge,
             self.database,
             views=self.settings.views_enrolled,
+            pictures=self.settings.thumbnails,
         )
 
     @cached_property

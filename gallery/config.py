@@ -99,6 +99,9 @@ class Settings(BaseSettings):
     api_seconds: float = Field(
         default=60.0, gt=0.0, le=3600.0, description="A request that takes longer is answered 503."
     )
+    thumbnails: bool = Field(
+        default=False, description="Keep a small picture of each face enrolled from now on."
+    )
     audit_days: int = Field(
         default=90, ge=1, le=36_500, description="Entries of the audit trail are dropped after."
     )

@@ -10,24 +10,37 @@ from gallery.identify import Identifier
 from gallery.judge import Judge
 from gallery.names import checked_name
 from gallery.seeing import Eye, PhotoSource, named
-from gallery.store import audit, faces, identities
+from gallery.stages import stage
+from gallery.store import audit, faces, identities, thumbnails
 from gallery.store.changes import latest_change
 from gallery.store.database import Database
 from gallery.store.records import NewFace
+from gallery.thumbnail import thumbnail
 from gallery.types import Enrolment, EnrolOutcome, IdentityRef, Photo, Several, Verdict
 
 
 class Enroller:
-    """Stores faces. views : how many views of an enrolled face are averaged."""
+    """Stores faces.
+
+    views : how many views of an enrolled face are averaged.  pictures : keep thumbnails too.
+    """
 
     def __init__(
-        self, eye: Eye, identifier: Identifier, judge: Judge, database: Database, *, views: int
+        self,
+        eye: Eye,
+        identifier: Identifier,
+        judge: Judge,
+        database: Database,
+        *,
+        views: int,
+        pictures: bool = False,
     ) -> None:
         self._eye = eye
         self._identifier = identifier
         self._judge = judge
         self._database = database
         self._views = views
+        self._pictures = pictures
 
     def enroll(
         self,
@@ -59,7 +72,8 @@ class Enroller:
         already = self._already(name, hashlib.sha256(content).hexdigest(), shown)
         if already is not None:
             return already
-        photo = self._eye.reader.decode(content, shown)
+        with stage("decode"):
+            photo = self._eye.reader.decode(content, shown)
         face = self._eye.one_face(photo, several)
         new = NewFace(face, self._eye.encode(photo, [face], self._views), self._views)
         while True:
@@ -118,6 +132,8 @@ class Enroller:
             record = identities.find(session, name)
             identity_id = identities.add(session, name) if record is None else record.id
             face_id = faces.add(session, identity_id, photo, new, encoder)
+            if self._pictures:
+                thumbnails.add(session, face_id, thumbnail(photo, new.face))
             audit.record(session, "enrol", identity_id=identity_id)
         ref = IdentityRef(identity_id, name)
         kind = "new identity" if record is None else f"{record.faces + 1} photos now"

@@ -6,6 +6,7 @@ from gallery.candidates import CandidateFinder
 from gallery.decision import decide, one_face_an_identity, without_face
 from gallery.judge import Judge
 from gallery.seeing import Eye, PhotoSource
+from gallery.stages import stage
 from gallery.types import Decision, Encodings, Face, Outcome, Photo, Several
 
 
@@ -54,6 +55,8 @@ class Identifier:
 
     def decide(self, face: Face, encoding: Encodings) -> Decision:
         """The answer for one encoded face, (1, 128)."""
-        near = self._candidates.find(encoding)
-        point = self._judge.point()
-        return decide(face, self._judge.candidates(encoding, near, point), point.rate)
+        with stage("search"):
+            near = self._candidates.find(encoding)
+        with stage("judge"):
+            point = self._judge.point()
+            return decide(face, self._judge.candidates(encoding, near, point), point.rate)

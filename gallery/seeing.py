@@ -12,6 +12,7 @@ from gallery.encoder import Encoder
 from gallery.errors import NoFaceFound, SeveralFacesFound
 from gallery.faces import VIEWS, FaceFinder, align
 from gallery.photo import PhotoReader
+from gallery.stages import stage
 from gallery.types import Encodings, Face, Photo, Several
 
 
@@ -58,7 +59,8 @@ class Eye:
 
     def open(self, source: PhotoSource) -> Photo:
         """Decode. Raises PhotoUnreadable, PhotoTooLarge or PhotoUndecodable."""
-        return self.reader.decode(self.content(source), source=named(source))
+        with stage("decode"):
+            return self.reader.decode(self.content(source), source=named(source))
 
     def content(self, source: PhotoSource) -> bytes:
         """The file's bytes. Raises PhotoUnreadable or PhotoTooLarge."""
@@ -68,7 +70,8 @@ class Eye:
 
     def faces(self, photo: Photo) -> list[Face]:
         """Every usable face, largest first."""
-        return self._finder.find(photo)
+        with stage("detect"):
+            return self._finder.find(photo)
 
     def one_face(self, photo: Photo, several: Several) -> Face:
         """The photo's one face, or that of several which is to be taken.
@@ -93,5 +96,6 @@ class Eye:
         """Encodings of n faces of one photo, each the mean of this many views."""
         if not faces:
             return Encodings.none()
-        chips = np.stack([align(photo, face.landmarks, VIEWS[:views]) for face in faces])
-        return self.encoder.encode(chips)
+        with stage("encode"):
+            chips = np.stack([align(photo, face.landmarks, VIEWS[:views]) for face in faces])
+            return self.encoder.encode(chips)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gallery.store.records import FaceRecord, IdentityRecord, MergeRecord
+from gallery.store.records import (
+    AuditEntry,
+    FaceRecord,
+    IdentityRecord,
+    KeyRecord,
+    MergeRecord,
+)
 from gallery.types import Candidate, Comparison, Decision, Enrolment, Face, IdentityRef
 
 if TYPE_CHECKING:  # only their shapes are needed, not the networks behind them
@@ -123,6 +129,31 @@ def merge_json(record: MergeRecord) -> Json:
     }
 
 
+def key_json(record: KeyRecord) -> Json:
+    """Without its secret, which is nowhere, and without its hash."""
+    return {
+        "id": record.id,
+        "label": record.label,
+        "scopes": list(record.scopes),
+        "per_minute": record.per_minute,
+        "created_at": record.created_at.isoformat(),
+        "revoked_at": None if record.revoked_at is None else record.revoked_at.isoformat(),
+    }
+
+
+def audit_json(entry: AuditEntry) -> Json:
+    return {
+        "id": entry.id,
+        "at": entry.at.isoformat(),
+        "actor": entry.actor,
+        "action": entry.action,
+        "identity_id": entry.identity_id,
+        "outcome": entry.outcome,
+        "request_id": entry.request_id,
+        "digest": entry.digest,
+    }
+
+
 def folder_report_json(report: FolderReport) -> Json:
     return {
         "photos": report.photos,
@@ -148,6 +179,7 @@ def gallery_report_json(report: GalleryReport) -> Json:
         "faces": report.faces,
         "identities": [
             {
+                "ids": [ref.id for ref in found.identities],
                 "names": [ref.name for ref in found.identities],
                 "probability": _rounded(found.probability),
                 "deciding": [face_record_json(record) for record in found.deciding],

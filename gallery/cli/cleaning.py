@@ -31,7 +31,8 @@ def dedupe(
     """
     with open_gallery(context) as gallery:
         if folder is None:
-            enrolled = gallery.dedupe()
+            with progress("comparing faces") as advance:
+                enrolled = gallery.dedupe(advance)
         else:
             with progress("reading photos") as advance:
                 found = gallery.dedupe_folder(folder, advance)

@@ -8,6 +8,7 @@ import sys
 # Importing a module of commands adds them to the app.
 from gallery.cli import (
     INTERRUPTED,
+    administering,
     asking,
     calibrating,
     cleaning,
@@ -34,6 +35,7 @@ COMMANDS = (
     evaluating,
     showing,
     serving,
+    administering,
 )
 
 

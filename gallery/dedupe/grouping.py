@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,11 +54,16 @@ def same_person_groups(encodings: Encodings, edges: Edges, judge: Judge) -> list
 
 
 def near_groups(
-    encodings: Encodings, groups: Sequence[Int64], judge: Judge, point: OperatingPoint
+    encodings: Encodings,
+    groups: Sequence[Int64],
+    judge: Judge,
+    point: OperatingPoint,
+    progress: Callable[[float], None] = lambda _share: None,
 ) -> dict[tuple[int, int], float]:
     """Pairs (i < j) of groups near one another with the mean margin of all their pairs over zero.
 
     Found by the groups' mean encodings, so that it does not matter how many faces they have.
+    progress : called with the share of the pairs that is done.
     """
     if len(groups) < 2:
         return {}
@@ -67,10 +72,12 @@ def near_groups(
     ones = np.ones(len(means), dtype=np.float32)
     near = face_graph(Encodings(means, ones, ones))
     found: dict[tuple[int, int], float] = {}
-    for i, j in zip(near.first.tolist(), near.second.tolist(), strict=True):
+    pairs = list(zip(near.first.tolist(), near.second.tolist(), strict=True))
+    for done, (i, j) in enumerate(pairs, start=1):
         mean = mean_margin(groups[i], groups[j], encodings, judge, point)
         if mean > 0:
             found[i, j] = mean
+        progress(done / len(pairs))
     return found
 
 

@@ -10,6 +10,7 @@ import hmac
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -20,6 +21,14 @@ from gallery.store.records import KeyRecord
 from gallery.store.tables import KeyRow
 
 _PREFIX = "gallery"
+
+
+class Scope(StrEnum):
+    """What a key opens."""
+
+    QUERY = "query"  # ask and compare
+    ENROL = "enrol"  # see and change people
+    ADMIN = "admin"  # everything
 
 
 def create(

@@ -54,7 +54,9 @@ def test_every_setting_is_documented(name: str) -> None:
     row = re.search(rf"^\| `GALLERY_{name.upper()}` \| (.*?) \|", README, re.MULTILINE)
     assert row, name
     default = Settings.model_fields[name].default
-    if isinstance(default, int | float):
+    if isinstance(default, bool):
+        assert row[1] == f"`{str(default).lower()}`"
+    elif isinstance(default, int | float):
         assert float(row[1].strip("`")) == float(default)
 
 

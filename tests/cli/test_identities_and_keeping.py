@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,62 @@ def test_merging_keeps_what_only_the_other_had(two: Run) -> None:
     merge = ["identities", "merge", "Grace Hopper", "Eileen Collins", "2", "--yes", "--json"]
     merged = two(*merge).line
     assert (merged["external_id"], merged["details"]) == ("7", {"a": "b"})
+
+
+def test_a_merge_is_taken_back(two: Run, collins: Path) -> None:
+    before = two("identities", "list", "--json").lines
+    merge = two("identities", "merge", "Grace Hopper", "Eileen Collins", "--yes", "--json").line
+    assert merge["merge_id"] == 1
+    (listed,) = two("identities", "unmerge", "--json").lines
+    assert (listed["merge_id"], listed["kept"], listed["others"]) == (1, 1, [2])
+    assert "id 2 into Grace Hopper" in two("identities", "unmerge").out
+    back = two("identities", "unmerge", "1", "--json").lines
+    assert [record["name"] for record in back] == ["Grace Hopper", "Eileen Collins"]
+    after = two("identities", "list", "--json").lines
+    for record in before + after:
+        del record["updated_at"]
+    assert after == before
+    assert two("query", collins, "--json").line["identity"]["name"] == "Eileen Collins"
+    assert "no merge 1" in two("identities", "unmerge", "1").err
+
+
+def test_two_people_are_told_apart(two: Run, hopper: Path) -> None:
+    two("enroll-identity", "G. Hopper", hopper, "--force")
+    (found,) = two("dedupe", "--json").line["identities"]
+    assert sorted(found["names"]) == ["G. Hopper", "Grace Hopper"]
+    assert two("identities", "distinct", "G. Hopper", "Grace Hopper").status == 0
+    assert two("dedupe", "--json").line["identities"] == []
+    two("identities", "distinct", "Grace Hopper", "G. Hopper", "--undo")
+    assert len(two("dedupe", "--json").line["identities"]) == 1
+
+
+def test_keys_are_made_listed_and_revoked(two: Run, home: Path) -> None:
+    made = two("keys", "create", "front desk", "--scope", "enrol", "--scope", "query", "--json")
+    key = made.line
+    assert key["scopes"] == ["enrol", "query"] and key["key"].startswith(f"gallery_{key['id']}_")
+    assert key["key"] not in two("keys", "list").out + two("keys", "list", "--json").out
+    assert two("keys", "list", "--json").line["revoked_at"] is None
+    assert two("keys", "revoke", key["id"], "--json").line["revoked_at"]
+    assert "no key is in force" in two("keys", "list").out
+    assert "nobody" in two("keys", "revoke", "nobody").err
+    assert two("keys", "create", "x", "--scope", "everything").status == 2
+    secret = key["key"].rpartition("_")[2].encode()
+    assert all(secret not in f.read_bytes() for f in home.iterdir())
+
+
+def test_the_audit_trail_tells_what_was_done(two: Run, home: Path) -> None:
+    two("identities", "rename", "Grace Hopper", "Admiral")
+    two("identities", "forget", "Admiral", "--yes")
+    shown = two("audit", "--json")
+    assert [entry["action"] for entry in shown.lines] == ["enrol", "enrol", "rename", "forget"]
+    assert {entry["actor"] for entry in shown.lines} == {"command line"}
+    assert "Admiral" not in shown.out and "Hopper" not in shown.out
+    assert "4 entries, whole" in two("audit", "--limit", "1").out
+    with closing(sqlite3.connect(home / "gallery.db")) as connection:
+        connection.execute("DELETE FROM audit WHERE id = 3")
+        connection.commit()
+    told = two("audit")
+    assert (told.status, "between 2 and 4" in told.err) == (2, True)
 
 
 @pytest.mark.parametrize(

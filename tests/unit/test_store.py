@@ -176,14 +176,15 @@ def test_a_damaged_file_is_told_so(database: Database, unit_rows, add_face) -> N
     content = bytearray(file_of(database).read_bytes())
     content[32768:-4096] = bytes(len(content) - 32768 - 4096)
     file_of(database).write_bytes(content)
-    with pytest.raises(DatabaseUnusable, match="not a healthy database"):
-        damaged = Database(database.file, busy_timeout=0.1)
+    with (
+        pytest.raises(DatabaseUnusable, match="not a healthy database"),
+        closing(Database(database.file, busy_timeout=0.1)) as damaged,
+    ):
         with damaged.reading() as session:
             faces.records(session)
             list(faces.all_encodings(session))
         with damaged.writing() as session:
             identities.add(session, "one more")
-    damaged.close()
 
 
 def test_a_database_cut_short_is_told_so(database: Database, unit_rows, add_face) -> None:

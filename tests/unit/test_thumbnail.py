@@ -1,0 +1,55 @@
+"""Small pictures of faces: of the face, without metadata, only when asked for, gone with it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from gallery.assembly import Gallery
+from gallery.errors import ThumbnailNotFound
+from gallery.seeing import Eye
+from gallery.store import thumbnails
+from gallery.thumbnail import SIDE, thumbnail
+
+
+def test_it_shows_the_face_and_nothing_else(eye: Eye, hopper: Path, tmp_path: Path) -> None:
+    image = Image.open(hopper)
+    exif = image.getexif()
+    exif[0x010E] = "Somewhere"
+    image.save(tmp_path / "told.jpg", exif=exif)
+    photo = eye.open(tmp_path / "told.jpg")
+    (face,) = eye.faces(photo)
+    jpeg = thumbnail(photo, face)
+    small = Image.open(io.BytesIO(jpeg))
+    assert small.format == "JPEG" and max(small.size) == SIDE and not small.getexif()
+    assert b"Somewhere" not in jpeg
+    enlarged = eye.open(_saved(small.resize((640, 640)), tmp_path))
+    assert len(eye.faces(enlarged)) == 1
+
+
+def _saved(image: Image.Image, folder: Path) -> Path:
+    image.save(folder / "enlarged.png")
+    return folder / "enlarged.png"
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_it_is_kept_when_asked_for_and_erased_with_the_face(
+    kept: bool, eye: Eye, hopper: Path, cache: Path, tmp_path: Path
+) -> None:
+    with Gallery.open(tmp_path / "home", cache=cache, threads=1, thumbnails=kept) as gallery:
+        gallery.__dict__["eye"] = eye
+        face_id = gallery.enroll("Grace Hopper", hopper).face_id
+        assert face_id is not None
+        with gallery.database.reading() as session:
+            if not kept:
+                with pytest.raises(ThumbnailNotFound):
+                    thumbnails.get(session, face_id)
+                return
+            jpeg = thumbnails.get(session, face_id)
+        gallery.forget("Grace Hopper")
+        with gallery.database.reading() as session, pytest.raises(ThumbnailNotFound):
+            thumbnails.get(session, face_id)
+    assert jpeg[200:400] not in b"".join(f.read_bytes() for f in (tmp_path / "home").iterdir())
