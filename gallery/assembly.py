@@ -172,13 +172,16 @@ class Gallery:
         new_name: str | None = None,
         external_id: str | None = None,
         details: dict[str, str],
+        first: Callable[[IdentityRecord, list[FaceRecord]], None] = lambda _who, _faces: None,
     ) -> IdentityRecord:
         """Set an identity's name, external id and details; all of it or nothing.
 
+        first : is shown whom it is before anything is changed; what it raises stops it.
         Raises IdentityNotFound, InvalidName or IdentityExists.
         """
         with self.database.writing() as session:
             record = identities.get(session, name_or_id)
+            first(record, faces.records(session, identity_id=record.id))
             if new_name is not None:
                 identities.rename(session, record.id, new_name)
             audit.record(session, "describe", identity_id=record.id)

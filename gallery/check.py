@@ -13,14 +13,13 @@ from gallery.alike import look_alikes
 from gallery.errors import GalleryError
 from gallery.judge import Judge
 from gallery.operating_point import OperatingPoint
-from gallery.store import calibrations, faces, identities
+from gallery.promise import promise
+from gallery.store import faces, identities
 from gallery.store.changes import to_scrub
 from gallery.store.database import SCHEMA, Database
 from gallery.sync import IndexCopy
 from gallery.weights.sources import ALL_WEIGHTS
 
-_LARGEST_MEASURED = 2_000
-_TOO_WEAK = 0.5
 _MOST_LOOKED_AT, _MOST_NAMED = 20_000, 5
 _PACKAGES = ("face-gallery", "torch", "facenet-pytorch", "faiss-cpu", "numpy", "sqlalchemy")
 
@@ -84,32 +83,12 @@ def _index(index: IndexCopy) -> Finding:
 
 
 def _head(database: Database, judge: Callable[[], Judge]) -> list[Finding]:
-    with database.reading() as session:
-        count = identities.count(session)
-        each = faces.count(session) // max(1, count)
     try:
         judging = judge()
-        point = judging.point()
+        found = promise(database, judging)
     except GalleryError as error:
         return [Finding("head", False, str(error))]
-    found = point.expected_found(each)
-    said = (
-        f"at {count} identities at most {point.rate:.1%} of strangers get a name (a bias of"
-        f" {point.bias:.2f} on the logits); about {found:.0%} of known people are expected to be"
-        " found on photos like those it learned from"
-    )
-    if count > _LARGEST_MEASURED:
-        said += f"; beyond {_LARGEST_MEASURED} identities both are extrapolated"
-    if count and found < _TOO_WEAK:
-        said += "; the encoder is too weak for so many people at this rate"
-    with database.reading() as session:
-        calibrated = calibrations.in_use(session, judging.head.sha256)
-    if calibrated is not None:
-        said += (
-            f"; calibration {calibrated.id} of {calibrated.created_at:%Y-%m-%d} is in use, made at"
-            f" {calibrated.report['identities']} identities"
-        )
-    return [Finding("head", True, said), _look_alikes(database, judging, point)]
+    return [Finding("head", True, found.said), _look_alikes(database, judging, found.point)]
 
 
 def _look_alikes(database: Database, judge: Judge, point: OperatingPoint) -> Finding:

@@ -90,7 +90,9 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(
         default=32 * 2**20, ge=1024, description="Larger HTTP requests are refused."
     )
-    api_threads: int = Field(
+    host: str = Field(default="127.0.0.1", description="The address that `serve` listens on.")
+    port: int = Field(default=8000, ge=1, le=65_535, description="The port it listens on.")
+    workers: int = Field(
         default=2, ge=1, le=64, description="Photos that `serve` works on at once."
     )
     api_queue: int = Field(

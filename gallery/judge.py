@@ -69,6 +69,15 @@ class Judge:
             self._point = position, point
             return point
 
+    def point_at(self, point: OperatingPoint, identities: int) -> OperatingPoint:
+        """What a point of this gallery would be with so many identities like those it has."""
+        return operating_point(
+            self.head.marks.calibration,
+            identities,
+            rate=point.rate,
+            adjustment=point.adjustment,
+        )
+
     def point_of(self, comparisons: int) -> OperatingPoint:
         """The operating point for so many comparisons of people of whom nothing is known."""
         return operating_point(self.head.marks.calibration, comparisons, rate=self._rate)

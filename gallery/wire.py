@@ -16,6 +16,7 @@ from gallery.types import Candidate, Comparison, Decision, Enrolment, Face, Iden
 if TYPE_CHECKING:  # only their shapes are needed, not the networks behind them
     from gallery.dedupe.enrolled import GalleryReport
     from gallery.dedupe.folder import FolderReport
+    from gallery.promise import Promise
 
 Json = dict[str, Any]
 
@@ -126,6 +127,28 @@ def merge_json(record: MergeRecord) -> Json:
         "kept": record.kept_id,
         "others": list(record.others),
         "created_at": record.created_at.isoformat(),
+    }
+
+
+def promise_json(promise: Promise) -> Json:
+    used = promise.calibration
+    return {
+        "false_positive_identification_rate": promise.point.rate,
+        "identities": promise.identities,
+        "bias": _rounded(promise.point.bias),
+        "known_found": _rounded(promise.known_found),
+        "expected": [
+            {"identities": count, "known_found": _rounded(found)}
+            for count, found in promise.expected
+        ],
+        "calibration": None
+        if used is None
+        else {
+            "version": used.id,
+            "created_at": used.created_at.isoformat(),
+            "report": used.report,
+        },
+        "said": promise.said,
     }
 
 

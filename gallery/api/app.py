@@ -1,20 +1,32 @@
-"""The app: routes, guard and health around one gallery."""
+"""The app: routes, doors and health around one gallery."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import anyio
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
-from gallery.api import asking, people
+from gallery.api import asking, jobs, people
+from gallery.api.description import describe
+from gallery.api.doors import Doors
 from gallery.api.guard import LOOPBACK, Guard
+from gallery.api.metrics import MEDIA_TYPE, Metrics
+from gallery.api.outcomes import Outcomes
 from gallery.api.problems import handle_errors, problem
+from gallery.api.repeats import Repeats
+from gallery.api.shapes import PROBLEMS, Health
+from gallery.api.telling import Telling, json_log
 from gallery.api.work import Work
 from gallery.assembly import Gallery
+from gallery.store import faces, identities
 
 _PAGE = Path(__file__).parent / "page"
 _PAGE_MAY = {
@@ -25,9 +37,31 @@ _PAGE_MAY = {
 """Nothing from elsewhere, no script in the page."""
 
 
-def create_app(gallery: Gallery, *, loopback: bool = True) -> FastAPI:
-    """loopback : only loopback's names are answered to, so that no web page elsewhere gets in."""
+def create_app(
+    gallery: Gallery, *, loopback: bool = True, open_without_keys: bool = True
+) -> FastAPI:
+    """loopback : only loopback's names are answered to, so that no web page elsewhere gets in.
+
+    open_without_keys : while no key is in force everyone who gets here may ask.
+    """
     settings = gallery.settings
+    work = Work(threads=settings.workers, queue=settings.api_queue, seconds=settings.api_seconds)
+    log = json_log()
+    metrics = Metrics(lambda: work.running)
+    outcomes = Outcomes(gallery.database, log)
+    runner = jobs.Runner(gallery, log)
+
+    @asynccontextmanager
+    async def beside(_: FastAPI) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(outcomes.keep_writing)
+            tasks.start_soon(runner.keep_running)
+            yield
+            runner.stop()
+            tasks.cancel_scope.cancel()
+        work.close()
+        outcomes.write()
+
     app = FastAPI(
         title="face-gallery",
         version=version("face-gallery"),
@@ -35,27 +69,16 @@ def create_app(gallery: Gallery, *, loopback: bool = True) -> FastAPI:
         docs_url=None,  # its page would fetch scripts from elsewhere
         redoc_url=None,
         openapi_url="/v1/openapi.json",
+        lifespan=beside,
+        generate_unique_id_function=_named,
     )
-    app.state.work = Work(
-        threads=settings.api_threads, queue=settings.api_queue, seconds=settings.api_seconds
-    )
+    app.state.work = work
     app.state.ready = False
     handle_errors(app)
-    app.include_router(asking.routes(gallery))
+    app.include_router(asking.routes(gallery, outcomes, metrics))
     app.include_router(people.routes(gallery))
-
-    @app.get("/healthz", tags=["health"])
-    async def healthz() -> dict[str, str]:
-        """The process answers."""
-        return {"status": "alive"}
-
-    @app.get("/readyz", tags=["health"])
-    async def readyz() -> JSONResponse:
-        """Weights and index are loaded."""
-        if not app.state.ready:
-            await anyio.to_thread.run_sync(lambda: warm_up(gallery))
-            app.state.ready = True
-        return JSONResponse({"status": "ready"})
+    app.include_router(jobs.routes(gallery, runner))
+    _add_health(app, gallery, metrics)
 
     @app.get("/", include_in_schema=False)
     async def index() -> FileResponse:
@@ -67,11 +90,55 @@ def create_app(gallery: Gallery, *, loopback: bool = True) -> FastAPI:
     async def nothing(anything: str) -> JSONResponse:
         return problem(404, "not-found", f"there is nothing at /{anything}; see /v1/openapi.json")
 
+    describe(app)
+    # The last one added is the first that sees a request.
+    app.add_middleware(Repeats)
+    app.add_middleware(
+        Doors,
+        database=gallery.database,
+        open_without_keys=open_without_keys,
+        anyone="this machine" if loopback else "anyone",
+    )
     hosts = LOOPBACK if loopback else ()
     app.add_middleware(Guard, hosts=hosts, max_bytes=settings.max_request_bytes)
+    app.add_middleware(Telling, metrics=metrics, log=log)
     return app
 
 
 def warm_up(gallery: Gallery) -> None:
     """Load what the first query would load."""
     _ = gallery.identifier, gallery.judge.point(), gallery.index.catch_up()
+
+
+def _add_health(app: FastAPI, gallery: Gallery, metrics: Metrics) -> None:
+    @app.get("/healthz", tags=["health"], response_model=Health)
+    async def healthz() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "alive"}
+
+    @app.get("/readyz", tags=["health"], response_model=Health, responses=PROBLEMS)
+    async def readyz() -> dict[str, str]:
+        """Weights and index are loaded."""
+        if not app.state.ready:
+            await anyio.to_thread.run_sync(lambda: warm_up(gallery))
+            app.state.ready = True
+        return {"status": "ready"}
+
+    text: dict[int | str, dict[str, Any]] = {
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}}
+    }
+
+    @app.get("/metrics", tags=["health"], response_class=Response, responses={**PROBLEMS, **text})
+    async def show_metrics() -> Response:
+        """Requests, seconds by step, decisions by outcome, size and queue, for Prometheus."""
+
+        def counted() -> tuple[int, int]:
+            with gallery.database.reading() as session:
+                return identities.count(session), faces.count(session)
+
+        people, count = await anyio.to_thread.run_sync(counted)
+        return Response(metrics.page(people, count), media_type=MEDIA_TYPE)
+
+
+def _named(route: APIRoute) -> str:
+    return route.name

@@ -1,4 +1,4 @@
-"""`/v1/query` and `/v1/compare`: who is this, and are these two the same?"""
+"""`/v1/query`, `/v1/compare`, `/v1/calibration`: who is this, and how sure is that?"""
 
 from __future__ import annotations
 
@@ -6,57 +6,51 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
+from gallery.api.metrics import Metrics
+from gallery.api.outcomes import Outcomes
+from gallery.api.shapes import PROBLEMS, Comparison, Decision, Decisions, Promise
 from gallery.api.uploads import exactly, photos
 from gallery.assembly import Gallery
+from gallery.promise import promise
 from gallery.types import Several
-from gallery.wire import comparison_json, decision_json
+from gallery.wire import comparison_json, decision_json, promise_json
 
 Largest = Annotated[bool, Query(description="Of several faces take the largest.")]
 
-_ONE_PHOTO: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["photo"],
-                    "properties": {"photo": {"type": "string", "format": "binary"}},
-                }
-            },
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["photo"],
-                    "properties": {"photo": {"type": "string", "contentEncoding": "base64"}},
-                }
-            },
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
-_PHOTO = {"type": "string", "format": "binary"}
-_TWO_PHOTOS: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["first", "second"],
-                    "properties": {"first": _PHOTO, "second": _PHOTO},
-                }
-            }
-        },
-    }
-}
+_BINARY = {"type": "string", "format": "binary"}
+_BASE64 = {"type": "string", "contentEncoding": "base64"}
 
 
-def routes(gallery: Gallery) -> APIRouter:
+def _body(**kinds: dict[str, Any]) -> dict[str, Any]:
+    """What a request must send, one of these kinds: form and json of fields, raw or not."""
+    content = {
+        kind: {"schema": {"type": "object", "required": list(fields), "properties": fields}}
+        for kind, fields in (
+            ("multipart/form-data", kinds.get("form")),
+            ("application/json", kinds.get("json")),
+        )
+        if fields is not None
+    }
+    if "raw" in kinds:
+        content["image/*"] = {"schema": kinds["raw"]}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+ONE_PHOTO = _body(form={"photo": _BINARY}, json={"photo": _BASE64}, raw=_BINARY)
+TWO_PHOTOS = _body(
+    form={"first": _BINARY, "second": _BINARY}, json={"first": _BASE64, "second": _BASE64}
+)
+PHOTOS_AND_NAME = _body(
+    form={"name": {"type": "string"}, "photo": {"type": "array", "items": _BINARY}},
+    json={"name": {"type": "string"}, "photo": {"type": "array", "items": _BASE64}},
+)
+
+
+def routes(gallery: Gallery, outcomes: Outcomes, metrics: Metrics) -> APIRouter:
     """The routes of asking."""
-    router = APIRouter(prefix="/v1", tags=["asking"])
+    router = APIRouter(prefix="/v1", tags=["asking"], responses=PROBLEMS)
 
-    @router.post("/query", openapi_extra=_ONE_PHOTO)
+    @router.post("/query", openapi_extra=ONE_PHOTO, response_model=Decision | Decisions)
     async def query(
         request: Request,
         all_faces: Annotated[bool, Query(description="Answer for each face.")] = False,
@@ -76,12 +70,15 @@ def routes(gallery: Gallery) -> APIRouter:
             decisions = [
                 await request.app.state.work.do(lambda: gallery.query(photo, several=several))
             ]
+        for decision in decisions:
+            metrics.decision(decision.outcome)
+            outcomes.note("query", decision.outcome)
         answers = [decision_json(photo.name, decision) for decision in decisions]
         if not explain:
             answers = [answer | {"candidates": []} for answer in answers]
         return {"answers": answers} if all_faces else answers[0]
 
-    @router.post("/compare", openapi_extra=_TWO_PHOTOS)
+    @router.post("/compare", openapi_extra=TWO_PHOTOS, response_model=Comparison)
     async def compare(request: Request, largest: Largest = False) -> dict[str, Any]:
         """Are two photos of the same person? `same` is 1 or 0."""
         found, _ = await photos(request, "first", "second")
@@ -90,6 +87,13 @@ def routes(gallery: Gallery) -> APIRouter:
         comparison = await request.app.state.work.do(
             lambda: gallery.compare(first, second, several=several)
         )
+        outcomes.note("compare", "same" if comparison.same else "different")
         return comparison_json((first.name, second.name), comparison)
+
+    @router.get("/calibration", response_model=Promise)
+    async def calibration(request: Request) -> dict[str, Any]:
+        """The promise about strangers for the gallery as it is now, in numbers and in words."""
+        found = await request.app.state.work.do(lambda: promise(gallery.database, gallery.judge))
+        return promise_json(found)
 
     return router

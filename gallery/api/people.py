@@ -1,65 +1,61 @@
-"""`/v1/identities`: enrol, list, show, change, merge, forget."""
+"""`/v1/identities`, `/v1/merges`, `/v1/faces`: enrol, list, show, change, merge, forget."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from gallery.api.asking import PHOTOS_AND_NAME
+from gallery.api.shapes import (
+    PROBLEMS,
+    Changes,
+    Enrolments,
+    Forgotten,
+    Identities,
+    Identity,
+    IdentityWithFaces,
+    Merged,
+    Merges,
+    Others,
+)
 from gallery.api.uploads import photos
 from gallery.assembly import Gallery
+from gallery.store import thumbnails
+from gallery.store.records import FaceRecord, IdentityRecord
 from gallery.types import EnrolOutcome, Several
-from gallery.wire import enrolment_json, face_record_json, identity_json
+from gallery.wire import enrolment_json, face_record_json, identity_json, merge_json
 
-IdentityId = Annotated[int, Path(ge=1, le=2**63 - 1, description="The identity's number.")]
-_FORM: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["name", "photo"],
-                    "properties": {
-                        "name": {"type": "string"},
-                        "photo": {"type": "array", "items": {"type": "string", "format": "binary"}},
-                    },
-                }
-            }
-        },
-    }
+_LARGEST_ID = 2**63 - 1
+IdentityId = Annotated[int, Path(ge=1, le=_LARGEST_ID, description="An identity's number.")]
+OtherId = Annotated[int, Path(ge=1, le=_LARGEST_ID, description="Another identity's number.")]
+MergeId = Annotated[int, Path(ge=1, le=_LARGEST_ID, description="A merge's number.")]
+FaceId = Annotated[int, Path(ge=1, le=_LARGEST_ID, description="An enrolled face's number.")]
+IfNoneMatch = Annotated[str | None, Header(description="The ETag that is known already.")]
+_NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "As the ETag says."}}
+_ENROLLED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "All were enrolled already.", "model": Enrolments},
+    201: {"description": "At least one was enrolled.", "model": Enrolments},
+    409: {
+        "description": "Every photo was refused or could not be used; each says why.",
+        "model": Enrolments,
+    },
 }
-
-
-class Changes(BaseModel):
-    """What of an identity is to be changed; what is not given stays."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str | None = None
-    external_id: str | None = None
-    details: dict[str, str] = Field(default_factory=dict)
-
-
-class Others(BaseModel):
-    """Identities to be merged into another one, by number."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    others: Annotated[
-        list[Annotated[int, Field(ge=1, le=2**63 - 1)]], Field(min_length=1, max_length=100)
-    ]
+_JPEG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
+}
 
 
 def routes(gallery: Gallery) -> APIRouter:
     """The routes of keeping."""
-    router = APIRouter(prefix="/v1/identities", tags=["identities"])
+    router = APIRouter(prefix="/v1", tags=["identities"], responses=PROBLEMS)
 
-    @router.post("", openapi_extra=_FORM)
+    @router.post("/identities", openapi_extra=PHOTOS_AND_NAME, responses=_ENROLLED)
     async def enrol(
         request: Request,
         largest: Annotated[bool, Query(description="Of several faces take the largest.")] = False,
@@ -91,8 +87,8 @@ def routes(gallery: Gallery) -> APIRouter:
             status = HTTPStatus.OK
         return JSONResponse({"enrolments": [enrolment_json(e) for e in enrolments]}, status)
 
-    @router.get("")
-    async def list_all(
+    @router.get("/identities", response_model=Identities)
+    async def list_identities(
         request: Request,
         search: Annotated[str, Query(max_length=200, description="A part of the name.")] = "",
         limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
@@ -104,15 +100,37 @@ def routes(gallery: Gallery) -> APIRouter:
         page = those[offset : offset + limit]
         return {"total": len(those), "identities": [identity_json(record) for record in page]}
 
-    @router.get("/{identity}")
-    async def show(request: Request, identity: IdentityId) -> dict[str, Any]:
+    @router.get("/identities/{identity}", response_model=IdentityWithFaces, responses=_NOT_MODIFIED)
+    async def show_identity(
+        request: Request,
+        response: Response,
+        identity: IdentityId,
+        if_none_match: IfNoneMatch = None,
+    ) -> Any:
         """One person, each enrolled face."""
         record, faces = await request.app.state.work.do(lambda: gallery.identity(identity))
-        return identity_json(record) | {"enrolled": [face_record_json(face) for face in faces]}
+        shown = _with_faces(record, faces)
+        tag = _tag(shown)
+        if if_none_match == tag:
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": tag})
+        response.headers["etag"] = tag
+        return shown
 
-    @router.patch("/{identity}")
-    async def change(request: Request, identity: IdentityId, changes: Changes) -> dict[str, Any]:
+    @router.patch("/identities/{identity}", response_model=Identity)
+    async def change_identity(
+        request: Request,
+        identity: IdentityId,
+        changes: Changes,
+        if_match: Annotated[
+            str | None, Header(description="Change it only if this is still its ETag.")
+        ] = None,
+    ) -> dict[str, Any]:
         """Another name, an external id, details."""
+
+        def unchanged(record: IdentityRecord, faces: list[FaceRecord]) -> None:
+            if if_match not in (None, "*", _tag(_with_faces(record, faces))):
+                said = f"identity {identity} was changed since; get it again"
+                raise HTTPException(HTTPStatus.PRECONDITION_FAILED, said)
 
         record = await request.app.state.work.do(
             lambda: gallery.describe(
@@ -120,20 +138,77 @@ def routes(gallery: Gallery) -> APIRouter:
                 new_name=changes.name,
                 external_id=changes.external_id,
                 details=changes.details,
+                first=unchanged,
             )
         )
         return identity_json(record)
 
-    @router.post("/{identity}/merge")
-    async def merge(request: Request, identity: IdentityId, others: Others) -> dict[str, Any]:
-        """Give the faces of others to this identity; the others are gone."""
-        merged = await request.app.state.work.do(lambda: gallery.merge(identity, others.others))
-        return identity_json(merged.identity) | {"merge_id": merged.merge_id}
-
-    @router.delete("/{identity}")
-    async def forget(request: Request, identity: IdentityId) -> dict[str, int]:
+    @router.delete("/identities/{identity}", response_model=Forgotten)
+    async def forget_identity(request: Request, identity: IdentityId) -> dict[str, int]:
         """Erase a person, on the disk too. There is no undo."""
         gone = await request.app.state.work.do(lambda: gallery.forget(identity))
         return {"identity_id": gone.identity_id, "faces": gone.faces}
 
+    @router.post("/identities/{identity}/merge", response_model=Merged)
+    async def merge_identities(
+        request: Request, identity: IdentityId, others: Others
+    ) -> dict[str, Any]:
+        """Give the faces of others to this identity; the others are gone, until it is undone."""
+        merged = await request.app.state.work.do(lambda: gallery.merge(identity, others.others))
+        return identity_json(merged.identity) | {"merge_id": merged.merge_id}
+
+    @router.get("/merges", response_model=Merges)
+    async def list_merges(request: Request) -> dict[str, Any]:
+        """Every merge that can be undone, the newest first."""
+        merges = await request.app.state.work.do(gallery.merges)
+        return {"merges": [merge_json(made) for made in merges]}
+
+    @router.post("/merges/{merge}/undo", response_model=Identities)
+    async def undo_merge(request: Request, merge: MergeId) -> dict[str, Any]:
+        """Take a merge back: the one that was kept, and who is there again."""
+        back = await request.app.state.work.do(lambda: gallery.undo_merge(merge))
+        return {"total": len(back), "identities": [identity_json(record) for record in back]}
+
+    @router.put("/identities/{identity}/distinct/{other}", status_code=HTTPStatus.NO_CONTENT)
+    async def tell_apart(request: Request, identity: IdentityId, other: OtherId) -> None:
+        """These are two people: a dedupe does not name them again."""
+        await request.app.state.work.do(lambda: gallery.keep_distinct(identity, other))
+
+    @router.delete("/identities/{identity}/distinct/{other}", status_code=HTTPStatus.NO_CONTENT)
+    async def compare_again(request: Request, identity: IdentityId, other: OtherId) -> None:
+        """Take that back."""
+        await request.app.state.work.do(
+            lambda: gallery.keep_distinct(identity, other, distinct=False)
+        )
+
+    @router.get(
+        "/faces/{face}/thumbnail",
+        response_class=Response,
+        responses={**_JPEG, **_NOT_MODIFIED},
+    )
+    async def show_thumbnail(
+        request: Request, face: FaceId, if_none_match: IfNoneMatch = None
+    ) -> Response:
+        """A small picture of an enrolled face, when the gallery keeps them."""
+
+        def read() -> bytes:
+            with gallery.database.reading() as session:
+                return thumbnails.get(session, face)
+
+        jpeg = await request.app.state.work.do(read)
+        tag = f'"{hashlib.sha256(jpeg).hexdigest()[:32]}"'
+        headers = {"etag": tag, "cache-control": "private, no-cache"}
+        if if_none_match == tag:
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        return Response(jpeg, media_type="image/jpeg", headers=headers)
+
     return router
+
+
+def _with_faces(record: IdentityRecord, faces: list[FaceRecord]) -> dict[str, Any]:
+    return identity_json(record) | {"enrolled": [face_record_json(face) for face in faces]}
+
+
+def _tag(shown: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+    return f'"{digest[:32]}"'

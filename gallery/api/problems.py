@@ -61,15 +61,20 @@ def problem(
     )
 
 
+def problem_of(error: GalleryError) -> JSONResponse:
+    """The document for one of ours."""
+    status = next(s for kind, s in _STATUS if isinstance(error, kind))
+    words = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
+    later = {"Retry-After": "1"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
+    return problem(status, words, str(error), later)
+
+
 def handle_errors(app: FastAPI) -> None:
     """Let the app answer every error so."""
 
     @app.exception_handler(GalleryError)
     def _known(_: Request, error: GalleryError) -> JSONResponse:
-        status = next(s for kind, s in _STATUS if isinstance(error, kind))
-        words = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
-        later = {"Retry-After": "1"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
-        return problem(status, words, str(error), later)
+        return problem_of(error)
 
     @app.exception_handler(RequestValidationError)
     def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:

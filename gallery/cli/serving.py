@@ -9,24 +9,61 @@ from typing import Annotated
 
 import typer
 
-from gallery.cli.app import JsonOption, app, open_gallery
+from gallery.assembly import Gallery
+from gallery.cli.app import JsonOption, app
 from gallery.cli.output import emit, say
 from gallery.errors import SettingInvalid
+from gallery.store import keys
 
 
 @app.command()
 def serve(
     context: typer.Context,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8000,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="The address to listen on; else GALLERY_HOST, else 127.0.0.1.", show_default=False
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="The port to listen on; else GALLERY_PORT, else 8000.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Photos to work on at once; else GALLERY_WORKERS, else 2.",
+            show_default=False,
+        ),
+    ] = None,
+    thumbnails: Annotated[
+        bool | None,
+        typer.Option(
+            "--thumbnails/--no-thumbnails",
+            help="Keep a small picture of each face enrolled from now on, so that the page can show"
+            " who decided; else GALLERY_THUMBNAILS, else not.",
+            show_default=False,
+        ),
+    ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen beyond this machine, where anyone may ask.")
+        bool,
+        typer.Option(
+            "--insecure", help="Listen beyond this machine without a key: anyone may ask."
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Answer over HTTP until it is stopped: /v1/query, /v1/compare, /v1/identities.
+    """Answer over HTTP until it is stopped: a page at /, and /v1.
 
-    Listens on this machine alone, and answers no web page of another address.
+    Without a key (`gallery keys create`) it listens on this machine alone, and answers no web page
+    of another address. It logs requests to stderr, a JSON object each, without names.
 
     Example: `gallery serve`, then `curl -F photo=@unknown.jpg http://127.0.0.1:8000/v1/query`
     """
@@ -36,25 +73,36 @@ def serve(
     from gallery.api.app import create_app, warm_up
     from gallery.api.guard import LOOPBACK
 
-    loopback = host in LOOPBACK
-    if not loopback and not insecure:
-        raise SettingInvalid(
-            f"--host {host} is beyond this machine, and there are no keys: anyone who reaches it"
-            " could ask and erase; listen on 127.0.0.1 behind a proxy that asks for a password, or"
-            " add --insecure"
-        )
     # uvicorn ends what is under way and then sends itself the signal again: close the gallery.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with open_gallery(context) as gallery:
+    given = {"host": host, "port": port, "workers": workers, "thumbnails": thumbnails}
+    with Gallery.open(context.obj, **given) as gallery:
         settings = gallery.settings
+        loopback = settings.host in LOOPBACK
+        with gallery.database.reading() as session:
+            locked = bool(keys.live(session))
+        if not (loopback or locked or insecure):
+            raise SettingInvalid(
+                f"--host {settings.host} is beyond this machine, and there are no keys: anyone who"
+                " reaches it could ask and erase; make one with `gallery keys create`, or add"
+                " --insecure"
+            )
         warm_up(gallery)
         if not settings.threads:  # several photos at once, each on its share of the cores
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.api_threads))
-        served = create_app(gallery, loopback=loopback)
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.workers))
+        served = create_app(gallery, loopback=loopback, open_without_keys=loopback or insecure)
         served.state.ready = True
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        name = f"[{settings.host}]" if ":" in settings.host else settings.host
+        url = f"http://{name}:{settings.port}"
         if as_json:
-            emit({"url": url})
+            emit({"url": url, "keys": locked})
         else:
-            say(f"listening on {url}, API at {url}/v1/openapi.json; Ctrl-C ends it", "green")
-        uvicorn.run(served, host=host, port=port, log_level="warning", server_header=False)
+            asked = "a key is needed" if locked else "no key is needed"
+            say(f"listening on {url}, {asked}; Ctrl-C ends it", "green")
+        uvicorn.run(
+            served,
+            host=settings.host,
+            port=settings.port,
+            log_level="critical",
+            server_header=False,
+        )

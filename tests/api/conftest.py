@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import pytest
@@ -24,10 +25,13 @@ def serve(eye: Eye, cache: Path) -> Serve:
     """In a `with serve(home)` block, a client of a server of that gallery."""
 
     @contextmanager
-    def serving(home: Path, **settings: object) -> Iterator[httpx.Client]:
+    def serving(
+        home: Path, doors: Mapping[str, bool] = MappingProxyType({}), **settings: object
+    ) -> Iterator[httpx.Client]:
         with Gallery.open(home, cache=cache, threads=1, **settings) as gallery:
             gallery.__dict__["eye"] = eye
-            config = uvicorn.Config(create_app(gallery), port=0, log_level="error")
+            app = create_app(gallery, **doors)
+            config = uvicorn.Config(app, port=0, log_level="critical")
             server = uvicorn.Server(config)
             thread = threading.Thread(target=server.run)
             thread.start()

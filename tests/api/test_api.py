@@ -175,7 +175,7 @@ def test_what_another_process_enrols_is_seen_by_the_next_query(
 def test_more_than_may_wait_are_answered_503_and_the_others_are_answered(
     serve: Serve, tmp_path: Path, hopper: Path
 ) -> None:
-    with serve(tmp_path / "home", api_threads=1, api_queue=2) as client:
+    with serve(tmp_path / "home", workers=1, api_queue=2) as client:
         enrol(client, "Grace Hopper", hopper)
         with ThreadPoolExecutor(12) as pool:
             answers = list(pool.map(lambda _: query(client, hopper), range(12)))
