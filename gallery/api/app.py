@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, Response
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
@@ -20,7 +20,7 @@ from gallery.api.doors import Doors
 from gallery.api.guard import LOOPBACK, Guard
 from gallery.api.metrics import MEDIA_TYPE, Metrics
 from gallery.api.outcomes import Outcomes
-from gallery.api.problems import handle_errors, problem
+from gallery.api.problems import handle_errors
 from gallery.api.repeats import Repeats
 from gallery.api.shapes import PROBLEMS, Health
 from gallery.api.telling import Telling, json_log
@@ -85,10 +85,6 @@ def create_app(
         return FileResponse(_PAGE / "index.html", headers=_PAGE_MAY)
 
     app.mount("/page", StaticFiles(directory=_PAGE))
-
-    @app.get("/{anything:path}", include_in_schema=False)
-    async def nothing(anything: str) -> JSONResponse:
-        return problem(404, "not-found", f"there is nothing at /{anything}; see /v1/openapi.json")
 
     describe(app)
     # The last one added is the first that sees a request.

@@ -22,7 +22,10 @@ _BASE64 = {"type": "string", "contentEncoding": "base64"}
 
 
 def _body(**kinds: dict[str, Any]) -> dict[str, Any]:
-    """What a request must send, one of these kinds: form and json of fields, raw or not."""
+    """What a request must send, one of these kinds: form and json of fields, raw or not.
+
+    Raw bytes may as well be sent as image/*, which a description cannot say.
+    """
     content = {
         kind: {"schema": {"type": "object", "required": list(fields), "properties": fields}}
         for kind, fields in (
@@ -32,7 +35,7 @@ def _body(**kinds: dict[str, Any]) -> dict[str, Any]:
         if fields is not None
     }
     if "raw" in kinds:
-        content["image/*"] = {"schema": kinds["raw"]}
+        content["application/octet-stream"] = {"schema": kinds["raw"]}
     return {"requestBody": {"required": True, "content": content}}
 
 

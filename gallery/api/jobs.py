@@ -76,7 +76,8 @@ class Runner:
                 ],
                 "same_faces": [[[f.id for f in s.faces], s.similarity] for s in report.same_faces],
             }
-            self._change(job_id, state=JobState.DONE, result=result)
+            whole = report.faces + report.identities
+            self._change(job_id, state=JobState.DONE, done=whole, total=whole, result=result)
         except _Ended:
             return
         except Exception as error:
@@ -143,7 +144,7 @@ def routes(gallery: Gallery, runner: Runner) -> APIRouter:
         found: dict[str, Any] = await request.app.state.work.do(read)
         return found
 
-    @router.delete("/jobs/{job}", response_model=Job)
+    @router.post("/jobs/{job}/cancel", response_model=Job)
     async def cancel_job(request: Request, job: JobId) -> dict[str, Any]:
         """Cancel a job; one that has ended stays as it is."""
 

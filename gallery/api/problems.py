@@ -84,10 +84,15 @@ def handle_errors(app: FastAPI) -> None:
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", said)
 
     @app.exception_handler(HTTPException)
-    def _http(_: Request, error: HTTPException) -> JSONResponse:
-        phrase = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-        headers = dict(error.headers) if error.headers else None
-        return problem(error.status_code, phrase, str(error.detail), headers)
+    def _http(request: Request, error: HTTPException) -> JSONResponse:
+        status = HTTPStatus(error.status_code)
+        said, headers = str(error.detail), dict(error.headers or {})
+        if said == status.phrase:  # the framework's own words
+            said = f"{request.method} {request.url.path}: see /v1/openapi.json for what there is"
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            there = app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", ""), {})
+            headers["allow"] = ", ".join(method.upper() for method in there) or "GET"
+        return problem(status, status.phrase.lower().replace(" ", "-"), said, headers)
 
     @app.exception_handler(Exception)
     def _mistake(_: Request, error: Exception) -> JSONResponse:

@@ -8,6 +8,7 @@ nothing.
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -20,8 +21,9 @@ from gallery.api.problems import problem
 
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 _READS = ("/v1/query", "/v1/compare")
-_LONGEST_KEY = 200
+_KEY = re.compile("[!-~]{1,200}")
 _MOST, _SECONDS = 1_000, 24 * 3600.0
+_Name = tuple[str, str, str]  # who asked, for what, and the key
 
 
 @dataclass
@@ -33,11 +35,11 @@ class _Answer:
 
 
 class Repeats:
-    """Between the doors and the routes: an actor's keys are nobody else's."""
+    """Between the doors and the routes: a key is its actor's and its route's alone."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._answers: OrderedDict[tuple[str, str], _Answer] = OrderedDict()
+        self._answers: OrderedDict[_Name, _Answer] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope.get("method")
@@ -49,15 +51,15 @@ class Repeats:
             await self._app(scope, receive, send)
             self._erased(method)
             return
-        if not 0 < len(key) <= _LONGEST_KEY:
-            said = f"an Idempotency-Key of {len(key)} characters; use 1 to {_LONGEST_KEY}"
+        if not _KEY.fullmatch(key):
+            said = (
+                f"an Idempotency-Key of {len(key)} characters; use 1 to 200, ASCII, without blanks"
+            )
             await problem(HTTPStatus.BAD_REQUEST, "bad-request", said)(scope, receive, send)
             return
         body = await _whole(receive)
-        asked = hashlib.sha256(
-            f"{method} {scope['path']}?{scope['query_string'].decode('latin-1')}\n".encode() + body
-        ).hexdigest()
-        name = scope.get("state", {}).get("actor", ""), key
+        asked = hashlib.sha256(scope["query_string"] + b"\n" + body).hexdigest()
+        name = scope.get("state", {}).get("actor", ""), f"{method} {scope['path']}", key
         known = self._known(name)
         if known is not None:
             await self._again(known, asked)(scope, receive, send)
@@ -79,7 +81,7 @@ class Repeats:
             if not answer.complete:
                 self._answers.pop(name, None)
 
-    def _known(self, name: tuple[str, str]) -> _Answer | None:
+    def _known(self, name: _Name) -> _Answer | None:
         oldest = time.monotonic() - _SECONDS
         for old, answer in list(self._answers.items()):
             if len(self._answers) < _MOST and answer.at > oldest:
@@ -104,7 +106,7 @@ class Repeats:
 
         return replay
 
-    def _erased(self, method: str, but: tuple[str, str] | None = None) -> None:
+    def _erased(self, method: str, but: _Name | None = None) -> None:
         """What was answered may bear the name of who is gone now."""
         if method == "DELETE":
             kept = [n for n, a in self._answers.items() if n == but or not a.complete]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from time import perf_counter
-from typing import Any
+from typing import Any, TextIO
 from uuid import uuid4
 
 import structlog
@@ -20,10 +20,10 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REQUEST_ID = "x-request-id"
 
 
-def json_log() -> Any:
-    """A structlog logger that writes JSON lines to stderr."""
+def json_log(stream: TextIO | None = None) -> Any:
+    """A structlog logger that writes JSON lines, to stderr when not told where."""
     return structlog.wrap_logger(
-        structlog.WriteLogger(sys.stderr),
+        structlog.WriteLogger(stream or sys.stderr),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -81,5 +81,7 @@ def exactly(found: list[Upload], count: int, fields: str) -> list[Upload]:
     """Raises HTTPException 400 for another number of photos, or an empty one."""
     if len(found) != count or not all(one.content for one in found):
         full = sum(bool(one.content) for one in found)
-        raise HTTPException(HTTPStatus.BAD_REQUEST, f"{full} photos, expected {count}: {fields}")
+        raise HTTPException(
+            HTTPStatus.BAD_REQUEST, f"{full} photos, expected {count}: {fields}, as files"
+        )
     return found
