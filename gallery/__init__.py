@@ -13,12 +13,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gallery.assembly import Gallery
+    from gallery.client import Client
 
-__all__ = ["Gallery"]
+__all__ = ["Client", "Gallery"]
 
 
 def __getattr__(name: str) -> object:
     # Opening the package must not load torch; asking for Gallery loads what it is made of.
+    if name == "Client":
+        from gallery.client import Client
+
+        return Client
     if name == "Gallery":
         from gallery.assembly import Gallery
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from gallery.config import Settings, load_settings
 from gallery.errors import HomeError
-from gallery.forget import Forgotten, finish_erasing, forget
+from gallery.forget import finish_erasing, forget
 from gallery.shipped import shipped_file
 from gallery.store import audit, calibrations, faces, identities, merging
 from gallery.store.database import Database, open_home
 from gallery.store.records import (
     CalibrationRecord,
     FaceRecord,
+    Forgotten,
     IdentityRecord,
     Merged,
     MergeRecord,
@@ -34,8 +35,8 @@ from indexer import DEFAULT_ENGINE
 if TYPE_CHECKING:
     from gallery.check import Finding
     from gallery.compare import Comparer
-    from gallery.dedupe.enrolled import GalleryReport
     from gallery.dedupe.folder import FolderReport
+    from gallery.dedupe.reports import GalleryReport
     from gallery.enroll import Enroller
     from gallery.identify import Identifier
     from gallery.judge import Judge

@@ -25,6 +25,8 @@ GalleryError                     exit status 2 at the command line; never a trac
 ├── NoPeople                     a folder that holds no people, or no one who may be taken
 ├── TrainingDataTooSmall         too few people or photos to learn from, or to calibrate on
 ├── TrainingInterrupted          a helping process ended; run it again
+├── ServerUnreachable            the server that a client asks does not answer
+├── ServerRefused                it refused: a key, a scope, a rate, or a mistake of its own
 ├── HeadWorse                    a new head is worse than the one in use
 ├── CalibrationNotFound          no calibration of that number
 ├── MergeEmpty                   an identity merged with itself alone
@@ -166,6 +168,14 @@ class KeyNotFound(GalleryError):
 
 class JobNotFound(GalleryError):
     """There is no job of that id."""
+
+
+class ServerUnreachable(GalleryError):
+    """The server that a client asks does not answer."""
+
+
+class ServerRefused(GalleryError):
+    """The server refused for a reason that is no other error's."""
 
 
 class HeadWorse(GalleryError):

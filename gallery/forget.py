@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gallery.store import audit, identities
 from gallery.store.changes import scrubbed, to_scrub
 from gallery.store.database import Database
+from gallery.store.records import Forgotten
 from gallery.sync import IndexCopy
-
-
-@dataclass(frozen=True)
-class Forgotten:
-    """What was erased. Bears no name, so that it may be kept."""
-
-    identity_id: int
-    faces: int
 
 
 def forget(database: Database, index: IndexCopy, who: str | int) -> Forgotten:

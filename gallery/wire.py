@@ -14,8 +14,8 @@ from gallery.store.records import (
 from gallery.types import Candidate, Comparison, Decision, Enrolment, Face, IdentityRef
 
 if TYPE_CHECKING:  # only their shapes are needed, not the networks behind them
-    from gallery.dedupe.enrolled import GalleryReport
     from gallery.dedupe.folder import FolderReport
+    from gallery.dedupe.reports import GalleryReport
     from gallery.promise import Promise
 
 Json = dict[str, Any]

@@ -12,8 +12,8 @@ from gallery.cli.output import count, emit, percent, progress, say
 from gallery.wire import folder_report_json, gallery_report_json
 
 if TYPE_CHECKING:
-    from gallery.dedupe.enrolled import GalleryReport
     from gallery.dedupe.folder import FolderReport
+    from gallery.dedupe.reports import GalleryReport
 
 
 @app.command()

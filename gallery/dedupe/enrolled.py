@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
@@ -11,41 +10,11 @@ from scipy.special import expit
 from gallery.alike import face_graph
 from gallery.dedupe.copies import SAME_FACE_COSINE
 from gallery.dedupe.grouping import near_groups
+from gallery.dedupe.reports import GalleryReport, SameFace, SamePerson
 from gallery.judge import Judge
 from gallery.store import faces, merging
 from gallery.store.database import Database
-from gallery.store.records import FaceRecord
-from gallery.types import Encodings, IdentityRef
-
-
-@dataclass(frozen=True)
-class SamePerson:
-    """Two identities that seem to be one person.
-
-    probability : of the mean margin over all pairs of their faces.  deciding : the most alike pair.
-    """
-
-    identities: tuple[IdentityRef, IdentityRef]
-    probability: float
-    deciding: tuple[FaceRecord, FaceRecord]
-
-
-@dataclass(frozen=True)
-class SameFace:
-    """One picture of a face, enrolled twice. similarity : the cosine."""
-
-    faces: tuple[FaceRecord, FaceRecord]
-    similarity: float
-
-
-@dataclass(frozen=True)
-class GalleryReport:
-    """What was found in the gallery."""
-
-    identities: int
-    faces: int
-    same_people: tuple[SamePerson, ...]
-    same_faces: tuple[SameFace, ...]
+from gallery.types import Encodings
 
 
 def dedupe_gallery(

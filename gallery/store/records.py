@@ -136,3 +136,11 @@ class Merged:
 
     identity: IdentityRecord
     merge_id: int
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was erased. Bears no name, so that it may be kept."""
+
+    identity_id: int
+    faces: int
