@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gallery.api import app
 from gallery.assembly import Gallery
 from gallery.seeing import Eye
 from tests.api.asking import enrol, is_problem, query
@@ -187,6 +188,8 @@ def test_the_page_and_its_parts_are_served_and_fetch_nothing_from_elsewhere(
     assert "script-src 'self'" in page.headers["content-security-policy"]
     parts = re.findall(r'(?:src|href)="(/page/[^"]+)"', page.text)
     assert len(parts) == 3
+    folder = Path(app.__file__).parent / "page"
+    parts += [f"/page/{file.name}" for file in folder.glob("*.js")]
     for text in (page.text, *(client.get(part).text for part in parts)):
         assert text and "//" not in re.sub(
             r"^//.*$|http://www.w3.org/2000/svg", "", text, flags=re.MULTILINE

@@ -1,0 +1,59 @@
+// The promise about strangers, in words and as a curve.
+import { $, counted, element, percent } from "./parts.js";
+import { call } from "./talk.js";
+
+const [LEFT, TOP, RIGHT, BOTTOM] = [84, 16, 624, 264];
+
+function drawn(kind, attributes, text = "") {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", kind);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.textContent = text;
+  return made;
+}
+
+function draw({ expected, identities }) {
+  const most = Math.log10(expected.at(-1).identities);
+  const x = (count) => LEFT + (Math.log10(Math.max(1, count)) / most) * (RIGHT - LEFT);
+  const y = (share) => BOTTOM - share * (BOTTOM - TOP);
+  const parts = [];
+  for (const share of [0, 0.25, 0.5, 0.75, 1]) {
+    parts.push(drawn("line", { x1: LEFT, x2: RIGHT, y1: y(share), y2: y(share), class: "grid" }));
+    parts.push(drawn("text", { x: LEFT - 8, y: y(share) + 5, class: "end" }, `${100 * share} %`));
+  }
+  for (const count of [1, 10, 100, 1000]) {
+    if (count <= expected.at(-1).identities) parts.push(drawn("text", { x: x(count), y: BOTTOM + 22, class: "middle" }, String(count)));
+  }
+  parts.push(drawn("text", { x: (LEFT + RIGHT) / 2, y: BOTTOM + 48, class: "middle" }, "people enrolled"));
+  const points = expected.map((one) => `${x(one.identities)},${y(one.known_found)}`).join(" ");
+  parts.push(drawn("polyline", { points, class: "line" }));
+  const here = expected.find((one) => one.identities === Math.max(1, identities));
+  parts.push(drawn("circle", { cx: x(here.identities), cy: y(here.known_found), r: 6, class: "here" }));
+  const end = x(here.identities) > RIGHT - 120 ? "end" : "";
+  parts.push(drawn("text", { x: x(here.identities) + (end ? -10 : 10), y: y(here.known_found) + 24, class: end }, `yours: ${percent(here.known_found)}`));
+  $("curve").replaceChildren(...parts);
+}
+
+function calibrated(calibration) {
+  if (!calibration) {
+    return [element("p", "No calibration on your own strangers is in use. `gallery calibrate --strangers FOLDER` makes one.")];
+  }
+  const { before, after, strangers } = calibration.report;
+  const table = element("table", "", element("caption", `Calibration ${calibration.version} of ${calibration.created_at.slice(0, 10)}, with ${counted(strangers.photos, "photo")} of strangers`));
+  const row = (kind, cells) => element("tr", "", ...cells.map((cell) => element(kind, cell)));
+  table.append(row("th", ["", "strangers named", "known found"]));
+  for (const [when, told] of [["before", before], ["after", after]]) {
+    table.append(row("td", [when, percent(told.strangers_named), percent(told.known_found)]));
+  }
+  return [table];
+}
+
+export async function show() {
+  const told = await call("/v1/calibration");
+  const rate = percent(told.false_positive_identification_rate);
+  const found = percent(told.known_found);
+  $("words").textContent =
+    `With ${counted(told.identities, "person", "people")} enrolled, at most ${rate} of strangers are given a name. ` +
+    `At that, ${found} of the people you know are expected to be found. The more people are enrolled, the more careful each answer has to be.`;
+  draw(told);
+  $("calibrated").replaceChildren(...calibrated(told.calibration));
+}
