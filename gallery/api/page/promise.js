@@ -29,7 +29,7 @@ function draw({ expected, identities }) {
   const here = expected.find((one) => one.identities === Math.max(1, identities));
   parts.push(drawn("circle", { cx: x(here.identities), cy: y(here.known_found), r: 6, class: "here" }));
   const end = x(here.identities) > RIGHT - 120 ? "end" : "";
-  parts.push(drawn("text", { x: x(here.identities) + (end ? -10 : 10), y: y(here.known_found) + 24, class: end }, `yours: ${percent(here.known_found)}`));
+  parts.push(drawn("text", { x: x(here.identities) + (end ? -10 : 10), y: y(here.known_found) + 40, class: end }, `yours: ${percent(here.known_found)}`));
   $("curve").replaceChildren(...parts);
 }
 
