@@ -217,6 +217,7 @@ class Gallery:
         """
         with self.database.writing() as session:
             ids = [identities.get(session, who).id for who in (one, other)]
+            audit.record(session, "tell apart" if distinct else "compare again", identity_id=ids[0])
             if distinct:
                 merging.keep_distinct(session, ids[0], ids[1:])
             else:
@@ -343,4 +344,4 @@ def build_eye(settings: Settings) -> Eye:
         min_probability=settings.min_face_probability,
         device=device,
     )
-    return Eye(reader, finder, Encoder(settings.cache, device))
+    return Eye(reader, finder, Encoder(settings.cache, device), max_faces=settings.max_faces)

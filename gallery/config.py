@@ -63,6 +63,9 @@ class Settings(BaseSettings):
         le=178_000_000,
         description="Larger photos are refused undecoded.",
     )
+    max_faces: int = Field(
+        default=300, ge=1, le=10_000, description="Photos of more faces are refused unencoded."
+    )
     working_side: int = Field(
         default=2048,
         ge=256,

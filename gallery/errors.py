@@ -6,6 +6,7 @@ GalleryError                     exit status 2 at the command line; never a trac
 │   ├── PhotoTooLarge            more bytes or pixels than the limit (checked before decoding)
 │   ├── PhotoUndecodable         not a photo, an unsupported format, truncated, corrupt
 │   ├── NoFaceFound              nothing to enrol or compare
+│   ├── TooManyFaces             more faces than the limit (checked before encoding)
 │   └── SeveralFacesFound        more than one face where one is needed
 ├── InvalidName                  empty, too long, or with characters a name cannot have
 ├── IdentityNotFound             no identity of that name or id
@@ -68,6 +69,10 @@ class NoFaceFound(PhotoError):
 
 class SeveralFacesFound(PhotoError):
     """The photo has more than one face where exactly one is needed."""
+
+
+class TooManyFaces(PhotoError):
+    """The photo has more faces than the limit."""
 
 
 class InvalidName(GalleryError):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gallery.encoder import Encoder
-from gallery.errors import NoFaceFound, SeveralFacesFound
+from gallery.errors import NoFaceFound, SeveralFacesFound, TooManyFaces
 from gallery.faces import VIEWS, FaceFinder, align
 from gallery.photo import PhotoReader
 from gallery.stages import stage
@@ -39,10 +39,13 @@ def named(source: PhotoSource) -> str:
 class Eye:
     """Decodes, finds, aligns and encodes, always one photo at a time: same photo, same answer."""
 
-    def __init__(self, reader: PhotoReader, finder: FaceFinder, encoder: Encoder) -> None:
+    def __init__(
+        self, reader: PhotoReader, finder: FaceFinder, encoder: Encoder, *, max_faces: int
+    ) -> None:
         self.encoder = encoder
         self.reader = reader
         self._finder = finder
+        self._max_faces = max_faces
 
     @property
     def min_face(self) -> int:
@@ -69,9 +72,15 @@ class Eye:
         return source if isinstance(source, bytes) else self.reader.content(source)
 
     def faces(self, photo: Photo) -> list[Face]:
-        """Every usable face, largest first."""
+        """Every usable face, largest first. Raises TooManyFaces."""
         with stage("detect"):
-            return self._finder.find(photo)
+            found = self._finder.find(photo)
+        if len(found) > self._max_faces:
+            raise TooManyFaces(
+                f"{photo.source} has {len(found)} faces, more than the limit of {self._max_faces};"
+                " cut it into parts, or raise GALLERY_MAX_FACES"
+            )
+        return found
 
     def one_face(self, photo: Photo, several: Several) -> Face:
         """The photo's one face, or that of several which is to be taken.

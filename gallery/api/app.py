@@ -35,6 +35,7 @@ _PAGE_MAY = {
     " frame-ancestors 'none'"
 }
 """Nothing from elsewhere, no script in the page."""
+_SPARE = 16  # requests beyond the queue for photos, such as the page's parts
 
 
 def create_app(
@@ -96,7 +97,13 @@ def create_app(
         anyone="this machine" if loopback else "anyone",
     )
     hosts = LOOPBACK if loopback else ()
-    app.add_middleware(Guard, hosts=hosts, max_bytes=settings.max_request_bytes)
+    app.add_middleware(
+        Guard,
+        hosts=hosts,
+        max_bytes=settings.max_request_bytes,
+        most=settings.workers + settings.api_queue + _SPARE,
+        seconds=settings.api_seconds,
+    )
     app.add_middleware(Telling, metrics=metrics, log=log)
     return app
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gallery.api.problems import problem
 
+_HEALTH = ("/healthz", "/readyz", "/metrics")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _SECURITY = {
     "x-content-type-options": "nosniff",
@@ -24,17 +26,29 @@ class TooLarge(Exception):
     """The body has more bytes than the limit."""
 
 
+class TooSlow(Exception):
+    """The body takes longer to arrive than the limit."""
+
+
 class Guard:
-    """Refuses other hosts' names, other pages' scripts and bodies over a limit.
+    """Refuses other hosts' names, other pages' scripts, bodies over a limit, and more at once than
+    there is memory for: before anything of them is read.
 
     hosts : names that the Host header may have; empty: any. A web page elsewhere that reaches
     this machine by a name of its own is refused by its Host, one that sends a form by its Origin.
+    most : requests at once; what is healthy says so all the same.
+    seconds : within which a body must have arrived.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: tuple[str, ...], max_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, hosts: tuple[str, ...], max_bytes: int, most: int, seconds: float
+    ) -> None:
         self._app = app
         self._hosts = hosts
         self._max_bytes = max_bytes
+        self._most = most
+        self._seconds = seconds
+        self._inside = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,11 +59,25 @@ class Guard:
         if refusal is not None:
             await problem(*refusal)(scope, receive, send)
             return
+        if self._inside >= self._most and scope["path"] not in _HEALTH:
+            said = f"{self._inside} requests are being answered; try later"
+            busy = HTTPStatus.SERVICE_UNAVAILABLE, "service-unavailable", said, {"Retry-After": "2"}
+            await problem(*busy)(scope, receive, send)
+            return
         seen = 0
+        more = True
+        deadline = anyio.current_time() + self._seconds
 
         async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, more
+            if not more:
+                return await receive()
+            try:
+                with anyio.fail_after(deadline - anyio.current_time()):
+                    message = await receive()
+            except TimeoutError as error:
+                raise TooSlow from error
+            more = message.get("more_body", False)
             seen += len(message.get("body", b""))
             if seen > self._max_bytes:
                 raise TooLarge
@@ -62,10 +90,16 @@ class Guard:
                     found.setdefault(name, value)
             await send(message)
 
+        self._inside += 1
         try:
             await self._app(scope, counted, with_headers)
         except TooLarge:
             await problem(*self._too_large())(scope, receive, send)
+        except TooSlow:
+            said = f"the request was not sent within {self._seconds:g} seconds"
+            await problem(HTTPStatus.REQUEST_TIMEOUT, "too-slow", said)(scope, receive, send)
+        finally:
+            self._inside -= 1
 
     def _refusal(self, headers: Headers) -> tuple[int, str, str] | None:
         host = headers.get("host", "")

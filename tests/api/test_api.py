@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 
 from gallery.api import app
 from gallery.assembly import Gallery
+from gallery.errors import TooManyFaces
 from gallery.seeing import Eye
 from tests.api.asking import enrol, is_problem, query
 from tests.api.conftest import Serve
@@ -170,6 +172,40 @@ def test_more_than_may_wait_are_answered_503_and_the_others_are_answered(
             else:
                 assert answer.json()["outcome"] == "match"
         assert client.get("/healthz").json() == {"status": "alive"}
+
+
+def test_more_at_once_than_there_is_room_for_are_refused_unread(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """Slow uploads take up all the room; they are ended, and then there is room again."""
+
+    def slowly() -> Iterator[bytes]:
+        for _ in range(100):
+            yield b"x"
+            time.sleep(0.1)
+
+    def post(_: int) -> int:
+        kind = {"content-type": "image/jpeg"}
+        return client.post("/v1/query", content=slowly(), headers=kind).status_code
+
+    with serve(tmp_path / "home", workers=1, api_queue=0, api_seconds=3) as client:
+        with ThreadPoolExecutor(25) as pool:
+            statuses = list(pool.map(post, range(25)))
+            assert client.get("/healthz").status_code == 200
+        assert set(statuses) == {408, 503} and statuses.count(408) == 17
+        assert client.get("/v1/identities").status_code == 200
+
+
+def test_a_photo_of_too_many_faces_is_refused(
+    cache: Path, hopper: Path, collins: Path, tmp_path: Path
+) -> None:
+    pair = [np.asarray(Image.open(p).convert("RGB").resize((512, 560))) for p in (hopper, collins)]
+    Image.fromarray(np.concatenate(pair, axis=1)).save(tmp_path / "two.png")
+    with (
+        Gallery.open(tmp_path / "home", cache=cache, threads=1, max_faces=1) as gallery,
+        pytest.raises(TooManyFaces, match=r"2 faces.*limit of 1.*GALLERY_MAX_FACES"),
+    ):
+        gallery.query_all(tmp_path / "two.png")
 
 
 def test_health_and_the_description(client: httpx.Client) -> None:

@@ -1,0 +1,147 @@
+"""How many photos a second the HTTP API answers, beside the same queries in a plain loop.
+
+    python -m tests.bench.load --minutes 10 --save data/results/load.json
+
+One run, one machine: the loop, then 1, 4, 16 and 64 clients, then the loop again, then 16 clients
+for so many minutes while the server's memory is noted. The clients are `hey`, a package of Debian's.
+The gallery holds two people; the photo is one that Matplotlib carries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import skimage
+from matplotlib.cbook import get_sample_data
+
+from gallery import Gallery
+
+CLIENTS = (1, 4, 16, 64)
+HOPPER = Path(get_sample_data("grace_hopper.jpg", asfileobj=False))
+COLLINS = Path(skimage.__file__).parent / "data" / "astronaut.png"
+
+
+def loop(gallery: Gallery, seconds: float) -> float:
+    """Photos a second, one after another, on as many threads as torch takes."""
+    photo = HOPPER.read_bytes()
+    gallery.query(photo)
+    done, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        gallery.query(photo)
+        done += 1
+    return done / (time.perf_counter() - start)
+
+
+def load(url: str, clients: int, seconds: float) -> dict[str, Any]:
+    """What so many clients saw that ask again as soon as they are answered."""
+    command = [
+        "hey", "-z", f"{seconds:g}s", "-c", str(clients), "-t", "0", "-o", "csv", "-m", "POST",
+        "-T", "image/jpeg", "-D", str(HOPPER), f"{url}/v1/query",
+    ]  # fmt: skip
+    start = time.perf_counter()
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    took = time.perf_counter() - start
+    rows = list(csv.DictReader(printed.splitlines()))
+    statuses = Counter(row["status-code"] for row in rows)
+    times = np.array([float(row["response-time"]) for row in rows if row["status-code"] == "200"])
+    return {
+        "clients": clients,
+        "answered_a_second": round(len(times) / took, 2),
+        "milliseconds": {
+            f"p{q}": round(1000 * float(np.percentile(times, q))) for q in (50, 95, 99)
+        },
+        "statuses": dict(statuses),
+    }
+
+
+def memory(pid: int) -> float:
+    """The server's resident megabytes."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
+    return round(int(line.split()[1]) / 1024, 1)
+
+
+def serve(home: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """A server of this gallery, ready."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    gallery = Path(sys.executable).with_name("gallery")
+    command = [gallery, "--home", home, "serve", "--port", str(port), "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    for _ in range(300):
+        try:
+            if httpx.get(f"{url}/readyz").is_success:
+                return process, url
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    raise SystemExit("the server does not get ready")
+
+
+def measure(seconds: float, minutes: float) -> dict[str, Any]:
+    """Everything, in one run."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        with Gallery.open(home) as gallery:
+            gallery.enroll("Grace Hopper", HOPPER)
+            gallery.enroll("Eileen Collins", COLLINS)
+            before = loop(gallery, seconds)
+            process, url = serve(home)
+            try:
+                load(url, 4, 3)
+                clients = [load(url, count, seconds) for count in CLIENTS]
+                after = loop(gallery, seconds)
+                megabytes = [memory(process.pid)]
+                for _ in range(round(minutes)):
+                    load(url, 16, 60)
+                    megabytes.append(memory(process.pid))
+            finally:
+                process.send_signal(signal.SIGTERM)
+                ended = process.wait(30)
+    plain = (before + after) / 2
+    at_16 = next(c["answered_a_second"] for c in clients if c["clients"] == 16)
+    return {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "seconds_each": seconds,
+        "loop_a_second": [round(before, 2), round(after, 2)],
+        "clients": clients,
+        "times_the_loop_at_16": round(at_16 / plain, 2),
+        "megabytes_each_minute": megabytes,
+        "server_exit_status": ended,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--minutes", type=float, default=0)
+    parser.add_argument("--save", type=Path)
+    given = parser.parse_args()
+    if shutil.which("hey") is None:
+        raise SystemExit("hey is not installed; on Debian: apt-get install hey")
+    text = json.dumps(measure(given.seconds, given.minutes), indent=2)
+    print(text)  # noqa: T201
+    if given.save is not None:
+        given.save.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
