@@ -3,7 +3,7 @@
     python -m tests.bench.load --minutes 10 --save data/results/load.json
 
 One run, one machine: the loop, then 1, 4, 16 and 64 clients, then the loop again, then 16 clients
-for so many minutes while the server's memory is noted. The clients are `hey`, a package of Debian's.
+for so many minutes while the server's memory is noted. The clients are `hey`, a Debian package.
 The gallery holds two people; the photo is one that Matplotlib carries.
 """
 
