@@ -6,25 +6,29 @@ Parts are built when they are first used, so that listing identities does not lo
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from gallery.backup import BackupInfo, Progress, back_up, quietly
 from gallery.config import Settings, load_settings
-from gallery.errors import HomeError
-from gallery.forget import finish_erasing, forget
-from gallery.shipped import shipped_file
+from gallery.errors import FaceNotFound, HomeError, IdentityNotFound
+from gallery.forget import Eraser, finish_erasing
+from gallery.moments import moment
+from gallery.shipped import HEAD_FILE, shipped_file
 from gallery.store import audit, calibrations, faces, identities, merging
 from gallery.store.database import Database, open_home
 from gallery.store.records import (
     CalibrationRecord,
     FaceRecord,
-    Forgotten,
     IdentityRecord,
     Merged,
     MergeRecord,
+    Receipt,
     StoredEncodings,
 )
 from gallery.sync import IndexCopy
@@ -40,9 +44,11 @@ if TYPE_CHECKING:
     from gallery.enroll import Enroller
     from gallery.identify import Identifier
     from gallery.judge import Judge
+    from gallery.photo import PhotoReader
     from gallery.seeing import Eye, PhotoSource
+    from gallery.traced import Looked, Tracing
 
-DATABASE_FILE, INDEX_FILE, HEAD_FILE = "gallery.db", "faces.index", "head.safetensors"
+DATABASE_FILE, INDEX_FILE = "gallery.db", "faces.index"
 
 
 class Gallery:
@@ -64,7 +70,7 @@ class Gallery:
         # An erasure that was cut short is finished now. What still hinders it must not hinder
         # queries; `check` says that it is not done.
         with contextlib.suppress(HomeError):
-            finish_erasing(self.database, self.index)
+            finish_erasing(self.database, self.index, home)
             self._prune()
 
     @classmethod
@@ -99,6 +105,11 @@ class Gallery:
         else:  # the error that is on its way must not be hidden by another one
             self.index.close()
             self.database.close()
+
+    def upkeep(self) -> list[Receipt]:
+        """Erase everyone who is due, and drop what the audit trail need not keep."""
+        self._prune()
+        return self.expire()
 
     def _prune(self) -> None:
         """Drop what the audit trail has no need of any more."""
@@ -173,18 +184,23 @@ class Gallery:
         new_name: str | None = None,
         external_id: str | None = None,
         details: dict[str, str],
+        expires: str | None = None,
         first: Callable[[IdentityRecord, list[FaceRecord]], None] = lambda _who, _faces: None,
     ) -> IdentityRecord:
-        """Set an identity's name, external id and details; all of it or nothing.
+        """Set an identity's name, external id, details and expiry; all of it or nothing.
 
+        expires : when `expire` may erase it, see gallery.moments; empty: never.
         first : is shown whom it is before anything is changed; what it raises stops it.
-        Raises IdentityNotFound, InvalidName or IdentityExists.
+        Raises IdentityNotFound, InvalidName, IdentityExists or SettingInvalid.
         """
+        due = moment(expires) if expires else None
         with self.database.writing() as session:
             record = identities.get(session, name_or_id)
             first(record, faces.records(session, identity_id=record.id))
             if new_name is not None:
                 identities.rename(session, record.id, new_name)
+            if expires is not None:
+                identities.expire_at(session, record.id, due)
             audit.record(session, "describe", identity_id=record.id)
             return identities.describe(session, record.id, external_id, details)
 
@@ -223,9 +239,40 @@ class Gallery:
             else:
                 merging.forget_distinct(session, *ids)
 
-    def forget(self, who: str | int) -> Forgotten:
+    def forget(self, who: str | int) -> Receipt:
         """Erase a person, by name or id; there is no undo. See gallery.forget."""
-        return forget(self.database, self.index, who)
+        return self._eraser.identity(who)
+
+    def forget_faces(self, face_ids: Sequence[int]) -> list[Receipt]:
+        """Erase some faces of people who have others. See gallery.forget."""
+        return self._eraser.faces(face_ids)
+
+    def faces_from(self, photo: str | Path) -> list[int]:
+        """The faces that were enrolled from this photo: a file, or a file's SHA-256.
+
+        Raises FaceNotFound, PhotoUnreadable or PhotoTooLarge.
+        """
+        sha256 = str(photo).lower()
+        if not re.fullmatch("[0-9a-f]{64}", sha256):
+            sha256 = hashlib.sha256(_reader(self.settings).content(photo)).hexdigest()
+        with self.database.reading() as session:
+            found = faces.of_photo(session, sha256)
+        if not found:
+            raise FaceNotFound(f"no face was enrolled from {photo}")
+        return found
+
+    def expired(self) -> list[IdentityRecord]:
+        """Who is due to be erased, the longest overdue first."""
+        with self.database.reading() as session:
+            return [identities.get(session, one) for one in identities.expired(session)]
+
+    def expire(self) -> list[Receipt]:
+        """Erase everyone who is due."""
+        receipts = []
+        for record in self.expired():
+            with contextlib.suppress(IdentityNotFound):  # another process was quicker
+                receipts.append(self._eraser.identity(record.id, action="expire"))
+        return receipts
 
     # The promise, on one's own people
 
@@ -234,17 +281,38 @@ class Gallery:
         with self.database.reading() as session:
             return calibrations.list_all(session)
 
-    def keep_calibration(self, adjustment: dict[str, Any], report: dict[str, Any]) -> int:
+    def keep_calibration(
+        self, adjustment: dict[str, Any], report: dict[str, Any], evidence: dict[str, Any]
+    ) -> int:
         """Keep a calibration of the head in use and use it; returns its number."""
         with self.database.writing() as session:
             audit.record(session, "calibrate")
-            return calibrations.add(session, self.judge.head.sha256, adjustment, report)
+            return calibrations.add(session, self.judge.head.sha256, adjustment, report, evidence)
 
     def use_calibration(self, number: int) -> None:
         """Use a kept calibration, or none with 0. Raises CalibrationNotFound."""
         with self.database.writing() as session:
             calibrations.use(session, self.judge.head.sha256, number)
             audit.record(session, "use calibration")
+
+    # Elsewhere
+
+    def back_up(self, file: Path, progress: Progress = quietly) -> BackupInfo:
+        """Everything in one file, also while others write. See gallery.backup."""
+        return back_up(self.database, self.settings.home, file, progress)
+
+    def export(self, file: Path) -> int:
+        """Every face with its encoding to a NumPy archive. See gallery.portable."""
+        from gallery.portable import export_faces
+
+        return export_faces(self.database, file)
+
+    def import_from(self, file: Path, progress: Progress = quietly) -> tuple[int, int]:
+        """Faces of such an archive: how many were added, and were there. See gallery.portable."""
+        from gallery.portable import import_faces
+
+        encoder = DLIB_RESNET.name, DLIB_RESNET.sha256
+        return import_faces(self.database, file, encoder, progress)
 
     # Cleaning and checking
 
@@ -265,11 +333,32 @@ class Gallery:
 
         return dedupe_gallery(self.database, self.judge, progress)
 
-    def check(self) -> list[Finding]:
-        """The state of everything, in words."""
-        from gallery.check import check
+    def check(self, *, repair: bool = False) -> list[Finding]:
+        """The state of everything, in words.
 
-        return check(self.settings.home, self.database, self.index, lambda: self.judge)
+        repair : mend first what can be mended; nobody is dropped by it.
+        """
+        from gallery.check import check
+        from gallery.repair import mended
+
+        done = mended(self.settings, self.database, self.index) if repair else []
+        found = check(self.settings, self.database, self.index, lambda: self.judge)
+        return done + found
+
+    def traces(self, who: str, photos: Sequence[PhotoSource] = ()) -> Tracing:
+        """Where a person, here or gone, can be found in the gallery's files.
+
+        who : a name or an id.  photos : of someone who is gone, to look for their encodings.
+        """
+        from gallery.traced import traced
+
+        return traced(self.settings, self.database, self.index, who, self._views_of(photos))
+
+    def _views_of(self, photos: Sequence[PhotoSource]) -> list[Looked]:
+        from gallery.traced import look
+
+        both = {self.settings.views_query, self.settings.views_enrolled}
+        return [look(self.eye, photo, sorted(both)) for photo in photos]
 
     # Parts
 
@@ -307,6 +396,16 @@ class Gallery:
         return Identifier(self.eye, candidates, self.judge, views=self.settings.views_query)
 
     @cached_property
+    def _eraser(self) -> Eraser:
+        return Eraser(
+            self.database,
+            self.index,
+            lambda: self.judge,
+            home=self.settings.home,
+            cache=self.settings.cache,
+        )
+
+    @cached_property
     def _enroller(self) -> Enroller:
         from gallery.enroll import Enroller
 
@@ -326,22 +425,27 @@ class Gallery:
         return Comparer(self.eye, self.judge, views=self.settings.views_query)
 
 
-def build_eye(settings: Settings) -> Eye:
-    """What sees with these settings; worker processes build one each."""
-    from gallery.encoder import Encoder, pick_device
-    from gallery.faces import FaceFinder
+def _reader(settings: Settings) -> PhotoReader:
     from gallery.photo import PhotoReader
-    from gallery.seeing import Eye
 
-    device = pick_device(settings.device)
-    reader = PhotoReader(
+    return PhotoReader(
         max_bytes=settings.max_photo_bytes,
         max_pixels=settings.max_photo_pixels,
         working_side=settings.working_side,
     )
+
+
+def build_eye(settings: Settings) -> Eye:
+    """What sees with these settings; worker processes build one each."""
+    from gallery.encoder import Encoder, pick_device
+    from gallery.faces import FaceFinder
+    from gallery.seeing import Eye
+
+    device = pick_device(settings.device)
     finder = FaceFinder(
         min_face=settings.min_face,
         min_probability=settings.min_face_probability,
         device=device,
     )
-    return Eye(reader, finder, Encoder(settings.cache, device), max_faces=settings.max_faces)
+    encoder = Encoder(settings.cache, device)
+    return Eye(_reader(settings), finder, encoder, max_faces=settings.max_faces)

@@ -21,7 +21,7 @@ from gallery.errors import (
     ServerUnreachable,
     SettingInvalid,
 )
-from gallery.store.records import FaceRecord, Forgotten, IdentityRecord, Merged, MergeRecord
+from gallery.store.records import FaceRecord, IdentityRecord, Merged, MergeRecord, Receipt
 from gallery.types import Comparison, Decision, Enrolment, Several
 
 PhotoSource = str | Path | bytes
@@ -133,9 +133,15 @@ class Client:
         new_name: str | None = None,
         external_id: str | None = None,
         details: dict[str, str] | None = None,
+        expires: str | None = None,
     ) -> IdentityRecord:
-        """Set these. Raises IdentityNotFound, InvalidName or IdentityExists."""
-        given = {"name": new_name, "external_id": external_id, "details": details}
+        """Set these. Raises IdentityNotFound, InvalidName, IdentityExists or SettingInvalid."""
+        given = {
+            "name": new_name,
+            "external_id": external_id,
+            "details": details,
+            "expires_at": expires,
+        }
         body = {name: value for name, value in given.items() if value is not None}
         return from_wire.identity(self._ask("PATCH", f"/v1/identities/{identity_id}", json=body))
 
@@ -159,9 +165,13 @@ class Client:
         method = "PUT" if distinct else "DELETE"
         self._ask(method, f"/v1/identities/{one}/distinct/{other}")
 
-    def forget(self, identity_id: int) -> Forgotten:
+    def forget(self, identity_id: int) -> Receipt:
         """Erase a person; there is no undo. Raises IdentityNotFound."""
-        return from_wire.forgotten(self._ask("DELETE", f"/v1/identities/{identity_id}"))
+        return from_wire.receipt(self._ask("DELETE", f"/v1/identities/{identity_id}"))
+
+    def forget_face(self, face_id: int) -> Receipt:
+        """Erase one face of somebody who has others. Raises FaceNotFound or LastFace."""
+        return from_wire.receipt(self._ask("DELETE", f"/v1/faces/{face_id}"))
 
     def thumbnail(self, face_id: int) -> bytes:
         """A JPEG of an enrolled face. Raises ThumbnailNotFound."""

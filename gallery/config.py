@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from gallery.errors import SettingInvalid
 
 MAX_VIEWS = 10
+ENCODINGS_FOLDER = "encodings"
+"""In the cache folder: encodings of people's faces, that may be deleted at any time."""
 
 
 def default_home() -> Path:

@@ -11,6 +11,8 @@ GalleryError                     exit status 2 at the command line; never a trac
 ├── InvalidName                  empty, too long, or with characters a name cannot have
 ├── IdentityNotFound             no identity of that name or id
 ├── IdentityExists               a name that is taken
+├── FaceNotFound                 no face of that number
+├── LastFace                     the only face of an identity cannot be erased alone
 ├── InvalidEncoding              wrong shape, wrong type, or not finite
 ├── WeightsError
 │   ├── WeightsMissing           the file is not installed
@@ -22,7 +24,11 @@ GalleryError                     exit status 2 at the command line; never a trac
 │   ├── DatabaseNewer            written by a newer version of this program
 │   ├── DatabaseUnusable         corrupt, foreign, full disk
 │   ├── DatabaseBusy             another process holds the lock for too long
-│   └── EncoderChanged           the gallery's encodings were made by another encoder
+│   ├── EncoderChanged           the gallery's encodings were made by another encoder
+│   ├── ErasureIncomplete        erased, but a file beside it holds a trace
+│   └── SearchFailed             the search for traces did not end
+├── BackupUnusable               no backup, or one that was cut short, altered, or is newer
+├── ExportUnusable               no export, or not one of this gallery's encoder
 ├── NoPeople                     a folder that holds no people, or no one who may be taken
 ├── TrainingDataTooSmall         too few people or photos to learn from, or to calibrate on
 ├── TrainingInterrupted          a helping process ended; run it again
@@ -87,6 +93,14 @@ class IdentityExists(GalleryError):
     """Another identity has this name."""
 
 
+class FaceNotFound(GalleryError):
+    """The gallery has no such face."""
+
+
+class LastFace(GalleryError):
+    """The only face of an identity was to be erased alone."""
+
+
 class InvalidEncoding(GalleryError):
     """An encoding of the wrong shape or type, or with values that are not finite."""
 
@@ -133,6 +147,22 @@ class DatabaseBusy(HomeError):
 
 class EncoderChanged(HomeError):
     """The gallery holds encodings of another encoder."""
+
+
+class ErasureIncomplete(HomeError):
+    """A person was erased from the gallery, but a file in its folders holds a trace."""
+
+
+class SearchFailed(HomeError):
+    """The search for traces did not come to its end."""
+
+
+class BackupUnusable(GalleryError):
+    """A file that is no backup, or is damaged, or of a newer version."""
+
+
+class ExportUnusable(GalleryError):
+    """A file to import that is none, is damaged, or holds what cannot be imported."""
 
 
 class NoPeople(GalleryError):

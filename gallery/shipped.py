@@ -6,6 +6,9 @@ from pathlib import Path
 
 from gallery.errors import HeadUnusable
 
+HEAD_FILE, CARD_FILE, PLOT_FILE = "head.safetensors", "head.json", "head-training.png"
+"""What training leaves behind, in `data/` and in a gallery's home: head, model card, plot."""
+
 _PACKAGED = Path(__file__).parent / "data"
 _CHECKOUT = Path(__file__).parent.parent / "data"
 

@@ -43,6 +43,11 @@ class IndexCopy:
         """Whether anything has asked for the index, so that it may be worth saving."""
         return self._index is not None
 
+    @property
+    def saved(self) -> bool:
+        """Whether there is a file; it is only a copy, and made at closing."""
+        return self._file.exists()
+
     def search(self, vectors: Float32, k: int) -> Neighbours:
         """The k nearest of everything committed by now, by any process."""
         with self._lock:
@@ -111,7 +116,7 @@ class IndexCopy:
 
     def _alone(self) -> FileLock:
         """Held while the file is written, so that no process puts an older state back."""
-        return FileLock(self._file.with_name(f"{self._file.name}.lock"))
+        return FileLock(self._file.with_name(f"{self._file.name}.lock"), mode=0o600)
 
     def _all_marks(self) -> dict[str, str]:
         return {**self._marks, _POSITION: str(self._position)}

@@ -24,6 +24,7 @@ from gallery.api.problems import handle_errors
 from gallery.api.repeats import Repeats
 from gallery.api.shapes import PROBLEMS, Health
 from gallery.api.telling import Telling, json_log
+from gallery.api.upkeep import keep_up
 from gallery.api.work import Work
 from gallery.assembly import Gallery
 from gallery.store import faces, identities
@@ -57,6 +58,7 @@ def create_app(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(outcomes.keep_writing)
             tasks.start_soon(runner.keep_running)
+            tasks.start_soon(keep_up, gallery, log)
             yield
             runner.stop()
             tasks.cancel_scope.cancel()

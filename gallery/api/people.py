@@ -16,20 +16,20 @@ from gallery.api.shapes import (
     PROBLEMS,
     Changes,
     Enrolments,
-    Forgotten,
     Identities,
     Identity,
     IdentityWithFaces,
     Merged,
     Merges,
     Others,
+    Receipt,
 )
 from gallery.api.uploads import photos
 from gallery.assembly import Gallery
 from gallery.store import thumbnails
 from gallery.store.records import FaceRecord, IdentityRecord
 from gallery.types import EnrolOutcome, Several
-from gallery.wire import enrolment_json, face_record_json, identity_json, merge_json
+from gallery.wire import enrolment_json, face_record_json, identity_json, merge_json, receipt_json
 
 _LARGEST_ID = 2**63 - 1
 IdentityId = Annotated[int, Path(ge=1, le=_LARGEST_ID, description="An identity's number.")]
@@ -138,16 +138,23 @@ def routes(gallery: Gallery) -> APIRouter:
                 new_name=changes.name,
                 external_id=changes.external_id,
                 details=changes.details,
+                expires=changes.expires_at,
                 first=unchanged,
             )
         )
         return identity_json(record)
 
-    @router.delete("/identities/{identity}", response_model=Forgotten)
-    async def forget_identity(request: Request, identity: IdentityId) -> dict[str, int]:
+    @router.delete("/identities/{identity}", response_model=Receipt)
+    async def forget_identity(request: Request, identity: IdentityId) -> dict[str, Any]:
         """Erase a person, on the disk too. There is no undo."""
-        gone = await request.app.state.work.do(lambda: gallery.forget(identity))
-        return {"identity_id": gone.identity_id, "faces": gone.faces}
+        receipt = await request.app.state.work.do(lambda: gallery.forget(identity))
+        return receipt_json(receipt)
+
+    @router.delete("/faces/{face}", response_model=Receipt)
+    async def forget_face(request: Request, face: FaceId) -> dict[str, Any]:
+        """Erase one face of somebody who has others, on the disk too. There is no undo."""
+        (receipt,) = await request.app.state.work.do(lambda: gallery.forget_faces([face]))
+        return receipt_json(receipt)
 
     @router.post("/identities/{identity}/merge", response_model=Merged)
     async def merge_identities(

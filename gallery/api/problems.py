@@ -11,12 +11,15 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from gallery.errors import (
+    ErasureIncomplete,
+    FaceNotFound,
     GalleryError,
     HomeError,
     IdentityExists,
     IdentityNotFound,
     InvalidName,
     JobNotFound,
+    LastFace,
     MergeEmpty,
     MergeNotFound,
     MergeTooOld,
@@ -32,6 +35,9 @@ _STATUS: tuple[tuple[type[GalleryError], HTTPStatus], ...] = (
     (InvalidName, HTTPStatus.UNPROCESSABLE_ENTITY),
     (SettingInvalid, HTTPStatus.UNPROCESSABLE_ENTITY),
     (IdentityNotFound, HTTPStatus.NOT_FOUND),
+    (FaceNotFound, HTTPStatus.NOT_FOUND),
+    (LastFace, HTTPStatus.CONFLICT),
+    (ErasureIncomplete, HTTPStatus.INTERNAL_SERVER_ERROR),
     (ThumbnailNotFound, HTTPStatus.NOT_FOUND),
     (MergeNotFound, HTTPStatus.NOT_FOUND),
     (JobNotFound, HTTPStatus.NOT_FOUND),

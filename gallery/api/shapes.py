@@ -139,6 +139,7 @@ class Identity(Shape):
     faces: int
     created_at: str
     updated_at: str
+    expires_at: str | None
 
 
 class EnrolledFace(Shape):
@@ -197,6 +198,10 @@ class Changes(Shape):
     details: dict[str, str] = Field(
         default_factory=dict, description="Added to those there are; an empty value removes one."
     )
+    expires_at: str | None = Field(
+        default=None,
+        description="Erase the person from then on: a date, a time, or `90d`; empty: never.",
+    )
 
 
 class Others(Shape):
@@ -228,11 +233,34 @@ class Merges(Shape):
     merges: list[Merge]
 
 
-class Forgotten(Shape):
-    """What was erased."""
+class Backup(Shape):
+    """A backup that was made, and the highest numbers that are in it."""
 
+    id: str
+    newest_identity_id: int
+    newest_face_id: int
+    created_at: str
+
+
+class Searched(Shape):
+    """The gallery's folders, in which no trace was left."""
+
+    files: int
+    bytes: int
+
+
+class Receipt(Shape):
+    """What was erased: numbers alone. backups : those that hold it still."""
+
+    receipt: str
     identity_id: int
+    whole: bool
     faces: int
+    erased_at: str
+    erased: dict[str, int]
+    learned: list[str]
+    backups: list[Backup]
+    searched: Searched
 
 
 class SamePerson(Shape):

@@ -60,8 +60,14 @@ def train_head(
         settings, eye = gallery.settings, gallery.eye
         source: dict[str, Any]
         if people_folder is None:
-            everyone = enrolled_people(gallery.encodings(), gallery.faces())
-            source = {"folder": "", "people": len(everyone.names), "photos": len(everyone)}
+            stored = gallery.encodings()
+            everyone = enrolled_people(stored, gallery.faces())
+            source = {
+                "folder": "",
+                "people": len(everyone.names),
+                "photos": len(everyone),
+                "newest_face_id": int(stored.face_ids.max(initial=0)),
+            }
         else:
             folder = people_in(people_folder, None if all_people else "train")
             everyone, source = encoded(gallery, folder), source_of(folder)

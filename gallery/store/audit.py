@@ -83,19 +83,14 @@ def record(
 def entries(session: Session, newest: int) -> list[AuditEntry]:
     """The newest so many, the oldest of them first."""
     rows = session.scalars(select(AuditRow).order_by(AuditRow.id.desc()).limit(newest))
-    return [
-        AuditEntry(
-            id=row.id,
-            at=row.at,
-            actor=row.actor,
-            action=row.action,
-            identity_id=row.identity_id,
-            outcome=row.outcome,
-            request_id=row.request_id,
-            digest=row.digest,
-        )
-        for row in reversed(rows.all())
-    ]
+    return [_entry(row) for row in reversed(rows.all())]
+
+
+def erasures(session: Session, identity_id: int) -> list[AuditEntry]:
+    """When this identity was erased, where the trail still tells."""
+    actions = AuditRow.action.in_(("forget", "expire"))
+    query = select(AuditRow).where(AuditRow.identity_id == identity_id, actions)
+    return [_entry(row) for row in session.scalars(query.order_by(AuditRow.id))]
 
 
 def count(session: Session) -> int:
@@ -116,15 +111,33 @@ def problems(session: Session) -> list[str]:
 
 
 def due(session: Session, days: int) -> bool:
-    """Whether there are entries older than so many days."""
-    return session.scalar(select(AuditRow.id).where(_older(days)).limit(1)) is not None
+    """Whether the oldest entry is older than so many days."""
+    first = select(func.min(AuditRow.id)).scalar_subquery()
+    old = select(AuditRow.id).where(AuditRow.id == first, _older(days))
+    return session.scalar(old) is not None
 
 
 def prune(session: Session, days: int) -> None:
-    """Drop the oldest entries, up to the newest that is older than so many days."""
-    newest = session.scalar(select(func.max(AuditRow.id)).where(_older(days)))
-    if newest is not None:
-        session.execute(delete(AuditRow).where(AuditRow.id <= newest))
+    """Drop entries older than so many days from the beginning, as far as there is no other.
+
+    One that was noted while the clock was wrong drops nothing that came before it.
+    """
+    kept = session.scalar(select(func.min(AuditRow.id)).where(~_older(days)))
+    old = AuditRow.id < kept if kept is not None else _older(days)
+    session.execute(delete(AuditRow).where(old))
+
+
+def _entry(row: AuditRow) -> AuditEntry:
+    return AuditEntry(
+        id=row.id,
+        at=row.at,
+        actor=row.actor,
+        action=row.action,
+        identity_id=row.identity_id,
+        outcome=row.outcome,
+        request_id=row.request_id,
+        digest=row.digest,
+    )
 
 
 def _older(days: int) -> ColumnElement[bool]:

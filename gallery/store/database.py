@@ -17,8 +17,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from gallery.errors import DatabaseBusy, DatabaseNewer, DatabaseUnusable, HomeUnusable
 from gallery.store.tables import MarkRow
+from indexer.whole_file import flush_folder
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The newest migration; they are numbered, so that an older program knows a newer file."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -46,7 +47,8 @@ class Database:
             _own(file)
             with self._engine.connect() as connection:
                 version = _version(connection)
-            if version is None:
+                mode = connection.execute(text("PRAGMA journal_mode")).scalar()
+            if mode != "wal" and version in (None, SCHEMA):  # a copy does not remember it
                 self._keep_a_log()
             if version != SCHEMA:
                 self._migrate()
@@ -79,6 +81,11 @@ class Database:
             f"row {o[1]} of {o[0]} refers to a missing row of {o[2]}" for o in orphans
         ]
 
+    def free_pages(self) -> int:
+        """Pages of the file that hold nothing now."""
+        with _explained(self.file), self._engine.connect() as connection:
+            return int(connection.execute(text("PRAGMA freelist_count")).scalar() or 0)
+
     def scrub(self) -> None:
         """Leave no erased bytes in the file: rebuild it, and empty the write-ahead log.
 
@@ -98,6 +105,24 @@ class Database:
                 f"{self.file}: another process is reading, so erased bytes are still in the log;"
                 " close it and run any command on this gallery"
             )
+
+    def copy_to(self, file: Path) -> None:
+        """Write the database as it is now to a new file, while others go on writing to this one.
+
+        The copy is rebuilt, so that it holds no free pages and nothing that was erased.
+        """
+        _own(file)  # SQLite takes an empty file for a new one
+        with _explained(file):
+            pooled = self._engine.raw_connection()
+            try:
+                pooled.cursor().execute("VACUUM INTO ?", [str(file)])
+            finally:
+                pooled.close()
+
+    def take_new_id(self) -> None:
+        """Become another gallery than the one this is a copy of: its index must not be taken."""
+        with self.writing() as session:
+            session.get_one(MarkRow, _GALLERY_ID).value = uuid4().hex
 
     def close(self) -> None:
         """Close every connection."""
@@ -141,9 +166,13 @@ class Database:
 
 
 def _own(file: Path) -> None:
-    """Make a new file readable by its owner alone; its log takes after it."""
+    """Make a new file readable by its owner alone; its log takes after it.
+
+    One that is there is not touched: to close it would let go of the locks that SQLite has on it
+    for another connection of this process.
+    """
     with contextlib.suppress(OSError):  # SQLite says better what is wrong
-        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _version(connection: Connection) -> str | None:
@@ -163,7 +192,13 @@ def _prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
     assert isinstance(connection, sqlite3.Connection)
     # Transactions begin where _begin says, not where sqlite3 guesses.
     connection.isolation_level = None
-    for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+    # Temporary files would lie outside the home, where nobody erases them.
+    for pragma in (
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "secure_delete = ON",
+        "temp_store = MEMORY",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -209,7 +244,9 @@ def _as_ours(file: Path, error: Exception) -> Exception:
 def open_home(home: Path) -> Path:
     """Make the folder, readable by its owner alone, unless it is there. Raises HomeUnusable."""
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not home.is_dir():
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flush_folder(home.parent)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise HomeUnusable(

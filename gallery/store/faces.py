@@ -35,6 +35,12 @@ def encoder_id(session: Session, name: str, weights_sha256: str) -> int:
     return row.id
 
 
+def encoder(session: Session) -> tuple[str, str] | None:
+    """The name and the SHA-256 of the weights that the gallery's encodings are of."""
+    row = session.scalar(select(EncoderRow))
+    return None if row is None else (row.name, row.weights_sha256)
+
+
 def check_encoder(session: Session, name: str, weights_sha256: str) -> None:
     """Raises EncoderChanged when the gallery's encodings are another encoder's."""
     row = session.scalar(select(EncoderRow))
@@ -53,6 +59,12 @@ def face_of(session: Session, identity_id: int, photo_sha256: str) -> int | None
         .join(PhotoRow)
         .where(FaceRow.identity_id == identity_id, PhotoRow.sha256 == photo_sha256)
     )
+
+
+def of_photo(session: Session, photo_sha256: str) -> list[int]:
+    """The faces enrolled from a photo, for whomever."""
+    query = select(FaceRow.id).join(PhotoRow).where(PhotoRow.sha256 == photo_sha256)
+    return list(session.scalars(query.order_by(FaceRow.id)))
 
 
 def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder: int) -> int:

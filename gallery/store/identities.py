@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
 from gallery.errors import IdentityExists, IdentityNotFound
@@ -44,6 +45,12 @@ def list_all(session: Session) -> list[IdentityRecord]:
 def count(session: Session) -> int:
     """How many identities there are."""
     return session.scalar(select(func.count()).select_from(IdentityRow)) or 0
+
+
+def newest(session: Session) -> int:
+    """The highest id that was ever given; 0 when none was."""
+    highest = text("SELECT seq FROM sqlite_sequence WHERE name = 'identities'")
+    return int(session.scalar(highest) or 0)
 
 
 def ids(session: Session) -> list[int]:
@@ -98,6 +105,20 @@ def rename(session: Session, name_or_id: str | int, new_name: str) -> IdentityRe
     return get(session, new_name)
 
 
+def expire_at(session: Session, name_or_id: str | int, moment: datetime | None) -> IdentityRecord:
+    """Erase an identity from this moment on; None: never. Raises IdentityNotFound."""
+    row = session.get_one(IdentityRow, get(session, name_or_id).id)
+    row.expires_at = moment
+    session.flush()
+    return get(session, row.id)
+
+
+def expired(session: Session) -> list[int]:
+    """The ids of those that are due to be erased, the longest overdue first."""
+    due = IdentityRow.expires_at <= datetime.now(UTC)
+    return list(session.scalars(select(IdentityRow.id).where(due).order_by(IdentityRow.expires_at)))
+
+
 def remove(session: Session, identity_id: int) -> list[int]:
     """Delete an identity with its faces, and the photos no one else was enrolled from.
 
@@ -141,6 +162,7 @@ def _records(session: Session, *conditions: object) -> list[IdentityRecord]:
             faces=count,
             created_at=row.created_at,
             updated_at=row.updated_at,
+            expires_at=row.expires_at,
         )
         for row, count in session.execute(query)
     ]
