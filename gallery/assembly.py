@@ -21,7 +21,8 @@ from gallery.forget import Eraser, finish_erasing
 from gallery.moments import moment
 from gallery.shipped import HEAD_FILE, shipped_file
 from gallery.store import audit, calibrations, faces, identities, merging
-from gallery.store.database import Database, open_home
+from gallery.store.database import open_home
+from gallery.store.opening import open_database
 from gallery.store.records import (
     CalibrationRecord,
     FaceRecord,
@@ -61,11 +62,16 @@ class Gallery:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         home = open_home(settings.home)
-        self.database = Database(home / DATABASE_FILE, busy_timeout=settings.busy_timeout)
+        self.database = open_database(settings, home / DATABASE_FILE)
         with self.database.reading() as session:
             faces.check_encoder(session, DLIB_RESNET.name, DLIB_RESNET.sha256)
         self.index = IndexCopy(
-            self.database, home / INDEX_FILE, engine=DEFAULT_ENGINE, encoder=DLIB_RESNET.sha256
+            self.database,
+            home / INDEX_FILE,
+            engine=DEFAULT_ENGINE,
+            encoder=DLIB_RESNET.sha256,
+            # The file is not encrypted. Building the index anew takes a second for 100,000 faces.
+            kept=settings.key_file is None,
         )
         # An erasure that was cut short is finished now. What still hinders it must not hinder
         # queries; `check` says that it is not done.
@@ -299,7 +305,7 @@ class Gallery:
 
     def back_up(self, file: Path, progress: Progress = quietly) -> BackupInfo:
         """Everything in one file, also while others write. See gallery.backup."""
-        return back_up(self.database, self.settings.home, file, progress)
+        return back_up(self.database, self.settings, file, progress)
 
     def export(self, file: Path) -> int:
         """Every face with its encoding to a NumPy archive. See gallery.portable."""

@@ -25,6 +25,7 @@ from gallery.errors import BackupUnusable, HomeUnusable
 from gallery.shipped import CARD_FILE, HEAD_FILE, PLOT_FILE
 from gallery.store import audit, backups, faces, identities
 from gallery.store.database import SCHEMA, Database
+from gallery.store.opening import open_database
 from gallery.store.records import BackupRecord
 from indexer.whole_file import flush_folder, written_whole
 
@@ -60,8 +61,12 @@ class BackupInfo:
     files: dict[str, tuple[int, str]]
 
 
-def back_up(database: Database, home: Path, file: Path, progress: Progress = quietly) -> BackupInfo:
+def back_up(
+    database: Database, settings: Settings, file: Path, progress: Progress = quietly
+) -> BackupInfo:
     """Write a backup, at once or not at all, readable by its owner alone.
+
+    A database that is encrypted is so in the backup, with the same key.
 
     Raises HomeUnusable when it cannot be written, DatabaseUnusable when the disk is full.
     """
@@ -75,9 +80,9 @@ def back_up(database: Database, home: Path, file: Path, progress: Progress = qui
             copy = Path(t, _DATABASE)
             database.copy_to(copy)
             parts = {_DATABASE: copy} | {
-                name: home / name for name in _OWN_HEAD if (home / name).is_file()
+                name: settings.home / name for name in _OWN_HEAD if (settings.home / name).is_file()
             }
-            found = _info(copy, record, parts)
+            found = _info(settings, record, parts)
             with written_whole(file) as out:
                 _pack(out, found, parts, progress)
     except OSError as error:
@@ -87,8 +92,8 @@ def back_up(database: Database, home: Path, file: Path, progress: Progress = qui
     return found
 
 
-def _info(copy: Path, record: BackupRecord, parts: dict[str, Path]) -> BackupInfo:
-    opened = Database(copy, busy_timeout=0.0)
+def _info(settings: Settings, record: BackupRecord, parts: dict[str, Path]) -> BackupInfo:
+    opened = open_database(settings, parts[_DATABASE])
     with opened.reading() as session:
         encoder = faces.encoder(session)
         people, count = identities.count(session), faces.count(session)
@@ -183,7 +188,7 @@ def _unpacked(file: Path, folder: Path | None, progress: Progress) -> BackupInfo
 def _begin_anew(
     file: Path, part: Path, settings: Settings, backup_id: str, forget: Sequence[int]
 ) -> None:
-    database = Database(part / _DATABASE, busy_timeout=settings.busy_timeout)
+    database = open_database(settings, part / _DATABASE)
     try:
         problems = database.problems()
         if problems:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from gallery.errors import DatabaseBusy, DatabaseNewer, DatabaseUnusable, HomeUnusable
+from gallery.store.encryption import encrypting, unlocking
 from gallery.store.tables import MarkRow
 from indexer.whole_file import flush_folder
 
@@ -30,17 +31,22 @@ _WRITES = "gallery_writes"
 class Database:
     """A SQLite file in WAL mode. A write is on the disk when its `writing` block has ended.
 
+    key : 64 hexadecimal digits; every page of the file is encrypted with it (SQLCipher).
     Opening creates or migrates the file. Raises HomeUnusable, DatabaseBusy, DatabaseNewer or
     DatabaseUnusable, from here and from every use.
     """
 
-    def __init__(self, file: Path, *, busy_timeout: float) -> None:
+    def __init__(self, file: Path, *, busy_timeout: float, key: str | None = None) -> None:
         self.file = file
         # Not a string: a file's name may have what a URL gives a meaning to.
         url = URL.create("sqlite", database=str(file))
         self._engine = create_engine(
-            url, connect_args={"timeout": busy_timeout, "check_same_thread": False}
+            url,
+            connect_args={"timeout": busy_timeout, "check_same_thread": False},
+            module=sqlite3 if key is None else encrypting(),
         )
+        if key is not None:  # before anything else is said to a connection
+            event.listen(self._engine, "connect", unlocking(key))
         event.listen(self._engine, "connect", _prepare)
         event.listen(self._engine, "begin", _begin)
         with _explained(file):
@@ -189,8 +195,7 @@ def _version(connection: Connection) -> str | None:
 
 
 def _prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    assert isinstance(connection, sqlite3.Connection)
-    # Transactions begin where _begin says, not where sqlite3 guesses.
+    # Transactions begin where _begin says, not where the driver guesses.
     connection.isolation_level = None
     # Temporary files would lie outside the home, where nobody erases them.
     for pragma in (
@@ -199,7 +204,7 @@ def _prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
         "secure_delete = ON",
         "temp_store = MEMORY",
     ):
-        connection.execute(f"PRAGMA {pragma}")
+        connection.cursor().execute(f"PRAGMA {pragma}")
 
 
 def _begin(connection: Connection) -> None:
@@ -212,8 +217,11 @@ def _begin(connection: Connection) -> None:
 def _explained(file: Path) -> Iterator[None]:
     try:
         yield
-    except (exc.DBAPIError, sqlite3.Error) as error:
-        raise _as_ours(file, error) from error
+    except Exception as error:
+        # SQLCipher's driver has errors of its own, with SQLite's codes.
+        if isinstance(error, exc.DBAPIError) or hasattr(error, "sqlite_errorcode"):
+            raise _as_ours(file, error) from error
+        raise
 
 
 def _as_ours(file: Path, error: Exception) -> Exception:
@@ -235,8 +243,8 @@ def _as_ours(file: Path, error: Exception) -> Exception:
             )
         case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
             return DatabaseUnusable(
-                f"{file} is not a healthy database ({said}); restore it from a copy or use another"
-                " --home"
+                f"{file} is not a healthy database ({said}), or it is encrypted with another key"
+                " (GALLERY_KEY_FILE); restore it from a backup or use another --home"
             )
     return DatabaseUnusable(f"{file}: {said}")
 
