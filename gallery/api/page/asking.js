@@ -58,7 +58,7 @@ async function show(file, answers) {
 async function card(file, answer, place, faces) {
   const item = element("li");
   const number = faces > 1 ? `${place}. ` : "";
-  const reasons = answer.candidates.length ? [await why(answer)] : [];
+  const shown = answer.candidates.length ? [await why(answer)] : [];
   const enrolled = ({ outcome, identity, said, warning, back }) => {
     const warned = warning ? [Object.assign(element("p", warning), { className: "warn" })] : [];
     item.className = "match";
@@ -67,7 +67,8 @@ async function card(file, answer, place, faces) {
   };
   const asking = () => {
     item.className = answer.outcome;
-    item.replaceChildren(element("h2", number + title(answer)), element("p", sentence(plain(answer.reason))), ...reasons);
+    const reason = answer.outcome === "ambiguous" ? [] : [element("p", sentence(plain(answer.reason)))]; // its title says it
+    item.replaceChildren(element("h2", number + title(answer)), ...reason, ...shown);
     if (!answer.face || (faces > 1 && $("photo").hidden)) return;
     const changed = (done) => (done ? enrolled(done) : asking());
     const enrolThis = () => enrol(file, answer, place, faces === 1, changed);
@@ -93,7 +94,7 @@ async function why(answer) {
   list.append(...(await Promise.all(told.map(async (one) => {
     const matches = one.verdict === "same" ? "matches" : "does not match";
     const said = `${one.identity.name} ${matches}: ${percent(one.probability)}, cosine ${one.similarity.toFixed(2)}`;
-    return element("li", "", element("span", said), await picture(one, `Enrolled face of ${one.identity.name}`));
+    return element("li", "", await picture(one, `Enrolled face of ${one.identity.name}`), element("span", said));
   }))));
   const rate = answer.false_positive_identification_rate;
   const promise = rate === null ? "" : `At most ${percent(rate)} of strangers are given a name here.`;

@@ -16,7 +16,7 @@ export function draw(answer, place, numbered, card) {
   const [top, bottom] = [answer.face.box[1], answer.face.box[3]].map((y) => within(y, height));
   const box = element("div", "", ...(numbered ? [element("b", String(place))] : []));
   box.className = `box ${answer.outcome}`;
-  box.classList.toggle("inside", top < ROOM);
+  box.classList.toggle("below", top < ROOM);
   box.classList.toggle("right", left + right > 1);
   Object.assign(box.style, { left: share(left), top: share(top), width: share(right - left), height: share(bottom - top) });
   box.addEventListener("click", () => card.scrollIntoView({ block: "nearest", behavior: "smooth" }));
@@ -28,7 +28,6 @@ export function draw(answer, place, numbered, card) {
   card.addEventListener("focusin", () => light(true));
   card.addEventListener("focusout", () => light(false));
   $("boxes").append(box);
-  return box;
 }
 
 function share(part) {

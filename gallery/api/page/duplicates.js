@@ -62,7 +62,7 @@ function key(identities) {
 
 async function side(person, face, ...buttons) {
   const faces = person.faces ? [element("p", counted(person.faces, "face"))] : [];
-  return element("div", "", element("h2", person.name), ...faces, await picture(face, `Enrolled face of ${person.name}`), ...buttons);
+  return element("div", "", await picture(face, `Enrolled face of ${person.name}`), element("h2", person.name), ...faces, ...buttons);
 }
 
 async function pair({ identities: [one, two], probability, deciding: [first, second] }) {

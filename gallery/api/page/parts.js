@@ -65,15 +65,13 @@ export function sentence(text) {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
-// A photo's name without the folders it was in, to be broken between words and not within ".jpg".
+// A photo's name without the folders it was in, to be broken between words, the last with its ".jpg".
 export function fileName(photo) {
   const name = fileOf(photo);
-  const [, stem, ending] = name.match(/^(.+?)(\.[^.]{1,5})?$/s) ?? [name, name];
-  const made = element("span");
-  made.className = "file";
-  made.title = name;
-  for (const word of stem.split(/(?<=[-_. ])/)) made.append(word, element("wbr"));
-  if (ending) made.append(Object.assign(element("span", ending), { className: "whole" }));
+  const made = Object.assign(element("span"), { className: "file", title: name });
+  const words = name.split(/(?<=[-_ ])/);
+  const last = Object.assign(element("span", words.pop()), { className: "whole" });
+  made.append(...words.flatMap((word) => [word, element("wbr")]), last);
   return made;
 }
 

@@ -100,7 +100,7 @@ async function merges() {
 
 // after: what is to be shown again.
 async function erase(person, after, why = "") {
-  const question = `${why}Erase ${person.name} and ${counted(person.faces, "face")}? There is no undo.`;
+  const question = `${why}Erase ${person.name}, with ${counted(person.faces, "face")}? There is no undo.`;
   const act = () => call(`/v1/identities/${person.id}`, { method: "DELETE" });
   await erased(`${person.name} is erased.`, await ask(question, "Erase", { act }), after);
 }

@@ -22,9 +22,9 @@ function draw({ expected, identities }) {
     parts.push(drawn("text", { x: LEFT - 8, y: y(share) + 5, class: "end" }, `${100 * share} %`));
   }
   for (const count of [1, 10, 100, 1000]) {
-    if (count <= expected.at(-1).identities) parts.push(drawn("text", { x: x(count), y: BOTTOM + 22, class: "middle" }, String(count)));
+    if (count <= expected.at(-1).identities) parts.push(drawn("text", { x: x(count), y: BOTTOM + 26, class: "middle" }, String(count)));
   }
-  parts.push(drawn("text", { x: (LEFT + RIGHT) / 2, y: BOTTOM + 48, class: "middle" }, "people enrolled"));
+  parts.push(drawn("text", { x: (LEFT + RIGHT) / 2, y: BOTTOM + 54, class: "middle" }, "people enrolled"));
   const points = expected.map((one) => `${x(one.identities)},${y(one.known_found)}`).join(" ");
   parts.push(drawn("polyline", { points, class: "line" }));
   $("curve").replaceChildren(...parts);
@@ -37,7 +37,7 @@ function draw({ expected, identities }) {
 
 function calibrated(calibration) {
   if (!calibration) {
-    return [element("p", "No calibration on your own strangers is in use. `gallery calibrate --strangers FOLDER` makes one.")];
+    return [element("p", "No calibration on your own strangers is in use. This makes one: ", element("code", "gallery calibrate --strangers FOLDER"))];
   }
   const { before, after, strangers } = calibration.report;
   const table = element("table", "", element("caption", `Calibration ${calibration.version} of ${calibration.created_at.slice(0, 10)}, with ${counted(strangers.photos, "photo")} of strangers`));
