@@ -52,6 +52,7 @@ async function show(file, answers) {
   $("answers").replaceChildren(...cards);
   $("shown").classList.toggle("several", faces.length > 1);
   $("shown").hidden = false;
+  $("begin").hidden ||= answers.some((answer) => answer.candidates.length);
   say(summary(answers, faces));
 }
 
@@ -62,11 +63,13 @@ async function card(file, answer, place, faces) {
   const enrolled = ({ outcome, identity, said, warning, back }) => {
     const warned = warning ? [Object.assign(element("p", warning), { className: "warn" })] : [];
     item.className = "match";
+    boxes.mark(place, "match");
     item.replaceChildren(element("h2", `${number}${identity.name}, ${outcome === "already" ? "enrolled already" : "enrolled now"}`), element("p", said), ...warned, row(...back));
     begin();
   };
   const asking = () => {
     item.className = answer.outcome;
+    boxes.mark(place, answer.outcome);
     const reason = answer.outcome === "ambiguous" ? [] : [element("p", sentence(plain(answer.reason)))]; // its title says it
     item.replaceChildren(element("h2", number + title(answer)), ...reason, ...shown);
     if (!answer.face || (faces > 1 && $("photo").hidden)) return;

@@ -15,7 +15,8 @@ export function draw(answer, place, numbered, card) {
   const [left, right] = [answer.face.box[0], answer.face.box[2]].map((x) => within(x, width));
   const [top, bottom] = [answer.face.box[1], answer.face.box[3]].map((y) => within(y, height));
   const box = element("div", "", ...(numbered ? [element("b", String(place))] : []));
-  box.className = `box ${answer.outcome}`;
+  box.className = "box";
+  box.dataset.face = place;
   box.classList.toggle("below", top < ROOM);
   box.classList.toggle("right", left + right > 1);
   Object.assign(box.style, { left: share(left), top: share(top), width: share(right - left), height: share(bottom - top) });
@@ -28,6 +29,13 @@ export function draw(answer, place, numbered, card) {
   card.addEventListener("focusin", () => light(true));
   card.addEventListener("focusout", () => light(false));
   $("boxes").append(box);
+  mark(place, answer.outcome);
+}
+
+// In the colour of its answer, which an enrolment changes.
+export function mark(place, outcome) {
+  const box = $("boxes").querySelector(`[data-face="${place}"]`);
+  for (const kind of ["match", "ambiguous"]) box?.classList.toggle(kind, kind === outcome);
 }
 
 function share(part) {

@@ -101,25 +101,31 @@ async function merges() {
 // after: what is to be shown again.
 async function erase(person, after, why = "") {
   const question = `${why}Erase ${person.name}, with ${counted(person.faces, "face")}? There is no undo.`;
-  const act = () => call(`/v1/identities/${person.id}`, { method: "DELETE" });
-  await erased(`${person.name} is erased.`, await ask(question, "Erase", { act }), after);
+  await erasing(question, `/v1/identities/${person.id}`, `${person.name} is erased.`, after);
 }
 
 export async function eraseFace(id, { id: owner }, after) {
   const person = await call(`/v1/identities/${owner}`);
   if (person.faces === 1) return erase(person, after, `This is the only face of ${person.name}, who can only be erased as a whole. `);
   const question = `Erase this face of ${person.name}? ${counted(person.faces - 1, "other stays", "others stay")}. There is no undo.`;
-  const act = () => call(`/v1/faces/${id}`, { method: "DELETE" });
-  await erased(`This face of ${person.name} is erased.`, await ask(question, "Erase", { act }), after);
+  await erasing(question, `/v1/faces/${id}`, `This face of ${person.name} is erased.`, after);
 }
 
-async function erased(said, receipt, after) {
+async function erasing(question, path, said, after) {
+  const act = async () => {
+    const receipt = await call(path, { method: "DELETE" }).catch(async (error) => {
+      if (error.status >= 500) await after(); // it may be erased although the search for traces failed
+      throw error;
+    });
+    await after();
+    return receipt;
+  };
+  const receipt = await ask(question, "Erase", { act });
   if (!receipt) return;
-  await after();
   const { searched, learned = [], backups = [] } = receipt;
   const proof = searched ? [`No trace is left in ${counted(searched.files, "file")} of this gallery.`] : [];
   if (learned.length) proof.push(`What was learned from it: ${learned.join("; ")}.`);
-  if (backups.length) proof.push(`Still in ${backups.map((one) => `backup ${one.id} of ${day(one.created_at)}`).join(", ")}.`);
+  if (backups.length) proof.push(`Still in ${backups.map((one) => `the backup of ${day(one.created_at)} (${one.id.slice(0, 8)})`).join(", ")}.`);
   say([said, ...proof].join(" "));
 }
 

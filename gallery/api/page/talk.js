@@ -1,6 +1,6 @@
 // What the page asks of its own server, /v1, and of no one else.
 import { ask } from "./dialog.js";
-import { $, element, fileName, guarded, say } from "./parts.js";
+import { $, element, fileName, guarded, plain, say } from "./parts.js";
 
 const KEY = "gallery-key"; // kept until this tab is closed
 const NO_ANSWER = "The server does not answer. Is `gallery serve` still running?";
@@ -57,7 +57,9 @@ function understood(status, text) {
   } catch {
     throw new Error(`The server answered ${status}, and not as this page expects.`);
   }
-  if (status >= 400 && !body.enrolments) throw new Error(body.detail || `The server answered ${status}.`);
+  if (status >= 400 && !body.enrolments) {
+    throw Object.assign(new Error(body.detail ? plain(body.detail) : `The server answered ${status}.`), { status });
+  }
   return body;
 }
 
@@ -103,7 +105,7 @@ export async function picture({ face_id: id, photo, thumbnail }, alt) {
   const image = Object.assign(element("img"), { alt, src: URL.createObjectURL(await answer.blob()) });
   image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
   place.append(image);
-  return Object.assign(element("span", "", place, fileName(photo)), { className: "shown" });
+  return element("span", "", place, fileName(photo));
 }
 
 export function start() {

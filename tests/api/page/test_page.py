@@ -50,6 +50,8 @@ def test_several_faces_are_answered_and_enrolled_each(
     expect(page.locator("#note")).to_contain_text("Enrolled as Eileen Collins")
     expect(page.locator("#answers > li").nth(1)).to_contain_text("Eileen Collins, enrolled now")
     expect(page.locator("#answers > li.unknown")).to_have_count(0)
+    expect(page.locator(".box.match")).to_have_count(2)
+    expect(page.locator("#begin")).to_be_hidden()
     ask(page, together)
     expect(page.locator("#answers > li.match")).to_have_count(2)
 
