@@ -37,17 +37,17 @@ export async function query(file) {
     $("photo").src = URL.createObjectURL(file);
     $("photo").hidden = false;
     await $("photo").decode().catch(() => ($("photo").hidden = true)); // a browser may not know HEIC
-    await show(file, answers);
+    if (asked !== file) return;
+    show(file, answers);
   } finally {
     sending(null);
   }
 }
 
-async function show(file, answers) {
+function show(file, answers) {
   const faces = answers.filter((answer) => answer.face);
-  const cards = await Promise.all(answers.map((answer, i) => card(file, answer, i + 1, faces.length)));
-  if (asked !== file) return;
   boxes.clear();
+  const cards = answers.map((answer, i) => card(file, answer, i + 1, faces.length));
   answers.forEach((answer, i) => answer.face && boxes.draw(answer, i + 1, faces.length > 1, cards[i]));
   $("answers").replaceChildren(...cards);
   $("shown").classList.toggle("several", faces.length > 1);
@@ -56,10 +56,10 @@ async function show(file, answers) {
   say(summary(answers, faces));
 }
 
-async function card(file, answer, place, faces) {
+function card(file, answer, place, faces) {
   const item = element("li");
   const number = faces > 1 ? `${place}. ` : "";
-  const shown = answer.candidates.length ? [await why(answer)] : [];
+  const shown = answer.candidates.length ? [why(answer)] : [];
   const enrolled = ({ outcome, identity, said, warning, back }) => {
     const warned = warning ? [Object.assign(element("p", warning), { className: "warn" })] : [];
     item.className = "match";
@@ -90,18 +90,21 @@ function summary(answers, faces) {
 }
 
 // The enrolled photos that decided, and the nearest that did not.
-async function why(answer) {
+function why(answer) {
   const same = answer.candidates.filter((c) => c.verdict === "same");
   const told = same.length ? [...same, ...answer.candidates.filter((c) => c.verdict !== "same").slice(0, 1)] : answer.candidates.slice(0, 2);
   const list = Object.assign(element("ul"), { className: "faces" });
-  list.append(...(await Promise.all(told.map(async (one) => {
-    const matches = one.verdict === "same" ? "matches" : "does not match";
-    const said = `${one.identity.name} ${matches}: ${percent(one.probability)}, cosine ${one.similarity.toFixed(2)}`;
-    return element("li", "", await picture(one, `Enrolled face of ${one.identity.name}`), element("span", said));
-  }))));
+  const one = async (candidate) => {
+    const matches = candidate.verdict === "same" ? "matches" : "does not match";
+    const said = `${candidate.identity.name} ${matches}: ${percent(candidate.probability)}, cosine ${candidate.similarity.toFixed(2)}`;
+    return element("li", "", await picture(candidate, `Enrolled face of ${candidate.identity.name}`), element("span", said));
+  };
   const rate = answer.false_positive_identification_rate;
   const promise = rate === null ? "" : `At most ${percent(rate)} of strangers are given a name here.`;
   const details = element("details", "", element("summary", "Why"), list, element("p", promise));
+  details.addEventListener("toggle", guarded(async () => {
+    if (details.open && !list.children.length) list.replaceChildren(...(await Promise.all(told.map(one))));
+  }));
   details.open = same.length > 0;
   return details;
 }

@@ -4,7 +4,7 @@ import { $, element, fileName, guarded, plain, say } from "./parts.js";
 
 const KEY = "gallery-key"; // kept until this tab is closed
 const NO_ANSWER = "The server does not answer. Is `gallery serve` still running?";
-const without = new Set(); // faces of whom no picture is kept
+const pictures = new Map(); // of faces: being fetched now; and null, where none is kept
 let asking = null;
 
 function bearer(key = sessionStorage.getItem(KEY)) {
@@ -92,17 +92,26 @@ export function send(path, form, progress = () => {}) {
   }));
 }
 
+function pictureOf(id) {
+  const fetched = async () => {
+    const answer = await reach(`/v1/faces/${id}/thumbnail`).catch(() => null);
+    if (answer?.status !== 404) pictures.delete(id);
+    return answer?.ok ? answer.blob() : null;
+  };
+  if (!pictures.has(id)) pictures.set(id, fetched());
+  return pictures.get(id);
+}
+
 // The picture of an enrolled face with its photo's name; where none is kept, the name in its place.
 export async function picture({ face_id: id, photo, thumbnail }, alt) {
   const place = Object.assign(element("span"), { className: "picture" });
-  const answer = thumbnail === false || without.has(id) ? null : await reach(`/v1/faces/${id}/thumbnail`).catch(() => null);
-  if (answer?.status === 404) without.add(id);
-  if (!answer?.ok) {
+  const jpeg = thumbnail === false ? null : await pictureOf(id);
+  if (!jpeg) {
     place.classList.add("none");
     place.append(fileName(photo));
     return place;
   }
-  const image = Object.assign(element("img"), { alt, src: URL.createObjectURL(await answer.blob()) });
+  const image = Object.assign(element("img"), { alt, src: URL.createObjectURL(jpeg) });
   image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
   place.append(image);
   return element("span", "", place, fileName(photo));
