@@ -113,7 +113,8 @@ class Gallery:
             self.database.close()
 
     def upkeep(self) -> list[Receipt]:
-        """Erase everyone who is due, and drop what the audit trail need not keep."""
+        """Finish what was half erased, erase everyone who is due, prune the audit trail."""
+        finish_erasing(self.database, self.index, self.settings.home)
         self._prune()
         return self.expire()
 

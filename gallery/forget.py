@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from gallery.config import ENCODINGS_FOLDER
-from gallery.errors import ErasureIncomplete, FaceNotFound, GalleryError, LastFace
+from gallery.errors import (
+    ErasureIncomplete,
+    FaceNotFound,
+    GalleryError,
+    IdentityNotFound,
+    LastFace,
+)
 from gallery.shipped import CARD_FILE, HEAD_FILE, PLOT_FILE
 from gallery.store import audit, backups, calibrations, faces, identities, remains
 from gallery.store.changes import drop_head, head_is_dropped, remember_head, scrubbed, to_scrub
@@ -59,8 +65,13 @@ class Eraser:
         but their bytes could not be erased yet, HomeUnusable or DatabaseBusy: the next command on
         this gallery then finishes it; or ErasureIncomplete, naming the files that hold a trace.
         """
-        with self._database.reading() as session:
-            found = identities.get(session, who)
+        try:
+            with self._database.reading() as session:
+                found = identities.get(session, who)
+        except IdentityNotFound:
+            # Perhaps it is asked again because the first time bytes could not be erased yet.
+            finish_erasing(self._database, self._index, self._home)
+            raise
         return self._erase(found.id, None, action)
 
     def faces(self, face_ids: Iterable[int]) -> list[Receipt]:

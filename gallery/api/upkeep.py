@@ -1,4 +1,4 @@
-"""What a server does by itself: erase who has expired, drop what the audit trail need not keep."""
+"""What a server does by itself: finish erasures, erase who has expired, prune the audit trail."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import anyio
 from gallery.assembly import Gallery
 from gallery.errors import GalleryError
 
-_EVERY = 3600.0  # seconds
+_EVERY = 60.0  # seconds; it looks, and seldom finds something to do
 
 
 async def keep_up(gallery: Gallery, log: Any) -> None:
-    """At once and then hourly, until it is cancelled. log : told how many were erased, no names."""
+    """At once and then each minute, until it is cancelled. log : told how many were erased, no names."""
 
     def once() -> None:
         try:

@@ -298,7 +298,7 @@ def expire(
     """Erase everyone whose expiry has come, without asking; there is no undo.
 
     `gallery identities describe NAME --expires 2027-01-31` sets it; `gallery serve` does this by
-    itself, hourly.
+    itself.
 
     Example: `gallery expire`
     """

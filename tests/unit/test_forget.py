@@ -11,11 +11,17 @@ import pytest
 
 from gallery.assembly import Gallery
 from gallery.config import ENCODINGS_FOLDER
-from gallery.errors import ErasureIncomplete, FaceNotFound, LastFace
+from gallery.errors import (
+    DatabaseBusy,
+    ErasureIncomplete,
+    FaceNotFound,
+    IdentityNotFound,
+    LastFace,
+)
 from gallery.evidence import Evidence
 from gallery.learning.own import calibrate_on
 from gallery.shipped import CARD_FILE, HEAD_FILE, PLOT_FILE, shipped_file
-from gallery.store import audit, faces, thumbnails
+from gallery.store import audit, faces, identities, thumbnails
 from gallery.types import Encodings
 from tests.conftest import AddFace
 from tests.unit.test_own import peopled, strangers  # noqa: F401  a fixture
@@ -245,3 +251,29 @@ def test_someone_who_is_there_is_found_and_someone_gone_is_not(people: Gallery) 
     assert people.traces("Ada Lovelace").clean
     (people.settings.home / "left.txt").write_text("Ada Lovelace")
     assert not people.traces("Ada Lovelace").clean
+
+
+def test_an_erasure_that_a_reader_hindered_is_finished_when_it_is_asked_for_again(
+    people: Gallery, rows: Encodings
+) -> None:
+    with Gallery.open(
+        people.settings.home, cache=people.settings.cache, busy_timeout=0.05
+    ) as hasty:
+        with people.database.reading() as session:
+            faces.count(session)
+            with pytest.raises(DatabaseBusy):
+                hasty.forget("Ada Lovelace")
+            with pytest.raises(DatabaseBusy):
+                hasty.forget("Ada Lovelace")
+        assert holding(people, b"Ada Lovelace")
+        with pytest.raises(IdentityNotFound):
+            hasty.forget("Ada Lovelace")
+    assert holding(people, b"Ada Lovelace", *forms(rows.vectors[0])) == set()
+
+
+def test_upkeep_finishes_it_too(people: Gallery, rows: Encodings) -> None:
+    with people.database.writing() as session:
+        identities.remove(session, 1)
+    assert holding(people, rows.vectors[0].tobytes())
+    assert people.upkeep() == []
+    assert holding(people, b"Ada Lovelace", *forms(rows.vectors[0])) == set()

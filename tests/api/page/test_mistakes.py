@@ -16,14 +16,6 @@ from tests.api.asking import enrol
 from tests.api.page.using import Shot, answer, ask, press, view
 
 
-@pytest.fixture
-def erasing(server: httpx.Client) -> None:
-    """A server that can erase one face."""
-    paths = server.get("/v1/openapi.json").json()["paths"]
-    if "delete" not in paths.get("/v1/faces/{face}", {}):
-        pytest.skip("this server erases whole people alone")
-
-
 def faces(server: httpx.Client, name: str) -> int:
     found = server.get("/v1/identities").json()["identities"]
     return next(person["faces"] for person in found if person["name"] == name)
@@ -86,7 +78,6 @@ def test_a_face_unlike_the_others_is_warned_of(
     assert faces(server, "Grace") == 2
 
 
-@pytest.mark.usefixtures("erasing")
 def test_it_is_erased_again(page: Page, server: httpx.Client, hopper: Path, collins: Path) -> None:
     enrol(server, "Grace", hopper)
     ask(page, collins)
@@ -101,7 +92,6 @@ def test_it_is_erased_again(page: Page, server: httpx.Client, hopper: Path, coll
     assert faces(server, "Grace") == 1
 
 
-@pytest.mark.usefixtures("erasing")
 def test_one_face_of_a_person_is_erased_and_the_last_only_with_them(
     page: Page, server: httpx.Client, hopper: Path, collins: Path
 ) -> None:
@@ -141,7 +131,7 @@ def test_one_picture_enrolled_twice_is_not_said_to_be_nobody(page: Page, shot: S
     shot("twice")
 
 
-@pytest.mark.usefixtures("twice", "erasing")
+@pytest.mark.usefixtures("twice")
 def test_one_of_the_two_is_erased(page: Page, server: httpx.Client) -> None:
     view(page, "Duplicates")
     press(page, "Look for duplicates")
