@@ -13,7 +13,7 @@ _EVERY = 60.0  # seconds; it looks, and seldom finds something to do
 
 
 async def keep_up(gallery: Gallery, log: Any) -> None:
-    """At once and then each minute, until it is cancelled. log : told how many were erased, no names."""
+    """At once and then each minute, until it is cancelled. log : told of erasures, by number."""
 
     def once() -> None:
         try:
