@@ -128,7 +128,7 @@ def test_someone_elses_face_needs_force_and_then_warns(
     refused = run("enroll-identity", "Someone Else", mirrored, "--json")
     assert (refused.status, refused.line["outcome"]) == (1, "refused")
     assert "Grace Hopper" in refused.line["reason"]
-    assert "--force" in refused.line["reason"]
+    assert refused.line["refusal"] == "matches_another" and "force" in refused.line["reason"]
     forced = run("enroll-identity", "Someone Else", mirrored, "--force", "--json")
     assert (forced.status, forced.line["outcome"]) == (0, "enrolled")
     assert "warning: it matches Grace Hopper" in forced.line["reason"]

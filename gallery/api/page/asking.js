@@ -132,9 +132,9 @@ async function enrol(answer, place, faces) {
   };
   try {
     let [result] = (await post(false)).enrolments;
-    if (result.outcome === "refused" && result.reason.includes("--force")) {
-      const rivals = result.reason.split("; enrol it as")[0];
-      if (!(await ask(`This face is refused: ${rivals}. Enrol it as ${name} all the same?`, "Enrol"))) return;
+    if (result.refusal === "matches_another") {
+      const rivals = result.rivals.map((one) => one.name).join(", ");
+      if (!(await ask(`This face matches ${rivals}. Enrol it as ${name} all the same?`, "Enrol"))) return;
       [result] = (await post(true)).enrolments;
     }
     say(`${name}: ${result.reason}.`, { bad: result.outcome === "refused" || result.outcome === "error" });

@@ -40,8 +40,8 @@ export function guarded(action) {
   };
 }
 
-// entry: null asks yes or no, a text asks for a text; the answer, or null.
-export function ask(question, yes, { entry = null, what = "Name", names = [], secret = false } = {}) {
+// entry: null asks yes or no, a text asks for a text; the answer, or null. named: names with a part of what is typed.
+export function ask(question, yes, { entry = null, what = "Name", named = null, secret = false } = {}) {
   $("question").textContent = question;
   $("yes").textContent = yes;
   $("what").textContent = what;
@@ -49,7 +49,13 @@ export function ask(question, yes, { entry = null, what = "Name", names = [], se
   $("answer").type = secret ? "password" : "text";
   $("answer").required = entry !== null;
   $("answer").value = entry ?? "";
-  $("names").replaceChildren(...names.map((name) => Object.assign(element("option"), { value: name })));
+  const suggest = guarded(async () => {
+    const typed = $("answer").value;
+    const names = named ? await named(typed) : [];
+    if (typed === $("answer").value) $("names").replaceChildren(...names.map((name) => Object.assign(element("option"), { value: name })));
+  });
+  $("answer").oninput = suggest;
+  suggest();
   $("dialog").returnValue = "no";
   $("dialog").showModal();
   return new Promise((resolve) => {

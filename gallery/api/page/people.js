@@ -47,8 +47,8 @@ async function rename(person) {
 }
 
 async function mergeInto(person) {
-  const others = (await call("/v1/identities?limit=1000")).identities.filter((one) => one.id !== person.id);
-  const name = await ask(`${person.name} is the same person as whom? That name is kept.`, "Merge", { entry: "", names: others.map((one) => one.name) });
+  const named = async (part) => (await call(`/v1/identities?limit=20&search=${encodeURIComponent(part)}`)).identities.filter((one) => one.id !== person.id).map((one) => one.name);
+  const name = await ask(`${person.name} is the same person as whom? That name is kept.`, "Merge", { entry: "", named });
   if (!name) return;
   const found = (await call(`/v1/identities?limit=1000&search=${encodeURIComponent(name)}`)).identities;
   const kept = found.find((one) => one.name === name && one.id !== person.id);

@@ -2,6 +2,7 @@
 import { ask, element } from "./parts.js";
 
 const KEY = "gallery-key";
+const LATER = [429, 503]; // asked again after the time that the answer names
 const NO_ANSWER = "The server does not answer. Is `gallery serve` still running?";
 
 function headers(more = {}) {
@@ -26,6 +27,10 @@ export async function call(path, { method = "GET", body = null, times = 3 } = {}
   }
   if (answer.status === 401 && times > 1) {
     await askForKey("A key is needed");
+    return call(path, { method, body, times: times - 1 });
+  }
+  if (method === "GET" && LATER.includes(answer.status) && times > 1) {
+    await new Promise((resolve) => setTimeout(resolve, 1000 * (Number(answer.headers.get("retry-after")) || 1)));
     return call(path, { method, body, times: times - 1 });
   }
   return understood(answer.status, await answer.text());
