@@ -15,13 +15,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from gallery.store.records import AuditEntry
 from gallery.store.tables import AuditRow
 
 _FIRST = "0" * 64
+_ERASING = ("forget", "expire")  # how the actions begin after which someone is gone
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,16 @@ def problems(session: Session) -> list[str]:
             return [f"an entry between {before.id} and {row.id} is missing or was changed"]
         before = row
     return []
+
+
+def erased_since(session: Session, entry: int | None) -> tuple[int, bool]:
+    """The newest entry, and whether one after `entry` tells of an erasure; None: of none yet."""
+    newest = session.scalar(select(func.max(AuditRow.id))) or 0
+    if entry is None or entry == newest:
+        return newest, False
+    erasing = or_(*(AuditRow.action.startswith(action) for action in _ERASING))
+    found = session.scalar(select(AuditRow.id).where(AuditRow.id > entry, erasing).limit(1))
+    return newest, found is not None
 
 
 def due(session: Session, days: int) -> bool:

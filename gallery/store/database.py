@@ -38,7 +38,9 @@ class Database:
         # Not a string: a file's name may have what a URL gives a meaning to.
         url = URL.create("sqlite", database=str(file))
         self._engine = create_engine(
-            url, connect_args={"timeout": busy_timeout, "check_same_thread": False}
+            url,
+            connect_args={"timeout": busy_timeout, "check_same_thread": False},
+            max_overflow=-1,  # as many connections as there are threads
         )
         event.listen(self._engine, "connect", _prepare)
         event.listen(self._engine, "begin", _begin)
@@ -62,6 +64,7 @@ class Database:
         """One transaction that holds the write lock from its start; committed unless it raises."""
         engine = self._engine.execution_options(**{_WRITES: True})
         with _explained(self.file), Session(engine) as session, session.begin():
+            session.connection()  # which is what begins it
             yield session
 
     def gallery_id(self) -> str:
