@@ -90,5 +90,7 @@ def test_a_mistake_is_told_to_the_log_and_not_to_the_client(
     answer = client.get("/v1/identities")
     assert answer.status_code == 500 and "the secret" not in answer.text
     assert answer.json()["type"] == "urn:face-gallery:mistake-in-the-program"
+    assert answer.headers["x-content-type-options"] == "nosniff"
     line = json.loads(logged(log, 1))
+    assert line["request_id"] == answer.headers["x-request-id"]
     assert line["status"] == 500 and "the secret" in line["exception"]
