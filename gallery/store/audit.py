@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -34,16 +32,6 @@ class Actor:
 
 
 _acting: ContextVar[Actor] = ContextVar("acting", default=Actor())  # noqa: B039  it is frozen
-
-
-@contextmanager
-def acting(actor: Actor) -> Iterator[None]:
-    """Within the block what is recorded is this actor's."""
-    token = _acting.set(actor)
-    try:
-        yield
-    finally:
-        _acting.reset(token)
 
 
 def act_as(actor: Actor) -> None:

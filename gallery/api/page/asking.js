@@ -134,7 +134,7 @@ async function enrol(answer, place, faces) {
     let [result] = (await post(false)).enrolments;
     if (result.refusal === "matches_another") {
       const rivals = result.rivals.map((one) => one.name).join(", ");
-      if (!(await ask(`This face matches ${rivals}. Enrol it as ${name} all the same?`, "Enrol"))) return;
+      if (!(await ask(`This face is refused: it matches ${rivals}. Enrol it as ${name} all the same?`, "Enrol"))) return;
       [result] = (await post(true)).enrolments;
     }
     say(`${name}: ${result.reason}.`, { bad: result.outcome === "refused" || result.outcome === "error" });
