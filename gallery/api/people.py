@@ -82,7 +82,8 @@ def routes(gallery: Gallery) -> APIRouter:
             except NotDone as late:
                 if not enrolments:
                     raise
-                # What is enrolled already is told all the same.
+                # What is enrolled already is told all the same; sent again, the rest is done.
+                request.state.partial = True
                 error = EnrolOutcome.ERROR
                 done = Enrolment(photo.name, error, None, None, str(late.detail))
             enrolments.append(done)

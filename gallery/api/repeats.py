@@ -12,6 +12,7 @@ import hashlib
 import re
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -64,8 +65,9 @@ class Repeats:
             await problem(HTTPStatus.BAD_REQUEST, "bad-request", said)(scope, receive, send)
         else:
             await self._once(key, scope, receive, send)
-        if method == "DELETE" and self._answers:
-            await anyio.to_thread.run_sync(self._forget_the_erased)
+        if method == "DELETE":
+            with suppress(GalleryError):  # the next one with a key looks again
+                await self._forget_the_erased()
 
     async def _once(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _whole(receive)
@@ -73,7 +75,7 @@ class Repeats:
             return  # whoever asked is gone, and what was sent may be half of it
         asked = await anyio.to_thread.run_sync(_asked, scope, body)
         try:
-            await anyio.to_thread.run_sync(self._forget_the_erased)
+            await self._forget_the_erased()
         except GalleryError as error:
             await problem_of(error)(scope, receive, send)
             return
@@ -95,7 +97,7 @@ class Repeats:
             await self._app(scope, once, kept)
         finally:
             late: asyncio.Future[object] | None = scope["state"].get("late")
-            if _final(answer):
+            if _final(answer) and not scope["state"].get("partial"):
                 answer.complete = True
             elif late is None or late.done():
                 self._answers.pop(name, None)
@@ -127,14 +129,17 @@ class Repeats:
 
         return replay
 
-    def _forget_the_erased(self) -> None:
-        """What was answered may bear the name of who is gone now."""
-        with self._database.reading() as session:
-            newest, erased = audit.erased_since(session, self._seen)
-        self._seen = newest
+    async def _forget_the_erased(self) -> None:
+        """What was answered may bear the name of who is gone now; an erasure's own bears none."""
+        self._seen, erased = await anyio.to_thread.run_sync(self._look)
         if erased:
-            for name in [n for n, answer in list(self._answers.items()) if answer.complete]:
-                self._answers.pop(name, None)
+            for name in [n for n, answer in self._answers.items() if answer.complete]:
+                if not name[1].startswith("DELETE "):
+                    del self._answers[name]
+
+    def _look(self) -> tuple[int, bool]:
+        with self._database.reading() as session:
+            return audit.erased_since(session, self._seen)
 
 
 def _asked(scope: Scope, body: bytes) -> str:

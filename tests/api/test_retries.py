@@ -104,13 +104,16 @@ def test_of_many_photos_what_is_done_is_told_when_the_time_is_over(
     with serve(tmp_path / "home", api_seconds=1.5, workers=1) as client:
         enrol(client, "Eileen", collins)  # the first photo of a process is slow
         monkeypatch.setattr(Gallery, "enroll", slow)
-        answer = enrol(client, "Grace", hopper, hopper, hopper)
+        answer = post(client, "Grace", hopper, hopper, hopper)
         assert answer.status_code == 201
         one, two, three = answer.json()["enrolments"]
         assert (one["outcome"], two["outcome"], three["outcome"]) == ("enrolled", "error", "error")
         assert "may yet be done" in two["reason"] and "not reached in time" in three["reason"]
         time.sleep(2.5)
         assert len(begun) == 2  # what was not reached was not begun afterwards
+        monkeypatch.undo()
+        again = post(client, "Grace", hopper, hopper, hopper).json()["enrolments"]
+        assert [one["outcome"] for one in again] == ["already"] * 3
 
 
 def test_answers_are_forgotten_when_anyone_is_erased_here_or_elsewhere(
@@ -122,6 +125,15 @@ def test_answers_are_forgotten_when_anyone_is_erased_here_or_elsewhere(
     with Gallery.open(tmp_path / "home") as elsewhere:
         elsewhere.forget("Grace")
     assert post(client, "Grace", hopper).json()["enrolments"][0]["identity"]["id"] == 2
+
+
+def test_an_erasure_whose_answer_was_lost_is_not_said_to_be_of_nobody(
+    client: httpx.Client, hopper: Path
+) -> None:
+    enrol(client, "Grace", hopper)
+    first, again = (client.delete("/v1/identities/1", headers=KEY) for _ in range(2))
+    assert again.json() == first.json() == {"identity_id": 1, "faces": 1}
+    assert again.headers["idempotency-replayed"] == "true"
 
 
 def test_who_hangs_up_is_no_mistake(
