@@ -63,7 +63,12 @@ export function send(path, form, progress = () => {}, times = 3) {
 }
 
 function understood(status, text) {
-  const body = text ? JSON.parse(text) : {};
+  let body = {};
+  try {
+    if (text) body = JSON.parse(text);
+  } catch {
+    throw new Error(`The server answered ${status}, and not as a gallery does.`); // a proxy's page, perhaps
+  }
   if (status >= 400 && !body.enrolments) throw new Error(body.detail || `The server answered ${status}.`);
   return body;
 }
