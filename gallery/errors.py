@@ -9,6 +9,7 @@ GalleryError                     exit status 2 at the command line; never a trac
 │   ├── TooManyFaces             more faces than the limit (checked before encoding)
 │   └── SeveralFacesFound        more than one face where one is needed
 ├── InvalidName                  empty, too long, or with characters a name cannot have
+├── DetailsInvalid               an external id or details: too long, too many, or no text
 ├── IdentityNotFound             no identity of that name or id
 ├── IdentityExists               a name that is taken
 ├── FaceNotFound                 no face of that number
@@ -83,6 +84,10 @@ class TooManyFaces(PhotoError):
 
 class InvalidName(GalleryError):
     """An identity cannot have this name."""
+
+
+class DetailsInvalid(GalleryError):
+    """An external id or details that are too long, too many, or no text."""
 
 
 class IdentityNotFound(GalleryError):

@@ -22,6 +22,7 @@ from gallery.types import (
     Face,
     IdentityRef,
     Outcome,
+    Refusal,
     Verdict,
 )
 
@@ -72,6 +73,8 @@ def enrolment(told: Json) -> Enrolment:
         identity=_ref(told["identity"]),
         face_id=told["face_id"],
         reason=told["reason"],
+        refusal=None if told["refusal"] is None else Refusal(told["refusal"]),
+        rivals=tuple(IdentityRef(**rival) for rival in told["rivals"]),
     )
 
 

@@ -85,6 +85,8 @@ def enrolment_json(enrolment: Enrolment) -> Json:
         "identity": _ref(enrolment.identity),
         "face_id": enrolment.face_id,
         "reason": enrolment.reason,
+        "refusal": None if enrolment.refusal is None else enrolment.refusal.value,
+        "rivals": [_ref(rival) for rival in enrolment.rivals],
     }
 
 

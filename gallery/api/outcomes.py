@@ -47,8 +47,9 @@ class Outcomes:
             except GalleryError as error:
                 self._log.error("audit trail not written", waiting=len(some), error=str(error))
                 return
-            for _ in some:
-                self._noted.popleft()
+            for written in some:  # of a full deque the oldest may have made room meanwhile
+                if self._noted and self._noted[0] is written:
+                    self._noted.popleft()
 
     async def keep_writing(self) -> None:
         """Until it is cancelled."""

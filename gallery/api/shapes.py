@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gallery.store.jobs import JobState
-from gallery.types import EnrolOutcome, Outcome, Verdict
+from gallery.types import EnrolOutcome, Outcome, Refusal, Verdict
 
 _HOPPER = {"id": 1, "name": "Grace Hopper"}
 _FACE = {
@@ -143,7 +143,7 @@ class Identity(Shape):
 
 
 class EnrolledFace(Shape):
-    """A face that is enrolled. thumbnail : where its picture is, when one is kept."""
+    """A face that is enrolled."""
 
     face_id: int
     identity: Ref
@@ -177,6 +177,8 @@ class Enrolment(Shape):
     identity: Ref | None
     face_id: int | None
     reason: str
+    refusal: Refusal | None = Field(description="Why it was refused; force helps the last one.")
+    rivals: list[Ref] = Field(description="The other identities whom the face matches.")
 
 
 class Enrolments(Shape):

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from gallery.store.records import AuditEntry
 from gallery.store.tables import AuditRow
 
 _FIRST = "0" * 64
+_ERASING = ("forget", "expire")  # how the actions begin after which someone is gone
 
 
 @dataclass(frozen=True)
@@ -33,16 +32,6 @@ class Actor:
 
 
 _acting: ContextVar[Actor] = ContextVar("acting", default=Actor())  # noqa: B039  it is frozen
-
-
-@contextmanager
-def acting(actor: Actor) -> Iterator[None]:
-    """Within the block what is recorded is this actor's."""
-    token = _acting.set(actor)
-    try:
-        yield
-    finally:
-        _acting.reset(token)
 
 
 def act_as(actor: Actor) -> None:
@@ -62,12 +51,13 @@ def record(
     identity_id: int | None = None,
     outcome: str | None = None,
     actor: Actor | None = None,
+    at: datetime | None = None,
 ) -> None:
-    """Add an entry, in the transaction of what it tells of."""
+    """Add an entry, in the transaction of what it tells of. at : when it was, if not now."""
     actor = actor or current()
     last = session.scalar(select(AuditRow).order_by(AuditRow.id.desc()).limit(1))
     row = AuditRow(
-        at=datetime.now(UTC),
+        at=at or datetime.now(UTC),
         actor=actor.name,
         action=action,
         identity_id=identity_id,
@@ -108,6 +98,16 @@ def problems(session: Session) -> list[str]:
             return [f"an entry between {before.id} and {row.id} is missing or was changed"]
         before = row
     return []
+
+
+def erased_since(session: Session, entry: int | None) -> tuple[int, bool]:
+    """The newest entry, and whether one after `entry` tells of an erasure; None: of none yet."""
+    newest = session.scalar(select(func.max(AuditRow.id))) or 0
+    if entry is None or entry == newest:
+        return newest, False
+    erasing = or_(*(AuditRow.action.startswith(action) for action in _ERASING))
+    found = session.scalar(select(AuditRow.id).where(AuditRow.id > entry, erasing).limit(1))
+    return newest, found is not None
 
 
 def due(session: Session, days: int) -> bool:

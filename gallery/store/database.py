@@ -44,6 +44,7 @@ class Database:
             url,
             connect_args={"timeout": busy_timeout, "check_same_thread": False},
             module=sqlite3 if key is None else encrypting(),
+            max_overflow=-1,  # as many connections as there are threads
         )
         if key is not None:  # before anything else is said to a connection
             event.listen(self._engine, "connect", unlocking(key))
@@ -70,6 +71,7 @@ class Database:
         """One transaction that holds the write lock from its start; committed unless it raises."""
         engine = self._engine.execution_options(**{_WRITES: True})
         with _explained(self.file), Session(engine) as session, session.begin():
+            session.connection()  # which is what begins it
             yield session
 
     def gallery_id(self) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
 from gallery.errors import IdentityExists, IdentityNotFound
-from gallery.names import checked_name, printable
+from gallery.names import checked_details, checked_external_id, checked_name
 from gallery.store.changes import log_changes, remember_to_scrub
 from gallery.store.records import IdentityRecord
 from gallery.store.tables import FaceRow, IdentityRow, PhotoRow
@@ -73,11 +73,11 @@ def describe(
 ) -> IdentityRecord:
     """Set the external id unless it is None, and the given details; an empty value removes one.
 
-    Raises IdentityNotFound, or IdentityExists when another identity has the external id.
+    Raises IdentityNotFound, DetailsInvalid, or IdentityExists when another has the external id.
     """
     row = session.get_one(IdentityRow, get(session, name_or_id).id)
-    external_id = None if external_id is None else printable(external_id)
     if external_id is not None:
+        external_id = checked_external_id(external_id)
         holder = session.scalar(
             select(IdentityRow).where(
                 IdentityRow.external_id == external_id, IdentityRow.id != row.id
@@ -86,7 +86,8 @@ def describe(
         if holder is not None:
             raise IdentityExists(f"{holder.name!r} has the external id {external_id!r} already")
         row.external_id = external_id or None
-    row.details = {k: v for k, v in {**row.details, **details}.items() if v}
+    kept = {**row.details, **checked_details(details)}
+    row.details = checked_details({key: value for key, value in kept.items() if value})
     session.flush()
     return get(session, row.name)
 

@@ -20,16 +20,12 @@ export async function enrol(photo, answer, place, alone, changed) {
     return { name, ...enrolments[0] };
   };
   let done = await ask(`Who is this? ${KEPT}`, "Enrol", { entry: known, act: (name) => post(checkedName(name), false) });
-  if (done && refusedForRivals(done)) {
+  if (done?.refusal === "matches_another") {
     const { name } = done;
-    const matches = done.rivals ? `it matches ${done.rivals.map((rival) => rival.name).join(", ")}` : plain(done.reason);
-    done = await ask(`This face is refused: ${matches}. Enrol it as ${name} all the same?`, "Enrol all the same", { act: () => post(name, true) });
+    const rivals = done.rivals.map((rival) => rival.name).join(", ");
+    done = await ask(`This face is refused: it matches ${rivals}. Enrol it as ${name} all the same?`, "Enrol all the same", { act: () => post(name, true) });
   }
   if (done) told(done, changed);
-}
-
-function refusedForRivals({ outcome, rivals, reason }) {
-  return outcome === "refused" && (rivals?.length > 0 || reason.includes("--force"));
 }
 
 function told(done, changed) {

@@ -55,10 +55,9 @@ export function percent(value) {
   return `${Math.min(99.9, 100 * value).toFixed(1)}\u00a0%`;
 }
 
-// What the server says, less the command line's way out: the page has a button for each.
+// What the server says, with probabilities as everywhere here.
 export function plain(reason) {
-  const here = reason.replace(/; [^;]*--(?:force|largest|all-faces)\b[^;]*/g, "");
-  return here.replace(/\((\d+)%, by /g, (_, share) => `(${percent(share / 100)}, by `);
+  return reason.replace(/\((\d+)%, by /g, (_, share) => `(${percent(share / 100)}, by `);
 }
 
 export function sentence(text) {

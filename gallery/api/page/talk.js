@@ -3,6 +3,7 @@ import { ask } from "./dialog.js";
 import { $, element, fileName, guarded, plain, say } from "./parts.js";
 
 const KEY = "gallery-key"; // kept until this tab is closed
+const LATER = [429, 503]; // asked again after the time that the answer names
 const NO_ANSWER = "The server does not answer. Is `gallery serve` still running?";
 const pictures = new Map(); // of faces: being fetched now; and null, where none is kept
 let asking = null;
@@ -66,7 +67,12 @@ function understood(status, text) {
 export function call(path, { method = "GET", body = null } = {}) {
   return answered(async () => {
     const kind = body === null ? {} : { "content-type": "application/json" };
-    const answer = await reach(path, { method, body: body && JSON.stringify(body), headers: { ...kind, ...bearer() } });
+    const asked = { method, body: body && JSON.stringify(body), headers: { ...kind, ...bearer() } };
+    let answer = await reach(path, asked);
+    for (let again = 0; method === "GET" && LATER.includes(answer.status) && again < 2; again++) {
+      await new Promise((resolve) => setTimeout(resolve, 1000 * (Number(answer.headers.get("retry-after")) || 1)));
+      answer = await reach(path, asked);
+    }
     return { status: answer.status, text: await answer.text() };
   });
 }
