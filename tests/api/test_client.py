@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -29,8 +30,15 @@ from gallery.errors import (
 )
 from gallery.seeing import Eye
 from gallery.store import keys
+from gallery.store.records import Receipt
 from gallery.types import EnrolOutcome, Outcome, Several
-from gallery.wire import comparison_json, decision_json, face_record_json, identity_json
+from gallery.wire import (
+    comparison_json,
+    decision_json,
+    face_record_json,
+    identity_json,
+    receipt_json,
+)
 from tests.api.conftest import Serve
 
 
@@ -179,11 +187,12 @@ def saying(*answers: Said | None) -> Iterator[tuple[Client, list[tuple[str, str 
 
 
 def test_a_write_whose_answer_is_lost_is_sent_again_with_its_key() -> None:
-    done = json.dumps({"identity_id": 1, "faces": 2}).encode()
+    receipt = Receipt("ab", 1, True, 2, datetime.now(UTC), {"faces": 2}, (), (), 3, 4_000)
+    done = json.dumps(receipt_json(receipt)).encode()
     working = json.dumps({"type": "urn:face-gallery:still-working", "detail": "wait"}).encode()
     still = (409, {"retry-after": "0"}, working)
     with saying(None, LATER, still, (200, JSON, done)) as (client, asked):
-        assert client.forget(1).faces == 2
+        assert client.forget(1) == receipt
     assert len(asked) == 4 and len({key for _, key in asked}) == 1 and asked[0][1]
     with saying(*[LATER] * 4) as (client, asked), pytest.raises(ServerRefused, match="503"):
         client.forget(1)
