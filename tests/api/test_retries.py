@@ -132,7 +132,7 @@ def test_an_erasure_whose_answer_was_lost_is_not_said_to_be_of_nobody(
 ) -> None:
     enrol(client, "Grace", hopper)
     first, again = (client.delete("/v1/identities/1", headers=KEY) for _ in range(2))
-    assert again.json() == first.json() == {"identity_id": 1, "faces": 1}
+    assert again.json() == first.json() and first.json()["identity_id"] == 1
     assert again.headers["idempotency-replayed"] == "true"
 
 
