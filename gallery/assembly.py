@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from gallery.backup import BackupInfo, Progress, back_up, quietly
 from gallery.config import Settings, load_settings
-from gallery.errors import FaceNotFound, HomeError, IdentityNotFound
+from gallery.errors import FaceNotFound, HomeError
 from gallery.forget import Eraser, finish_erasing
 from gallery.moments import moment
 from gallery.shipped import HEAD_FILE, shipped_file
@@ -275,11 +275,7 @@ class Gallery:
 
     def expire(self) -> list[Receipt]:
         """Erase everyone who is due."""
-        receipts = []
-        for record in self.expired():
-            with contextlib.suppress(IdentityNotFound):  # another process was quicker
-                receipts.append(self._eraser.identity(record.id, action="expire"))
-        return receipts
+        return self._eraser.everyone([record.id for record in self.expired()], "expire")
 
     # The promise, on one's own people
 

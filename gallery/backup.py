@@ -7,23 +7,27 @@ has one. The index is not in it: it is built again from the database.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
 
 from gallery.config import Settings
-from gallery.errors import BackupUnusable, HomeUnusable
+from gallery.errors import BackupUnusable, DatabaseUnusable, HomeUnusable
 from gallery.shipped import CARD_FILE, HEAD_FILE, PLOT_FILE
-from gallery.store import audit, backups, faces, identities
+from gallery.store import audit, backups, calibrations, faces, identities
 from gallery.store.database import SCHEMA, Database
 from gallery.store.opening import open_database
 from gallery.store.records import BackupRecord
@@ -70,35 +74,43 @@ def back_up(
 
     Raises HomeUnusable when it cannot be written, DatabaseUnusable when the disk is full.
     """
-    with database.writing() as session:  # a backup that is noted and not made does no harm
-        record = backups.add(session)
+    with database.writing() as session:
+        record = backups.begin(session)
         audit.record(session, "backup", outcome=record.id)
     try:
+        for left in file.parent.glob(f"{glob.escape(file.name)}.*.part"):
+            shutil.rmtree(left, ignore_errors=True)  # of one that was killed
         with tempfile.TemporaryDirectory(
             dir=file.parent, prefix=f"{file.name}.", suffix=".part"
         ) as t:
-            copy = Path(t, _DATABASE)
-            database.copy_to(copy)
-            parts = {_DATABASE: copy} | {
-                name: settings.home / name for name in _OWN_HEAD if (settings.home / name).is_file()
-            }
-            found = _info(settings, record, parts)
+            parts = {_DATABASE: Path(t, _DATABASE)}
+            database.copy_to(parts[_DATABASE])
+            for name in _OWN_HEAD:
+                with contextlib.suppress(FileNotFoundError):
+                    parts[name] = Path(shutil.copyfile(settings.home / name, Path(t, name)))
+            found, newest = _info(settings, record, parts)
             with written_whole(file) as out:
                 _pack(out, found, parts, progress)
     except OSError as error:
         raise HomeUnusable(
             f"the backup {file} cannot be written: {error.strerror or error}; choose another place"
         ) from error
+    with database.writing() as session:
+        backups.made(session, record.id, *newest)
     return found
 
 
-def _info(settings: Settings, record: BackupRecord, parts: dict[str, Path]) -> BackupInfo:
+def _info(
+    settings: Settings, record: BackupRecord, parts: dict[str, Path]
+) -> tuple[BackupInfo, tuple[int, int]]:
+    """What a backup of these parts says of itself; and the highest ids that are in it."""
     opened = open_database(settings, parts[_DATABASE])
     with opened.reading() as session:
         encoder = faces.encoder(session)
         people, count = identities.count(session), faces.count(session)
+        newest = backups.newest(session)
     opened.close()
-    return BackupInfo(
+    info = BackupInfo(
         id=record.id,
         made_at=record.created_at,
         program=version("face-gallery"),
@@ -109,6 +121,7 @@ def _info(settings: Settings, record: BackupRecord, parts: dict[str, Path]) -> B
         own_head=HEAD_FILE in parts,
         files={name: (part.stat().st_size, _sha256(part)) for name, part in parts.items()},
     )
+    return info, newest
 
 
 def _pack(out: BinaryIO, info: BackupInfo, parts: dict[str, Path], progress: Progress) -> None:
@@ -142,7 +155,8 @@ def restore(
     """Put a backup into the home of these settings, which must not be there, whole or not at all.
 
     What comes out is another gallery than the one it was made of: their indexes are not mixed up.
-    forget : identities that are erased from it before it has its name.
+    forget : identities that are erased from it before it has its name, and with them whatever was
+        learned from the gallery.
     Raises BackupUnusable as `verify`; HomeUnusable when there is something at the home;
     IdentityNotFound for whom it does not hold.
     """
@@ -154,9 +168,11 @@ def restore(
     part: Path | None = None
     try:
         home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in home.parent.glob(f"{glob.escape(home.name)}.*.part"):
+            shutil.rmtree(left, ignore_errors=True)  # of one that was killed
         part = Path(tempfile.mkdtemp(dir=home.parent, prefix=f"{home.name}.", suffix=".part"))
         found = _unpacked(file, part, progress)
-        _begin_anew(file, part, settings, found.id, forget)
+        found = _begin_anew(file, part, settings, found, forget)
         _flush(part)
         if home.exists():
             home.rmdir()
@@ -181,14 +197,26 @@ def _unpacked(file: Path, folder: Path | None, progress: Progress) -> BackupInfo
             return found
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise _no_backup(file, str(error.strerror)) from error
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, zlib.error) as error:
         raise _no_backup(file, str(error)) from error
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # a place before the beginning of the file
+            raise _no_backup(file, "its list of contents was altered") from error
+        raise
 
 
 def _begin_anew(
-    file: Path, part: Path, settings: Settings, backup_id: str, forget: Sequence[int]
-) -> None:
-    database = open_database(settings, part / _DATABASE)
+    file: Path, part: Path, settings: Settings, info: BackupInfo, forget: Sequence[int]
+) -> BackupInfo:
+    """Let it be a gallery of its own, without whom it is to forget; what it holds then."""
+    try:
+        database = open_database(settings, part / _DATABASE)
+    except DatabaseUnusable as error:
+        raise _no_backup(
+            file,
+            "its database cannot be read: it is encrypted with a key (GALLERY_KEY_FILE), or with"
+            " another one",
+        ) from error
     try:
         problems = database.problems()
         if problems:
@@ -197,11 +225,19 @@ def _begin_anew(
         with database.writing() as session:
             for one in forget:
                 identities.remove(session, identities.get(session, one).id)
-                audit.record(session, "forget", identity_id=one, outcome=backup_id)
-            audit.record(session, "restore", outcome=backup_id)
+                audit.record(session, "forget", identity_id=one, outcome=info.id)
+            if forget:  # nothing that was learned from them comes back either
+                for calibration in calibrations.list_all(session):
+                    calibrations.drop(session, calibration.id)
+            audit.record(session, "restore", outcome=info.id)
+            people, count = identities.count(session), faces.count(session)
+        if forget:
+            for name in _OWN_HEAD:
+                (part / name).unlink(missing_ok=True)
         database.scrub()
     finally:
         database.close()
+    return replace(info, identities=people, faces=count, own_head=info.own_head and not forget)
 
 
 def _told(file: Path, archive: zipfile.ZipFile) -> BackupInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import platform
 import stat
 import time
@@ -104,7 +105,9 @@ def _database(database: Database) -> Finding:
 def abandoned(home: Path) -> list[Path]:
     """What a killed process left half-written in the home; none that may be being written now."""
     oldest = time.time() - _ABANDONED
-    return [f for f in sorted(home.glob("*.part")) if f.is_file() and f.stat().st_mtime < oldest]
+    beside = home.parent.glob(f"{glob.escape(home.name)}.*.part")  # a restore's
+    found = sorted([*home.glob("*.part"), *beside])
+    return [f for f in found if f.lstat().st_mtime < oldest]
 
 
 def _people(database: Database) -> Finding:
@@ -136,7 +139,7 @@ def _trail(database: Database, days: int) -> Finding:
 
 def _backups(database: Database) -> Finding:
     with database.reading() as session:
-        made = backups.list_all(session)
+        made = [backup for backup in backups.list_all(session) if backup.made]
     if not made:
         return Finding("backups", True, "none was made; `gallery backup FILE` makes one")
     last = f"{made[-1].id} at {made[-1].created_at:%Y-%m-%d %H:%M} UTC"

@@ -140,18 +140,20 @@ class Client:
         new_name: str | None = None,
         external_id: str | None = None,
         details: dict[str, str] | None = None,
-        expires: str | None = None,
     ) -> IdentityRecord:
-        """Set these. Raises IdentityNotFound, InvalidName, IdentityExists or SettingInvalid."""
-        given = {
-            "name": new_name,
-            "external_id": external_id,
-            "details": details,
-            "expires_at": expires,
-        }
+        """Set these. Raises IdentityNotFound, InvalidName or IdentityExists."""
+        given = {"name": new_name, "external_id": external_id, "details": details}
         body = {name: value for name, value in given.items() if value is not None}
         path = f"/v1/identities/{identity_id}"
         return self._ask("PATCH", path, from_wire.identity, json=body)
+
+    def expire_at(self, identity_id: int, when: str) -> IdentityRecord:
+        """Erase a person from then on, see gallery.moments; empty: never.
+
+        Raises IdentityNotFound or SettingInvalid.
+        """
+        path = f"/v1/identities/{identity_id}/expiry"
+        return self._ask("PUT", path, from_wire.identity, json={"expires_at": when})
 
     def merge(self, keep: int, others: Sequence[int]) -> Merged:
         """Give the faces of others to one identity. Raises IdentityNotFound or MergeEmpty."""

@@ -1,17 +1,19 @@
-"""Erasing a person, or a face: rows, index, files, what was learned; then a search, then a receipt.
+"""Erasing people, or faces: rows, index, files, what was learned; then a search, then receipts.
 
-1. Everything the person would be known by is gathered, and files of the cache that hold any of it
-   are deleted, as they may be at any time.
-2. One transaction deletes the rows and notes that bytes are left in the files.
+1. Everything each would be known by is gathered, and files of the cache that hold any of it are
+   deleted, as they may be at any time.
+2. One transaction for each deletes the rows, puts calibrations that were fitted without them in
+   the place of those that knew them, and notes that bytes are left in the files.
 3. The index file is written anew, the database file rebuilt and its log emptied, and a head that
-   was learned from the person dropped. Cut short here, it is finished at the next opening.
-4. Home and cache are searched for what was gathered; only when nothing is found a receipt is given.
+   was learned from them dropped. Cut short here, it is finished at the next opening.
+4. Home and cache are searched for what was gathered; who is in no file has a receipt.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,22 +24,64 @@ from gallery.errors import (
     ErasureIncomplete,
     FaceNotFound,
     GalleryError,
+    HomeUnusable,
     IdentityNotFound,
     LastFace,
 )
 from gallery.shipped import CARD_FILE, HEAD_FILE, PLOT_FILE
 from gallery.store import audit, backups, calibrations, faces, identities, remains
-from gallery.store.changes import drop_head, head_is_dropped, remember_head, scrubbed, to_scrub
+from gallery.store.changes import dropped_head, head_to_drop, scrubbed, to_drop_head, to_scrub
 from gallery.store.database import Database
-from gallery.store.records import CalibrationRecord, Receipt
+from gallery.store.records import BackupRecord, CalibrationRecord, FaceRecord, Receipt
 from gallery.store.remains import Remains
 from gallery.sync import IndexCopy
-from gallery.traces import Hit, Trace, TraceKind, search, traces_of
+from gallery.traces import Hit, Search, Trace, TraceKind, looked_for, search, traces_of
 
-if TYPE_CHECKING:  # erasing rarely needs the networks behind it
+if TYPE_CHECKING:  # erasing rarely needs the networks behind them
+    from gallery.evidence import Evidence
     from gallery.judge import Judge
+    from gallery.operating_point import OperatingPoint
 
 _MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class _Refitted:
+    """A calibration without somebody."""
+
+    point: OperatingPoint
+    evidence: Evidence
+    strangers_named: float
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """Whose rows are gone, and all that a receipt says but what was searched."""
+
+    receipt_id: str
+    at: datetime
+    found: Remains
+    traces: tuple[Trace, ...]
+    cached: int
+    learned: tuple[str, ...]
+    backups: tuple[BackupRecord, ...]
+
+    def receipt(self, searched: Search) -> Receipt:
+        names, texts = self.found.names, self.found.texts
+        return Receipt(
+            id=self.receipt_id,
+            identity_id=self.found.identity_id,
+            also=self.found.also,
+            whole=self.found.whole,
+            faces=len(self.found.face_ids),
+            erased_at=self.at,
+            erased=self.found.counted | {"cache_files": self.cached},
+            learned=self.learned,
+            backups=self.backups,
+            searched_files=searched.files,
+            searched_bytes=searched.bytes,
+            too_plain=len(names) + len(texts) - len(looked_for(names, texts)),
+        )
 
 
 class Eraser:
@@ -58,12 +102,12 @@ class Eraser:
         self._home = home
         self._cache = cache
 
-    def identity(self, who: str | int, *, action: str = "forget") -> Receipt:
+    def identity(self, who: str | int) -> Receipt:
         """Erase an identity (a name, or an id) with all its faces; there is no undo.
 
-        action : as the audit trail notes it.  Raises IdentityNotFound; or, when the rows are gone
-        but their bytes could not be erased yet, HomeUnusable or DatabaseBusy: the next command on
-        this gallery then finishes it; or ErasureIncomplete, naming the files that hold a trace.
+        Raises IdentityNotFound; or, when the rows are gone but their bytes could not be erased
+        yet, HomeUnusable or DatabaseBusy: the next command on this gallery then does; or
+        ErasureIncomplete, naming the files that hold a trace. No receipt is given then.
         """
         try:
             with self._database.reading() as session:
@@ -71,8 +115,22 @@ class Eraser:
         except IdentityNotFound:
             # Perhaps it is asked again because the first time bytes could not be erased yet.
             finish_erasing(self._database, self._index, self._home)
+            self._say_when(who)
             raise
-        return self._erase(found.id, None, action)
+        return self._search([self._take(found.id, None, "forget")])[0]
+
+    def everyone(self, identity_ids: Iterable[int], action: str) -> list[Receipt]:
+        """Erase these identities, files and search once for all; who is gone already is left out.
+
+        action : as the audit trail notes it.  Raises as `identity` does.
+        """
+        taken = []
+        for identity_id in identity_ids:
+            try:
+                taken.append(self._take(identity_id, None, action))
+            except IdentityNotFound:  # another process was quicker
+                continue
+        return self._search(taken) if taken else []
 
     def faces(self, face_ids: Iterable[int]) -> list[Receipt]:
         """Erase these faces, a receipt for each identity they are of.
@@ -83,103 +141,110 @@ class Eraser:
         wanted = set(face_ids)
         with self._database.reading() as session:
             records = faces.records_by_id(session, wanted)
-            held = {record.id: record for record in identities.list_all(session)}
         for face in sorted(wanted - records.keys()):
             raise FaceNotFound(f"no face {face}; `gallery identities show NAME` lists a person's")
         owners: dict[int, list[int]] = {}
         for record in records.values():
             owners.setdefault(record.identity.id, []).append(record.id)
-        for owner, ids in owners.items():
-            if len(ids) >= held[owner].faces:
-                raise LastFace(
-                    f"{held[owner].name} has no other face than {', '.join(map(str, ids))};"
-                    f" erase the person instead: gallery identities forget {owner}"
-                )
-        return [self._erase(owner, ids, "forget face") for owner, ids in owners.items()]
+        with self._database.reading() as session:
+            for owner, ids in owners.items():
+                _refuse_the_last(faces.records(session, identity_id=owner), ids)
+        taken = [self._take(owner, ids, "forget face") for owner, ids in owners.items()]
+        return self._search(taken)
 
-    def _erase(self, identity_id: int, face_ids: list[int] | None, action: str) -> Receipt:
-        """face_ids : None is all, and the identity."""
-        gone = False
-        while not gone:
+    def _say_when(self, who: str | int) -> None:
+        """Raises IdentityNotFound, naming the erasure, where the trail knows one of this id."""
+        if isinstance(who, int) or who.isdecimal():
+            with self._database.reading() as session:
+                erased = audit.erasures(session, int(who))
+            if erased:
+                raise IdentityNotFound(
+                    f"identity {who} was erased at {erased[-1].at:%Y-%m-%d %H:%M} UTC, erasure"
+                    f" {erased[-1].outcome}; `gallery check --traces {who}` looks again"
+                )
+
+    def _take(self, identity_id: int, face_ids: list[int] | None, action: str) -> _Taken:
+        """Delete the rows. face_ids : None is all, and the identity."""
+        while True:
             with self._database.reading() as session:
                 found = remains.of(session, identity_id, face_ids)
-            traces = traces_of(found.encodings, found.texts, found.pictures)
+                knew = [c for c in calibrations.list_all(session) if _knew(c, found)]
+            traces = traces_of(
+                found.encodings, looked_for(found.names, found.texts), found.pictures
+            )
             cached = self._clear_cache(traces)
-            receipt_id, erased_at = uuid4().hex, datetime.now(UTC)
+            refitted = self._fit_without(knew, found)
             head = _learned_from(self._home / CARD_FILE, found.face_ids)
+            receipt_id, erased_at = uuid4().hex, datetime.now(UTC)
             with self._database.writing() as session:
                 # Whoever was enrolled from one more photo meanwhile is looked at again.
-                gone = remains.of(session, identity_id, face_ids).texts == found.texts
-                if gone:
-                    held = backups.holding(session, identity_id, list(found.face_ids))
-                    knew = [c for c in calibrations.list_all(session) if _knew(c, identity_id)]
-                    if found.whole:
-                        identities.remove(session, identity_id)
-                    else:
-                        identities.delete_faces(session, found.face_ids)
-                    for calibration in knew:
-                        calibrations.drop(session, calibration.id)
-                    if head:
-                        remember_head(session)
-                    audit.record(session, action, identity_id=identity_id, outcome=receipt_id)
-        finish_erasing(self._database, self._index, self._home)
-        learned = [self._fit_again(calibration, identity_id) for calibration in knew]
-        if head:
-            learned.append(
-                "the gallery's own head: dropped, the shipped one decides; `gallery train-head`"
-                " makes one without them"
+                if remains.of(session, identity_id, face_ids).known_by != found.known_by:
+                    continue
+                if face_ids is not None:
+                    _refuse_the_last(faces.records(session, identity_id=identity_id), face_ids)
+                holding = backups.holding(session, found)
+                learned = []
+                for old in calibrations.list_all(session):
+                    if not _knew(old, found):
+                        continue
+                    calibrations.drop(session, old.id)
+                    new = refitted.get(old.id)
+                    if new is None:
+                        learned.append(
+                            f"calibration {old.id}: dropped, it cannot be fitted again; `gallery"
+                            " calibrate` makes one without them"
+                        )
+                        continue
+                    number = calibrations.add(
+                        session,
+                        old.head_sha256,
+                        new.point.adjustment.as_json(),
+                        _report(old, new),
+                        new.evidence.as_json(),
+                        in_use=old.in_use,
+                    )
+                    learned.append(
+                        f"calibration {old.id}: fitted again without them, as calibration {number}"
+                    )
+                if found.whole:
+                    identities.remove(session, identity_id)
+                else:
+                    identities.delete_faces(session, found.face_ids)
+                    remains.drop_aside(session, found)
+                if head:
+                    to_drop_head(session)
+                    learned.append(
+                        "the gallery's own head: dropped, the shipped one decides; `gallery"
+                        " train-head` makes one without them"
+                    )
+                audit.record(session, action, identity_id=identity_id, outcome=receipt_id)
+            return _Taken(
+                receipt_id, erased_at, found, traces, cached, tuple(learned), tuple(holding)
             )
-        files, read = self._search(found, traces)
-        return Receipt(
-            id=receipt_id,
-            identity_id=identity_id,
-            whole=found.whole,
-            faces=len(found.face_ids),
-            erased_at=erased_at,
-            erased=found.counted | {"cache_files": cached},
-            learned=tuple(learned),
-            backups=tuple(held),
-            searched_files=files,
-            searched_bytes=read,
-        )
 
-    def _fit_again(self, dropped: CalibrationRecord, identity_id: int) -> str:
-        """What became of a calibration that knew the person, in words."""
+    def _fit_without(
+        self, knew: Sequence[CalibrationRecord], found: Remains
+    ) -> dict[int, _Refitted]:
+        """Those that can be fitted again, by their number."""
         from gallery.evidence import Evidence
 
-        said = f"calibration {dropped.id}: dropped"
-        remedy = "; `gallery calibrate` makes one without them"
-        if dropped.evidence is None:
-            return f"{said}, it does not say what it was fitted on{remedy}"
+        if not any(old.evidence for old in knew):
+            return {}
         try:
             judge = self._judge()
-        except GalleryError as error:
-            return f"{said}, there is no head to fit it again with ({error}){remedy}"
-        if judge.head.sha256 != dropped.head_sha256:
-            return f"{said}, it was another head's"
-        evidence = Evidence.from_json(dropped.evidence).without([identity_id])
-        if not len(evidence.people):
-            return f"{said}, nothing is left that it was fitted on{remedy}"
-        after = evidence.fit(judge.own_point())
-        named = float(after.same(evidence.tops).mean())
-        report = {
-            "rate": after.rate,
-            "identities": after.comparisons,
-            "strangers": dropped.report["strangers"],
-            "fitted_again_without": 1 + int(dropped.report.get("fitted_again_without", 0)),
-            "after": {"bias": after.bias, "strangers_named": named},
-            "seed": evidence.seed,
-        }
-        with self._database.writing() as session:
-            number = calibrations.add(
-                session,
-                dropped.head_sha256,
-                after.adjustment.as_json(),
-                report,
-                evidence.as_json(),
-                in_use=dropped.in_use,
-            )
-        return f"calibration {dropped.id}: fitted again without them, as calibration {number}"
+        except GalleryError:  # no head that could be used
+            return {}
+        whole = found.known_as if found.whole else frozenset()
+        fitted = {}
+        for old in knew:
+            if old.evidence is None or judge.head.sha256 != old.head_sha256:
+                continue
+            evidence = Evidence.from_json(old.evidence).without(found.known_as)
+            if len(evidence.people):
+                point = evidence.fit(judge.own_point(without=whole))
+                named = float(point.same(evidence.tops).mean())
+                fitted[old.id] = _Refitted(point, evidence, named)
+        return fitted
 
     def _clear_cache(self, traces: tuple[Trace, ...]) -> int:
         """Delete every file of people's encodings in the cache that has a trace; how many."""
@@ -188,37 +253,46 @@ class Eraser:
             return 0
         files = {hit.file for hit in search([folder], traces).hits}
         for file in files:
-            file.unlink(missing_ok=True)
+            _remove(file)
         return len(files)
 
-    def _search(self, found: Remains, traces: tuple[Trace, ...]) -> tuple[int, int]:
-        """How many files and bytes have no trace. Raises ErasureIncomplete."""
+    def _search(self, taken: Sequence[_Taken]) -> list[Receipt]:
+        """Erase the bytes and look for them; the receipts. Raises ErasureIncomplete."""
+        finish_erasing(self._database, self._index, self._home)
+        traces = tuple({trace.content: trace for one in taken for trace in one.traces}.values())
         self._clear_cache(traces)  # somebody may have measured people meanwhile
-        searched = search([self._home, self._cache], traces)
-        left = [hit for hit in searched.hits if not self._is_anothers(hit, found)]
+        database = self._database.file
+        files = [database, database.with_name(f"{database.name}-wal"), self._index.file]
+        searched = search([self._home, self._cache, *files], traces)
+        left = [hit for hit in searched.hits if not self._is_anothers(hit, taken)]
         if left or searched.unreadable:
             named = sorted({str(hit.file) for hit in left} | set(map(str, searched.unreadable)))
             kinds = ", ".join(sorted({hit.trace.kind for hit in left})) or "what cannot be read"
             more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+            who = ", ".join(str(one.found.identity_id) for one in taken)
             raise ErasureIncomplete(
-                f"identity {found.identity_id} is erased from the gallery, but traces ({kinds}) are"
-                f" left in {', '.join(named[:_MOST_NAMED])}{more}: delete what you keep there"
-                " yourself; no receipt is given"
+                f"{who}: erased from the gallery, but traces ({kinds}) are left in"
+                f" {', '.join(named[:_MOST_NAMED])}{more}: delete what you keep there yourself, or"
+                " run `gallery check`; no receipt is given"
             )
-        return searched.files, searched.bytes
+        return [one.receipt(searched) for one in taken]
 
-    def _is_anothers(self, hit: Hit, found: Remains) -> bool:
-        """Whether a trace is rightly there, as a part of what is kept of somebody else."""
-        if hit.file.parent != self._home.resolve():
-            return False
+    def _is_anothers(self, hit: Hit, taken: Sequence[_Taken]) -> bool:
+        """Whether a trace is rightly there, as a part of what is kept of somebody else.
+
+        A database file that was just rebuilt holds nothing but what can be read in it.
+        """
+        database = self._database.file.resolve()
         with self._database.reading() as session:
-            match hit.trace.kind:
-                case TraceKind.TEXT:
-                    return remains.is_another_text(session, found.texts[hit.trace.number])
-                case TraceKind.ENCODING:
-                    return remains.is_another_encoding(session, found.encodings[hit.trace.number])
-                case TraceKind.PICTURE:
-                    return remains.is_another_picture(session, found.pictures[hit.trace.number])
+            if hit.file.name.startswith(database.name) and hit.file.parent == database.parent:
+                return remains.is_live(session, hit.trace.content)
+            if hit.file == self._index.file.resolve() and hit.trace.kind is TraceKind.ENCODING:
+                return any(
+                    remains.is_anothers_encoding(session, one.found.encodings[hit.trace.number])
+                    for one in taken
+                    if hit.trace in one.traces
+                )
+        return False
 
 
 def finish_erasing(database: Database, index: IndexCopy, home: Path) -> None:
@@ -227,31 +301,64 @@ def finish_erasing(database: Database, index: IndexCopy, home: Path) -> None:
     The index file is written anew, the database file rebuilt and its log emptied.
     """
     with database.reading() as session:
-        note, head = to_scrub(session), head_is_dropped(session)
+        note, head = to_scrub(session), head_to_drop(session)
     if note is None:
         return
     try:
-        if head:
+        if head is not None:
             for name in (HEAD_FILE, CARD_FILE, PLOT_FILE):
-                (home / name).unlink(missing_ok=True)
+                _remove(home / name)
         index.rebuild()
     finally:
         database.scrub()
     with database.writing() as session:
         scrubbed(session, note)
-        drop_head(session)
+        if head is not None:
+            dropped_head(session, head)
 
 
-def _knew(calibration: CalibrationRecord, identity_id: int) -> bool:
-    """Whether the identity was in the gallery when this was fitted; if it is not said, yes."""
+def _remove(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise HomeUnusable(
+            f"{file} cannot be deleted ({error.strerror}), and it holds what was learned from"
+            " somebody who is erased; mend that and run `gallery check`"
+        ) from error
+
+
+def _refuse_the_last(held: Sequence[FaceRecord], ids: Sequence[int]) -> None:
+    """Raises LastFace when an identity holds no other faces than these."""
+    if held and {face.id for face in held} <= set(ids):
+        owner = held[0].identity
+        raise LastFace(
+            f"{owner.name} has no other face than {', '.join(map(str, ids))}; erase the person"
+            f" instead: gallery identities forget {owner.id}"
+        )
+
+
+def _report(old: CalibrationRecord, new: _Refitted) -> dict[str, object]:
+    return {
+        "rate": new.point.rate,
+        "identities": new.point.comparisons,
+        "strangers": old.report["strangers"],
+        "fitted_again_without": 1 + int(old.report.get("fitted_again_without", 0)),
+        "after": {"bias": new.point.bias, "strangers_named": new.strangers_named},
+        "seed": new.evidence.seed,
+    }
+
+
+def _knew(calibration: CalibrationRecord, found: Remains) -> bool:
+    """Whether the person was in the gallery when this was fitted; if it is not said, yes."""
     evidence = calibration.evidence
-    return evidence is None or int(evidence["newest_identity_id"]) >= identity_id
+    return evidence is None or int(evidence["newest_identity_id"]) >= min(found.known_as)
 
 
 def _learned_from(card: Path, face_ids: Iterable[int]) -> bool:
     """Whether the home's own head was trained on the gallery when these faces were in it."""
     try:
         source = json.loads(card.read_text(encoding="utf-8"))["source"]
-        return not source["folder"] and int(source.get("newest_face_id", 2**63)) >= min(face_ids)
+        newest = int(source.get("newest_face_id", 2**63))
+        return not source["folder"] and newest >= min(face_ids, default=0)
     except (OSError, ValueError, KeyError, TypeError):
         return False  # no head of its own, or one from elsewhere

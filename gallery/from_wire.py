@@ -109,6 +109,7 @@ def receipt(told: Json) -> Receipt:
     return Receipt(
         id=told["receipt"],
         identity_id=told["identity_id"],
+        also=tuple(told["also"]),
         whole=told["whole"],
         faces=told["faces"],
         erased_at=datetime.fromisoformat(told["erased_at"]),
@@ -120,11 +121,13 @@ def receipt(told: Json) -> Receipt:
                 one["newest_identity_id"],
                 one["newest_face_id"],
                 datetime.fromisoformat(one["created_at"]),
+                one["made"],
             )
             for one in told["backups"]
         ),
         searched_files=told["searched"]["files"],
         searched_bytes=told["searched"]["bytes"],
+        too_plain=told["searched"]["too_plain"],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from threading import Lock
 
 import numpy as np
@@ -63,10 +64,12 @@ class Judge:
             self._point = position, self._at(len(everyone), adjustment)
             return self._point[1]
 
-    def own_point(self) -> OperatingPoint:
-        """As it would be without any calibration."""
+    def own_point(self, without: Collection[int] = ()) -> OperatingPoint:
+        """As it would be without any calibration, and without these identities."""
         with self._database.reading() as session:
-            everyone = np.array(identities.ids(session), dtype=np.int64)
+            everyone = np.array(
+                [one for one in identities.ids(session) if one not in without], dtype=np.int64
+            )
             stored = faces.encodings_of(session, _some(everyone).tolist())
         adjustment = own_adjustment(self.head, stored.identity_ids, stored.encodings)
         return self._at(len(everyone), adjustment)

@@ -4,17 +4,19 @@ What an archive holds (no pickles; `numpy.load` reads it), for n faces of m iden
 
     form            text: "face-gallery-faces-1"
     encoder         text (2,): the encoder's name, the SHA-256 of its weights (hexadecimal)
-    names           text (m,), each once; or (n,), one a face, where `owners` is missing
-    external_ids, details (JSON), expires_at (ISO 8601)     text (m,), empty where there is none
+    names           texts (m), each once; or (n), one a face, where `owners` is missing
+    external_ids, details (JSON), expires_at (ISO 8601)     texts (m), empty where there is none
     owners          int64 (n,): places in `names`
     encodings       float32 (n, 128), unit length
     norms, agreement    float32 (n,): see gallery.types.Encodings
-    photos, photo_sha256    text (n,): what each was called, the file's hash (hexadecimal)
+    photos, photo_sha256    texts (n): what each was called, the file's hash (hexadecimal)
     sizes           int64 (n, 2): width, height of the upright photo
     boxes           float64 (n, 4);  landmarks  float64 (n, 5, 2): in its pixels
     probabilities, sharpness    float64 (n,);  views  int64 (n,)
 
-`encoder`, `names` and `encodings` must be there; what else is missing is taken as unknown.
+`encoder`, `names` and `encodings` must be there; what else is missing is taken as unknown. Texts
+are a JSON list in UTF-8, uint8 (b,): `json.loads(archive["names"].tobytes())`, since a NumPy array
+of text is as wide as its longest; such an array (dtype U) may be given as well.
 """
 
 from __future__ import annotations
@@ -22,20 +24,21 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
-from gallery.errors import ExportUnusable, InvalidName
-from gallery.names import checked_name
+from gallery.errors import DetailsInvalid, ExportUnusable, InvalidName, SettingInvalid
+from gallery.moments import moment
+from gallery.names import checked_details, checked_external_id, checked_name
 from gallery.store import audit, bulk, faces
 from gallery.store.database import Database
 from gallery.store.records import ManyFaces, NewIdentity
-from gallery.types import DIMENSION, Encodings, Float64, Int64
+from gallery.types import DIMENSION, Encodings, Float64, Int64, UInt8
 from indexer.whole_file import written_whole
 
 _FORM = "face-gallery-faces-1"
@@ -49,6 +52,8 @@ Arrays = Mapping[str, Any]
 
 def export_faces(database: Database, file: Path) -> int:
     """Write every enrolled face; returns how many. Raises OSError."""
+    with database.writing() as session:
+        audit.record(session, "export")
     with database.reading() as session:
         many = bulk.everything(session)
         encoder = faces.encoder(session) or ("", "")
@@ -62,18 +67,16 @@ def _arrays(many: ManyFaces, encoder: tuple[str, str]) -> dict[str, Any]:
     return {
         "form": np.array(_FORM),
         "encoder": np.array(encoder),
-        "names": np.array([p.name for p in people], dtype=np.str_),
-        "external_ids": np.array([p.external_id or "" for p in people], dtype=np.str_),
-        "details": np.array([json.dumps(p.details) for p in people], dtype=np.str_),
-        "expires_at": np.array(
-            [p.expires_at.isoformat() if p.expires_at else "" for p in people], dtype=np.str_
-        ),
+        "names": _packed(p.name for p in people),
+        "external_ids": _packed(p.external_id or "" for p in people),
+        "details": _packed(json.dumps(p.details) for p in people),
+        "expires_at": _packed(p.expires_at.isoformat() if p.expires_at else "" for p in people),
         "owners": many.owners,
         "encodings": many.encodings.vectors,
         "norms": many.encodings.norms,
         "agreement": many.encodings.agreement,
-        "photos": np.array(many.photos, dtype=np.str_),
-        "photo_sha256": np.array(many.photo_sha256, dtype=np.str_),
+        "photos": _packed(many.photos),
+        "photo_sha256": _packed(many.photo_sha256),
         "sizes": many.sizes,
         "boxes": many.boxes,
         "landmarks": many.landmarks,
@@ -81,6 +84,10 @@ def _arrays(many: ManyFaces, encoder: tuple[str, str]) -> dict[str, Any]:
         "sharpness": many.sharpness,
         "views": many.views,
     }
+
+
+def _packed(texts: Iterable[str]) -> UInt8:
+    return np.frombuffer(json.dumps(list(texts), ensure_ascii=False).encode(), dtype=np.uint8)
 
 
 def import_faces(
@@ -126,11 +133,13 @@ def _read(file: Path, encoder: tuple[str, str]) -> ManyFaces:
         # Opened here, since NumPy leaves a file open that it cannot read.
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, EOFError, ValueError, TypeError, BadZipFile) as error:
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, BadZipFile) as error:
         raise _unusable(file, f"it is no NumPy archive: {error}") from error
+    except (zlib.error, MemoryError) as error:
+        raise _unusable(file, "it is damaged, or larger than the memory") from error
     try:
         return _checked(file, arrays, encoder)
-    except InvalidName as error:
+    except (InvalidName, DetailsInvalid, SettingInvalid) as error:
         raise _unusable(file, str(error)) from error
 
 
@@ -155,7 +164,7 @@ def _checked(file: Path, arrays: Arrays, encoder: tuple[str, str]) -> ManyFaces:
             f"its encodings are of {' '.join(theirs) or 'no encoder'}, this gallery's of"
             f" {' '.join(encoder)}; encodings of two encoders cannot be compared",
         )
-    off = np.abs(np.linalg.norm(vectors.astype(np.float64), axis=1) - 1.0)
+    off = np.abs(np.sqrt(np.einsum("ij,ij->i", vectors, vectors)) - 1.0)
     bad = np.flatnonzero(~(off <= _UNIT_TOLERANCE))  # also NaN
     if len(bad):
         raise _unusable(
@@ -184,7 +193,7 @@ def _checked(file: Path, arrays: Arrays, encoder: tuple[str, str]) -> ManyFaces:
 
 
 def _people(file: Path, arrays: Arrays, n: int) -> tuple[tuple[NewIdentity, ...], Int64]:
-    given = [str(name) for name in np.atleast_1d(arrays["names"])]
+    given = _texts(file, arrays, "names")
     clean = {name: checked_name(name) for name in dict.fromkeys(given)}
     names = [clean[name] for name in given]
     if "owners" not in arrays:
@@ -210,9 +219,11 @@ def _people(file: Path, arrays: Arrays, n: int) -> tuple[tuple[NewIdentity, ...]
         people = tuple(
             NewIdentity(
                 name,
-                external[i] or None,
-                {str(k): str(v) for k, v in json.loads(details[i] or "{}").items()},
-                datetime.fromisoformat(expires[i]) if expires[i] else None,
+                checked_external_id(external[i]) or None,
+                checked_details(
+                    {str(k): str(v) for k, v in json.loads(details[i] or "{}").items()}
+                ),
+                moment(expires[i]) if expires[i] else None,
             )
             for i, name in enumerate(names)
         )
@@ -224,14 +235,22 @@ def _people(file: Path, arrays: Arrays, n: int) -> tuple[tuple[NewIdentity, ...]
     return people, owners.astype(np.int64)
 
 
-def _texts(file: Path, arrays: Arrays, name: str, count: int) -> tuple[str, ...]:
-    """Empty when there are none."""
+def _texts(file: Path, arrays: Arrays, name: str, count: int | None = None) -> tuple[str, ...]:
+    """Empty when there are none. count : how many there must be."""
     if name not in arrays:
         return ()
-    found = arrays[name]
-    if found.dtype.kind != "U" or found.shape != (count,):
-        raise _unusable(file, f"{name} are {found.dtype} {found.shape}, expected text ({count},)")
-    return tuple(found.tolist())
+    found = np.atleast_1d(arrays[name])
+    if found.dtype.kind == "U":
+        texts = found.tolist()
+    else:
+        try:
+            texts = json.loads(found.astype(np.uint8, casting="safe").tobytes())
+        except (ValueError, TypeError, RecursionError) as error:
+            raise _unusable(file, f"{name} are no texts: {error}") from error
+    whole = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
+    if not whole or count not in (None, len(texts)):
+        raise _unusable(file, f"{name} are not {'a list of' if count is None else count} texts")
+    return tuple(texts)
 
 
 def _hashes(file: Path, arrays: Arrays, n: int) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -36,7 +37,10 @@ def _close_to_others(home: Path) -> str:
 def _drop_leftovers(home: Path) -> str:
     left = abandoned(home)
     for part in left:
-        part.unlink(missing_ok=True)
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
     return f"{len(left)} half-written files were removed" if left else ""
 
 

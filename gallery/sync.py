@@ -20,6 +20,7 @@ from indexer import Neighbours, SnapshotUnusable, VectorIndex, load_index, open_
 _POSITION = "position"
 _GALLERY = "gallery"
 _ENCODER = "encoder"
+_AT_ONCE = 50_000
 
 
 class IndexCopy:
@@ -46,6 +47,11 @@ class IndexCopy:
     def opened(self) -> bool:
         """Whether anything has asked for the index, so that it may be worth saving."""
         return self._index is not None
+
+    @property
+    def file(self) -> Path:
+        """Where it is saved."""
+        return self._file
 
     @property
     def saved(self) -> bool:
@@ -107,16 +113,20 @@ class IndexCopy:
 
     def problems(self) -> list[str]:
         """What is wrong with the saved file, in words; empty when it is as good as new."""
-        with self._database.reading() as session:
-            stored, latest = faces.ids(session), latest_change(session)
         try:
             index, position = self._loaded()
         except SnapshotUnusable as error:
-            return [str(error)] if stored else []
-        if position > latest:
-            return [f"{self._file} is newer than the database (change {position} of {latest})"]
-        with self._lock:
-            found = self._caught_up(index, position)[0].ids().tolist()
+            with self._database.reading() as session:
+                return [str(error)] if faces.count(session) else []
+        while True:  # until nobody writes in between
+            with self._database.reading() as session:
+                stored, latest = faces.ids(session), latest_change(session)
+            if position > latest:
+                return [f"{self._file} is newer than the database (change {position} of {latest})"]
+            index, position = self._caught_up(index, position)
+            if position == latest:
+                break
+        found = index.ids().tolist()
         index.close()
         if found != stored:
             return [f"{self._file} has {len(found)} faces, the database {len(stored)}"]
@@ -150,9 +160,11 @@ class IndexCopy:
             if latest == position:
                 return index, position
             changed = changed_since(session, position)
-            there = faces.encodings_by_id(session, changed)
-        index.erase(np.array(changed, dtype=np.int64))
-        index.add(there.face_ids, there.encodings.vectors)
+            for start in range(0, len(changed), _AT_ONCE):
+                some = changed[start : start + _AT_ONCE]
+                there = faces.encodings_by_id(session, some)
+                index.erase(np.array(some, dtype=np.int64))
+                index.add(there.face_ids, there.encodings.vectors)
         return index, latest
 
     def _loaded(self) -> tuple[VectorIndex, int]:

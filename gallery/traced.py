@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from gallery.config import Settings
 from gallery.errors import IdentityNotFound
 from gallery.seeing import Eye, PhotoSource, named
-from gallery.store import audit, faces, identities, remains
+from gallery.store import audit, identities, remains
 from gallery.store.changes import to_scrub
 from gallery.store.database import Database
 from gallery.sync import IndexCopy
-from gallery.traces import Hit, search, traces_of
+from gallery.traces import Hit, looked_for, search, traces_of
 from gallery.types import DIMENSION, Float32
 
 
@@ -37,19 +36,16 @@ class Looked:
 class Tracing:
     """here : the person is in the gallery, so that traces are right.
 
+    clean : nothing is left of who is gone, and everything could be read.
     said : what was looked at, a line each.  hits : where a trace was found in a file.
     """
 
     here: bool
+    clean: bool
     said: tuple[str, ...]
     hits: tuple[Hit, ...]
     files: int
     bytes: int
-
-    @property
-    def clean(self) -> bool:
-        """Nothing was found."""
-        return not self.hits and not self.here
 
 
 def look(eye: Eye, source: PhotoSource, views: Sequence[int]) -> Looked:
@@ -68,50 +64,58 @@ def traced(
     photos: Sequence[Looked],
 ) -> Tracing:
     """who : a name or an id. Raises SearchFailed, and IdentityNotFound for an id never given."""
+    names: list[str] = []
     try:
         with database.reading() as session:
             found = remains.of(session, identities.get(session, who).id, None)
-        here, said = True, [f"identity {found.identity_id} is in the gallery"]
-        encodings, texts, pictures = found.encodings, list(found.texts), found.pictures
+        here, said, unfinished = True, [f"identity {found.identity_id} is in the gallery"], False
+        encodings, pictures = found.encodings, found.pictures
+        names, texts = list(found.names), list(found.texts)
     except IdentityNotFound:
-        here, said = False, _gone(database, index, who)
+        here = False
+        said, unfinished = _gone(database, index, who)
         encodings, pictures = np.empty((0, DIMENSION), dtype=np.float32), ()
-        texts = [] if who.isdecimal() else [who]
+        names, texts = [] if who.isdecimal() else [who], []
     encodings = np.concatenate([encodings, *(photo.encodings for photo in photos)])
     texts += [text for photo in photos for text in (photo.name, photo.sha256)]
-    traces = traces_of(encodings, texts, pictures)
-    looked_in = _folders(settings)
-    result = search(looked_in, traces)
+    looked = looked_for(names, texts)
+    traces = traces_of(encodings, looked, pictures)
+    looked_in = [folder for folder in (settings.home, settings.cache) if folder.is_dir()]
+    result = search([*looked_in, database.file, index.file], traces)
     said.append(
-        f"looked for {len(encodings)} encodings, {len(texts)} texts and {len(pictures)} pictures in"
-        f" {result.files} files ({result.bytes:,} bytes) of {' and '.join(map(str, looked_in))}"
+        f"looked for {len(encodings)} encodings, {len(looked)} texts and {len(pictures)} pictures"
+        f" in {result.files} files ({result.bytes:,} bytes) of"
+        f" {' and '.join(map(str, looked_in))}"
     )
+    plain = len(names) + len(texts) - len(looked)
+    if plain:
+        said.append(f"{plain} texts were not looked for: too short, or a mere number")
+    if not here and not traces:
+        said.append("name the person, or photos with --photo, to look for more than numbers")
     said += [f"{file} cannot be read" for file in result.unreadable]
-    return Tracing(here, tuple(said), result.hits, result.files, result.bytes)
+    clean = not (here or unfinished or result.hits or result.unreadable)
+    return Tracing(here, clean, tuple(said), result.hits, result.files, result.bytes)
 
 
-def _gone(database: Database, index: IndexCopy, who: str) -> list[str]:
-    """What the database and the index say of an id that is not there, or of a name."""
+def _gone(database: Database, index: IndexCopy, who: str) -> tuple[list[str], bool]:
+    """What the database and the index say of an id that is not there, or of a name.
+
+    Also whether bytes of an erasure, or an index that does not agree, are left.
+    """
     with database.reading() as session:
         if who.isdecimal() and int(who) > identities.newest(session):
             raise IdentityNotFound(f"no identity ever had the number {who}")
         unscrubbed = to_scrub(session) is not None
-        free = database.free_pages()
-        stored = faces.ids(session)
         erased = audit.erasures(session, int(who)) if who.isdecimal() else []
     said = [f"no identity {who} is in the gallery"]
     said += [
-        f"erased at {entry.at:%Y-%m-%d %H:%M} UTC, receipt {entry.outcome}" for entry in erased
+        f"erased at {entry.at:%Y-%m-%d %H:%M} UTC, erasure {entry.outcome}" for entry in erased
     ]
-    if index.catch_up().ids().tolist() == stored:
-        said.append("the index holds the faces of the database and no other")
+    wrong = index.problems() if index.saved else []
+    said += wrong or ["the saved index holds the faces of the database and no other"]
     said.append(
         "bytes of an erasure are still in the files: run any command on this gallery"
         if unscrubbed
-        else f"no erasure is unfinished; the database file has {free} free pages"
+        else f"no erasure is unfinished; the database file has {database.free_pages()} free pages"
     )
-    return said
-
-
-def _folders(settings: Settings) -> list[Path]:
-    return [folder for folder in (settings.home, settings.cache) if folder.is_dir()]
+    return said, unscrubbed or bool(wrong)

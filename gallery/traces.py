@@ -21,8 +21,7 @@ from pathlib import Path
 from gallery.errors import SearchFailed
 from gallery.types import Float32
 
-SHORTEST_TEXT = 5
-"""Bytes of UTF-8. A shorter text is found by chance in any large file."""
+_SHORTEST_NAME, _SHORTEST_TEXT = 5, 8  # bytes of UTF-8
 _PIECE = 32
 _TEXT_PIECE = 33  # three bytes are four characters of base64
 _PICTURE_PLACES = 0.5, 0.7, 0.9  # the beginning of a JPEG is everyone's
@@ -67,6 +66,15 @@ class Search:
     unreadable: tuple[Path, ...]
 
 
+def looked_for(names: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Those that are not found by chance in any large file: no short ones, no mere numbers."""
+    return [text for text in names if len(text.encode()) >= _SHORTEST_NAME] + [
+        text
+        for text in texts
+        if len(text.encode()) >= _SHORTEST_TEXT and not text.replace("-", "").isdecimal()
+    ]
+
+
 def traces_of(
     encodings: Float32, texts: Sequence[str], pictures: Sequence[bytes]
 ) -> tuple[Trace, ...]:
@@ -96,8 +104,6 @@ def _pieces(content: bytes, size: int) -> Iterator[bytes]:
 
 def _of_texts(texts: Sequence[str]) -> Iterator[Trace]:
     for number, text in enumerate(texts):
-        if len(text.encode()) < SHORTEST_TEXT:
-            continue
         for form in {text, unicodedata.normalize("NFD", text)}:
             escaped = json.dumps(form)[1:-1].encode()
             forms = {form.encode(), escaped}
@@ -115,9 +121,9 @@ def _of_pictures(pictures: Sequence[bytes]) -> Iterator[Trace]:
 
 
 def search(folders: Iterable[Path], traces: Sequence[Trace]) -> Search:
-    """Read every file under these folders for these traces. Raises SearchFailed."""
+    """Read these files, and every file under these folders. Raises SearchFailed."""
     asked = {
-        "folders": [str(folder.resolve()) for folder in folders],
+        "folders": [str(folder.resolve()) for folder in folders if folder.exists()],
         "wanted": [base64.b64encode(trace.content).decode() for trace in traces],
     }
     ran = subprocess.run(

@@ -29,7 +29,7 @@ def main() -> None:
     files = read = 0
     hits: list[tuple[str, int, int]] = []
     unreadable: list[str] = []
-    for path in _files(asked["folders"]):
+    for path in _files(asked["folders"], unreadable):
         try:
             seen, found = _search(path, automaton, max(map(len, wanted), default=1) - 1)
         except OSError:
@@ -42,16 +42,21 @@ def main() -> None:
     json.dump(answer | {"unreadable": unreadable}, sys.stdout)
 
 
-def _files(folders: Sequence[str]) -> Iterator[str]:
-    """Each once, although a folder may lie in another; links are not followed."""
+def _files(folders: Sequence[str], unreadable: list[str]) -> Iterator[str]:
+    """Each once, although a folder may lie in another; links in folders are not followed."""
     seen: set[str] = set()
     for folder in folders:
-        for root, _, names in os.walk(folder):
-            for name in names:
-                path = os.path.join(root, name)
-                if path not in seen:
-                    seen.add(path)
-                    yield path
+        found = [folder] if os.path.isfile(folder) else _below(folder, unreadable)
+        for path in found:
+            if path not in seen:
+                seen.add(path)
+                yield path
+
+
+def _below(folder: str, unreadable: list[str]) -> Iterator[str]:
+    for root, _, names in os.walk(folder, onerror=lambda e: unreadable.append(str(e.filename))):
+        for name in names:
+            yield os.path.join(root, name)
 
 
 def _search(path: str, automaton: BytesAhoCorasick, overlap: int) -> tuple[int, dict[int, int]]:

@@ -141,13 +141,18 @@ def receipt_json(receipt: Receipt) -> Json:
     return {
         "receipt": receipt.id,
         "identity_id": receipt.identity_id,
+        "also": list(receipt.also),
         "whole": receipt.whole,
         "faces": receipt.faces,
         "erased_at": receipt.erased_at.isoformat(),
         "erased": receipt.erased,
         "learned": list(receipt.learned),
         "backups": [backup_json(backup) for backup in receipt.backups],
-        "searched": {"files": receipt.searched_files, "bytes": receipt.searched_bytes},
+        "searched": {
+            "files": receipt.searched_files,
+            "bytes": receipt.searched_bytes,
+            "too_plain": receipt.too_plain,
+        },
     }
 
 
@@ -157,6 +162,7 @@ def backup_json(record: BackupRecord) -> Json:
         "newest_identity_id": record.newest_identity_id,
         "newest_face_id": record.newest_face_id,
         "created_at": record.created_at.isoformat(),
+        "made": record.made,
     }
 
 

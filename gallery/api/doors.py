@@ -40,7 +40,8 @@ def opened_by(method: str, path: str) -> May | None:
         return May.QUERY
     if path == "/metrics":
         return May.METRICS
-    if path.startswith(_KEEPING) and method != "DELETE":
+    erasing = method == "DELETE" or path.endswith("/expiry")
+    if path.startswith(_KEEPING) and not erasing:
         return May.ENROL
     return May.ADMIN
 

@@ -17,6 +17,7 @@ from gallery.api.shapes import (
     PROBLEMS,
     Changes,
     Enrolments,
+    Expiry,
     Identities,
     Identity,
     IdentityWithFaces,
@@ -151,12 +152,21 @@ def routes(gallery: Gallery) -> APIRouter:
                 new_name=changes.name,
                 external_id=changes.external_id,
                 details=changes.details,
-                expires=changes.expires_at,
                 first=unchanged,
             ),
         )
         faces = [replace(face, identity=record.ref) for face in enrolled]
         response.headers["etag"] = tags.tag(_with_faces(record, faces))
+        return identity_json(record)
+
+    @router.put("/identities/{identity}/expiry", response_model=Identity)
+    async def expire_identity(
+        request: Request, identity: IdentityId, expiry: Expiry
+    ) -> dict[str, Any]:
+        """Erase a person from then on: the server does so within a minute after it has come."""
+        record = await request.app.state.rows.do(
+            request, lambda: gallery.describe(identity, details={}, expires=expiry.expires_at)
+        )
         return identity_json(record)
 
     @router.delete("/identities/{identity}", response_model=Receipt)

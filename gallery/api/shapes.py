@@ -200,10 +200,16 @@ class Changes(Shape):
     details: dict[str, str] = Field(
         default_factory=dict, description="Added to those there are; an empty value removes one."
     )
-    expires_at: str | None = Field(
-        default=None,
-        description="Erase the person from then on: a date, a time, or `90d`; empty: never.",
+
+
+class Expiry(Shape):
+    """When a person is to be erased."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"expires_at": "90d"}]}
     )
+
+    expires_at: str = Field(description="A date, a time, or days from now as `90d`; empty: never.")
 
 
 class Others(Shape):
@@ -236,26 +242,32 @@ class Merges(Shape):
 
 
 class Backup(Shape):
-    """A backup that was made, and the highest numbers that are in it."""
+    """A backup, and the highest numbers that are in it. made : it was written whole."""
 
     id: str
     newest_identity_id: int
     newest_face_id: int
     created_at: str
+    made: bool
 
 
 class Searched(Shape):
-    """The gallery's folders, in which no trace was left."""
+    """The gallery's folders, in which no trace was left. too_plain : texts not looked for."""
 
     files: int
     bytes: int
+    too_plain: int
 
 
 class Receipt(Shape):
-    """What was erased: numbers alone. backups : those that hold it still."""
+    """What was erased: numbers alone. also : others that were merged into it.
+
+    backups : those that hold it still.
+    """
 
     receipt: str
     identity_id: int
+    also: list[int]
     whole: bool
     faces: int
     erased_at: str

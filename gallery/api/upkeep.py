@@ -18,7 +18,7 @@ async def keep_up(gallery: Gallery, log: Any) -> None:
     def once() -> None:
         try:
             receipts = gallery.upkeep()
-        except GalleryError as error:
+        except (GalleryError, OSError) as error:
             log.error("upkeep not done", error=type(error).__name__)
             return
         for receipt in receipts:

@@ -243,7 +243,14 @@ def show_receipt(receipt: Receipt, as_json: bool) -> None:
         say(f"    {learned}", "yellow")
     for backup in receipt.backups:
         made = f"{backup.created_at:%Y-%m-%d %H:%M}"
-        say(f"    backup {backup.id} of {made} UTC holds it still: delete that file", "yellow")
+        holds = "holds it still" if backup.made else "was begun, and if there is a file holds it"
+        say(f"    backup {backup.id} of {made} UTC {holds}: delete that file", "yellow")
+    if receipt.backups:
+        numbers = " ".join(f"--forget {one}" for one in (receipt.identity_id, *receipt.also))
+        say(f"    or restore it with {numbers}", "yellow")
+    if receipt.too_plain:
+        said = count(receipt.too_plain, "text")
+        say(f"    not searched for, being too short or a mere number: {said}", "dim")
     say(f"    receipt {receipt.id}", "dim")
 
 

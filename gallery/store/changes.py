@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import uuid4
 
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
@@ -25,7 +26,7 @@ def latest_change(session: Session) -> int:
 
 def remember_to_scrub(session: Session) -> None:
     """Note, in the transaction that deletes, that erased bytes are still in the files."""
-    session.merge(MarkRow(name=_TO_SCRUB, value=str(latest_change(session))))
+    session.merge(MarkRow(name=_TO_SCRUB, value=uuid4().hex))
 
 
 def to_scrub(session: Session) -> str | None:
@@ -38,19 +39,20 @@ def scrubbed(session: Session, note: str) -> None:
     session.execute(delete(MarkRow).where(MarkRow.name == _TO_SCRUB, MarkRow.value == note))
 
 
-def remember_head(session: Session) -> None:
+def to_drop_head(session: Session) -> None:
     """Note, in the transaction that deletes, that the gallery's own head knew who is gone."""
-    session.merge(MarkRow(name=_HEAD_TO_DROP, value="1"))
+    session.merge(MarkRow(name=_HEAD_TO_DROP, value=uuid4().hex))
 
 
-def head_is_dropped(session: Session) -> bool:
-    """Whether the gallery's own head has to go, or has gone."""
-    return session.get(MarkRow, _HEAD_TO_DROP) is not None
+def head_to_drop(session: Session) -> str | None:
+    """The note, when there is one."""
+    return session.scalar(select(MarkRow.value).where(MarkRow.name == _HEAD_TO_DROP))
 
 
-def drop_head(session: Session) -> None:
-    """It is gone."""
-    session.execute(delete(MarkRow).where(MarkRow.name == _HEAD_TO_DROP))
+def dropped_head(session: Session, note: str) -> None:
+    """The head's files were deleted after this note was read; a newer one stays."""
+    ours = MarkRow.name == _HEAD_TO_DROP, MarkRow.value == note
+    session.execute(delete(MarkRow).where(*ours))
 
 
 def changed_since(session: Session, position: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,8 @@ class Database:
                 self._keep_a_log()
             if version != SCHEMA:
                 self._migrate()
+                if mode != "wal":
+                    self._keep_a_log()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -236,8 +239,12 @@ def _as_ours(file: Path, error: Exception) -> Exception:
                 f"{file} is being written by another process; try again, or wait longer with"
                 " GALLERY_BUSY_TIMEOUT"
             )
-        case sqlite3.SQLITE_FULL:
-            return DatabaseUnusable(f"{file}: the disk is full; free some space and try again")
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
+            free = shutil.disk_usage(file.parent).free
+            return DatabaseUnusable(
+                f"{file}: {said}; the disk has {free:,} bytes free: free some space, or mend the"
+                " disk, and try again"
+            )
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
             return HomeUnusable(
                 f"{file} cannot be opened for writing ({said}); check the folder's permissions or"

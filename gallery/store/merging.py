@@ -30,7 +30,7 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
     """Give the faces of the others to `keep` and delete the others, so that it can be undone.
 
     A face from a photo that `keep` has already is put aside; an external id and details that
-    `keep` lacks are taken over, and of two expiries the earlier. Raises IdentityNotFound, or
+    `keep` lacks are taken over; its expiry, or that it has none, stays. Raises IdentityNotFound, or
     MergeEmpty when `keep` is the only one named, before anything is changed.
     """
     kept = identities.get(session, keep)
@@ -77,7 +77,6 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
         session.execute(delete(IdentityRow).where(IdentityRow.id == other.id))
         row.external_id = other.external_id if row.external_id is None else row.external_id
         row.details = {**other.details, **row.details}
-        row.expires_at = min((t for t in (row.expires_at, other.expires_at) if t), default=None)
         session.flush()
     note = MergeRow(
         kept_id=kept.id, holder_id=kept.id, before=before, after=_own(row), others=put_aside
@@ -113,8 +112,6 @@ def undo(session: Session, merge_id: int) -> list[IdentityRecord]:
         row.external_id = note.before["external_id"]
     if row.details == note.after["details"]:
         row.details = note.before["details"]
-    if _maybe_text(row.expires_at) == note.after.get("expires_at"):
-        row.expires_at = _maybe_time(note.before.get("expires_at"))
     session.flush()
     for other in note.others:
         _restore(session, kept_id, other)

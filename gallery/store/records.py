@@ -195,12 +195,13 @@ class Merged:
 
 @dataclass(frozen=True)
 class BackupRecord:
-    """A backup that was made. newest_* : the highest ids that are in it."""
+    """A backup. newest_* : the highest ids that are in it; made : it was written whole."""
 
     id: str
     newest_identity_id: int
     newest_face_id: int
     created_at: datetime
+    made: bool
 
 
 @dataclass(frozen=True)
@@ -208,14 +209,17 @@ class Receipt:
     """What was erased, when and from where; given when it is gone. Bears numbers alone.
 
     identity_id : whose it was; the identity itself is gone too when `whole` is True.
+    also : numbers of identities that had been merged into it, under which backups may hold it.
     faces : how many.  erased : how many rows of which kind, and how many files of the cache.
     learned : what had been learned from the person too, and what became of it, in words.
     backups : those made earlier, which hold it still: a restore brings it back.
     searched_files, searched_bytes : the home and the cache, in which no trace was left.
+    too_plain : texts of the person that were not searched for: too short, or a mere number.
     """
 
     id: str
     identity_id: int
+    also: tuple[int, ...]
     whole: bool
     faces: int
     erased_at: datetime
@@ -224,3 +228,4 @@ class Receipt:
     backups: tuple[BackupRecord, ...]
     searched_files: int
     searched_bytes: int
+    too_plain: int

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import String, cast, func, select
+from sqlalchemy import LargeBinary, cast, func, literal, select, text
 from sqlalchemy.orm import Session
 
 from gallery.errors import FaceNotFound
 from gallery.store import identities
 from gallery.store.tables import (
     ENCODING_BYTES,
+    Base,
     DistinctRow,
     FaceRow,
     IdentityRow,
     MergeRow,
-    PhotoRow,
     ThumbnailRow,
 )
 from gallery.types import DIMENSION, Float32
@@ -29,99 +30,119 @@ _FACES_A_QUERY = 10_000  # SQLite takes 32,766 parameters
 class Remains:
     """What there is of some faces of an identity, or of all of it (`whole`).
 
-    encodings : float32 (n, 128); those that a merge put aside are among the texts, as base64.
-    texts : names, paths, hashes of photos, details.  pictures : thumbnails, JPEG.
+    also : identities that had been merged into it.  aside : faces that a merge put aside.
+    encodings : float32 (n, 128), of the faces and of those put aside.
+    names : of the person.  texts : paths, hashes of photos, details.  pictures : JPEGs.
     counted : rows by kind.
     """
 
     identity_id: int
+    also: tuple[int, ...]
     face_ids: tuple[int, ...]
+    aside: tuple[int, ...]
     whole: bool
     encodings: Float32
+    names: tuple[str, ...]
     texts: tuple[str, ...]
     pictures: tuple[bytes, ...]
     counted: dict[str, int]
+
+    @property
+    def known_as(self) -> frozenset[int]:
+        """Every number that the person had."""
+        return frozenset((self.identity_id, *self.also))
+
+    @property
+    def known_by(self) -> tuple[object, ...]:
+        """What changes when there is more, or less, of the person."""
+        return self.face_ids, self.aside, self.names, self.texts
 
 
 def of(session: Session, identity_id: int, face_ids: Sequence[int] | None) -> Remains:
     """Of these faces of an identity alone, or, with None, of the whole person.
 
+    Of single faces also what a merge put aside of the same photos.
     Raises IdentityNotFound or FaceNotFound when it is gone.
     """
-    if face_ids is not None:
-        some = select(FaceRow).where(FaceRow.identity_id == identity_id, FaceRow.id.in_(face_ids))
-        rows = session.scalars(some.order_by(FaceRow.id)).all()
+    row = session.get_one(IdentityRow, identities.get(session, identity_id).id)
+    mine = select(FaceRow).where(FaceRow.identity_id == identity_id).order_by(FaceRow.id)
+    notes = session.scalars(select(MergeRow).where(MergeRow.holder_id == identity_id)).all()
+    aside = [face for note in notes for other in note.others for face in other["aside"]]
+    names: list[str] = []
+    texts: list[str] = []
+    counted: dict[str, int] = {}
+    if face_ids is None:
+        rows = session.scalars(mine).all()
+        names.append(row.name)
+        texts += [row.external_id or "", *map(str, row.details.values())]
+        for note in notes:
+            before = note.before
+            texts += [str(before["external_id"] or ""), *map(str, before["details"].values())]
+            for other in note.others:
+                names.append(other["name"])
+                texts += [other["external_id"] or "", *map(str, other["details"].values())]
+        distinct = select(func.count()).where(
+            (DistinctRow.first_id == identity_id) | (DistinctRow.second_id == identity_id)
+        )
+        counted = {"merges": len(notes), "distinct": session.scalar(distinct) or 0}
+    else:
+        rows = session.scalars(mine.where(FaceRow.id.in_(face_ids))).all()
         if len(rows) < len(set(face_ids)):
             raise FaceNotFound(f"a face of {sorted(face_ids)} is gone, or somebody else's now")
-        return _remains(session, identity_id, rows, [], None)
-    row = session.get_one(IdentityRow, identities.get(session, identity_id).id)
-    rows = session.scalars(select(FaceRow).where(FaceRow.identity_id == identity_id)).all()
-    notes = session.scalars(select(MergeRow).where(MergeRow.holder_id == identity_id)).all()
-    texts = [row.name, row.external_id or "", *map(str, row.details.values())]
-    for note in notes:
-        texts += [str(note.before["external_id"] or ""), *map(str, note.before["details"].values())]
-        for other in note.others:
-            texts += [other["name"], other["external_id"] or ""]
-            texts += [str(value) for value in other["details"].values()]
-            for face in other["aside"]:
-                texts += [face["source"], face["encoding"], face["thumbnail"] or ""]
-    distinct = select(func.count()).where(
-        (DistinctRow.first_id == identity_id) | (DistinctRow.second_id == identity_id)
-    )
-    counted = {"merges": len(notes), "distinct": session.scalar(distinct) or 0}
-    return _remains(session, identity_id, rows, texts, counted)
-
-
-def _remains(
-    session: Session,
-    identity_id: int,
-    rows: Sequence[FaceRow],
-    texts: list[str],
-    counted: dict[str, int] | None,
-) -> Remains:
-    ids = [row.id for row in rows]
+        photos = {one.photo.sha256 for one in rows}
+        aside = [face for face in aside if face["photo"]["sha256"] in photos]
+    ids = [one.id for one in rows]
     pictures: list[bytes] = []
     for start in range(0, len(ids), _FACES_A_QUERY):
         some = ThumbnailRow.face_id.in_(ids[start : start + _FACES_A_QUERY])
         pictures += session.scalars(select(ThumbnailRow.jpeg).where(some))
-    photos = {row.photo_id: row.photo.sha256 for row in rows}
-    joined = b"".join(row.encoding for row in rows)
+    encodings = [one.encoding for one in rows]
+    encodings += [base64.b64decode(face["encoding"]) for face in aside]
+    pictures += [base64.b64decode(face["thumbnail"]) for face in aside if face["thumbnail"]]
+    texts += [one.source for one in rows] + [face["source"] for face in aside]
+    texts += [one.photo.sha256 for one in rows] + [face["photo"]["sha256"] for face in aside]
+    joined = np.frombuffer(b"".join(encodings), dtype="<f4").reshape(-1, DIMENSION)
     return Remains(
         identity_id=identity_id,
+        also=tuple(sorted({other["id"] for note in notes for other in note.others})),
         face_ids=tuple(ids),
-        whole=counted is not None,
-        encodings=np.frombuffer(joined, dtype="<f4").reshape(-1, DIMENSION).astype(np.float32),
-        texts=tuple(
-            dict.fromkeys(t for t in (*texts, *(r.source for r in rows), *photos.values()) if t)
-        ),
+        aside=tuple(face["id"] for face in aside),
+        whole=face_ids is None,
+        encodings=joined.astype(np.float32),
+        names=tuple(dict.fromkeys(names)),
+        texts=tuple(dict.fromkeys(text for text in texts if text)),
         pictures=tuple(pictures),
-        counted={"faces": len(ids), "thumbnails": len(pictures)} | (counted or {}),
+        counted={"faces": len(ids), "thumbnails": len(pictures)} | counted,
     )
 
 
-def is_another_text(session: Session, text: str) -> bool:
-    """Whether a text is rightly there still, as a part of what is kept of somebody else."""
-    columns = (
-        IdentityRow.name,
-        IdentityRow.external_id,
-        cast(IdentityRow.details, String),
-        FaceRow.source,
-        PhotoRow.sha256,
-        cast(MergeRow.others, String),
-    )
+def drop_aside(session: Session, found: Remains) -> None:
+    """Let no merge's journal give back what was put aside of single faces that are erased."""
+    notes = select(MergeRow).where(MergeRow.holder_id == found.identity_id)
+    for note in session.scalars(notes):
+        note.others = [
+            {**other, "aside": [f for f in other["aside"] if f["id"] not in found.aside]}
+            for other in note.others
+        ]
+    session.flush()
+
+
+def is_live(session: Session, content: bytes) -> bool:
+    """Whether these bytes are a part of a row that is there, or of the schema itself."""
+    schema = text("SELECT 1 FROM sqlite_master WHERE instr(CAST(sql AS BLOB), :content) LIMIT 1")
+    if session.scalar(schema, {"content": content}) is not None:
+        return True
     return any(
-        session.scalar(select(column).where(func.instr(column, text) > 0).limit(1)) is not None
-        for column in columns
+        session.scalar(
+            select(literal(1)).where(func.instr(cast(column, LargeBinary), content) > 0).limit(1)
+        )
+        is not None
+        for table in Base.metadata.sorted_tables
+        for column in table.columns
     )
 
 
-def is_another_picture(session: Session, jpeg: bytes) -> bool:
-    """Whether somebody else has the same thumbnail, having been enrolled from the same picture."""
-    found = session.scalar(select(ThumbnailRow.face_id).where(ThumbnailRow.jpeg == jpeg).limit(1))
-    return found is not None
-
-
-def is_another_encoding(session: Session, encoding: Float32) -> bool:
+def is_anothers_encoding(session: Session, encoding: Float32) -> bool:
     """Whether somebody else was enrolled from the same picture, so that the encoding is theirs."""
     content = encoding.astype("<f4").tobytes()
     assert len(content) == ENCODING_BYTES

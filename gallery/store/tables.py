@@ -167,13 +167,14 @@ class ChangeRow(Base):
 
 
 class BackupRow(Base):
-    """A backup that was made. newest_identity_id, newest_face_id : the last that were in it."""
+    """A backup. newest_* : the highest ids that are in it. made : it was written whole."""
 
     __tablename__ = "backups"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     newest_identity_id: Mapped[int]
     newest_face_id: Mapped[int]
+    made: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
 
 

@@ -51,6 +51,8 @@ REQUESTS = [
     ("GET", "/v1/faces/1/thumbnail", Scope.ENROL),
     ("PATCH", "/v1/identities/1", Scope.ENROL),
     ("DELETE", "/v1/identities/1", Scope.ADMIN),
+    ("DELETE", "/v1/faces/1", Scope.ADMIN),
+    ("PUT", "/v1/identities/1/expiry", Scope.ADMIN),
     ("POST", "/v1/dedupe", Scope.ADMIN),
     ("GET", "/v1/jobs/ab", Scope.ADMIN),
     ("GET", "/metrics", Scope.METRICS),

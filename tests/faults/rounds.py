@@ -235,13 +235,18 @@ def hold_against(home: Path, said: Said, pending: Json | None) -> Said:
         backup.unlink()  # it may hold who is erased later
     for left in home.glob("x.backup*.part"):
         shutil.rmtree(left) if left.is_dir() else left.unlink()
+    look_for(home, now.erased)
+    return Said(now.people, now.encodings, now.erased[-20:])
+
+
+def look_for(home: Path, erased: list[str]) -> None:
+    """Straight after the kill, before anything is opened: who was said to be erased is gone."""
     content = b"".join(f.read_bytes() for f in home.rglob("*") if f.is_file())
-    for code in now.erased:
+    for code in erased:
         row = np.frombuffer(base64.b64decode(code), "<f4")
         for form in (row.tobytes(), row.astype(np.float16).tobytes(), code.encode()):
             for at in range(0, len(form) - 24, 24):
                 assert form[at : at + 24] not in content, "bytes of an erased encoding are left"
-    return Said(now.people, now.encodings, now.erased[-20:])
 
 
 # A migration that is killed
@@ -354,6 +359,7 @@ def run(rounds: int, seed: int, told: Callable[[str], None]) -> None:
             else:
                 pending = line
         counts["cut short"] = counts.get("cut short", 0) + (pending is not None)
+        look_for(home, said.erased)
         held = in_a_child(lambda h=home, s=said, p=pending: hold_against(h, s, p))
         assert held is not None
         said = held

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from gallery.assembly import Gallery
-from gallery.config import ENCODINGS_FOLDER
+from gallery.backup import restore
+from gallery.config import ENCODINGS_FOLDER, load_settings
 from gallery.errors import (
     DatabaseBusy,
     ErasureIncomplete,
@@ -21,7 +23,8 @@ from gallery.errors import (
 from gallery.evidence import Evidence
 from gallery.learning.own import calibrate_on
 from gallery.shipped import CARD_FILE, HEAD_FILE, PLOT_FILE, shipped_file
-from gallery.store import audit, faces, identities, thumbnails
+from gallery.store import audit, backups, faces, identities, thumbnails
+from gallery.store.changes import remember_to_scrub, scrubbed, to_scrub
 from gallery.types import Encodings
 from tests.conftest import AddFace
 from tests.unit.test_own import peopled, strangers  # noqa: F401  a fixture
@@ -228,14 +231,22 @@ def test_who_has_expired_is_erased_and_nobody_else(people: Gallery, rows: Encodi
     assert people.identity("Annabel")[0].expires_at is None
 
 
-def test_a_merge_keeps_the_earlier_expiry_and_gives_it_back(people: Gallery) -> None:
+def test_a_merge_cannot_bring_an_erasure_closer_and_gives_an_expiry_back(people: Gallery) -> None:
     people.describe("Annabel", details={}, expires="2031-01-01")
-    people.describe("Ada Lovelace", details={}, expires="2035-01-01")
     merged = people.merge("Ada Lovelace", ["Annabel"])
-    assert merged.identity.expires_at == datetime(2031, 1, 1, tzinfo=UTC)
+    assert merged.identity.expires_at is None
     people.undo_merge(merged.merge_id)
-    assert people.identity("Ada Lovelace")[0].expires_at == datetime(2035, 1, 1, tzinfo=UTC)
     assert people.identity("Annabel")[0].expires_at == datetime(2031, 1, 1, tzinfo=UTC)
+
+
+def test_several_are_erased_with_one_search(people: Gallery, rows: Encodings) -> None:
+    for name in ("Ada Lovelace", "Annabel"):
+        people.describe(name, details={}, expires="2020-01-01")
+    due = [record.id for record in people.expired()]
+    receipts = people.expire()
+    assert sorted(receipt.identity_id for receipt in receipts) == sorted(due)
+    assert people.identities() == []
+    assert holding(people, *(f for row in rows.vectors[:4] for f in forms(row))) == set()
 
 
 # The search as a command of its own
@@ -277,3 +288,104 @@ def test_upkeep_finishes_it_too(people: Gallery, rows: Encodings) -> None:
     assert holding(people, rows.vectors[0].tobytes())
     assert people.upkeep() == []
     assert holding(people, b"Ada Lovelace", *forms(rows.vectors[0])) == set()
+
+
+# Found by readers
+
+
+@pytest.mark.parametrize("value", ["Z\u00fcrich 8001", "source", "identity", "2026-11-24", "12345"])
+def test_a_fact_that_others_share_is_no_trace(people: Gallery, value: str) -> None:
+    people.describe("Annabel", details={"city": value}, external_id="10001")
+    people.describe("Ada Lovelace", details={"city": value}, external_id="10002")
+    assert people.forget("Ada Lovelace").whole
+
+
+def test_a_photo_that_is_erased_does_not_come_back_with_a_merge(
+    people: Gallery, rows: Encodings, add_face: AddFace
+) -> None:
+    add_face(people.database, "A. Byron", rows.row(5), 0)
+    add_face(people.database, "A. Byron", rows.row(6), 6)
+    merged = people.merge("Ada Lovelace", ["A. Byron"])  # the face of photo 0 is put aside
+    (receipt,) = people.forget_faces(people.faces_from(people.identity(1)[1][0].photo_sha256))
+    assert receipt.faces == 1
+    assert (
+        holding(people, b"photos/0.jpg", *forms(rows.vectors[0]), *forms(rows.vectors[5])) == set()
+    )
+    people.undo_merge(merged.merge_id)
+    assert [face.photo for face in people.identity("A. Byron")[1]] == ["photos/6.jpg"]
+
+
+def test_a_backup_made_before_a_merge_is_named_and_restored_without_them(
+    people: Gallery, tmp_path: Path, rows: Encodings, add_face: AddFace
+) -> None:
+    made = people.back_up(tmp_path / "x.backup")
+    add_face(people.database, "Newcomer", rows.row(7), 7)
+    people.merge("Newcomer", ["Ada Lovelace"])
+    receipt = people.forget("Newcomer")
+    assert [backup.id for backup in receipt.backups] == [made.id]
+    assert receipt.also == (1,)
+    settings = load_settings(home=tmp_path / "again", cache=people.settings.cache)
+    restore(tmp_path / "x.backup", settings, receipt.also)
+    with Gallery(settings) as again:
+        assert [record.name for record in again.identities()] == ["Annabel"]
+
+
+def test_a_backup_that_was_begun_may_hold_whoever_comes(people: Gallery) -> None:
+    with people.database.writing() as session:
+        begun = backups.begin(session)
+    (named,) = people.forget("Annabel").backups
+    assert (named.id, named.made) == (begun.id, False)
+    assert "none was made" in next(f.said for f in people.check() if f.part == "backups")
+
+
+def test_a_hindered_erasure_keeps_the_calibration(peopled: Gallery) -> None:  # noqa: F811
+    judge = peopled.judge
+    fitted = calibrate_on(judge.head, judge.point(), peopled.encodings(), strangers(80), seed=0)
+    peopled.keep_calibration(fitted.adjustment.as_json(), fitted.report, fitted.evidence.as_json())
+    home, cache = peopled.settings.home, peopled.settings.cache
+    with (
+        Gallery.open(home, cache=cache, busy_timeout=0.05) as hasty,
+        peopled.database.reading() as session,
+    ):
+        faces.count(session)
+        with pytest.raises(DatabaseBusy):
+            hasty.forget("person 03")
+    (kept,) = peopled.calibrations()
+    assert kept.in_use and kept.report["fitted_again_without"] == 1
+
+
+def test_two_who_erase_the_last_faces_at_once_leave_one(people: Gallery) -> None:
+    first, *others = (face.id for face in people.identity("Ada Lovelace")[1])
+    people.forget_faces(others[:1])
+    ended: list[object] = []
+
+    def erase(face: int) -> None:
+        try:
+            ended.append(people.forget_faces([face]))
+        except (LastFace, FaceNotFound) as error:
+            ended.append(error)
+
+    threads = [threading.Thread(target=erase, args=[face]) for face in (first, others[1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(isinstance(one, LastFace) for one in ended) == [False, True]
+    assert people.identity("Ada Lovelace")[0].faces == 1
+
+
+def test_a_note_that_came_meanwhile_is_not_taken_away(people: Gallery) -> None:
+    with people.database.writing() as session:
+        identities.add(session, "Faceless Fred")
+        remember_to_scrub(session)
+        first = to_scrub(session) or ""
+    with people.database.writing() as session:
+        identities.remove(session, identities.get(session, "Faceless Fred").id)
+        scrubbed(session, first)
+        assert to_scrub(session) not in (None, first)
+
+
+def test_who_asks_again_is_told_when_it_was(people: Gallery) -> None:
+    receipt = people.forget("Ada Lovelace")
+    with pytest.raises(IdentityNotFound, match=f"erased at .* erasure {receipt.id}"):
+        people.forget(1)

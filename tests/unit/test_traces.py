@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gallery.traces import Hit, TraceKind, search, traces_of
+from gallery.traces import Hit, TraceKind, looked_for, search, traces_of
 from gallery.types import Encodings
 
 NAME = "Zoë Überall"
@@ -75,9 +76,32 @@ def test_it_is_found_where_two_blocks_meet(tmp_path: Path, rows) -> None:
 def test_nothing_is_found_in_what_is_somebody_elses(tmp_path: Path, rows, unit_rows) -> None:
     (tmp_path / "file").write_bytes(unit_rows(2000, 6).vectors.tobytes() + b"Zoe Ueberall")
     (tmp_path / "link").symlink_to("/dev/zero")
-    result = search([tmp_path, tmp_path], traces_of(rows.vectors, [NAME, "Bo"], []))
+    result = search([tmp_path, tmp_path], traces_of(rows.vectors, [NAME], []))
     assert result.hits == () and result.unreadable == ()
     assert result.bytes == (tmp_path / "file").stat().st_size
+
+
+def test_what_is_found_by_chance_in_any_file_is_not_looked_for() -> None:
+    names, texts = ["Bo", "Ada L"], ["12345678", "2026-11-24", "short", "photos/1.jpg"]
+    assert looked_for(names, texts) == ["Ada L", "photos/1.jpg"]
+
+
+def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, rows) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read every folder")
+    (tmp_path / "closed").mkdir(mode=0o000)
+    assert search([tmp_path], traces_of(rows.vectors, [], [])).unreadable
+
+
+def test_a_file_that_is_a_link_is_searched_when_it_is_named(tmp_path: Path, rows) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(rows.vectors[0].tobytes())
+    (tmp_path / "home").mkdir()
+    link = tmp_path / "home" / "gallery.db"
+    link.symlink_to(elsewhere)
+    traces = traces_of(rows.vectors, [], [])
+    assert search([tmp_path / "home"], traces).hits == ()
+    assert {h.file for h in search([tmp_path / "home", link], traces).hits} == {elsewhere}
 
 
 def test_nothing_to_look_for_is_nothing_found(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(32), nullable=False),
         sa.Column("newest_identity_id", sa.Integer, nullable=False),
         sa.Column("newest_face_id", sa.Integer, nullable=False),
+        sa.Column("made", sa.Boolean, nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_backups"),
     )
