@@ -187,7 +187,7 @@ def saying(*answers: Said | None) -> Iterator[tuple[Client, list[tuple[str, str 
 
 
 def test_a_write_whose_answer_is_lost_is_sent_again_with_its_key() -> None:
-    receipt = Receipt("ab", 1, True, 2, datetime.now(UTC), {"faces": 2}, (), (), 3, 4_000)
+    receipt = Receipt("ab", 1, (), True, 2, datetime.now(UTC), {"faces": 2}, (), (), 3, 4_000, 0)
     done = json.dumps(receipt_json(receipt)).encode()
     working = json.dumps({"type": "urn:face-gallery:still-working", "detail": "wait"}).encode()
     still = (409, {"retry-after": "0"}, working)
