@@ -19,12 +19,11 @@ from gallery.faces import VIEWS, align
 from gallery.learning.people import PeopleFolder
 from gallery.seeing import Eye
 from gallery.store.records import FaceRecord, StoredEncodings
-from gallery.types import DIMENSION, Encodings, Float32, Int64, Several
+from gallery.types import Encodings, Float32, Int64, Several
 from indexer.whole_file import written_whole
 
 _SAVE_EVERY = 500
 _WORTH_A_WORKER = 64
-_ROW = 2 * (DIMENSION + 2)
 
 
 @dataclass(frozen=True)
@@ -102,9 +101,11 @@ def encode_people(
     *,
     workers: int = 0,
     make_eye: Callable[[], Eye] | None = None,
+    native: bool = False,
 ) -> EncodedPeople:
     """Encode each photo's central face. A photo is encoded again only when its file changed.
 
+    native : as the network gives them, to learn a projection from, (n, d); else (n, 128).
     cache : folder of the cached encodings; they are of people's faces and may be deleted any time.
     workers : processes to encode with, each with an eye of its own from make_eye; 0: in this one.
     Raises TrainingInterrupted when a worker dies.
@@ -136,10 +137,13 @@ def encode_people(
     if missing or gone:
         _save(file, kept)
     usable = [(person, path, wanted[mark]) for person, path, mark in listed if not wanted[mark][2]]
-    rows = np.array([row for _, _, (row, _, _) in usable], np.float32).reshape(-1, _ROW)
+    half = eye.encoder.network.traits.dimension + 2
+    rows = np.array([row for _, _, (row, _, _) in usable], np.float32).reshape(-1, 2 * half)
+    sides = _unpacked(rows[:, :half]), _unpacked(rows[:, half:])
+    probes, enrolled = sides if native else map(eye.encoder.stored, sides)
     return EncodedPeople(
-        probes=_unpacked(rows[:, : _ROW // 2]),
-        enrolled=_unpacked(rows[:, _ROW // 2 :]),
+        probes=probes,
+        enrolled=enrolled,
         people=np.array([person for person, _, _ in usable], dtype=np.int64),
         names=tuple(folder.people),
         photos=tuple(str(path) for _, path, _ in usable),
@@ -150,19 +154,20 @@ def encode_people(
 
 _Seen = tuple[Float32, str, str]
 """Both encodings as one row, the file's hash, the reason why there is none."""
-_NOTHING = np.zeros(_ROW, dtype=np.float32)
 
 
 def _encode(eye: Eye, path: Path, views: Views) -> _Seen:
     try:
         photo = eye.open(path)
         face = eye.one_face(photo, Several.CENTRAL)
-        chips = align(photo, face.landmarks, VIEWS[: max(views.probe, views.enrolled)])
+        framed = VIEWS[: max(views.probe, views.enrolled)]
+        chips = align(photo, face.landmarks, framed, eye.encoder.template)
         raw = eye.encoder.raw(chips)[None]
         rows = [_packed(fuse(raw[:, :count])) for count in (views.probe, views.enrolled)]
         return np.concatenate(rows), photo.sha256, ""
     except PhotoError as error:
-        return _NOTHING, "", str(error)
+        width = 2 * (eye.encoder.network.traits.dimension + 2)
+        return np.zeros(width, dtype=np.float32), "", str(error)
 
 
 def _packed(one: Encodings) -> Float32:
@@ -170,9 +175,7 @@ def _packed(one: Encodings) -> Float32:
 
 
 def _unpacked(rows: Float32) -> Encodings:
-    return Encodings(
-        np.ascontiguousarray(rows[:, :DIMENSION]), rows[:, DIMENSION], rows[:, DIMENSION + 1]
-    )
+    return Encodings(np.ascontiguousarray(rows[:, :-2]), rows[:, -2], rows[:, -1])
 
 
 _own: list[tuple[Eye, Views]] = []
