@@ -15,10 +15,20 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from gallery.config import Settings, load_settings
 from gallery.encoders.opening import DEFAULT, Spec, read_spec
-from gallery.errors import EncoderChanged, HeadUnusable, HomeError
+from gallery.errors import CannotReencode, EncoderChanged, HeadUnusable, HomeError
 from gallery.forget import finish_erasing, forget
-from gallery.store import audit, calibrations, encoders, faces, identities, merging
+from gallery.store import (
+    audit,
+    calibrations,
+    encoders,
+    faces,
+    identities,
+    merging,
+    pictures,
+    reencoding,
+)
 from gallery.store.database import Database, open_home
+from gallery.store.encoders import EncoderState
 from gallery.store.records import (
     CalibrationRecord,
     FaceRecord,
@@ -43,6 +53,7 @@ if TYPE_CHECKING:
     from gallery.identify import Identifier
     from gallery.judge import Judge
     from gallery.projection import Projection
+    from gallery.reencode import Reencoder
     from gallery.seeing import Eye, PhotoSource
 
 DATABASE_FILE, INDEX_FILE = "gallery.db", "faces.index"
@@ -336,6 +347,66 @@ class Gallery:
         from gallery.check import check
 
         return check(self.settings.home, self.database, self.index, lambda: self.judge)
+
+    # Another encoder
+
+    def encoder_eye(self, spec: Spec) -> Eye:
+        """What sees with another encoder than the gallery's, and has a head to be judged with.
+
+        Raises WeightsError or HeadUnusable.
+        """
+        from gallery.head import load_head
+        from gallery.heads import find_head
+
+        settings = self.settings
+        if settings.head is not None and spec.kind != self.spec.kind:
+            settings = settings.model_copy(update={"head": None})  # it is the gallery's encoder's
+        eye = build_eye(settings, spec)
+        traits, encoder = eye.encoder.network.traits, eye.encoder
+        head = find_head(settings, traits)
+        load_head(head, encoder.name, encoder.weights_sha256, traits.spec)
+        return eye
+
+    def reencoder(self, eye: Eye, photos: Path | None = None) -> Reencoder:
+        """What encodes this gallery's faces with that encoder. See gallery.reencode."""
+        from gallery.reencode import Reencoder
+
+        traits, encoder = eye.encoder.network.traits, eye.encoder
+        with self.database.writing() as session:
+            record = encoders.make(session, encoder.name, encoder.weights_sha256, traits.spec)
+        return Reencoder(self.database, eye.reader, record, photos)
+
+    def previous_encoder(self) -> Spec:
+        """The one that there is a way back to. Raises CannotReencode."""
+        with self.database.reading() as session:
+            record = encoders.in_state(session, EncoderState.PREVIOUS)
+        if record is None:
+            raise CannotReencode("no encodings of an earlier encoder are kept to go back to")
+        return read_spec(record.spec or record.name)
+
+    def switched(self) -> None:
+        """Build the index of the encoder that is in use now."""
+        self._follow()
+        self.index.rebuild()
+
+    def finish_reencoding(self) -> int:
+        """Erase the previous encoder's encodings, and those of a re-encoding that was not ended.
+
+        Returns how many there were.
+        """
+        with self.database.writing() as session:
+            dropped = reencoding.finish(session)
+            audit.record(session, "re-encode finished")
+        finish_erasing(self.database, self.index)
+        return dropped
+
+    def drop_pictures(self) -> int:
+        """Erase what is kept to encode faces again; returns of how many."""
+        with self.database.writing() as session:
+            dropped = pictures.drop_all(session)
+            audit.record(session, "drop pictures")
+        finish_erasing(self.database, self.index)
+        return dropped
 
     # Parts
 

@@ -14,9 +14,10 @@ from gallery.errors import GalleryError
 from gallery.judge import Judge
 from gallery.operating_point import OperatingPoint
 from gallery.promise import promise
-from gallery.store import faces, identities
+from gallery.store import encoders, faces, identities, pictures, reencoding
 from gallery.store.changes import to_scrub
 from gallery.store.database import SCHEMA, Database
+from gallery.store.encoders import EncoderState
 from gallery.sync import IndexCopy
 from gallery.weights.sources import ALL_WEIGHTS
 
@@ -41,6 +42,7 @@ def check(
         _home(home),
         _database(database),
         _index(index),
+        _encoder(database),
         *_head(database, judge),
         *_weights(),
         Finding(
@@ -80,6 +82,34 @@ def _index(index: IndexCopy) -> Finding:
         said = f"{'; '.join(problems)}; it is built again from the database at the next query"
         return Finding("index", False, said)
     return Finding("index", True, f"{len(index.catch_up())} faces, agrees with the database")
+
+
+def _encoder(database: Database) -> Finding:
+    """Which encoder is in use, and what stands beside it."""
+    with database.reading() as session:
+        now = encoders.current(session)
+        following = encoders.in_state(session, EncoderState.NEXT)
+        last = encoders.in_state(session, EncoderState.PREVIOUS)
+        progress = None if following is None else reencoding.done(session, following.id)
+        unseen = reencoding.unseen(session)
+        kept, size = pictures.size(session)
+    said = "none yet" if now is None else str(now)
+    if kept:
+        said += f"; pictures of {kept} faces are kept ({size / 2**20:.1f} MB)"
+    if following is not None and progress is not None:
+        said += (
+            f"; {progress[0]} of {progress[1]} faces are re-encoded with {following}: `gallery"
+            " re-encode` again goes on"
+        )
+    if last is not None:
+        said += f"; `gallery re-encode --rollback` goes back to {last}"
+    if unseen:
+        names = ", ".join(sorted({name for _, name, _ in unseen})[:_MOST_NAMED])
+        said += (
+            f"; {len(unseen)} faces are not found, since it has not seen them (of {names}): enrol"
+            " their photos again, or `gallery re-encode` with --photos FOLDER"
+        )
+    return Finding("encoder", not unseen, said)
 
 
 def _head(database: Database, judge: Callable[[], Judge]) -> list[Finding]:

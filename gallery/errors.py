@@ -22,7 +22,8 @@ GalleryError                     exit status 2 at the command line; never a trac
 │   ├── DatabaseNewer            written by a newer version of this program
 │   ├── DatabaseUnusable         corrupt, foreign, full disk
 │   ├── DatabaseBusy             another process holds the lock for too long
-│   └── EncoderChanged           the gallery's encodings were made by another encoder
+│   ├── EncoderChanged           the gallery's encodings were made by another encoder
+│   └── CannotReencode           faces of which no picture is kept, or nothing to go back to
 ├── NoPeople                     a folder that holds no people, or no one who may be taken
 ├── TrainingDataTooSmall         too few people or photos to learn from, or to calibrate on
 ├── TrainingInterrupted          a helping process ended; run it again
@@ -133,6 +134,10 @@ class DatabaseBusy(HomeError):
 
 class EncoderChanged(HomeError):
     """The gallery holds encodings of another encoder."""
+
+
+class CannotReencode(HomeError):
+    """Not every face can be encoded anew, or there is nothing to go back to."""
 
 
 class NoPeople(GalleryError):

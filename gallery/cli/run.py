@@ -12,10 +12,12 @@ from gallery.cli import (
     asking,
     calibrating,
     cleaning,
+    encoders,
     enrolling,
     evaluating,
     keeping,
     people,
+    reencoding,
     serving,
     showing,
     teaching,
@@ -31,6 +33,8 @@ COMMANDS = (
     people,
     keeping,
     teaching,
+    encoders,
+    reencoding,
     calibrating,
     evaluating,
     showing,
@@ -39,7 +43,7 @@ COMMANDS = (
 )
 
 
-_OWN_ENCODER = {"train-head", "re-encode"}
+_OWN_ENCODER = {"train-head", "re-encode", "encoders"}
 """Commands to which --encoder means another encoder than the gallery's own."""
 
 

@@ -68,7 +68,7 @@ def train_head(
     from gallery.heads import home_stem
     from gallery.learning.calibration import train_head
     from gallery.learning.conflicts import without_conflicts
-    from gallery.learning.encoded import enrolled_people
+    from gallery.learning.encoded import enrolled_people, near_identical_of
     from gallery.learning.identification import found_share, hard_pairs_auc
     from gallery.learning.people import people_in
     from gallery.learning.report import model_card, source_of, write_report
@@ -86,7 +86,8 @@ def train_head(
                     f"the gallery's encodings are not of {traits.spec}; name a PEOPLE_FOLDER, a"
                     " folder for each person, to learn from"
                 )
-            everyone = enrolled_people(gallery.encodings(), gallery.faces())
+            near = near_identical_of(gallery.eye)
+            everyone = enrolled_people(gallery.encodings(), gallery.faces(), near)
             source = {"folder": "", "people": len(everyone.names), "photos": len(everyone)}
         else:
             folder = people_in(people_folder, None if all_people else "train")

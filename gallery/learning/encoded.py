@@ -20,10 +20,14 @@ from gallery.learning.people import PeopleFolder
 from gallery.seeing import Eye
 from gallery.store.records import FaceRecord, StoredEncodings
 from gallery.types import Encodings, Float32, Int64, Several
+from gallery.weights.sources import DLIB_RESNET
 from indexer.whole_file import written_whole
 
 _SAVE_EVERY = 500
 _WORTH_A_WORKER = 64
+NEAR_IDENTICAL_COSINE = 0.986
+"""Of 100 pairs of copies of one photo 99 are at least so alike by the default encoder; of two
+photos hardly any."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class EncodedPeople:
     people : int64 (n,), places in `names`.
     photos, sha256 : of each face, the photo's path and its file's hash.
     skipped : photos without a usable face, with the reason.
+    near_identical : two photos whose cosine is at least so high are one picture; None where that is
+        not known of the encoder, and only files that are the same are.
     """
 
     probes: Encodings
@@ -44,6 +50,7 @@ class EncodedPeople:
     photos: tuple[str, ...]
     sha256: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
+    near_identical: float | None = NEAR_IDENTICAL_COSINE
 
     def __len__(self) -> int:
         return len(self.people)
@@ -58,6 +65,7 @@ class EncodedPeople:
             tuple(self.photos[i] for i in rows.tolist()),
             tuple(self.sha256[i] for i in rows.tolist()),
             (),
+            self.near_identical,
         )
 
     def of(self, people: Int64) -> EncodedPeople:
@@ -65,7 +73,11 @@ class EncodedPeople:
         return self.take(np.flatnonzero(np.isin(self.people, people)))
 
 
-def enrolled_people(stored: StoredEncodings, records: Sequence[FaceRecord]) -> EncodedPeople:
+def enrolled_people(
+    stored: StoredEncodings,
+    records: Sequence[FaceRecord],
+    near_identical: float | None = NEAR_IDENTICAL_COSINE,
+) -> EncodedPeople:
     """Those of a gallery. Its photos are not kept, so that each face is its own probe: with the
     views of an enrolled face, and not with a query's.
     """
@@ -81,6 +93,7 @@ def enrolled_people(stored: StoredEncodings, records: Sequence[FaceRecord]) -> E
         photos=tuple(face.photo for face in faces),
         sha256=tuple(face.photo_sha256 for face in faces),
         skipped=(),
+        near_identical=near_identical,
     )
 
 
@@ -149,7 +162,13 @@ def encode_people(
         photos=tuple(str(path) for _, path, _ in usable),
         sha256=tuple(sha256 for _, _, (_, sha256, _) in usable),
         skipped=tuple((str(p), wanted[m][2]) for _, p, m in listed if wanted[m][2]),
+        near_identical=near_identical_of(eye),
     )
+
+
+def near_identical_of(eye: Eye) -> float | None:
+    """See EncodedPeople.near_identical."""
+    return NEAR_IDENTICAL_COSINE if eye.encoder.name == DLIB_RESNET.name else None
 
 
 _Seen = tuple[Float32, str, str]

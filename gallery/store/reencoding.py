@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from gallery.errors import EncoderChanged
 from gallery.store import encoders
 from gallery.store.changes import log_changes, remember_to_scrub
-from gallery.store.encoders import EncoderRecord, EncoderState
+from gallery.store.encoders import EncoderState
 from gallery.store.tables import FaceRow, IdentityRow, KeptRow, OtherEncodingRow, PhotoRow
 from gallery.types import Encodings, Float32
 
@@ -34,20 +34,22 @@ class FaceToEncode:
     kept: bool
 
 
-def begin(session: Session, name: str, weights_sha256: str, spec: str) -> EncoderRecord:
+def begin(session: Session, name: str, weights_sha256: str, spec: str) -> None:
     """Make an encoder the next one; what another next one had encoded is dropped.
 
     What is there of it already, from before or from a run that was cut short, stays.
-    Raises EncoderChanged when it is the one in use.
+    The one in use stays that, and is for the faces that were left when it came into use.
+    Raises EncoderChanged when there are none.
     """
     record = encoders.make(session, name, weights_sha256, spec)
     if record.state is EncoderState.CURRENT:
-        raise EncoderChanged(f"the gallery's encodings are of {record} already; nothing to do")
+        if not unseen(session):
+            raise EncoderChanged(f"the gallery's encodings are of {record} already; nothing to do")
+        return
     other = encoders.in_state(session, EncoderState.NEXT)
     if other is not None and other.id != record.id:
         _drop(session, other.id)
     encoders.put_in_state(session, record.id, EncoderState.NEXT)
-    return record
 
 
 def to_encode(session: Session, encoder_id: int) -> Iterator[FaceToEncode]:
@@ -126,14 +128,18 @@ def switch(session: Session, encoder_id: int) -> None:
         .values(**new, encoder_id=encoder_id)
         .execution_options(synchronize_session=False)
     )
-    kept = {encoder_id} if before is None else {encoder_id, before.id}
+    if before is not None and before.id == encoder_id:
+        last = encoders.in_state(session, EncoderState.PREVIOUS)
+    else:
+        last = before
+    kept = {encoder_id} if last is None else {encoder_id, last.id}
     session.execute(delete(theirs).where(theirs.encoder_id == encoder_id))
     session.execute(delete(theirs).where(theirs.encoder_id.not_in(kept)))
     for record in encoders.kept(session):
         if record.id not in kept:
             encoders.put_in_state(session, record.id, EncoderState.PAST)
-    if before is not None:
-        encoders.put_in_state(session, before.id, EncoderState.PREVIOUS)
+    if last is not None:
+        encoders.put_in_state(session, last.id, EncoderState.PREVIOUS)
     encoders.put_in_state(session, encoder_id, EncoderState.CURRENT)
     session.expire_all()
     log_changes(session, list(session.scalars(select(FaceRow.id).order_by(FaceRow.id))))
