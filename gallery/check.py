@@ -106,7 +106,7 @@ def _encoder(database: Database) -> Finding:
     if unseen:
         names = ", ".join(sorted({name for _, name, _ in unseen})[:_MOST_NAMED])
         said += (
-            f"; {len(unseen)} faces are not found, since it has not seen them (of {names}): enrol"
+            f"; not found, since it has not seen them: {len(unseen)} faces (of {names}); enrol"
             " their photos again, or `gallery re-encode` with --photos FOLDER"
         )
     return Finding("encoder", not unseen, said)

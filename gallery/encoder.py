@@ -26,9 +26,9 @@ class Encoder:
 
     def __init__(self, network: Network, projection: Projection | None = None) -> None:
         traits = network.traits
-        if projection is not None and len(projection.mean) != traits.dimension:
+        if projection is not None and len(projection.matrix) != traits.dimension:
             raise InvalidEncoding(
-                f"a projection of {len(projection.mean)} numbers for a network of"
+                f"a projection of {len(projection.matrix)} numbers for a network of"
                 f" {traits.dimension}"
             )
         self.network = network

@@ -144,8 +144,9 @@ class Enroller:
             if self._pictures:
                 thumbnails.add(session, face_id, thumbnail(photo, new.face))
             audit.record(session, "enrol", identity_id=identity_id)
+            now = identities.get(session, identity_id).faces
         ref = IdentityRef(identity_id, name)
-        kind = "new identity" if record is None else f"{record.faces + 1} photos now"
+        kind = "new identity" if record is None else f"{now} photos now"
         return Enrolment(
             photo.source,
             EnrolOutcome.ENROLLED,

@@ -205,7 +205,6 @@ class Head:
         state = self._state()
         if self.projection is not None:
             marks["network_sha256"] = self.projection.network_sha256
-            state["projection.mean"] = torch.from_numpy(self.projection.mean)
             state["projection.matrix"] = torch.from_numpy(self.projection.matrix).contiguous()
         with written_whole(file) as out:
             out.write(save(state, marks))
@@ -277,8 +276,7 @@ def _opened(file: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]
 
 
 def _projection(state: Mapping[str, Tensor], found: Mapping[str, str]) -> Projection:
-    mean, matrix = (state[f"projection.{part}"].numpy() for part in ("mean", "matrix"))
-    return Projection(mean, matrix, found["network_sha256"])
+    return Projection(state["projection.matrix"].numpy(), found["network_sha256"])
 
 
 def _head(state: dict[str, Tensor], found: Mapping[str, Any]) -> Head:
@@ -294,7 +292,7 @@ def _head(state: dict[str, Tensor], found: Mapping[str, Any]) -> Head:
     cohort = Cohort(state.pop("cohort.centres").numpy())
     projection = _projection(state, found) if "network_sha256" in found else None
     if projection is not None:
-        del state["projection.mean"], state["projection.matrix"]
+        del state["projection.matrix"]
     members = {name.split(".")[1] for name in state}
     networks = [PairNetwork(marks.features, marks.hidden, 0.0) for _ in members]
     nn.ModuleList(networks).load_state_dict(

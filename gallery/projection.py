@@ -18,31 +18,29 @@ from gallery.types import DIMENSION, Encodings, Float32
 
 @dataclass(frozen=True)
 class Projection:
-    """(vector - mean) @ matrix. mean : float32 (d,).  matrix : float32 (d, 128).
+    """vector @ matrix. matrix : float32 (d, 128).
 
+    Nothing is subtracted: of networks whose numbers are all positive the mean is part of what tells
+    people apart (`python -m tests.bench.projections`).
     network_sha256 : see Traits.sha256; of the network whose encodings it was learned on.
     """
 
-    mean: Float32
     matrix: Float32
     network_sha256: str
 
     def __post_init__(self) -> None:
-        if self.mean.shape != self.matrix.shape[:1] or self.matrix.shape[1:] != (DIMENSION,):
+        if self.matrix.ndim != 2 or self.matrix.shape[1] != DIMENSION:
             raise ValueError(
-                f"a projection of shapes {self.mean.shape} and {self.matrix.shape}, expected (d,)"
-                f" and (d, {DIMENSION})"
+                f"a projection of shape {self.matrix.shape}, expected (d, {DIMENSION})"
             )
-        if not (np.isfinite(self.mean).all() and np.isfinite(self.matrix).all()):
+        if not np.isfinite(self.matrix).all():
             raise ValueError("a projection with numbers that are not finite")
 
     @cached_property
     def sha256(self) -> str:
         """Of its numbers, hexadecimal."""
-        digest = hashlib.sha256()
-        for part in (self.mean, self.matrix):
-            digest.update(np.ascontiguousarray(part, dtype="<f4").tobytes())
-        return digest.hexdigest()
+        content = np.ascontiguousarray(self.matrix, dtype="<f4").tobytes()
+        return hashlib.sha256(content).hexdigest()
 
     def apply(self, encodings: Encodings) -> Encodings:
         """Unit vectors (n, d) to unit vectors (n, 128); norms and agreement stay.
@@ -50,9 +48,7 @@ class Projection:
         Raises InvalidEncoding for a vector that the projection has nothing left of.
         """
         # In float64: the last bits must not depend on how many are projected at once.
-        carried = (encodings.vectors.astype(np.float64) - self.mean) @ self.matrix.astype(
-            np.float64
-        )
+        carried = encodings.vectors.astype(np.float64) @ self.matrix.astype(np.float64)
         lengths = np.linalg.norm(carried, axis=1, keepdims=True)
         if not (lengths > 1e-9).all():
             raise InvalidEncoding("an encoding of which the projection leaves nothing")
