@@ -7,6 +7,7 @@ it was. When every face is done, one transaction switches over; the old encoding
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class Reencoder:
         self._record = record
         self._folder = folder
         self._files: dict[str, Path] = {}
+        self._tried: set[str] = set()
         self.failed: dict[int, str] = {}
         """Of faces whose picture could not be encoded, why."""
 
@@ -80,21 +82,28 @@ class Reencoder:
             return
         photos = photos_in(self._folder)
         for done, file in enumerate(photos, start=1):
-            try:
-                content = self._reader.content(file)
-            except PhotoError:
-                continue
-            self._files[hashlib.sha256(content).hexdigest()] = file
+            self._hash(file)
             progress(done, len(photos))
+
+    def _hash(self, file: Path) -> None:
+        self._tried.add(str(file))
+        with contextlib.suppress(PhotoError):
+            self._files[hashlib.sha256(self._reader.content(file)).hexdigest()] = file
+
+    def _can(self, face: FaceToEncode) -> bool:
+        """Whether there is a picture: kept, in the folder, or still where it was enrolled from."""
+        if face.id in self.failed:
+            return False
+        if not face.kept and face.photo_sha256 not in self._files and face.photo not in self._tried:
+            self._hash(Path(face.photo))
+        return face.kept or face.photo_sha256 in self._files
 
     def plan(self) -> Plan:
         """What is left to do now."""
         with self._database.reading() as session:
             left = list(reencoding.to_encode(session, self._record.id))
             ready, faces = reencoding.done(session, self._record.id)
-        possible = tuple(
-            f for f in left if (f.kept or f.photo_sha256 in self._files) and f.id not in self.failed
-        )
+        possible = tuple(face for face in left if self._can(face))
         able = {face.id for face in possible}
         missing = tuple(f for f in left if f.id not in able)
         return Plan(faces, ready, possible, missing)
@@ -131,16 +140,17 @@ class Reencoder:
         return eye.encoder.encode(chips[None])
 
     def _picture(self, face: FaceToEncode) -> tuple[Photo, Float32]:
-        if face.photo_sha256 in self._files:
-            file = self._files[face.photo_sha256]
-            photo = self._reader.decode(self._reader.content(file), source=str(file))
-            if photo.sha256 == face.photo_sha256:  # not changed since it was hashed
-                return photo, face.landmarks
         with self._database.reading() as session:
             picture = pictures.get(session, face.id)
-        if picture is None:
+        if picture is not None:
+            return photo_of(picture, self._reader)
+        file = self._files.get(face.photo_sha256)
+        if file is None:
             raise PhotoError("its picture is gone")
-        return photo_of(picture, self._reader)
+        photo = self._reader.decode(self._reader.content(file), source=str(file))
+        if photo.sha256 != face.photo_sha256:
+            raise PhotoError(f"{file} was changed meanwhile")
+        return photo, face.landmarks
 
     def switch(self, *, leave_missing: bool) -> bool:
         """Let the encoder answer, if nothing is left to encode; False when there is.

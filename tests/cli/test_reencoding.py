@@ -210,10 +210,13 @@ def test_from_kept_chips_and_photos_as_from_the_photo(
 def test_who_cannot_be_re_encoded_is_named_and_not_lost(
     cli: Cli, eye: Eye, hopper: Path, collins: Path, model: Path, tmp_path: Path
 ) -> None:
+    gone = tmp_path / "gone.jpg"
+    gone.write_bytes(hopper.read_bytes())
     with opened(cli, eye) as gallery:
-        gallery.enroll("Grace Hopper", hopper)
+        gallery.enroll("Grace Hopper", gone)
+    gone.write_bytes(collins.read_bytes())  # another photo of that name is not taken for it
     with opened(cli, eye, keep="chips") as gallery:
-        gallery.enroll("Eileen Collins", collins)
+        gallery.enroll("Eileen Collins", gone)
     head_for_dlib_in_onnx(model, cli.home)
     change = ("re-encode", "--encoder", f"onnx:{model}")
     refused = cli(*change)
@@ -249,7 +252,7 @@ def test_enrolling_the_photo_again_finds_who_was_left(
     cli: Cli, eye: Eye, hopper: Path, model: Path
 ) -> None:
     with opened(cli, eye) as gallery:
-        face = gallery.enroll("Grace Hopper", hopper).face_id
+        face = gallery.enroll("Grace Hopper", hopper.read_bytes()).face_id
     head_for_dlib_in_onnx(model, cli.home)
     assert cli("re-encode", "--encoder", f"onnx:{model}", "--leave-missing", "--yes").status == 0
     enrolled = cli("enroll-identity", "Grace Hopper", hopper, "--json").line
@@ -267,7 +270,7 @@ def test_an_open_gallery_follows_the_switch(
         assert cli("re-encode", "--encoder", f"onnx:{model}").status == 0
         new = gallery.query(hopper)
         assert (gallery.eye.encoder.name, new.identity) == ("onnx", old.identity)
-        assert gallery.enroll("Grace Hopper", hopper).outcome == "enrolled"
+        assert gallery.enroll("Grace Hopper", hopper.read_bytes()).outcome == "enrolled"
         with pytest.raises(EncoderChanged, match="re-encode --encoder dlib-resnet"):
             stubborn.query(hopper)
         assert cli("re-encode", "--rollback").status == 2  # the photo just enrolled is not kept
@@ -324,6 +327,16 @@ def test_a_merge_is_undone_over_a_switch(
     assert cli("re-encode", "--encoder", f"onnx:{model}").status == 0  # from its kept chip
     with opened(cli) as gallery:
         assert len(gallery.encodings().face_ids) == 3
+
+
+def test_photos_that_are_still_there_need_not_be_kept(
+    cli: Cli, eye: Eye, hopper: Path, model: Path
+) -> None:
+    with opened(cli, eye) as gallery:
+        gallery.enroll("Grace Hopper", hopper)
+    head_for_dlib_in_onnx(model, cli.home)
+    assert cli("re-encode", "--encoder", f"onnx:{model}").status == 0
+    assert answer(cli, hopper)["outcome"] == "match"
 
 
 def test_what_cannot_be_asked(cli: Cli, eye: Eye, hopper: Path, model: Path) -> None:
