@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import typer
 
 from gallery.cli.app import JsonOption, app, open_beside
 from gallery.cli.output import emit, say
+from gallery.config import Settings, load_settings
 from gallery.encoders.opening import KINDS, Spec
 from gallery.errors import GalleryError, SettingInvalid
 
@@ -28,8 +28,8 @@ def encoders(
     fetch: Annotated[
         str | None,
         typer.Option(
-            help="Fetch the published weights of facenet-vggface2 or facenet-casia; shows their"
-            " licence and asks first.",
+            help="Fetch the published weights of facenet-vggface2 or facenet-casia, or (with the"
+            " extra uniface) uniface-arcface-mnet or -resnet; shows the licence and asks first.",
             show_default=False,
         ),
     ] = None,
@@ -43,7 +43,7 @@ def encoders(
     Example: `gallery encoders --encoder onnx:model.onnx`
     """
     if fetch is not None:
-        _fetch(fetch, yes=yes, as_json=as_json)
+        _fetch(load_settings(), fetch, yes=yes, as_json=as_json)
         return
     from gallery.encoders.opening import read_spec
 
@@ -59,7 +59,7 @@ def encoders(
             emit(found) if as_json else _show(found)
 
 
-def _described(settings: Any, spec: Spec) -> dict[str, Any]:
+def _described(settings: Settings, spec: Spec) -> dict[str, Any]:
     """What is known of an encoder; what is wrong where it cannot be opened."""
     from gallery.encoder import pick_device
     from gallery.encoders.opening import open_network
@@ -115,15 +115,26 @@ def _show(found: dict[str, Any]) -> None:
     say(f"    head: {found['head'] or 'none yet; `gallery train-head --encoder` makes one'}")
 
 
-def _fetch(name: str, *, yes: bool, as_json: bool) -> None:
-    from gallery.encoders.facenet import PUBLISHED, fetch
+def _fetch(settings: Settings, name: str, *, yes: bool, as_json: bool) -> None:
+    from gallery.encoders import facenet, fetched
 
-    published = PUBLISHED.get(name)
-    if published is None:
-        raise SettingInvalid(f"{name!r} cannot be fetched; only {', '.join(PUBLISHED)}")
+    if name in facenet.PUBLISHED:
+        published = facenet.PUBLISHED[name]
+        licence, what = published.licence, f"{published.address} to {published.cached}"
+    elif name in fetched.FETCHABLE:
+        licence, what = fetched.FETCHABLE[name].licence, f"{name}, by the package uniface"
+    else:
+        known = ", ".join((*facenet.PUBLISHED, *fetched.FETCHABLE))
+        raise SettingInvalid(f"{name!r} cannot be fetched; there are {known}")
     if not as_json:
-        say(f"{published.address}\nto {published.cached}\nlicence: {published.licence}")
+        say(f"{what}; licence of the weights: {licence}")
     if not yes:
         typer.confirm("Fetch it?", abort=True)
-    file: Path = fetch(name)
-    emit({"file": str(file)}) if as_json else say(f"wrote {file}", "green")
+    if name in facenet.PUBLISHED:
+        file, spec = facenet.fetch(name), name
+    else:
+        file = fetched.fetch(name, settings.cache)
+        spec = f"onnx:{file}"
+    emit({"file": str(file), "encoder": spec, "licence_weights": licence}) if as_json else say(
+        f"wrote {file}; use it as --encoder {spec}", "green"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from filelock import FileLock, Timeout
@@ -13,7 +13,10 @@ from gallery.cli.app import ENCODER_HELP, WEIGHTS_HELP, JsonOption, app, open_be
 from gallery.cli.output import count, emit, progress, say
 from gallery.encoders.opening import Spec
 from gallery.errors import DatabaseBusy, SettingInvalid
-from gallery.reencode import Plan, cannot
+
+if TYPE_CHECKING:
+    from gallery.reencode import Plan
+    from gallery.store.reencoding import FaceToEncode
 
 _LOCK_FILE = "reencode.lock"
 _MOST_NAMED = 20
@@ -82,6 +85,8 @@ def re_encode(
 def _run(
     gallery: Gallery, spec: Spec, photos: Path | None, leave: bool, yes: bool, as_json: bool
 ) -> None:
+    from gallery.reencode import cannot
+
     eye = gallery.encoder_eye(spec)
     work = gallery.reencoder(eye, photos)
     with progress("looking for photos") as advance:
@@ -130,7 +135,7 @@ def _name(plan: Plan, as_json: bool) -> None:
         say(f"and {len(plan.missing) - _MOST_NAMED} more (--json names all)", "yellow")
 
 
-def _face(face: Any) -> dict[str, Any]:
+def _face(face: FaceToEncode) -> dict[str, Any]:
     return {
         "face_id": face.id,
         "identity": {"id": face.identity_id, "name": face.name},

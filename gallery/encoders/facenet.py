@@ -134,8 +134,10 @@ def _state(file: Path) -> dict[str, Tensor]:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError, ValueError,
             KeyError) as error:  # fmt: skip
-        said = " ".join(str(error).split())[:300]
-        raise WeightsUnreadable(f"{file} is no file of weights: {said}") from error
+        raise WeightsUnreadable(
+            f"{file} is no file of weights: a state dictionary of tensors and nothing else is read,"
+            " as torch.save or safetensors leave it"
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise WeightsUnreadable(f"{file} is no state dictionary of tensors")
     return {key: value for key, value in state.items() if not key.startswith("logits.")}
@@ -147,7 +149,7 @@ def fetch(name: str) -> Path:
     try:
         load_weights(InceptionResnetV1(pretrained=None, classify=False), published.pretrained)
     except RuntimeError:
-        pass  # the classifier's tensors, which our module lacks; the file is there and is checked
+        pass  # the classifier's tensors, which our module lacks; it is checked when it is read
     except Exception as error:  # whatever the network's libraries raise
         said = " ".join(str(error).split())[:200]
         raise WeightsMissing(

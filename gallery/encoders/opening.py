@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from gallery.encoders.protocol import Network
 from gallery.errors import SettingInvalid
 from gallery.weights.sources import DLIB_RESNET
+
+if TYPE_CHECKING:
+    import torch  # reading a name must not load it
 
 DEFAULT = DLIB_RESNET.name
 _FACENETS = ("facenet-vggface2", "facenet-casia")

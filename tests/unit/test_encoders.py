@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from onnx import TensorProto
 
 from gallery.encoder import Encoder, encoder_sha256
 from gallery.encoders.facenet import PUBLISHED, facenet_network
+from gallery.encoders.fetched import FETCHABLE, fetch
 from gallery.encoders.onnx_model import OnnxNetwork
 from gallery.encoders.opening import read_spec
 from gallery.errors import InvalidEncoding, SettingInvalid, WeightsMissing, WeightsUnreadable
@@ -239,3 +241,11 @@ def test_encoders_are_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(SettingInvalid, match=said):
             read_spec(text, weights)
+
+
+def test_fetching_without_the_extra_says_what_to_install(tmp_path: Path) -> None:
+    if importlib.util.find_spec("uniface") is not None:
+        pytest.skip("uniface is installed")
+    for name in FETCHABLE:
+        with pytest.raises(WeightsMissing, match=r"face-gallery\[uniface\]"):
+            fetch(name, tmp_path)
