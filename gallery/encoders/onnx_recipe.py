@@ -24,6 +24,8 @@ template = "arcface-112"
 # What else people call a key, without case, spaces, hyphens and underscores.
 _SPELLINGS = {
     "size": ("size", "inputsize", "imagesize", "chipsize", "side"),
+    "width": ("width", "inputwidth", "imagewidth"),
+    "height": ("height", "inputheight", "imageheight"),
     "channel_order": (
         "channelorder", "channels", "colororder", "colourorder", "color", "colour", "order",
         "colorspace", "colourspace", "channel",
@@ -45,6 +47,14 @@ _SPELLINGS = {
     "source": ("source", "url", "description", "author", "version", "comment", "notes"),
 }  # fmt: skip
 _KEY_OF = {spelling: key for key, spellings in _SPELLINGS.items() for spelling in spellings}
+_POINTS = (
+    ("lefteye",),
+    ("righteye",),
+    ("nose", "nosetip"),
+    ("leftmouth", "mouthleft", "leftmouthcorner"),
+    ("rightmouth", "mouthright", "rightmouthcorner"),
+)
+"""What the landmarks of a template are called where they have names."""
 _TABLES = ("input", "model", "encoder", "preprocessing", "preprocess", "normalisation",
            "normalization", "alignment", "output", "licence", "license", "info")  # fmt: skip
 _NEEDED = ("channel_order", "mean", "template")
@@ -162,6 +172,10 @@ def _recipe(file: Path, found: Mapping[str, Any]) -> Recipe:
             raise WeightsUnreadable(f"{file}: {key} = {found[key]!r}: {error}") from error
 
     size = read("size", _size)
+    if size is None and ("width" in found or "height" in found):
+        size = read("width", _side), read("height", _side)
+    elif "width" in found or "height" in found:
+        raise WeightsUnreadable(f"{file}: give size, or width and height, not both")
     mean, scale = _normalisation(file, read, found)
     return Recipe(
         file=file,
@@ -214,10 +228,14 @@ def _size(value: Any) -> tuple[int, int]:
     sides = value if isinstance(value, list) else [value, value]
     if len(sides) != 2:
         raise ValueError("expected one number of pixels, or [height, width]")
-    height, width = (_whole(side) for side in sides)
-    if not (_SMALLEST <= height <= _LARGEST and _SMALLEST <= width <= _LARGEST):
+    return _side(sides[1]), _side(sides[0])
+
+
+def _side(value: Any) -> int:
+    side = _whole(value)
+    if not _SMALLEST <= side <= _LARGEST:
         raise ValueError(f"expected {_SMALLEST} to {_LARGEST} pixels")
-    return width, height
+    return side
 
 
 def _whole(value: Any) -> int:
@@ -271,10 +289,12 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
 
 def _template(value: Any) -> Template | tuple[tuple[float, ...], ...]:
     if isinstance(value, dict):
-        (value,) = [v for k, v in value.items() if _KEY_OF.get(_plain(k)) == "template"] or [value]
+        value = _named_points({_plain(key): one for key, one in value.items()})
     if isinstance(value, str):
-        names = {_plain(name): template for name, template in BUILT_IN.items()}
-        names |= {_plain(name.rsplit("-")[0]): template for name, template in BUILT_IN.items()}
+        names: dict[str, Template] = {}
+        for name, template in BUILT_IN.items():  # arcface-112, arcface, arcface-112x112
+            kind, side = name.split("-")
+            names |= dict.fromkeys((kind, kind + side, f"{kind}{side}x{side}"), template)
         chosen = names.get(_plain(value))
         if chosen is None:
             raise ValueError(f"expected one of {', '.join(BUILT_IN)}, or five points [x, y]")
@@ -285,3 +305,16 @@ def _template(value: Any) -> Template | tuple[tuple[float, ...], ...]:
         if not isinstance(point, list) or len(point) != 2:
             raise ValueError("expected five points of two numbers, [x, y] in pixels of the chip")
     return tuple((_number(x), _number(y)) for x, y in value)
+
+
+def _named_points(table: dict[str, Any]) -> Any:
+    """A table of the five points by name, in our order; or of one list of them."""
+    if len(table) == 1 and _KEY_OF.get(next(iter(table))) in ("template", "name"):
+        return next(iter(table.values()))
+    found = [[table[name] for name in names if name in table] for names in _POINTS]
+    if len(table) != len(_POINTS) or not all(len(one) == 1 for one in found):
+        raise ValueError(
+            "expected left_eye, right_eye, nose, left_mouth and right_mouth, [x, y] each, as the"
+            " viewer sees them"
+        )
+    return [one[0] for one in found]

@@ -46,6 +46,8 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
         'scale = 128\ntemplate = "ArcFace"\nurl = "x"\nauthor = "y"',
         '[input]\nsize = 112\nchannels = "rgb"\nmean = 127.5\nstd = 128.0\n'
         '[alignment]\ntemplate = "sface"',
+        'width = 112\nheight = 112\norder = "Rgb"\nmean = 127.5\nscale = 0.0078125\n'
+        'template = "ArcFace 112x112"',
         'size = 112\norder = "rgb"\nmean = 0.5\nstd = 0.50196078431372548\nrange = 1\n'
         'template = "sface_112"',
     ],
@@ -58,6 +60,18 @@ def test_other_spellings_mean_the_same(tmp_path: Path, text: str) -> None:
     assert recipe.scale == pytest.approx((1 / 128,) * 3)
     assert (recipe.width, recipe.height, recipe.bgr) == (112, 112, False)
     assert recipe.aligned(112, 112) == ARCFACE_112
+
+
+def test_points_by_name(tmp_path: Path) -> None:
+    names = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+    model = written(tmp_path, template=None)
+    toml = model.with_suffix(".toml")
+    table = "".join(f"{n} = {list(p)}\n" for n, p in zip(names, ARCFACE_112.points, strict=True))
+    toml.write_text(f"{toml.read_text()}\n[template]\n{table}")
+    assert recipe_beside(model).aligned(112, 112) == ARCFACE_112
+    toml.write_text(toml.read_text().replace("nose", "chin"))
+    with pytest.raises(WeightsUnreadable, match="left_eye, right_eye"):
+        recipe_beside(model)
 
 
 def test_five_points_and_other_sizes(tmp_path: Path) -> None:
@@ -87,6 +101,7 @@ def test_what_is_missing_is_named(tmp_path: Path, key: str) -> None:
         ({"size": "8"}, "16 to 1024"),
         ({"size": '"112"'}, "size = '112'"),
         ({"size": "[112]"}, "height, width"),
+        ({"width": "112"}, "not both"),
         ({"channel_order": '"rgba"'}, "rgb or bgr"),
         ({"channel_order": "3"}, "expected a text"),
         ({"mean": "[1, 2]"}, "three"),
