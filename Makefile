@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo browser test check format clean
+.PHONY: help setup demo tools test check format clean
 
 help:            ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -29,9 +29,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)   ## the main job on real photos; PHOTOS=DIR LIMIT=N for your own
 	$(BIN)/gallery demo $(if $(PHOTOS),"$(PHOTOS)") $(if $(LIMIT),--limit $(LIMIT)) --out "$(OUT)"
 
-browser:         ## Debian's Chromium, which the tests of the page drive
-	@command -v chromium || { apt-get -q update && apt-get -q install -y --no-install-recommends chromium; } \
-	  || echo "Chromium could not be installed (not root, or no Debian): the tests of the page are skipped"
+tools:           ## Debian's Chromium and strace, which some tests drive
+	@{ command -v chromium && command -v strace; } \
+	  || { apt-get -q update && apt-get -q install -y --no-install-recommends chromium strace; } \
+	  || echo "Chromium and strace could not be installed (not root, or no Debian): their tests are skipped"
 
 test: $(STAMP)   ## all tests
 	$(BIN)/python -m pytest

@@ -6,6 +6,8 @@ Parts are built when they are first used, so that listing identities does not lo
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +15,19 @@ from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from gallery.backup import BackupInfo, Progress, back_up, quietly
 from gallery.config import Settings, load_settings
 from gallery.encoders.opening import DEFAULT, Spec, read_spec
-from gallery.errors import CannotReencode, EncoderChanged, HeadUnusable, HomeError
-from gallery.forget import finish_erasing, forget
+from gallery.errors import (
+    CannotReencode,
+    EncoderChanged,
+    FaceNotFound,
+    HeadUnusable,
+    HomeError,
+    IdentityNotFound,
+)
+from gallery.forget import Eraser, finish_erasing
+from gallery.moments import moment
 from gallery.store import (
     audit,
     calibrations,
@@ -27,15 +38,16 @@ from gallery.store import (
     pictures,
     reencoding,
 )
-from gallery.store.database import Database, open_home
+from gallery.store.database import open_home
 from gallery.store.encoders import EncoderState
+from gallery.store.opening import open_database
 from gallery.store.records import (
     CalibrationRecord,
     FaceRecord,
-    Forgotten,
     IdentityRecord,
     Merged,
     MergeRecord,
+    Receipt,
     StoredEncodings,
 )
 from gallery.sync import IndexCopy
@@ -52,9 +64,11 @@ if TYPE_CHECKING:
     from gallery.enroll import Enroller
     from gallery.identify import Identifier
     from gallery.judge import Judge
+    from gallery.photo import PhotoReader
     from gallery.projection import Projection
     from gallery.reencode import Reencoder
     from gallery.seeing import Eye, PhotoSource
+    from gallery.traced import Looked, Tracing
 
 DATABASE_FILE, INDEX_FILE = "gallery.db", "faces.index"
 T = TypeVar("T")
@@ -70,14 +84,14 @@ class Gallery:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         home = open_home(settings.home)
-        self.database = Database(home / DATABASE_FILE, busy_timeout=settings.busy_timeout)
+        self.database = open_database(settings, home / DATABASE_FILE)
         self._turn = RLock()
         self._check_encoder()
         self.index = self._copy_of(self._encoder_now() or DLIB_RESNET.sha256)
         # An erasure that was cut short is finished now. What still hinders it must not hinder
         # queries; `check` says that it is not done.
         with contextlib.suppress(HomeError):
-            finish_erasing(self.database, self.index)
+            finish_erasing(self.database, self.index, home)
             self._prune()
 
     @classmethod
@@ -103,7 +117,14 @@ class Gallery:
 
     def _copy_of(self, encoder_sha256: str) -> IndexCopy:
         file = self.settings.home / INDEX_FILE
-        return IndexCopy(self.database, file, engine=DEFAULT_ENGINE, encoder=encoder_sha256)
+        return IndexCopy(
+            self.database,
+            file,
+            engine=DEFAULT_ENGINE,
+            encoder=encoder_sha256,
+            # The file is not encrypted. Building the index anew takes a second for 100,000 faces.
+            kept=self.settings.key_file is None,
+        )
 
     @property
     def spec(self) -> Spec:
@@ -131,7 +152,7 @@ class Gallery:
                 self.index.close()
                 self.index = self._copy_of(now)
                 built = self.__dict__.get("eye")
-                stale = ["_identifier", "_enroller"]
+                stale = ["_identifier", "_enroller", "_eraser"]
                 if built is not None and built.encoder.weights_sha256 != now:
                     stale += ["eye", "_judge", "_comparer"]
                 for part in stale:
@@ -174,6 +195,12 @@ class Gallery:
         else:  # the error that is on its way must not be hidden by another one
             self.index.close()
             self.database.close()
+
+    def upkeep(self) -> list[Receipt]:
+        """Finish what was half erased, erase everyone who is due, prune the audit trail."""
+        finish_erasing(self.database, self.index, self.settings.home)
+        self._prune()
+        return self.expire()
 
     def _prune(self) -> None:
         """Drop what the audit trail has no need of any more."""
@@ -250,18 +277,23 @@ class Gallery:
         new_name: str | None = None,
         external_id: str | None = None,
         details: dict[str, str],
+        expires: str | None = None,
         first: Callable[[IdentityRecord, list[FaceRecord]], None] = lambda _who, _faces: None,
     ) -> IdentityRecord:
-        """Set an identity's name, external id and details; all of it or nothing.
+        """Set an identity's name, external id, details and expiry; all of it or nothing.
 
+        expires : when `expire` may erase it, see gallery.moments; empty: never.
         first : is shown whom it is before anything is changed; what it raises stops it.
-        Raises IdentityNotFound, InvalidName or IdentityExists.
+        Raises IdentityNotFound, InvalidName, IdentityExists or SettingInvalid.
         """
+        due = moment(expires) if expires else None
         with self.database.writing() as session:
             record = identities.get(session, name_or_id)
             first(record, faces.records(session, identity_id=record.id))
             if new_name is not None:
                 identities.rename(session, record.id, new_name)
+            if expires is not None:
+                identities.expire_at(session, record.id, due)
             audit.record(session, "describe", identity_id=record.id)
             return identities.describe(session, record.id, external_id, details)
 
@@ -300,9 +332,40 @@ class Gallery:
             else:
                 merging.forget_distinct(session, *ids)
 
-    def forget(self, who: str | int) -> Forgotten:
+    def forget(self, who: str | int) -> Receipt:
         """Erase a person, by name or id; there is no undo. See gallery.forget."""
-        return forget(self.database, self.index, who)
+        return self._eraser.identity(who)
+
+    def forget_faces(self, face_ids: Sequence[int]) -> list[Receipt]:
+        """Erase some faces of people who have others. See gallery.forget."""
+        return self._eraser.faces(face_ids)
+
+    def faces_from(self, photo: str | Path) -> list[int]:
+        """The faces that were enrolled from this photo: a file, or a file's SHA-256.
+
+        Raises FaceNotFound, PhotoUnreadable or PhotoTooLarge.
+        """
+        sha256 = str(photo).lower()
+        if not re.fullmatch("[0-9a-f]{64}", sha256):
+            sha256 = hashlib.sha256(_reader(self.settings).content(photo)).hexdigest()
+        with self.database.reading() as session:
+            found = faces.of_photo(session, sha256)
+        if not found:
+            raise FaceNotFound(f"no face was enrolled from {photo}")
+        return found
+
+    def expired(self) -> list[IdentityRecord]:
+        """Who is due to be erased, the longest overdue first."""
+        with self.database.reading() as session:
+            return [identities.get(session, one) for one in identities.expired(session)]
+
+    def expire(self) -> list[Receipt]:
+        """Erase everyone who is due."""
+        receipts = []
+        for record in self.expired():
+            with contextlib.suppress(IdentityNotFound):  # another process was quicker
+                receipts.append(self._eraser.identity(record.id, action="expire"))
+        return receipts
 
     # The promise, on one's own people
 
@@ -311,17 +374,38 @@ class Gallery:
         with self.database.reading() as session:
             return calibrations.list_all(session)
 
-    def keep_calibration(self, adjustment: dict[str, Any], report: dict[str, Any]) -> int:
+    def keep_calibration(
+        self, adjustment: dict[str, Any], report: dict[str, Any], evidence: dict[str, Any]
+    ) -> int:
         """Keep a calibration of the head in use and use it; returns its number."""
         with self.database.writing() as session:
             audit.record(session, "calibrate")
-            return calibrations.add(session, self.judge.head.sha256, adjustment, report)
+            return calibrations.add(session, self.judge.head.sha256, adjustment, report, evidence)
 
     def use_calibration(self, number: int) -> None:
         """Use a kept calibration, or none with 0. Raises CalibrationNotFound."""
         with self.database.writing() as session:
             calibrations.use(session, self.judge.head.sha256, number)
             audit.record(session, "use calibration")
+
+    # Elsewhere
+
+    def back_up(self, file: Path, progress: Progress = quietly) -> BackupInfo:
+        """Everything in one file, also while others write. See gallery.backup."""
+        return back_up(self.database, self.settings, file, progress)
+
+    def export(self, file: Path) -> int:
+        """Every face with its encoding to a NumPy archive. See gallery.portable."""
+        from gallery.portable import export_faces
+
+        return export_faces(self.database, file)
+
+    def import_from(self, file: Path, progress: Progress = quietly) -> tuple[int, int]:
+        """Faces of such an archive: how many were added, and were there. See gallery.portable."""
+        from gallery.portable import import_faces
+
+        encoder = DLIB_RESNET.name, DLIB_RESNET.sha256
+        return import_faces(self.database, file, encoder, progress)
 
     # Cleaning and checking
 
@@ -342,11 +426,32 @@ class Gallery:
 
         return dedupe_gallery(self.database, self.judge, progress)
 
-    def check(self) -> list[Finding]:
-        """The state of everything, in words."""
-        from gallery.check import check
+    def check(self, *, repair: bool = False) -> list[Finding]:
+        """The state of everything, in words.
 
-        return check(self.settings.home, self.database, self.index, lambda: self.judge)
+        repair : mend first what can be mended; nobody is dropped by it.
+        """
+        from gallery.check import check
+        from gallery.repair import mended
+
+        done = mended(self.settings, self.database, self.index) if repair else []
+        found = check(self.settings, self.database, self.index, lambda: self.judge)
+        return done + found
+
+    def traces(self, who: str, photos: Sequence[PhotoSource] = ()) -> Tracing:
+        """Where a person, here or gone, can be found in the gallery's files.
+
+        who : a name or an id.  photos : of someone who is gone, to look for their encodings.
+        """
+        from gallery.traced import traced
+
+        return traced(self.settings, self.database, self.index, who, self._views_of(photos))
+
+    def _views_of(self, photos: Sequence[PhotoSource]) -> list[Looked]:
+        from gallery.traced import look
+
+        both = {self.settings.views_query, self.settings.views_enrolled}
+        return [look(self.eye, photo, sorted(both)) for photo in photos]
 
     # Another encoder
 
@@ -397,7 +502,7 @@ class Gallery:
         with self.database.writing() as session:
             dropped = reencoding.finish(session)
             audit.record(session, "re-encode finished")
-        finish_erasing(self.database, self.index)
+        finish_erasing(self.database, self.index, self.settings.home)
         return dropped
 
     def drop_pictures(self) -> int:
@@ -405,7 +510,7 @@ class Gallery:
         with self.database.writing() as session:
             dropped = pictures.drop_all(session)
             audit.record(session, "drop pictures")
-        finish_erasing(self.database, self.index)
+        finish_erasing(self.database, self.index, self.settings.home)
         return dropped
 
     # Parts
@@ -479,6 +584,16 @@ class Gallery:
         return Identifier(self.eye, candidates, self._judge, views=self.settings.views_query)
 
     @cached_property
+    def _eraser(self) -> Eraser:
+        return Eraser(
+            self.database,
+            self.index,
+            lambda: self.judge,
+            home=self.settings.home,
+            cache=self.settings.cache,
+        )
+
+    @cached_property
     def _enroller(self) -> Enroller:
         from gallery.enroll import Enroller
 
@@ -499,6 +614,16 @@ class Gallery:
         return Comparer(self.eye, self._judge, views=self.settings.views_query)
 
 
+def _reader(settings: Settings) -> PhotoReader:
+    from gallery.photo import PhotoReader
+
+    return PhotoReader(
+        max_bytes=settings.max_photo_bytes,
+        max_pixels=settings.max_photo_pixels,
+        working_side=settings.working_side,
+    )
+
+
 def build_eye(settings: Settings, spec: Spec | None = None, *, native: bool = False) -> Eye:
     """What sees with these settings; worker processes build one each.
 
@@ -509,16 +634,10 @@ def build_eye(settings: Settings, spec: Spec | None = None, *, native: bool = Fa
     from gallery.encoders.opening import open_network
     from gallery.faces import FaceFinder
     from gallery.heads import find_head, fitted_out
-    from gallery.photo import PhotoReader
     from gallery.seeing import Eye
     from gallery.types import DIMENSION
 
     device = pick_device(settings.device)
-    reader = PhotoReader(
-        max_bytes=settings.max_photo_bytes,
-        max_pixels=settings.max_photo_pixels,
-        working_side=settings.working_side,
-    )
     finder = FaceFinder(
         min_face=settings.min_face,
         min_probability=settings.min_face_probability,
@@ -529,4 +648,4 @@ def build_eye(settings: Settings, spec: Spec | None = None, *, native: bool = Fa
         encoder = Encoder(network)
     else:
         encoder = fitted_out(network, find_head(settings, network.traits))
-    return Eye(reader, finder, encoder, max_faces=settings.max_faces)
+    return Eye(_reader(settings), finder, encoder, max_faces=settings.max_faces)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import platform
 import stat
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from gallery.alike import look_alikes
+from gallery.config import Settings
 from gallery.errors import GalleryError
 from gallery.judge import Judge
 from gallery.operating_point import OperatingPoint
 from gallery.promise import promise
-from gallery.store import encoders, faces, identities, pictures, reencoding
+from gallery.store import audit, backups, encoders, faces, identities, orphans, pictures, reencoding
 from gallery.store.changes import to_scrub
 from gallery.store.database import SCHEMA, Database
 from gallery.store.encoders import EncoderState
@@ -22,6 +24,7 @@ from gallery.sync import IndexCopy
 from gallery.weights.sources import ALL_WEIGHTS
 
 _MOST_LOOKED_AT, _MOST_NAMED = 20_000, 5
+_ABANDONED = 3600.0  # seconds: what a writer has not finished by then it never will
 _PACKAGES = ("face-gallery", "torch", "facenet-pytorch", "faiss-cpu", "numpy", "sqlalchemy")
 
 
@@ -35,13 +38,11 @@ class Finding:
 
 
 def check(
-    home: Path, database: Database, index: IndexCopy, judge: Callable[[], Judge]
+    settings: Settings, database: Database, index: IndexCopy, judge: Callable[[], Judge]
 ) -> list[Finding]:
     """Look at every part."""
     return [
-        _home(home),
-        _database(database),
-        _index(index),
+        *kept(settings, database, index),
         _encoder(database),
         *_head(database, judge),
         *_weights(),
@@ -55,12 +56,38 @@ def check(
     ]
 
 
+def kept(settings: Settings, database: Database, index: IndexCopy) -> list[Finding]:
+    """Look at what is kept, without the networks."""
+    return [
+        _home(settings.home),
+        _database(database),
+        _people(database),
+        _index(index),
+        _trail(database, settings.audit_days),
+        _backups(database),
+    ]
+
+
 def _home(home: Path) -> Finding:
-    mode = stat.S_IMODE(home.stat().st_mode)
-    if mode & 0o077:
-        said = f"{home} can be read by others (mode {mode:04o}); chmod 700 it"
+    files = open_to_others(home)
+    if files:
+        mode = stat.S_IMODE(files[0].lstat().st_mode)
+        named = f"{files[0]} (mode {mode:04o})"
+        named += f" and {len(files) - 1} more" if len(files) > 1 else ""
+        said = f"others may read {named}; chmod 700 it, or `gallery check --repair`"
         return Finding("home", False, said)
-    return Finding("home", True, f"{home}, readable by its owner alone")
+    left = abandoned(home)
+    if left:
+        names = ", ".join(part.name for part in left[:3])
+        said = f"half-written files are left: {names}; `gallery check --repair`"
+        return Finding("home", False, said)
+    return Finding("home", True, f"{home}, all in it readable by its owner alone")
+
+
+def open_to_others(home: Path) -> list[Path]:
+    """The home, and what is in it, that others may read or change."""
+    found = [home, *home.rglob("*")]
+    return [f for f in found if not f.is_symlink() and stat.S_IMODE(f.lstat().st_mode) & 0o077]
 
 
 def _database(database: Database) -> Finding:
@@ -76,7 +103,51 @@ def _database(database: Database) -> Finding:
     return Finding("database", True, f"schema {SCHEMA}, {people} identities, {count} faces, whole")
 
 
+def abandoned(home: Path) -> list[Path]:
+    """What a killed process left half-written in the home; none that may be being written now."""
+    oldest = time.time() - _ABANDONED
+    return [f for f in sorted(home.glob("*.part")) if f.is_file() and f.stat().st_mtime < oldest]
+
+
+def _people(database: Database) -> Finding:
+    with database.reading() as session:
+        photos, empty = orphans.photos(session), orphans.people(session)
+        due = len(identities.expired(session))
+    if photos:
+        said = f"{photos} photos are kept that no face is of; `gallery check --repair`"
+        return Finding("people", False, said)
+    if due:
+        said = f"{due} identities have expired; `gallery expire` erases them"
+        return Finding("people", False, said)
+    if empty:  # faces can be erased one by one, and a merge taken back after that
+        said = (
+            f"identities without a face, whom nobody can match: {', '.join(map(str, empty[:10]))};"
+            " enrol photos of them, or `gallery identities forget ID`"
+        )
+        return Finding("people", True, said)
+    return Finding("people", True, "every identity has a face, every photo too; nobody has expired")
+
+
+def _trail(database: Database, days: int) -> Finding:
+    with database.reading() as session:
+        problems, count = audit.problems(session), audit.count(session)
+    if problems:
+        return Finding("audit", False, f"the trail was tampered with: {'; '.join(problems)}")
+    return Finding("audit", True, f"{count} entries, whole; kept for {days} days")
+
+
+def _backups(database: Database) -> Finding:
+    with database.reading() as session:
+        made = backups.list_all(session)
+    if not made:
+        return Finding("backups", True, "none was made; `gallery backup FILE` makes one")
+    last = f"{made[-1].id} at {made[-1].created_at:%Y-%m-%d %H:%M} UTC"
+    return Finding("backups", True, f"{len(made)} made, the last {last}")
+
+
 def _index(index: IndexCopy) -> Finding:
+    if not index.saved:
+        return Finding("index", True, "not saved yet; it is built from the database when asked")
     problems = index.problems()
     if problems:
         said = f"{'; '.join(problems)}; it is built again from the database at the next query"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from uuid import uuid4
 
 import httpx
@@ -21,9 +23,11 @@ from gallery.errors import (
     ServerUnreachable,
     SettingInvalid,
 )
-from gallery.store.records import FaceRecord, Forgotten, IdentityRecord, Merged, MergeRecord
+from gallery.from_wire import Json
+from gallery.store.records import FaceRecord, IdentityRecord, Merged, MergeRecord, Receipt
 from gallery.types import Comparison, Decision, Enrolment, Several
 
+T = TypeVar("T")
 PhotoSource = str | Path | bytes
 """A file, or a file's bytes."""
 
@@ -31,13 +35,19 @@ _PAGE = 1_000
 _KIND = "urn:face-gallery:"
 _ENDED = ("done", "failed", "cancelled")
 _POLL = 0.5
+_TIMES = 4  # tries of a request that was not answered, or is to be sent again later
+_LATER = (429, 503)
+_WAIT, _LONGEST_WAIT = 0.25, 30.0  # seconds between two tries, doubled, unless the server says when
+_STILL_WORKING = "urn:face-gallery:still-working"
 
 
 class Client:
     """Asks the server at `url`. Close it, or use it in a `with` block.
 
     key : as `gallery keys create` printed it; None where no key is needed.
-    timeout : seconds for each request.
+    timeout : seconds for each try of a request; longer than the server's own limit, so that a
+    server that is slow says so itself. What is not answered, or is to be sent again later, is sent
+    again a few times; a write is done once all the same.
     What the server refuses is raised as the same error as `Gallery` would raise where it has one,
     else as ServerRefused; ServerUnreachable when it does not answer.
     """
@@ -47,7 +57,7 @@ class Client:
         url: str = "http://127.0.0.1:8000",
         *,
         key: str | None = None,
-        timeout: float = 60.0,
+        timeout: float = 90.0,
     ) -> None:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
@@ -71,26 +81,26 @@ class Client:
 
     def query(self, photo: PhotoSource, *, several: Several = Several.REFUSE) -> Decision:
         """Who is the one face of this photo? Raises PhotoError."""
-        answer = self._ask("POST", "/v1/query", params=_taking(several), files=[_file(photo)])
-        return from_wire.decision(answer)
+        params, files = _taking(several), [_file(photo)]
+        return self._ask("POST", "/v1/query", from_wire.decision, params=params, files=files)
 
     def query_all(self, photo: PhotoSource) -> list[Decision]:
         """Who is each face of this photo, the largest first? Raises PhotoError."""
-        files = [_file(photo)]
-        answer = self._ask("POST", "/v1/query", params={"all_faces": "true"}, files=files)
-        return [from_wire.decision(one) for one in answer["answers"]]
+        read = _each("answers", from_wire.decision)
+        params, files = {"all_faces": "true"}, [_file(photo)]
+        return self._ask("POST", "/v1/query", read, params=params, files=files)
 
     def compare(
         self, first: PhotoSource, second: PhotoSource, *, several: Several = Several.REFUSE
     ) -> Comparison:
         """Are two photos of the same person? Raises PhotoError."""
         files = [_file(first, "first"), _file(second, "second")]
-        answer = self._ask("POST", "/v1/compare", params=_taking(several), files=files)
-        return from_wire.comparison(answer)
+        params = _taking(several)
+        return self._ask("POST", "/v1/compare", from_wire.comparison, params=params, files=files)
 
     def calibration(self) -> dict[str, Any]:
         """The promise about strangers, in numbers and in words (`said`); see the description."""
-        return self._ask("GET", "/v1/calibration")
+        return self._ask("GET", "/v1/calibration", dict)
 
     # Keeping
 
@@ -104,27 +114,24 @@ class Client:
         """What became of each photo. Raises InvalidName."""
         params = _taking(several) | ({"force": "true"} if force else {})
         files = [_file(photo) for photo in photos]
-        answer = self._ask(
-            "POST", "/v1/identities", params=params, data={"name": name}, files=files
-        )
-        return [from_wire.enrolment(one) for one in answer["enrolments"]]
+        read = _each("enrolments", from_wire.enrolment)
+        named = {"name": name}
+        return self._ask("POST", "/v1/identities", read, params=params, data=named, files=files)
 
     def identities(self, search: str = "") -> Iterator[IdentityRecord]:
         """Everyone whose name has this part, by name."""
         offset = 0
         while True:
             params = {"search": search, "limit": _PAGE, "offset": offset}
-            answer = self._ask("GET", "/v1/identities", params=params)
-            yield from (from_wire.identity(one) for one in answer["identities"])
+            total, page = self._ask("GET", "/v1/identities", _page, params=params)
+            yield from page
             offset += _PAGE
-            if offset >= answer["total"]:
+            if offset >= total:
                 return
 
     def identity(self, identity_id: int) -> tuple[IdentityRecord, list[FaceRecord]]:
         """One identity and its faces. Raises IdentityNotFound."""
-        answer = self._ask("GET", f"/v1/identities/{identity_id}")
-        enrolled = [from_wire.face_record(one) for one in answer["enrolled"]]
-        return from_wire.identity(answer), enrolled
+        return self._ask("GET", f"/v1/identities/{identity_id}", _with_faces)
 
     def describe(
         self,
@@ -133,35 +140,45 @@ class Client:
         new_name: str | None = None,
         external_id: str | None = None,
         details: dict[str, str] | None = None,
+        expires: str | None = None,
     ) -> IdentityRecord:
-        """Set these. Raises IdentityNotFound, InvalidName or IdentityExists."""
-        given = {"name": new_name, "external_id": external_id, "details": details}
+        """Set these. Raises IdentityNotFound, InvalidName, IdentityExists or SettingInvalid."""
+        given = {
+            "name": new_name,
+            "external_id": external_id,
+            "details": details,
+            "expires_at": expires,
+        }
         body = {name: value for name, value in given.items() if value is not None}
-        return from_wire.identity(self._ask("PATCH", f"/v1/identities/{identity_id}", json=body))
+        path = f"/v1/identities/{identity_id}"
+        return self._ask("PATCH", path, from_wire.identity, json=body)
 
     def merge(self, keep: int, others: Sequence[int]) -> Merged:
         """Give the faces of others to one identity. Raises IdentityNotFound or MergeEmpty."""
         body = {"others": list(others)}
-        answer = self._ask("POST", f"/v1/identities/{keep}/merge", json=body)
-        return Merged(from_wire.identity(answer), answer["merge_id"])
+        return self._ask("POST", f"/v1/identities/{keep}/merge", _merged, json=body)
 
     def merges(self) -> list[MergeRecord]:
         """Every merge that can be undone, the newest first."""
-        return [from_wire.merge(one) for one in self._ask("GET", "/v1/merges")["merges"]]
+        return self._ask("GET", "/v1/merges", _each("merges", from_wire.merge))
 
     def undo_merge(self, merge_id: int) -> list[IdentityRecord]:
         """Whom it is now. Raises MergeNotFound, MergeTooOld or IdentityExists."""
-        answer = self._ask("POST", f"/v1/merges/{merge_id}/undo")
-        return [from_wire.identity(one) for one in answer["identities"]]
+        read = _each("identities", from_wire.identity)
+        return self._ask("POST", f"/v1/merges/{merge_id}/undo", read)
 
     def keep_distinct(self, one: int, other: int, *, distinct: bool = True) -> None:
         """Remember that these are two people, or forget it. Raises IdentityNotFound."""
         method = "PUT" if distinct else "DELETE"
-        self._ask(method, f"/v1/identities/{one}/distinct/{other}")
+        self._answered(method, f"/v1/identities/{one}/distinct/{other}")
 
-    def forget(self, identity_id: int) -> Forgotten:
+    def forget(self, identity_id: int) -> Receipt:
         """Erase a person; there is no undo. Raises IdentityNotFound."""
-        return from_wire.forgotten(self._ask("DELETE", f"/v1/identities/{identity_id}"))
+        return self._ask("DELETE", f"/v1/identities/{identity_id}", from_wire.receipt)
+
+    def forget_face(self, face_id: int) -> Receipt:
+        """Erase one face of somebody who has others. Raises FaceNotFound or LastFace."""
+        return self._ask("DELETE", f"/v1/faces/{face_id}", from_wire.receipt)
 
     def thumbnail(self, face_id: int) -> bytes:
         """A JPEG of an enrolled face. Raises ThumbnailNotFound."""
@@ -172,37 +189,101 @@ class Client:
     def dedupe(
         self, progress: Callable[[int, int], None] = lambda _done, _total: None
     ) -> GalleryReport:
-        """Who is enrolled twice. What `progress` raises cancels the work on the server."""
-        job = self._ask("POST", "/v1/dedupe")
-        try:
-            while job["state"] not in _ENDED:
-                progress(job["done"], job["total"])
+        """Who is enrolled twice. What `progress` raises, or Ctrl-C, cancels it there."""
+        job = self._ask("POST", "/v1/dedupe", _job)
+        while job.state not in _ENDED:
+            try:
+                progress(job.done, job.total)
                 time.sleep(_POLL)
-                job = self._ask("GET", f"/v1/jobs/{job['id']}")
-        except BaseException:
-            self._ask("POST", f"/v1/jobs/{job['id']}/cancel")
-            raise
-        if job["state"] != "done":
-            raise ServerRefused(f"the work has {job['state']}: {job['error'] or 'by someone else'}")
-        return from_wire.report(job["result"])
+            except BaseException:
+                with contextlib.suppress(GalleryError):  # what stopped it is to be told, not this
+                    self._answered("POST", f"/v1/jobs/{job.id}/cancel")
+                raise
+            job = self._ask("GET", f"/v1/jobs/{job.id}", _job)
+        if job.report is None:
+            raise ServerRefused(f"the work has {job.state}: {job.error or 'by someone else'}")
+        return job.report
 
-    def _ask(self, method: str, path: str, **sent: Any) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, read: Callable[[Json], T], **sent: Any) -> T:
+        """What `read` makes of the answer. Raises ServerRefused when that is no gallery's."""
         answer = self._answered(method, path, **sent)
-        return dict(answer.json()) if answer.content else {}
+        try:
+            return read(answer.json())
+        except (ValueError, TypeError, KeyError) as error:
+            raise ServerRefused(
+                f"status {answer.status_code}, and not what a gallery answers; is"
+                f" {self._http.base_url} one, of this version?"
+            ) from error
 
     def _answered(self, method: str, path: str, **sent: Any) -> httpx.Response:
-        # A write whose answer is lost may be sent again by whoever is between; it is done once.
-        headers = {} if method == "GET" else {"idempotency-key": uuid4().hex}
-        try:
-            answer = self._http.request(method, path, headers=headers, **sent)
-        except httpx.HTTPError as error:
-            raise ServerUnreachable(
-                f"{self._http.base_url} does not answer ({type(error).__name__}: {error}); is"
-                " `gallery serve` running there?"
-            ) from error
-        if answer.is_success or answer.headers.get("content-type") == "application/json":
+        answer = self._patiently(method, path, **sent)
+        if answer.is_success or (answer.status_code == 409 and "enrolments" in _told(answer)):
             return answer  # when every photo was refused, each says why
         raise _error(answer)
+
+    def _patiently(self, method: str, path: str, **sent: Any) -> httpx.Response:
+        """Asked again while that may help; with one key, so that a write is done once."""
+        headers = {} if method == "GET" else {"idempotency-key": uuid4().hex}
+        for tried in range(1, _TIMES + 1):
+            wait = _WAIT * 2 ** (tried - 1)
+            try:
+                answer = self._http.request(method, path, headers=headers, **sent)
+            except httpx.HTTPError as error:
+                if tried == _TIMES or isinstance(error, httpx.UnsupportedProtocol):
+                    raise ServerUnreachable(
+                        f"{self._http.base_url} does not answer ({type(error).__name__}: {error});"
+                        " is `gallery serve` running there?"
+                    ) from error
+            else:
+                working = _told(answer).get("type") == _STILL_WORKING
+                if tried == _TIMES or not (answer.status_code in _LATER or working):
+                    return answer
+                later = answer.headers.get("retry-after", "")
+                wait = float(later) if later.isdecimal() else wait
+            time.sleep(min(wait, _LONGEST_WAIT))
+        raise AssertionError("the last try returns or raises")
+
+
+def _told(answer: httpx.Response) -> dict[str, Any]:
+    """The JSON object that it is, if it is one."""
+    try:
+        told = answer.json()
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """report : None unless it is done."""
+
+    id: str
+    state: str
+    done: int
+    total: int
+    report: GalleryReport | None
+    error: str | None
+
+
+def _job(told: Json) -> _Job:
+    report = from_wire.report(told["result"]) if told["state"] == "done" else None
+    return _Job(told["id"], told["state"], told["done"], told["total"], report, told["error"])
+
+
+def _each(field: str, read: Callable[[Json], T]) -> Callable[[Json], list[T]]:
+    return lambda told: [read(one) for one in told[field]]
+
+
+def _page(told: Json) -> tuple[int, list[IdentityRecord]]:
+    return int(told["total"]), _each("identities", from_wire.identity)(told)
+
+
+def _with_faces(told: Json) -> tuple[IdentityRecord, list[FaceRecord]]:
+    return from_wire.identity(told), _each("enrolled", from_wire.face_record)(told)
+
+
+def _merged(told: Json) -> Merged:
+    return Merged(from_wire.identity(told), told["merge_id"])
 
 
 def _taking(several: Several) -> dict[str, str]:
@@ -223,13 +304,12 @@ def _file(photo: PhotoSource, field: str = "photo") -> tuple[str, tuple[str, byt
 
 def _error(answer: httpx.Response) -> GalleryError:
     """The error that the server had, when it is one of ours."""
-    try:
-        told = answer.json()
-        kind, said = str(told["type"]), str(told["detail"])
-    except (ValueError, KeyError, TypeError):
+    told = _told(answer)
+    kind, said = str(told.get("type")), told.get("detail")
+    if said is None:
         return ServerRefused(f"status {answer.status_code}, and no problem document")
     name = "".join(word.capitalize() for word in kind.removeprefix(_KIND).split("-"))
     found = getattr(errors, name, None) if re.fullmatch("[A-Za-z]+", name) else None
     if isinstance(found, type) and issubclass(found, GalleryError):
-        return found(said)
+        return found(str(said))
     return ServerRefused(f"{told.get('title', kind)} ({answer.status_code}): {said}")

@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from gallery.errors import SettingInvalid
 
 MAX_VIEWS = 10
+ENCODINGS_FOLDER = "encodings"
+"""In the cache folder: encodings of people's faces, that may be deleted at any time."""
 
 
 def default_home() -> Path:
@@ -117,6 +119,9 @@ class Settings(BaseSettings):
     )
     audit_days: int = Field(
         default=90, ge=1, le=36_500, description="Entries of the audit trail are dropped after."
+    )
+    key_file: Path | None = Field(
+        default=None, description="A file of 64 hex digits; the database is encrypted with them."
     )
     busy_timeout: float = Field(
         default=30.0, ge=0.0, le=3600.0, description="Seconds to wait for another process's write."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from gallery.alike import unlike
 from gallery.errors import NoFaceFound, PhotoError, SeveralFacesFound
@@ -17,7 +18,7 @@ from gallery.store.changes import latest_change
 from gallery.store.database import Database
 from gallery.store.records import NewFace
 from gallery.thumbnail import thumbnail
-from gallery.types import Enrolment, EnrolOutcome, IdentityRef, Photo, Several, Verdict
+from gallery.types import Enrolment, EnrolOutcome, IdentityRef, Photo, Refusal, Several, Verdict
 
 
 class Enroller:
@@ -64,10 +65,13 @@ class Enroller:
         shown = named(source)
         try:
             return self._enroll(name, source, shown, several=several, force=force)
-        except (NoFaceFound, SeveralFacesFound) as refusal:
-            return _not_enrolled(shown, EnrolOutcome.REFUSED, str(refusal))
+        except NoFaceFound as refusal:
+            return _refused(shown, str(refusal), Refusal.NO_FACE)
+        except SeveralFacesFound as refusal:
+            return _refused(shown, str(refusal), Refusal.SEVERAL_FACES)
         except PhotoError as error:
-            return _not_enrolled(shown, EnrolOutcome.ERROR, str(error))
+            reason = str(error).removeprefix(f"{shown} ")
+            return Enrolment(shown, EnrolOutcome.ERROR, None, None, reason)
 
     def _enroll(
         self, name: str, source: PhotoSource, shown: str, *, several: Several, force: bool
@@ -98,15 +102,16 @@ class Enroller:
         """None when someone else wrote after `position`: the face must be judged again."""
         decision = self._identifier.decide(new.face, new.encodings)
         rivals = [
-            f"{c.identity.name} ({c.probability:.0%}, by {c.photo})"
-            for c in decision.candidates
-            if c.verdict is Verdict.SAME and c.identity.name != name
+            c for c in decision.candidates if c.verdict is Verdict.SAME and c.identity.name != name
         ]
+        they = ", ".join(f"{c.identity.name} ({c.probability:.0%}, by {c.photo})" for c in rivals)
+        refs = tuple(c.identity for c in rivals)
         if rivals and not force:
-            reason = f"it matches {', '.join(rivals)}; enrol it as {name} with --force"
-            return _not_enrolled(photo.source, EnrolOutcome.REFUSED, reason)
-        warning = f"; warning: it matches {', '.join(rivals)}" if rivals else ""
-        return self._commit(name, photo, new, position, warning + self._unlike(name, new))
+            reason = f"it matches {they}; it can be enrolled as {name} by force all the same"
+            return _refused(photo.source, reason, Refusal.MATCHES_ANOTHER, refs)
+        warning = f"; warning: it matches {they}" if rivals else ""
+        done = self._commit(name, photo, new, position, warning + self._unlike(name, new))
+        return None if done is None else replace(done, rivals=refs)
 
     def _unlike(self, name: str, new: NewFace) -> str:
         with self._database.reading() as session:
@@ -156,5 +161,8 @@ class Enroller:
         )
 
 
-def _not_enrolled(photo: str, outcome: EnrolOutcome, reason: str) -> Enrolment:
-    return Enrolment(photo, outcome, None, None, reason.removeprefix(f"{photo} "))
+def _refused(
+    photo: str, reason: str, refusal: Refusal, rivals: tuple[IdentityRef, ...] = ()
+) -> Enrolment:
+    reason = reason.removeprefix(f"{photo} ")
+    return Enrolment(photo, EnrolOutcome.REFUSED, None, None, reason, refusal, rivals)

@@ -9,8 +9,11 @@ GalleryError                     exit status 2 at the command line; never a trac
 │   ├── TooManyFaces             more faces than the limit (checked before encoding)
 │   └── SeveralFacesFound        more than one face where one is needed
 ├── InvalidName                  empty, too long, or with characters a name cannot have
+├── DetailsInvalid               an external id or details: too long, too many, or no text
 ├── IdentityNotFound             no identity of that name or id
 ├── IdentityExists               a name that is taken
+├── FaceNotFound                 no face of that number
+├── LastFace                     the only face of an identity cannot be erased alone
 ├── InvalidEncoding              wrong shape, wrong type, or not finite
 ├── WeightsError
 │   ├── WeightsMissing           the file is not installed
@@ -23,7 +26,11 @@ GalleryError                     exit status 2 at the command line; never a trac
 │   ├── DatabaseUnusable         corrupt, foreign, full disk
 │   ├── DatabaseBusy             another process holds the lock for too long
 │   ├── EncoderChanged           the gallery's encodings were made by another encoder
-│   └── CannotReencode           faces of which no picture is kept, or nothing to go back to
+│   ├── CannotReencode           faces of which no picture is kept, or nothing to go back to
+│   ├── ErasureIncomplete        erased, but a file beside it holds a trace
+│   └── SearchFailed             the search for traces did not end
+├── BackupUnusable               no backup, or one that was cut short, altered, or is newer
+├── ExportUnusable               no export, or not one of this gallery's encoder
 ├── NoPeople                     a folder that holds no people, or no one who may be taken
 ├── TrainingDataTooSmall         too few people or photos to learn from, or to calibrate on
 ├── TrainingInterrupted          a helping process ended; run it again
@@ -80,12 +87,24 @@ class InvalidName(GalleryError):
     """An identity cannot have this name."""
 
 
+class DetailsInvalid(GalleryError):
+    """An external id or details that are too long, too many, or no text."""
+
+
 class IdentityNotFound(GalleryError):
     """The gallery has no such identity."""
 
 
 class IdentityExists(GalleryError):
     """Another identity has this name."""
+
+
+class FaceNotFound(GalleryError):
+    """The gallery has no such face."""
+
+
+class LastFace(GalleryError):
+    """The only face of an identity was to be erased alone."""
 
 
 class InvalidEncoding(GalleryError):
@@ -138,6 +157,22 @@ class EncoderChanged(HomeError):
 
 class CannotReencode(HomeError):
     """Not every face can be encoded anew, or there is nothing to go back to."""
+
+
+class ErasureIncomplete(HomeError):
+    """A person was erased from the gallery, but a file in its folders holds a trace."""
+
+
+class SearchFailed(HomeError):
+    """The search for traces did not come to its end."""
+
+
+class BackupUnusable(GalleryError):
+    """A file that is no backup, or is damaged, or of a newer version."""
+
+
+class ExportUnusable(GalleryError):
+    """A file to import that is none, is damaged, or holds what cannot be imported."""
 
 
 class NoPeople(GalleryError):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gallery.dedupe.reports import GalleryReport, SameFace, SamePerson
-from gallery.store.records import FaceRecord, Forgotten, IdentityRecord, MergeRecord
+from gallery.store.records import BackupRecord, FaceRecord, IdentityRecord, MergeRecord, Receipt
 from gallery.types import (
     Box,
     Candidate,
@@ -22,6 +22,7 @@ from gallery.types import (
     Face,
     IdentityRef,
     Outcome,
+    Refusal,
     Verdict,
 )
 
@@ -72,6 +73,8 @@ def enrolment(told: Json) -> Enrolment:
         identity=_ref(told["identity"]),
         face_id=told["face_id"],
         reason=told["reason"],
+        refusal=None if told["refusal"] is None else Refusal(told["refusal"]),
+        rivals=tuple(IdentityRef(**rival) for rival in told["rivals"]),
     )
 
 
@@ -84,6 +87,7 @@ def identity(told: Json) -> IdentityRecord:
         faces=told["faces"],
         created_at=datetime.fromisoformat(told["created_at"]),
         updated_at=datetime.fromisoformat(told["updated_at"]),
+        expires_at=told["expires_at"] and datetime.fromisoformat(told["expires_at"]),
     )
 
 
@@ -101,8 +105,27 @@ def face_record(told: Json) -> FaceRecord:
     )
 
 
-def forgotten(told: Json) -> Forgotten:
-    return Forgotten(told["identity_id"], told["faces"])
+def receipt(told: Json) -> Receipt:
+    return Receipt(
+        id=told["receipt"],
+        identity_id=told["identity_id"],
+        whole=told["whole"],
+        faces=told["faces"],
+        erased_at=datetime.fromisoformat(told["erased_at"]),
+        erased=told["erased"],
+        learned=tuple(told["learned"]),
+        backups=tuple(
+            BackupRecord(
+                one["id"],
+                one["newest_identity_id"],
+                one["newest_face_id"],
+                datetime.fromisoformat(one["created_at"]),
+            )
+            for one in told["backups"]
+        ),
+        searched_files=told["searched"]["files"],
+        searched_bytes=told["searched"]["bytes"],
+    )
 
 
 def merge(told: Json) -> MergeRecord:

@@ -255,6 +255,20 @@ def load_projection(file: Path, network_sha256: str, spec: str) -> Projection:
         raise HeadUnusable(f"{file} is damaged: {error}; {remedy}") from error
 
 
+def keep_projection(file: Path) -> None:
+    """Leave nothing of a head but the projection in its file, if it has one. Raises OSError."""
+    try:
+        state, found = _opened(file, "")
+    except HeadUnusable:
+        state, found = {}, {}
+    if "projection.matrix" not in state:
+        file.unlink(missing_ok=True)
+        return
+    marks: dict[str, str] = {"form": _FORM, "network_sha256": found.get("network_sha256", "")}
+    with written_whole(file) as out:
+        out.write(save({"projection.matrix": state["projection.matrix"]}, marks))
+
+
 def _remedy(spec: str | None) -> str:
     if spec is None or spec == DLIB_RESNET.name:
         return "train one with `gallery train-head`, or use the shipped one"

@@ -10,10 +10,8 @@ from gallery.encoders.opening import DEFAULT
 from gallery.encoders.protocol import Network, Traits
 from gallery.errors import HeadUnusable
 from gallery.head import load_projection
-from gallery.shipped import shipped_file
+from gallery.shipped import HEAD_FILE, shipped_file
 from gallery.types import DIMENSION
-
-HEAD_FILE = "head.safetensors"
 
 
 def home_stem(traits: Traits) -> str:

@@ -30,7 +30,7 @@ class Identifier:
             return self._no_face()
         face = several.pick(photo, faces)
         if face is None:
-            reason = f"{len(faces)} faces were found; ask --all-faces or for the --largest"
+            reason = f"{len(faces)} faces were found; ask for all faces, or for the largest"
             return without_face(Outcome.SEVERAL_FACES, reason)
         return self._decide(photo, [face])[0]
 

@@ -60,14 +60,20 @@ class Judge:
                 adjustment = own_adjustment(self.head, stored.identity_ids, stored.encodings)
             else:
                 adjustment = Adjustment.from_json(calibrated.adjustment)
-            point = operating_point(
-                self.head.marks.calibration,
-                len(everyone),
-                rate=self._rate,
-                adjustment=adjustment,
-            )
-            self._point = position, point
-            return point
+            self._point = position, self._at(len(everyone), adjustment)
+            return self._point[1]
+
+    def own_point(self) -> OperatingPoint:
+        """As it would be without any calibration."""
+        with self._database.reading() as session:
+            everyone = np.array(identities.ids(session), dtype=np.int64)
+            stored = faces.encodings_of(session, _some(everyone).tolist())
+        adjustment = own_adjustment(self.head, stored.identity_ids, stored.encodings)
+        return self._at(len(everyone), adjustment)
+
+    def _at(self, comparisons: int, adjustment: Adjustment) -> OperatingPoint:
+        calibration = self.head.marks.calibration
+        return operating_point(calibration, comparisons, rate=self._rate, adjustment=adjustment)
 
     def point_at(self, point: OperatingPoint, identities: int) -> OperatingPoint:
         """What a point of this gallery would be with so many identities like those it has."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 
-from gallery.errors import InvalidName
+from gallery.errors import DetailsInvalid, InvalidName
 
 LONGEST_NAME = 200
+MOST_DETAILS, LONGEST_DETAIL = 100, 2_000
 _FORBIDDEN = frozenset("/\\")
 _JOINERS = frozenset("\u200c\u200d")  # written inside Persian, Hindi and other names
 
@@ -14,6 +16,33 @@ _JOINERS = frozenset("\u200c\u200d")  # written inside Persian, Hindi and other 
 def printable(text: str) -> str:
     """The text with what no UTF-8 has (bytes of a file's name, lone surrogates) as \\x escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def checked_details(details: Mapping[str, str]) -> dict[str, str]:
+    """A user's own facts. Raises DetailsInvalid: too many, too long, or no text."""
+    if len(details) > MOST_DETAILS:
+        raise DetailsInvalid(
+            f"{len(details):,} details, more than the limit of {MOST_DETAILS}; remove some"
+        )
+    for key, value in details.items():
+        _checked_text(key, "a detail's key", LONGEST_NAME)
+        _checked_text(value, f"the detail {key!r}", LONGEST_DETAIL)
+    return dict(details)
+
+
+def checked_external_id(external_id: str) -> str:
+    """A user's own number of someone. Raises DetailsInvalid."""
+    return _checked_text(external_id, "the external id", LONGEST_NAME)
+
+
+def _checked_text(text: str, what: str, limit: int) -> str:
+    if printable(text) != text or "\0" in text:
+        raise DetailsInvalid(f"{what} has characters that are in no text: {printable(text)!r}")
+    if len(text) > limit:
+        raise DetailsInvalid(
+            f"{what} has {len(text):,} characters, more than the limit of {limit:,}; shorten it"
+        )
+    return text
 
 
 def checked_name(name: str) -> str:

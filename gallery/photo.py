@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import stat
 import struct
 import warnings
@@ -52,6 +53,8 @@ SUFFIXES = frozenset(
 )
 """What counts as a photo when a folder is walked; a file that is named is opened in any case."""
 
+_MOST_SCANS, _MOST_SEGMENTS = 100, 10_000  # a progressive JPEG has about ten scans
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither stuffing nor a restart
 _REMEDY = "export it as JPEG or PNG and try again"
 # What Pillow's decoders are known to raise on broken files, besides OSError and its kin.
 _DECODER_ERRORS = (
@@ -168,6 +171,7 @@ class PhotoReader:
                 f" of {self.max_pixels:,}; shrink it or raise GALLERY_MAX_PHOTO_PIXELS"
             )
         if image.format in ("JPEG", "MPO"):
+            _check_scans(content, source)
             # libjpeg decodes at 1/2, 1/4 or 1/8 on request, never under the size asked for.
             image.draft("RGB", self._shrunk(width, height))
         image.load()
@@ -196,6 +200,28 @@ class PhotoReader:
             f"{source} has {size:,} bytes, more than the limit of {self.max_bytes:,};"
             " shrink it or raise GALLERY_MAX_PHOTO_BYTES"
         )
+
+
+def _check_scans(content: bytes, source: str) -> None:
+    """Each scan of a JPEG may go over the whole picture again, so that few bytes take for ever.
+
+    Only the first picture's are counted: what follows its end (other frames, a video) is not read.
+    """
+    scans = segments = place = 0
+    while (marker := _JPEG_MARKER.search(content, place)) is not None:
+        kind, place = marker[0][1], marker.end()
+        if kind == 0xD9:  # the end
+            return
+        if kind in (0xD8, 0x01):  # the beginning, and a marker of no use: they have no length
+            continue
+        place += int.from_bytes(content[place : place + 2], "big")
+        segments += 1
+        scans += kind == 0xDA
+        if scans > _MOST_SCANS or segments > _MOST_SEGMENTS:
+            raise PhotoUndecodable(
+                f"{source} is a JPEG of more than {_MOST_SCANS} scans or {_MOST_SEGMENTS:,}"
+                f" segments, which no camera makes; {_REMEDY}"
+            )
 
 
 @contextmanager

@@ -100,8 +100,8 @@ class Eye:
         face = several.pick(photo, faces)
         if face is None:
             raise SeveralFacesFound(
-                f"{photo.source} has {len(faces)} faces, expected one; crop it, or take the largest"
-                " face with --largest"
+                f"{photo.source} has {len(faces)} faces, expected one; crop it, or ask for the"
+                " largest"
             )
         return face
 

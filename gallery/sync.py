@@ -26,12 +26,16 @@ class IndexCopy:
     """The index of one gallery in this process, and its saved file.
 
     The file may be missing, stale, truncated, or another gallery's: then it is built again.
+    kept : whether there is to be a file; a gallery that is encrypted has none.
     """
 
-    def __init__(self, database: Database, file: Path, *, engine: str, encoder: str) -> None:
+    def __init__(
+        self, database: Database, file: Path, *, engine: str, encoder: str, kept: bool = True
+    ) -> None:
         self._database = database
         self._file = file
         self._engine = engine
+        self._kept = kept
         self._marks = {_GALLERY: database.gallery_id(), _ENCODER: encoder}
         self._lock = Lock()
         self._position = 0
@@ -47,6 +51,11 @@ class IndexCopy:
     def opened(self) -> bool:
         """Whether anything has asked for the index, so that it may be worth saving."""
         return self._index is not None
+
+    @property
+    def saved(self) -> bool:
+        """Whether there is a file; it is only a copy, and made at closing."""
+        return self._file.exists()
 
     def search(self, vectors: Float32, k: int) -> Neighbours:
         """The k nearest of everything committed by now, by any process."""
@@ -65,7 +74,7 @@ class IndexCopy:
         """
         with self._lock, contextlib.suppress(OSError):
             self._current()
-            if self._saved == self._position:
+            if self._saved == self._position or not self._kept:
                 return
             with self._alone():
                 # Caught up again under the lock: what was erased since must not be written back.
@@ -82,7 +91,11 @@ class IndexCopy:
                 with self._alone():
                     for leftover in self._file.parent.glob(f"{glob.escape(self._file.name)}*.part"):
                         leftover.unlink(missing_ok=True)
-                    self._rebuilt().save(self._file, self._all_marks())
+                    self._rebuilt()
+                    if self._kept:
+                        self._current().save(self._file, self._all_marks())
+                    else:
+                        self._file.unlink(missing_ok=True)
             except OSError as error:
                 raise HomeUnusable(
                     f"{self._file} cannot be written ({error.strerror}), so what it held is still"
@@ -116,7 +129,7 @@ class IndexCopy:
 
     def _alone(self) -> FileLock:
         """Held while the file is written, so that no process puts an older state back."""
-        return FileLock(self._file.with_name(f"{self._file.name}.lock"))
+        return FileLock(self._file.with_name(f"{self._file.name}.lock"), mode=0o600)
 
     def _all_marks(self) -> dict[str, str]:
         return {**self._marks, _POSITION: str(self._position)}
@@ -148,6 +161,8 @@ class IndexCopy:
         return index, latest
 
     def _loaded(self) -> tuple[VectorIndex, int]:
+        if not self._kept:
+            raise SnapshotUnusable("the gallery is encrypted, and its index kept in memory alone")
         index, marks = load_index(self._engine, DIMENSION, self._file)
         position = marks.pop(_POSITION, "")
         if marks != self._marks or not position.isdecimal():

@@ -228,12 +228,21 @@ class EnrolOutcome(StrEnum):
     ERROR = "error"
 
 
+class Refusal(StrEnum):
+    """Why a photo was refused."""
+
+    NO_FACE = "no_face"
+    SEVERAL_FACES = "several_faces"
+    MATCHES_ANOTHER = "matches_another"  # may be enrolled all the same, by force
+
+
 @dataclass(frozen=True)
 class Enrolment:
     """What became of one photo, and why.
 
     identity : whom the face belongs to now; None when nothing was stored.
     face_id : the stored face, also when it was there already.
+    refusal : why it was refused, for a program.  rivals : the others whom the face matches.
     """
 
     photo: str
@@ -241,6 +250,8 @@ class Enrolment:
     identity: IdentityRef | None
     face_id: int | None
     reason: str
+    refusal: Refusal | None = None
+    rivals: tuple[IdentityRef, ...] = ()
 
 
 @dataclass(frozen=True)

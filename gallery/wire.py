@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gallery.store.records import (
     AuditEntry,
+    BackupRecord,
     FaceRecord,
     IdentityRecord,
     KeyRecord,
     MergeRecord,
+    Receipt,
 )
 from gallery.types import Candidate, Comparison, Decision, Enrolment, Face, IdentityRef
 
@@ -82,6 +85,8 @@ def enrolment_json(enrolment: Enrolment) -> Json:
         "identity": _ref(enrolment.identity),
         "face_id": enrolment.face_id,
         "reason": enrolment.reason,
+        "refusal": None if enrolment.refusal is None else enrolment.refusal.value,
+        "rivals": [_ref(rival) for rival in enrolment.rivals],
     }
 
 
@@ -104,6 +109,7 @@ def identity_json(record: IdentityRecord) -> Json:
         "faces": record.faces,
         "created_at": record.created_at.isoformat(),
         "updated_at": record.updated_at.isoformat(),
+        "expires_at": _time(record.expires_at),
     }
 
 
@@ -126,6 +132,30 @@ def merge_json(record: MergeRecord) -> Json:
         "merge_id": record.id,
         "kept": record.kept_id,
         "others": list(record.others),
+        "created_at": record.created_at.isoformat(),
+    }
+
+
+def receipt_json(receipt: Receipt) -> Json:
+    """Numbers and opaque ids alone, so that it may be kept."""
+    return {
+        "receipt": receipt.id,
+        "identity_id": receipt.identity_id,
+        "whole": receipt.whole,
+        "faces": receipt.faces,
+        "erased_at": receipt.erased_at.isoformat(),
+        "erased": receipt.erased,
+        "learned": list(receipt.learned),
+        "backups": [backup_json(backup) for backup in receipt.backups],
+        "searched": {"files": receipt.searched_files, "bytes": receipt.searched_bytes},
+    }
+
+
+def backup_json(record: BackupRecord) -> Json:
+    return {
+        "id": record.id,
+        "newest_identity_id": record.newest_identity_id,
+        "newest_face_id": record.newest_face_id,
         "created_at": record.created_at.isoformat(),
     }
 
@@ -160,8 +190,12 @@ def key_json(record: KeyRecord) -> Json:
         "scopes": list(record.scopes),
         "per_minute": record.per_minute,
         "created_at": record.created_at.isoformat(),
-        "revoked_at": None if record.revoked_at is None else record.revoked_at.isoformat(),
+        "revoked_at": _time(record.revoked_at),
     }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
 
 
 def audit_json(entry: AuditEntry) -> Json:

@@ -25,8 +25,13 @@ def written_whole(file: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, file)
     finally:
         Path(temporary).unlink(missing_ok=True)
-    folder = os.open(file.parent, os.O_RDONLY)  # the new name must reach the disk as well
+    flush_folder(file.parent)  # the new name must reach the disk as well
+
+
+def flush_folder(folder: Path) -> None:
+    """Names that were made, changed or removed in it onto the disk."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)

@@ -17,13 +17,16 @@ from fastapi.staticfiles import StaticFiles
 from gallery.api import asking, jobs, people
 from gallery.api.description import describe
 from gallery.api.doors import Doors
-from gallery.api.guard import LOOPBACK, Guard
+from gallery.api.guard import Guard
+from gallery.api.heads import Heads
 from gallery.api.metrics import MEDIA_TYPE, Metrics
+from gallery.api.origins import LOOPBACK
 from gallery.api.outcomes import Outcomes
 from gallery.api.problems import handle_errors
 from gallery.api.repeats import Repeats
 from gallery.api.shapes import PROBLEMS, Health
 from gallery.api.telling import Telling, json_log
+from gallery.api.upkeep import keep_up
 from gallery.api.work import Work
 from gallery.assembly import Gallery
 from gallery.store import faces, identities
@@ -36,19 +39,21 @@ _PAGE_MAY = {
 }
 """Nothing from elsewhere, no script in the page."""
 _SPARE = 16  # requests beyond the queue for photos, such as the page's parts
+_ROWS = 4  # threads for what needs the database alone, so that it does not wait for photos
 
 
 def create_app(
     gallery: Gallery, *, loopback: bool = True, open_without_keys: bool = True
 ) -> FastAPI:
-    """loopback : only loopback's names are answered to, so that no web page elsewhere gets in.
+    """loopback : while there are no keys only loopback's names are answered to.
 
-    open_without_keys : while no key is in force everyone who gets here may ask.
+    open_without_keys : while there are none everyone who gets here may ask.
     """
     settings = gallery.settings
-    work = Work(threads=settings.workers, queue=settings.api_queue, seconds=settings.api_seconds)
+    photos = Work(threads=settings.workers, queue=settings.api_queue)
+    rows = Work(threads=_ROWS, queue=settings.api_queue + _SPARE)
     log = json_log()
-    metrics = Metrics(lambda: work.running)
+    metrics = Metrics(lambda: photos.running)
     outcomes = Outcomes(gallery.database, log)
     runner = jobs.Runner(gallery, log)
 
@@ -57,10 +62,12 @@ def create_app(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(outcomes.keep_writing)
             tasks.start_soon(runner.keep_running)
+            tasks.start_soon(keep_up, gallery, log)
             yield
             runner.stop()
             tasks.cancel_scope.cancel()
-        work.close()
+        photos.close()
+        rows.close()
         outcomes.write()
 
     app = FastAPI(
@@ -73,7 +80,8 @@ def create_app(
         lifespan=beside,
         generate_unique_id_function=_named,
     )
-    app.state.work = work
+    app.state.photos = photos
+    app.state.rows = rows
     app.state.ready = False
     handle_errors(app)
     app.include_router(asking.routes(gallery, outcomes, metrics))
@@ -89,17 +97,17 @@ def create_app(
 
     describe(app)
     # The last one added is the first that sees a request.
-    app.add_middleware(Repeats)
+    app.add_middleware(Heads)
+    app.add_middleware(Repeats, database=gallery.database)
     app.add_middleware(
         Doors,
         database=gallery.database,
+        hosts=LOOPBACK if loopback else (),
         open_without_keys=open_without_keys,
         anyone="this machine" if loopback else "anyone",
     )
-    hosts = LOOPBACK if loopback else ()
     app.add_middleware(
         Guard,
-        hosts=hosts,
         max_bytes=settings.max_request_bytes,
         most=settings.workers + settings.api_queue + _SPARE,
         seconds=settings.api_seconds,

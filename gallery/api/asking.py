@@ -65,13 +65,15 @@ def routes(gallery: Gallery, outcomes: Outcomes, metrics: Metrics) -> APIRouter:
         One decision; with all_faces `{"answers": [...]}`, a decision each, the largest face first.
         """
         found, _ = await photos(request, "photo")
-        (photo,) = exactly(found, 1, "photo")
+        (photo,) = exactly(found, "photo")
         several = Several.LARGEST if largest else Several.REFUSE
         if all_faces:
-            decisions = await request.app.state.work.do(lambda: gallery.query_all(photo))
+            decisions = await request.app.state.photos.do(request, lambda: gallery.query_all(photo))
         else:
             decisions = [
-                await request.app.state.work.do(lambda: gallery.query(photo, several=several))
+                await request.app.state.photos.do(
+                    request, lambda: gallery.query(photo, several=several)
+                )
             ]
         for decision in decisions:
             metrics.decision(decision.outcome)
@@ -85,10 +87,10 @@ def routes(gallery: Gallery, outcomes: Outcomes, metrics: Metrics) -> APIRouter:
     async def compare(request: Request, largest: Largest = False) -> dict[str, Any]:
         """Are two photos of the same person? `same` is 1 or 0."""
         found, _ = await photos(request, "first", "second")
-        first, second = exactly(found, 2, "first and second")
+        first, second = exactly(found, "first", "second")
         several = Several.LARGEST if largest else Several.REFUSE
-        comparison = await request.app.state.work.do(
-            lambda: gallery.compare(first, second, several=several)
+        comparison = await request.app.state.photos.do(
+            request, lambda: gallery.compare(first, second, several=several)
         )
         outcomes.note("compare", "same" if comparison.same else "different")
         return comparison_json((first.name, second.name), comparison)
@@ -96,7 +98,9 @@ def routes(gallery: Gallery, outcomes: Outcomes, metrics: Metrics) -> APIRouter:
     @router.get("/calibration", response_model=Promise)
     async def calibration(request: Request) -> dict[str, Any]:
         """The promise about strangers for the gallery as it is now, in numbers and in words."""
-        found = await request.app.state.work.do(lambda: promise(gallery.database, gallery.judge))
+        found = await request.app.state.rows.do(
+            request, lambda: promise(gallery.database, gallery.judge)
+        )
         return promise_json(found)
 
     return router

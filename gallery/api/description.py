@@ -12,7 +12,7 @@ from gallery.api.shapes import Problem
 
 _METHODS = ("get", "put", "post", "patch", "delete")
 _ABOUT = (
-    "Exactly one identity or none, and why. While no key is in force whoever reaches the server's"
+    "Exactly one identity or none, and why. While there are no keys whoever reaches the server's"
     " own machine may ask; from the first key on a request needs one, of the scope that it names."
 )
 _REPEATABLE = {

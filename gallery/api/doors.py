@@ -1,7 +1,8 @@
 """Who may ask for what: keys, their scopes, their rates, and whose name the audit trail notes.
 
-Without a key in force whoever reaches this machine's own address is let in. From the first key on
-everything but the page itself and health needs one.
+While no key was ever made whoever reaches this machine's own address is let in, but no web page of
+another address. From the first key on everything but the page itself and health needs one, also
+after the last was revoked, until `gallery keys reset`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import anyio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gallery.api.problems import problem, problem_of
+from gallery.api.origins import refusal
+from gallery.api.problems import Refusal, problem_of
 from gallery.errors import GalleryError
 from gallery.store import keys
 from gallery.store.audit import Actor, act_as
@@ -27,7 +29,7 @@ _OPEN = ("/", "/healthz", "/readyz", "/v1/openapi.json")
 _ASKING = ("/v1/query", "/v1/compare", "/v1/calibration")
 _KEEPING = ("/v1/identities", "/v1/faces", "/v1/merges")
 _FRESH = 1.0  # seconds for which the keys in force are remembered
-_ASK_SO = {"WWW-Authenticate": 'Bearer realm="gallery"'}
+_REALM = 'Bearer realm="gallery"'
 
 
 def opened_by(method: str, path: str) -> May | None:
@@ -36,69 +38,92 @@ def opened_by(method: str, path: str) -> May | None:
         return None
     if path in _ASKING:
         return May.QUERY
+    if path == "/metrics":
+        return May.METRICS
     if path.startswith(_KEEPING) and method != "DELETE":
         return May.ENROL
     return May.ADMIN
 
 
 class Doors:
-    """open_without_keys : let everyone in while no key is in force; else no one."""
+    """hosts : names that this server answers to while there are no keys; empty: any.
+
+    open_without_keys : let everyone in while there are none; else no one.
+    anyone : whose name the audit trail notes then.
+    """
 
     def __init__(
-        self, app: ASGIApp, *, database: Database, open_without_keys: bool, anyone: str
+        self,
+        app: ASGIApp,
+        *,
+        database: Database,
+        hosts: tuple[str, ...],
+        open_without_keys: bool,
+        anyone: str,
     ) -> None:
         self._app = app
         self._database = database
+        self._hosts = hosts
         self._open = open_without_keys
         self._anyone = anyone
         self._keys: tuple[float, list[KeyRecord]] | None = None
         self._buckets: dict[str, _Bucket] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        needed = opened_by(scope["method"], scope["path"]) if scope["type"] == "http" else None
-        if needed is None:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        needed = opened_by(scope["method"], scope["path"])
         try:
-            live = await self._live()
+            made = await self._made()
         except GalleryError as error:
-            await problem_of(error)(scope, receive, send)
-            return
-        who = self._anyone
-        if live or not self._open:
-            scheme, _, text = Headers(scope=scope).get("authorization", "").partition(" ")
-            key = keys.matching(live, text.strip()) if scheme.lower() == "bearer" else None
-            refusal = self._refusal(key, needed)
-            if refusal is not None:
-                await problem(*refusal)(scope, receive, send)
+            if needed is not None:
+                await problem_of(error)(scope, receive, send)
                 return
-            assert key is not None
-            who = f"key {key.id}"
-        state = scope.setdefault("state", {})
-        state["actor"] = who
-        act_as(Actor(who, state.get("request_id")))
+            made = []
+        headers = Headers(scope=scope)
+        try:
+            who = self._who(headers, made, needed, scope["path"])
+        except Refusal as error:
+            await error.answer(scope, receive, send)
+            return
+        if needed is not None:
+            state = scope.setdefault("state", {})
+            state["actor"] = who
+            act_as(Actor(who, state.get("request_id")))
         await self._app(scope, receive, send)
 
-    def _refusal(
-        self, key: KeyRecord | None, needed: May
-    ) -> tuple[HTTPStatus, str, str, dict[str, str]] | None:
+    def _who(self, headers: Headers, made: list[KeyRecord], needed: May | None, path: str) -> str:
+        """Raises Refusal for who is not let in."""
+        if not made:
+            elsewhere = refusal(headers, path, self._hosts)
+            if elsewhere is not None:
+                raise elsewhere
+        if needed is None or (self._open and not made):
+            return self._anyone
+        scheme, _, text = headers.get("authorization", "").partition(" ")
+        live = [key for key in made if key.revoked_at is None]
+        key = keys.matching(live, text.strip()) if scheme.lower() == "bearer" else None
         if key is None:
             said = (
                 "this needs a key that is in force, as Authorization: Bearer gallery_...;"
                 " `gallery keys create` makes one"
             )
-            return HTTPStatus.UNAUTHORIZED, "key-needed", said, _ASK_SO
+            wrong = ', error="invalid_token"' if scheme.lower() == "bearer" else ""
+            ask_so = {"WWW-Authenticate": _REALM + wrong}
+            raise Refusal(HTTPStatus.UNAUTHORIZED, "key-needed", said, ask_so)
         if needed not in key.scopes and May.ADMIN not in key.scopes:
             said = f"this needs a key of the scope {needed}; this one has {', '.join(key.scopes)}"
-            return HTTPStatus.FORBIDDEN, "scope-needed", said, {}
-        bucket = self._buckets.setdefault(key.id, _Bucket(key.per_minute))
-        wait = bucket.take()
+            ask_so = {"WWW-Authenticate": f'{_REALM}, error="insufficient_scope", scope="{needed}"'}
+            raise Refusal(HTTPStatus.FORBIDDEN, "scope-needed", said, ask_so)
+        wait = self._buckets.setdefault(key.id, _Bucket(key.per_minute)).take()
         if wait:
             said = f"this key may ask {key.per_minute} times a minute; try again in {wait} s"
-            return HTTPStatus.TOO_MANY_REQUESTS, "too-often", said, {"Retry-After": str(wait)}
-        return None
+            later = {"Retry-After": str(wait)}
+            raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "too-often", said, later)
+        return f"key {key.id}"
 
-    async def _live(self) -> list[KeyRecord]:
+    async def _made(self) -> list[KeyRecord]:
         now = time.monotonic()
         if self._keys is None or now - self._keys[0] > _FRESH:
             self._keys = now, await anyio.to_thread.run_sync(self._read)
@@ -106,7 +131,7 @@ class Doors:
 
     def _read(self) -> list[KeyRecord]:
         with self._database.reading() as session:
-            return keys.live(session)
+            return keys.list_all(session)
 
 
 class _Bucket:

@@ -7,11 +7,13 @@ merged or told apart meanwhile is not in the answer any more.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated, Any
 
 import anyio
 from fastapi import APIRouter, Path, Request, Response
+from filelock import FileLock, Timeout
 
 from gallery.api.shapes import PROBLEMS, Job
 from gallery.assembly import Gallery
@@ -23,6 +25,7 @@ from gallery.wire import face_record_json, identity_json
 
 _KIND = "dedupe"
 _EVERY = 0.5  # seconds between two notes of progress
+_AGAIN = 10.0  # seconds until what could not be read, or was left by another process, is looked for
 JobId = Annotated[str, Path(max_length=32, pattern="^[0-9a-f]+$", description="A job's id.")]
 
 
@@ -36,6 +39,7 @@ class Runner:
     def __init__(self, gallery: Gallery, log: Any) -> None:
         self._gallery = gallery
         self._log = log
+        self._lock_file = gallery.settings.home / "jobs.lock"
         self._wake = anyio.Event()
         self._stopping = False
 
@@ -52,8 +56,9 @@ class Runner:
         while True:
             self._wake = anyio.Event()
             for job in await anyio.to_thread.run_sync(self._unended):
-                await anyio.to_thread.run_sync(self._run, job.id)
-            await self._wake.wait()
+                await anyio.to_thread.run_sync(self._run_alone, job.id)
+            with anyio.move_on_after(_AGAIN):
+                await self._wake.wait()
 
     def _unended(self) -> list[JobRecord]:
         try:
@@ -62,6 +67,15 @@ class Runner:
         except GalleryError as error:
             self._log.error("jobs not read", error=str(error))
             return []
+
+    def _run_alone(self, job_id: str) -> None:
+        """Not while a server of another process runs it; its lock is gone with the process."""
+        lock = FileLock(self._lock_file, mode=0o600)
+        while not self._stopping:
+            with suppress(Timeout), lock.acquire(timeout=_EVERY):
+                if any(job.id == job_id for job in self._unended()):
+                    self._run(job_id)
+                return
 
     def _run(self, job_id: str) -> None:
         try:
@@ -128,10 +142,13 @@ def routes(gallery: Gallery, runner: Runner) -> APIRouter:
                 audit.record(session, "dedupe")
                 return jobs.add(session, _KIND)
 
-        job = await request.app.state.work.do(begin)
+        job: JobRecord = await request.app.state.rows.do(request, begin)
         runner.wake()
         response.headers["location"] = f"/v1/jobs/{job.id}"
-        return _shown(gallery, job)
+        shown: dict[str, Any] = await request.app.state.rows.do(
+            request, lambda: _shown(gallery, job)
+        )
+        return shown
 
     @router.get("/jobs/{job}", response_model=Job)
     async def show_job(request: Request, job: JobId) -> dict[str, Any]:
@@ -141,7 +158,7 @@ def routes(gallery: Gallery, runner: Runner) -> APIRouter:
             with gallery.database.reading() as session:
                 return _shown(gallery, jobs.get(session, job))
 
-        found: dict[str, Any] = await request.app.state.work.do(read)
+        found: dict[str, Any] = await request.app.state.rows.do(request, read)
         return found
 
     @router.post("/jobs/{job}/cancel", response_model=Job)
@@ -154,7 +171,7 @@ def routes(gallery: Gallery, runner: Runner) -> APIRouter:
                 jobs.change(session, job, state=JobState.CANCELLED)
                 return _shown(gallery, jobs.get(session, job))
 
-        found: dict[str, Any] = await request.app.state.work.do(cancel)
+        found: dict[str, Any] = await request.app.state.rows.do(request, cancel)
         return found
 
     return router

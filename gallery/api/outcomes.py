@@ -7,6 +7,7 @@ most a second's queries, is missing from the trail.
 from __future__ import annotations
 
 from collections import deque
+from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
 
@@ -28,11 +29,11 @@ class Outcomes:
         self._database = database
         self._log = log
         self._lock = Lock()
-        self._noted: deque[tuple[Actor, str, str]] = deque(maxlen=_MOST)
+        self._noted: deque[tuple[datetime, Actor, str, str]] = deque(maxlen=_MOST)
 
     def note(self, action: str, outcome: str) -> None:
         """To be called by whoever acts."""
-        self._noted.append((audit.current(), action, outcome))
+        self._noted.append((datetime.now(UTC), audit.current(), action, outcome))
 
     def write(self) -> None:
         """Write what was noted; what cannot be written now is kept for the next time."""
@@ -42,13 +43,14 @@ class Outcomes:
                 return
             try:
                 with self._database.writing() as session:
-                    for actor, action, outcome in some:
-                        audit.record(session, action, outcome=outcome, actor=actor)
+                    for at, actor, action, outcome in some:
+                        audit.record(session, action, outcome=outcome, actor=actor, at=at)
             except GalleryError as error:
                 self._log.error("audit trail not written", waiting=len(some), error=str(error))
                 return
-            for _ in some:
-                self._noted.popleft()
+            for written in some:  # of a full deque the oldest may have made room meanwhile
+                if self._noted and self._noted[0] is written:
+                    self._noted.popleft()
 
     async def keep_writing(self) -> None:
         """Until it is cancelled."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -11,32 +11,35 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from gallery.api import tags
 from gallery.api.asking import PHOTOS_AND_NAME
 from gallery.api.shapes import (
     PROBLEMS,
     Changes,
     Enrolments,
-    Forgotten,
     Identities,
     Identity,
     IdentityWithFaces,
     Merged,
     Merges,
     Others,
+    Receipt,
 )
 from gallery.api.uploads import photos
+from gallery.api.work import NotDone
 from gallery.assembly import Gallery
 from gallery.store import thumbnails
 from gallery.store.records import FaceRecord, IdentityRecord
-from gallery.types import EnrolOutcome, Several
-from gallery.wire import enrolment_json, face_record_json, identity_json, merge_json
+from gallery.types import Enrolment, EnrolOutcome, Several
+from gallery.wire import enrolment_json, face_record_json, identity_json, merge_json, receipt_json
 
 _LARGEST_ID = 2**63 - 1
 IdentityId = Annotated[int, Path(ge=1, le=_LARGEST_ID, description="An identity's number.")]
 OtherId = Annotated[int, Path(ge=1, le=_LARGEST_ID, description="Another identity's number.")]
 MergeId = Annotated[int, Path(ge=1, le=_LARGEST_ID, description="A merge's number.")]
 FaceId = Annotated[int, Path(ge=1, le=_LARGEST_ID, description="An enrolled face's number.")]
-IfNoneMatch = Annotated[str | None, Header(description="The ETag that is known already.")]
+IfNoneMatch = Annotated[str | None, Header(description="ETags that are known already.")]
+IfMatch = Annotated[str | None, Header(description="Only if its ETag is still one of these.")]
 _NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "As the ETag says."}}
 _ENROLLED: dict[int | str, dict[str, Any]] = {
     200: {"description": "All were enrolled already.", "model": Enrolments},
@@ -67,18 +70,23 @@ def routes(gallery: Gallery) -> APIRouter:
 
         409 when every photo was refused or could not be used; each says why.
         """
-        found, fields = await photos(request, "photo")
-        if not found or "name" not in fields:
+        photos_of, fields = await photos(request, "photo")
+        if not photos_of["photo"] or "name" not in fields:
             raise HTTPException(HTTPStatus.BAD_REQUEST, "expected a name and at least one photo")
         several = Several.LARGEST if largest else Several.REFUSE
-        enrolments = [
-            await request.app.state.work.do(
-                lambda photo=photo: gallery.enroll(
-                    fields["name"], photo, several=several, force=force
-                )
-            )
-            for photo in found
-        ]
+        one = partial(gallery.enroll, fields["name"], several=several, force=force)
+        enrolments: list[Enrolment] = []
+        for photo in photos_of["photo"]:
+            try:
+                done = await request.app.state.photos.do(request, partial(one, photo))
+            except NotDone as late:
+                if not enrolments:
+                    raise
+                # What is enrolled already is told all the same; sent again, the rest is done.
+                request.state.partial = True
+                error = EnrolOutcome.ERROR
+                done = Enrolment(photo.name, error, None, None, str(late.detail))
+            enrolments.append(done)
         outcomes = {enrolment.outcome for enrolment in enrolments}
         status = HTTPStatus.CONFLICT
         if EnrolOutcome.ENROLLED in outcomes:
@@ -95,10 +103,15 @@ def routes(gallery: Gallery) -> APIRouter:
         offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
     ) -> dict[str, Any]:
         """Everyone, by name."""
-        everyone = await request.app.state.work.do(gallery.identities)
-        those = [record for record in everyone if search.casefold() in record.name.casefold()]
-        page = those[offset : offset + limit]
-        return {"total": len(those), "identities": [identity_json(record) for record in page]}
+
+        def found() -> dict[str, Any]:
+            wanted = search.casefold()
+            those = [one for one in gallery.identities() if wanted in one.name.casefold()]
+            page = those[offset : offset + limit]
+            return {"total": len(those), "identities": [identity_json(one) for one in page]}
+
+        answer: dict[str, Any] = await request.app.state.rows.do(request, found)
+        return answer
 
     @router.get("/identities/{identity}", response_model=IdentityWithFaces, responses=_NOT_MODIFIED)
     async def show_identity(
@@ -108,10 +121,10 @@ def routes(gallery: Gallery) -> APIRouter:
         if_none_match: IfNoneMatch = None,
     ) -> Any:
         """One person, each enrolled face."""
-        record, faces = await request.app.state.work.do(lambda: gallery.identity(identity))
+        record, faces = await request.app.state.rows.do(request, lambda: gallery.identity(identity))
         shown = _with_faces(record, faces)
-        tag = _tag(shown)
-        if if_none_match == tag:
+        tag = tags.tag(shown)
+        if tags.known(if_none_match, tag):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": tag})
         response.headers["etag"] = tag
         return shown
@@ -119,66 +132,85 @@ def routes(gallery: Gallery) -> APIRouter:
     @router.patch("/identities/{identity}", response_model=Identity)
     async def change_identity(
         request: Request,
+        response: Response,
         identity: IdentityId,
         changes: Changes,
-        if_match: Annotated[
-            str | None, Header(description="Change it only if this is still its ETag.")
-        ] = None,
+        if_match: IfMatch = None,
     ) -> dict[str, Any]:
         """Another name, an external id, details."""
+        enrolled: list[FaceRecord] = []
 
         def unchanged(record: IdentityRecord, faces: list[FaceRecord]) -> None:
-            if if_match not in (None, "*", _tag(_with_faces(record, faces))):
-                said = f"identity {identity} was changed since; get it again"
-                raise HTTPException(HTTPStatus.PRECONDITION_FAILED, said)
+            _require(if_match, record, faces)
+            enrolled.extend(faces)
 
-        record = await request.app.state.work.do(
+        record: IdentityRecord = await request.app.state.rows.do(
+            request,
             lambda: gallery.describe(
                 identity,
                 new_name=changes.name,
                 external_id=changes.external_id,
                 details=changes.details,
+                expires=changes.expires_at,
                 first=unchanged,
-            )
+            ),
         )
+        faces = [replace(face, identity=record.ref) for face in enrolled]
+        response.headers["etag"] = tags.tag(_with_faces(record, faces))
         return identity_json(record)
 
-    @router.delete("/identities/{identity}", response_model=Forgotten)
-    async def forget_identity(request: Request, identity: IdentityId) -> dict[str, int]:
+    @router.delete("/identities/{identity}", response_model=Receipt)
+    async def forget_identity(
+        request: Request, identity: IdentityId, if_match: IfMatch = None
+    ) -> dict[str, Any]:
         """Erase a person, on the disk too. There is no undo."""
-        gone = await request.app.state.work.do(lambda: gallery.forget(identity))
-        return {"identity_id": gone.identity_id, "faces": gone.faces}
+
+        def forget() -> dict[str, Any]:
+            if if_match is not None:
+                _require(if_match, *gallery.identity(identity))
+            return receipt_json(gallery.forget(identity))
+
+        answer: dict[str, Any] = await request.app.state.rows.do(request, forget)
+        return answer
+
+    @router.delete("/faces/{face}", response_model=Receipt)
+    async def forget_face(request: Request, face: FaceId) -> dict[str, Any]:
+        """Erase one face of somebody who has others, on the disk too. There is no undo."""
+        (receipt,) = await request.app.state.rows.do(request, lambda: gallery.forget_faces([face]))
+        return receipt_json(receipt)
 
     @router.post("/identities/{identity}/merge", response_model=Merged)
     async def merge_identities(
         request: Request, identity: IdentityId, others: Others
     ) -> dict[str, Any]:
         """Give the faces of others to this identity; the others are gone, until it is undone."""
-        merged = await request.app.state.work.do(lambda: gallery.merge(identity, others.others))
+        merged = await request.app.state.rows.do(
+            request, lambda: gallery.merge(identity, others.others)
+        )
         return identity_json(merged.identity) | {"merge_id": merged.merge_id}
 
     @router.get("/merges", response_model=Merges)
     async def list_merges(request: Request) -> dict[str, Any]:
         """Every merge that can be undone, the newest first."""
-        merges = await request.app.state.work.do(gallery.merges)
+        merges = await request.app.state.rows.do(request, gallery.merges)
         return {"merges": [merge_json(made) for made in merges]}
 
     @router.post("/merges/{merge}/undo", response_model=Identities)
     async def undo_merge(request: Request, merge: MergeId) -> dict[str, Any]:
         """Take a merge back: the one that was kept, and who is there again."""
-        back = await request.app.state.work.do(lambda: gallery.undo_merge(merge))
+        back = await request.app.state.rows.do(request, lambda: gallery.undo_merge(merge))
         return {"total": len(back), "identities": [identity_json(record) for record in back]}
 
     @router.put("/identities/{identity}/distinct/{other}", status_code=HTTPStatus.NO_CONTENT)
     async def tell_apart(request: Request, identity: IdentityId, other: OtherId) -> None:
         """These are two people: a dedupe does not name them again."""
-        await request.app.state.work.do(lambda: gallery.keep_distinct(identity, other))
+        await request.app.state.rows.do(request, lambda: gallery.keep_distinct(identity, other))
 
     @router.delete("/identities/{identity}/distinct/{other}", status_code=HTTPStatus.NO_CONTENT)
     async def compare_again(request: Request, identity: IdentityId, other: OtherId) -> None:
         """Take that back."""
-        await request.app.state.work.do(
-            lambda: gallery.keep_distinct(identity, other, distinct=False)
+        await request.app.state.rows.do(
+            request, lambda: gallery.keep_distinct(identity, other, distinct=False)
         )
 
     @router.get(
@@ -195,10 +227,10 @@ def routes(gallery: Gallery) -> APIRouter:
             with gallery.database.reading() as session:
                 return thumbnails.get(session, face)
 
-        jpeg = await request.app.state.work.do(read)
-        tag = f'"{hashlib.sha256(jpeg).hexdigest()[:32]}"'
+        jpeg = await request.app.state.rows.do(request, read)
+        tag = tags.tag(jpeg)
         headers = {"etag": tag, "cache-control": "private, no-cache"}
-        if if_none_match == tag:
+        if tags.known(if_none_match, tag):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         return Response(jpeg, media_type="image/jpeg", headers=headers)
 
@@ -209,6 +241,7 @@ def _with_faces(record: IdentityRecord, faces: list[FaceRecord]) -> dict[str, An
     return identity_json(record) | {"enrolled": [face_record_json(face) for face in faces]}
 
 
-def _tag(shown: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
-    return f'"{digest[:32]}"'
+def _require(if_match: str | None, record: IdentityRecord, faces: list[FaceRecord]) -> None:
+    if not tags.unchanged(if_match, tags.tag(_with_faces(record, faces))):
+        said = f"identity {record.id} was changed since; get it again"
+        raise HTTPException(HTTPStatus.PRECONDITION_FAILED, said)

@@ -11,12 +11,16 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from gallery.errors import (
+    DetailsInvalid,
+    ErasureIncomplete,
+    FaceNotFound,
     GalleryError,
     HomeError,
     IdentityExists,
     IdentityNotFound,
     InvalidName,
     JobNotFound,
+    LastFace,
     MergeEmpty,
     MergeNotFound,
     MergeTooOld,
@@ -25,13 +29,18 @@ from gallery.errors import (
     SettingInvalid,
     ThumbnailNotFound,
 )
+from gallery.names import printable
 
 _STATUS: tuple[tuple[type[GalleryError], HTTPStatus], ...] = (
     (PhotoTooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (PhotoError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (InvalidName, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (DetailsInvalid, HTTPStatus.UNPROCESSABLE_ENTITY),
     (SettingInvalid, HTTPStatus.UNPROCESSABLE_ENTITY),
     (IdentityNotFound, HTTPStatus.NOT_FOUND),
+    (FaceNotFound, HTTPStatus.NOT_FOUND),
+    (LastFace, HTTPStatus.CONFLICT),
+    (ErasureIncomplete, HTTPStatus.INTERNAL_SERVER_ERROR),
     (ThumbnailNotFound, HTTPStatus.NOT_FOUND),
     (MergeNotFound, HTTPStatus.NOT_FOUND),
     (JobNotFound, HTTPStatus.NOT_FOUND),
@@ -44,6 +53,18 @@ _STATUS: tuple[tuple[type[GalleryError], HTTPStatus], ...] = (
 """The first that fits."""
 
 
+_KINDS = {
+    HTTPStatus.BAD_REQUEST: "bad-request",
+    HTTPStatus.NOT_FOUND: "not-found",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method-not-allowed",
+    HTTPStatus.PRECONDITION_FAILED: "precondition-failed",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported-media-type",
+}
+"""Of what the framework refuses. Written out: its phrases differ between versions of Python."""
+
+_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^/\n:;,]+/)+")
+
+
 def problem(
     status: int, kind: str, detail: str, headers: dict[str, str] | None = None
 ) -> JSONResponse:
@@ -53,7 +74,7 @@ def problem(
             "type": f"urn:face-gallery:{kind}",
             "title": kind.replace("-", " ").capitalize(),
             "status": status,
-            "detail": detail,
+            "detail": printable(detail),
         },
         status,
         headers,
@@ -61,12 +82,23 @@ def problem(
     )
 
 
+class Refusal(HTTPException):
+    """A request that is refused before, or instead of, its work. kind : as `problem` has it."""
+
+    def __init__(
+        self, status: int, kind: str, detail: str, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(status, detail, headers)
+        self.answer = problem(status, kind, detail, headers)
+
+
 def problem_of(error: GalleryError) -> JSONResponse:
-    """The document for one of ours."""
+    """The document for one of ours. Where it lies on the server's disk is nobody else's affair."""
     status = next(s for kind, s in _STATUS if isinstance(error, kind))
     words = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
     later = {"Retry-After": "1"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
-    return problem(status, words, str(error), later)
+    said = str(error) if status < 500 else _FOLDERS.sub("", str(error))
+    return problem(status, words, said, later)
 
 
 def handle_errors(app: FastAPI) -> None:
@@ -85,6 +117,8 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error, Refusal):
+            return error.answer
         status = HTTPStatus(error.status_code)
         said, headers = str(error.detail), dict(error.headers or {})
         if said == status.phrase:  # the framework's own words
@@ -92,9 +126,10 @@ def handle_errors(app: FastAPI) -> None:
         if status is HTTPStatus.METHOD_NOT_ALLOWED:
             there = app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", ""), {})
             headers["allow"] = ", ".join(method.upper() for method in there) or "GET"
-        return problem(status, status.phrase.lower().replace(" ", "-"), said, headers)
+        return problem(status, _KINDS.get(status, f"status-{status.value}"), said, headers)
 
-    @app.exception_handler(Exception)
-    def _mistake(_: Request, error: Exception) -> JSONResponse:
-        said = f"this is a mistake in the program, please report it: {type(error).__name__}"
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "mistake-in-the-program", said)
+
+def mistake(error: Exception) -> JSONResponse:
+    """The document for what nobody foresaw."""
+    said = f"this is a mistake in the program, please report it: {type(error).__name__}"
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "mistake-in-the-program", said)

@@ -1,27 +1,34 @@
 """Idempotency-Key: a write that is sent again because its answer was lost is not done again.
 
-Answers are remembered in memory alone, for a day at most, and forgotten when anyone is erased.
-After a restart a write that is sent again is judged anew: enrolling the same photo again changes
-nothing.
+Answers are remembered in memory alone, for a day at most, and forgotten when anyone is erased, here
+or by another process. After a restart a write that is sent again is judged anew: enrolling the same
+photo again changes nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gallery.api.problems import problem
+from gallery.api.problems import problem, problem_of
+from gallery.errors import GalleryError
+from gallery.store import audit
+from gallery.store.database import Database
 
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 _READS = ("/v1/query", "/v1/compare")
 _KEY = re.compile("[!-~]{1,200}")
+_BOUNDARY = re.compile(r';\s*boundary=("[^"]*"|[^;]*)', re.IGNORECASE)
 _MOST, _SECONDS = 1_000, 24 * 3600.0
 _Name = tuple[str, str, str]  # who asked, for what, and the key
 
@@ -37,9 +44,11 @@ class _Answer:
 class Repeats:
     """Between the doors and the routes: a key is its actor's and its route's alone."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, database: Database) -> None:
         self._app = app
+        self._database = database
         self._answers: OrderedDict[_Name, _Answer] = OrderedDict()
+        self._seen: int | None = None  # the newest entry of the audit trail, when last looked at
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope.get("method")
@@ -49,17 +58,28 @@ class Repeats:
         key = Headers(scope=scope).get("idempotency-key")
         if key is None:
             await self._app(scope, receive, send)
-            self._erased(method)
-            return
-        if not _KEY.fullmatch(key):
+        elif not _KEY.fullmatch(key):
             said = (
                 f"an Idempotency-Key of {len(key)} characters; use 1 to 200, ASCII, without blanks"
             )
             await problem(HTTPStatus.BAD_REQUEST, "bad-request", said)(scope, receive, send)
-            return
+        else:
+            await self._once(key, scope, receive, send)
+        if method == "DELETE":
+            with suppress(GalleryError):  # the next one with a key looks again
+                await self._forget_the_erased()
+
+    async def _once(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _whole(receive)
-        asked = hashlib.sha256(scope["query_string"] + b"\n" + body).hexdigest()
-        name = scope.get("state", {}).get("actor", ""), f"{method} {scope['path']}", key
+        if body is None:
+            return  # whoever asked is gone, and what was sent may be half of it
+        asked = await anyio.to_thread.run_sync(_asked, scope, body)
+        try:
+            await self._forget_the_erased()
+        except GalleryError as error:
+            await problem_of(error)(scope, receive, send)
+            return
+        name = scope["state"].get("actor", ""), f"{scope['method']} {scope['path']}", key
         known = self._known(name)
         if known is not None:
             await self._again(known, asked)(scope, receive, send)
@@ -75,16 +95,19 @@ class Repeats:
 
         try:
             await self._app(scope, once, kept)
-            answer.complete = _final(answer)
-            self._erased(method, but=name)
         finally:
-            if not answer.complete:
+            late: asyncio.Future[object] | None = scope["state"].get("late")
+            if _final(answer) and not scope["state"].get("partial"):
+                answer.complete = True
+            elif late is None or late.done():
                 self._answers.pop(name, None)
+            else:  # it may yet be done: until that is known it must not be begun again
+                late.add_done_callback(lambda _: self._answers.pop(name, None))
 
     def _known(self, name: _Name) -> _Answer | None:
         oldest = time.monotonic() - _SECONDS
-        for old, answer in list(self._answers.items()):
-            if len(self._answers) < _MOST and answer.at > oldest:
+        for old in [n for n, answer in self._answers.items() if answer.complete]:
+            if len(self._answers) < _MOST and self._answers[old].at > oldest:
                 break
             del self._answers[old]
         return self._answers.get(name)
@@ -106,11 +129,28 @@ class Repeats:
 
         return replay
 
-    def _erased(self, method: str, but: _Name | None = None) -> None:
-        """What was answered may bear the name of who is gone now."""
-        if method == "DELETE":
-            kept = [n for n, a in self._answers.items() if n == but or not a.complete]
-            self._answers = OrderedDict((name, self._answers[name]) for name in kept)
+    async def _forget_the_erased(self) -> None:
+        """What was answered may bear the name of who is gone now; an erasure's own bears none."""
+        self._seen, erased = await anyio.to_thread.run_sync(self._look)
+        if erased:
+            for name in [n for n, answer in self._answers.items() if answer.complete]:
+                if not name[1].startswith("DELETE "):
+                    del self._answers[name]
+
+    def _look(self) -> tuple[int, bool]:
+        with self._database.reading() as session:
+            return audit.erased_since(session, self._seen)
+
+
+def _asked(scope: Scope, body: bytes) -> str:
+    """A hash of what is asked; the boundary between a form's parts is another each time."""
+    kind = Headers(scope=scope).get("content-type", "")
+    boundary = _BOUNDARY.search(kind)
+    if boundary and kind.lower().startswith("multipart/"):
+        kind = kind.replace(boundary[0], "")
+        body = body.replace(boundary[1].strip('" ').encode("latin-1") or b"\0", b"")
+    parts = (scope["query_string"], kind.encode("latin-1"), body)
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()
 
 
 def _final(answer: _Answer) -> bool:
@@ -120,10 +160,13 @@ def _final(answer: _Answer) -> bool:
     return whole and start["status"] < 500 and start["status"] != HTTPStatus.TOO_MANY_REQUESTS
 
 
-async def _whole(receive: Receive) -> bytes:
+async def _whole(receive: Receive) -> bytes | None:
+    """The body; None when it was broken off."""
     parts = []
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
         parts.append(message.get("body", b""))
         if not message.get("more_body", False):
             return b"".join(parts)

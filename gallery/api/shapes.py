@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gallery.store.jobs import JobState
-from gallery.types import EnrolOutcome, Outcome, Verdict
+from gallery.types import EnrolOutcome, Outcome, Refusal, Verdict
 
 _HOPPER = {"id": 1, "name": "Grace Hopper"}
 _FACE = {
@@ -139,10 +139,11 @@ class Identity(Shape):
     faces: int
     created_at: str
     updated_at: str
+    expires_at: str | None
 
 
 class EnrolledFace(Shape):
-    """A face that is enrolled. thumbnail : where its picture is, when one is kept."""
+    """A face that is enrolled."""
 
     face_id: int
     identity: Ref
@@ -176,6 +177,8 @@ class Enrolment(Shape):
     identity: Ref | None
     face_id: int | None
     reason: str
+    refusal: Refusal | None = Field(description="Why it was refused; force helps the last one.")
+    rivals: list[Ref] = Field(description="The other identities whom the face matches.")
 
 
 class Enrolments(Shape):
@@ -196,6 +199,10 @@ class Changes(Shape):
     external_id: str | None = Field(default=None, description="Empty: remove it.")
     details: dict[str, str] = Field(
         default_factory=dict, description="Added to those there are; an empty value removes one."
+    )
+    expires_at: str | None = Field(
+        default=None,
+        description="Erase the person from then on: a date, a time, or `90d`; empty: never.",
     )
 
 
@@ -228,11 +235,34 @@ class Merges(Shape):
     merges: list[Merge]
 
 
-class Forgotten(Shape):
-    """What was erased."""
+class Backup(Shape):
+    """A backup that was made, and the highest numbers that are in it."""
 
+    id: str
+    newest_identity_id: int
+    newest_face_id: int
+    created_at: str
+
+
+class Searched(Shape):
+    """The gallery's folders, in which no trace was left."""
+
+    files: int
+    bytes: int
+
+
+class Receipt(Shape):
+    """What was erased: numbers alone. backups : those that hold it still."""
+
+    receipt: str
     identity_id: int
+    whole: bool
     faces: int
+    erased_at: str
+    erased: dict[str, int]
+    learned: list[str]
+    backups: list[Backup]
+    searched: Searched
 
 
 class SamePerson(Shape):

@@ -1,4 +1,8 @@
-"""Every request is logged as a line of JSON and counted; neither bears a name or what was sent."""
+"""Every request is logged as a line of JSON and counted; neither bears a name or what was sent.
+
+Being outermost, this is also where every answer gets the headers that all of them have, and where a
+mistake in the program ends.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,25 @@ from uuid import uuid4
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gallery.api.metrics import Metrics
+from gallery.api.problems import mistake
 from gallery.stages import listen
 
 _SAFE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REQUEST_ID = "x-request-id"
+_GONE = 499  # nginx's number for whoever asked and did not wait
+_SECURITY = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+}
 
 
 def json_log(stream: TextIO | None = None) -> Any:
@@ -50,22 +65,30 @@ class Telling:
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         status = 500
+        started = False
         start = perf_counter()
         listen(self._metrics.stage)
 
         async def noted(message: Message) -> None:
-            nonlocal status
+            nonlocal status, started
             if message["type"] == "http.response.start":
-                status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+                status, started = message["status"], True
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID] = request_id
+                for name, value in _SECURITY.items():
+                    headers.setdefault(name, value)
             await send(message)
 
-        failure: BaseException | None = None
+        failure: Exception | None = None
         try:
             await self._app(scope, receive, noted)
+        except ClientDisconnect:
+            status = _GONE
         except Exception as error:
             failure = error
-            raise
+            if started:
+                raise
+            await mistake(error)(scope, receive, noted)
         finally:
             seconds = perf_counter() - start
             route = getattr(scope.get("route"), "path", "unmatched")

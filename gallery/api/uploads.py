@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import json
 from http import HTTPStatus
-from json import JSONDecodeError
 
+import anyio
 from fastapi import Request
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from gallery.seeing import Upload
 
 _MOST_FIELDS = 100
+_AT_ONCE = 256 * 2**10  # bytes; more is taken apart beside the event loop
+Photos = dict[str, list[Upload]]
 
 
-async def photos(request: Request, *fields: str) -> tuple[list[Upload], dict[str, str]]:
-    """The photos in these fields, in their order, and the other fields of text.
+class _InMemory(MultiPartParser):
+    """Nothing of a photo touches the disk; Guard has limited how much there is."""
+
+    spool_max_size = 2**62
+
+
+async def photos(request: Request, *fields: str) -> tuple[Photos, dict[str, str]]:
+    """The photos in each of these fields, and the other fields of text.
 
     Raises HTTPException 400 or 415 for what is none of the three forms.
     """
@@ -26,9 +33,14 @@ async def photos(request: Request, *fields: str) -> tuple[list[Upload], dict[str
     if kind == "multipart/form-data":
         return await _of_form(request, fields)
     if kind == "application/json":
-        return await _of_json(request, fields)
+        body = await request.body()
+        if len(body) <= _AT_ONCE:
+            return _of_json(body, fields)
+        return await anyio.to_thread.run_sync(_of_json, body, fields)
     if kind.startswith("image/") or kind == "application/octet-stream":
-        return [Upload(await request.body(), "(upload)")], {}
+        found: Photos = {field: [] for field in fields}
+        found[fields[0]].append(Upload(await request.body(), "(upload)"))
+        return found, {}
     raise HTTPException(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         f"content type {kind!r}; send multipart/form-data with {' and '.join(fields)},"
@@ -36,52 +48,54 @@ async def photos(request: Request, *fields: str) -> tuple[list[Upload], dict[str
     )
 
 
-async def _of_form(
-    request: Request, fields: tuple[str, ...]
-) -> tuple[list[Upload], dict[str, str]]:
-    found: list[Upload] = []
+async def _of_form(request: Request, fields: tuple[str, ...]) -> tuple[Photos, dict[str, str]]:
+    found: Photos = {field: [] for field in fields}
     others: dict[str, str] = {}
+    parser = _InMemory(
+        request.headers, request.stream(), max_files=_MOST_FIELDS, max_fields=_MOST_FIELDS
+    )
     try:
-        async with request.form(max_files=_MOST_FIELDS, max_fields=_MOST_FIELDS) as form:
-            for name, value in sorted(
-                form.multi_items(), key=lambda x: fields.index(x[0]) if x[0] in fields else -1
-            ):
-                if isinstance(value, UploadFile):
-                    if name in fields:
-                        found.append(Upload(await value.read(), value.filename or "(upload)"))
-                else:
-                    others[name] = value
-    except MultiPartException as error:
+        form = await parser.parse()
+    except (MultiPartException, KeyError) as error:  # KeyError: no boundary is named
         raise HTTPException(HTTPStatus.BAD_REQUEST, f"no multipart form: {error}") from error
+    try:
+        for name, value in form.multi_items():
+            if isinstance(value, str):
+                others[name] = value
+            elif name in fields:
+                found[name].append(Upload(await value.read(), value.filename or "(upload)"))
+    finally:
+        await form.close()
     return found, others
 
 
-async def _of_json(
-    request: Request, fields: tuple[str, ...]
-) -> tuple[list[Upload], dict[str, str]]:
+def _of_json(content: bytes, fields: tuple[str, ...]) -> tuple[Photos, dict[str, str]]:
     try:
-        body = await request.json()
-    except (JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        body = json.loads(content)
+    except (ValueError, RecursionError) as error:  # ValueError: a number of 5,000 digits, too
         raise HTTPException(HTTPStatus.BAD_REQUEST, f"no JSON: {error}") from error
     if not isinstance(body, dict):
         raise HTTPException(HTTPStatus.BAD_REQUEST, "expected a JSON object")
-    found: list[Upload] = []
+    found: Photos = {}
     for field in fields:
         values = body.pop(field, [])
-        for value in values if isinstance(values, list) else [values]:
-            try:
-                found.append(Upload(base64.b64decode(value, validate=True), "(upload)"))
-            except (binascii.Error, TypeError, ValueError) as error:
-                said = f"{field} is not base64: {error}"
-                raise HTTPException(HTTPStatus.BAD_REQUEST, said) from error
+        values = values if isinstance(values, list) else [values]
+        if len(values) > _MOST_FIELDS:
+            said = f"{field} has {len(values):,} photos; send {_MOST_FIELDS} at most at once"
+            raise HTTPException(HTTPStatus.BAD_REQUEST, said)
+        try:
+            found[field] = [Upload(base64.b64decode(v, validate=True), "(upload)") for v in values]
+        except (TypeError, ValueError) as error:
+            said = f"{field} is not base64: {error}"
+            raise HTTPException(HTTPStatus.BAD_REQUEST, said) from error
     return found, {k: v for k, v in body.items() if isinstance(v, str)}
 
 
-def exactly(found: list[Upload], count: int, fields: str) -> list[Upload]:
-    """Raises HTTPException 400 for another number of photos, or an empty one."""
-    if len(found) != count or not all(one.content for one in found):
-        full = sum(bool(one.content) for one in found)
-        raise HTTPException(
-            HTTPStatus.BAD_REQUEST, f"{full} photos, expected {count}: {fields}, as files"
-        )
-    return found
+def exactly(found: Photos, *fields: str) -> list[Upload]:
+    """The one photo of each field. Raises HTTPException 400 for another number, or an empty one."""
+    for field in fields:
+        full = sum(bool(photo.content) for photo in found[field])
+        if full != 1 or len(found[field]) != 1:
+            said = f"{full} photos in the field {field}, expected 1, as a file"
+            raise HTTPException(HTTPStatus.BAD_REQUEST, said)
+    return [found[field][0] for field in fields]

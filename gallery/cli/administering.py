@@ -17,7 +17,7 @@ from gallery.store.keys import Scope
 from gallery.wire import audit_json, key_json
 
 keys = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-app.add_typer(keys, name="keys", help="Create, list and revoke keys to the HTTP API.")
+app.add_typer(keys, name="keys", help="Create, list, revoke and reset keys to the HTTP API.")
 
 
 @keys.command()
@@ -27,8 +27,8 @@ def create(
     scope: Annotated[
         list[Scope] | None,
         typer.Option(
-            help="query: ask and compare; enrol: see and change people as well; admin: everything."
-            " Repeat it for several; query when not given.",
+            help="query: ask and compare; enrol: see and change people as well; metrics:"
+            " /metrics; admin: everything. Repeat it for several; query when not given.",
             show_default=False,
         ),
     ] = None,
@@ -72,8 +72,10 @@ def list_keys(context: typer.Context, as_json: JsonOption = False) -> None:
         scopes = ", ".join(key.scopes)
         table.add_row(key.id, escape(key.label), scopes, str(key.per_minute), since, revoked)
     show_table(table)
-    if not any(key.revoked_at is None for key in found):
-        say("no key is in force: `gallery serve` answers anyone on this machine", "dim")
+    if not found:
+        say("there are no keys: `gallery serve` answers anyone on this machine", "dim")
+    elif all(key.revoked_at is not None for key in found):
+        say("no key is in force: `gallery serve` answers nobody; see `gallery keys reset`", "dim")
 
 
 @keys.command()
@@ -84,12 +86,32 @@ def revoke(
 ) -> None:
     """Let a key open nothing any more; a running `gallery serve` knows within a second.
 
+    When none is left in force, nobody is answered until you make another, or `keys reset`.
+
     Example: `gallery keys revoke 1a2b3c4d`
     """
     with open_gallery(context) as gallery, gallery.database.writing() as session:
         key = store.revoke(session, key_id)
         trail.record(session, "revoke key", outcome=key.id)
     emit(key_json(key)) if as_json else say(f"{key.label} ({key.id}) opens nothing any more")
+
+
+@keys.command()
+def reset(
+    context: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Drop every key, in force or revoked: `gallery serve` then answers anyone on this machine.
+
+    Example: `gallery keys reset`
+    """
+    if not yes:
+        typer.confirm("Drop every key, and answer anyone on this machine?", abort=True, err=True)
+    with open_gallery(context) as gallery, gallery.database.writing() as session:
+        dropped = store.drop_all(session)
+        trail.record(session, "reset keys")
+    emit({"dropped": dropped}) if as_json else say(f"dropped {dropped}; no key is needed any more")
 
 
 @app.command()

@@ -100,7 +100,9 @@ def _calibrate(gallery: Gallery, folder: Path, seed: int, as_json: bool) -> None
     fitted = calibrate_on(
         judge.head, judge.point(), stored, people.take(np.flatnonzero(fresh)), seed=seed
     )
-    number = gallery.keep_calibration(fitted.adjustment.as_json(), fitted.report)
+    number = gallery.keep_calibration(
+        fitted.adjustment.as_json(), fitted.report, fitted.evidence.as_json()
+    )
     names = {record.id: record.name for record in gallery.identities()}
     named = [(photo, names.get(i, str(i))) for photo, i in fitted.named[:_MOST_NAMED]]
     if as_json:

@@ -12,7 +12,8 @@ from gallery.cli.app import JsonOption, app, open_gallery
 from gallery.cli.output import count, emit, say
 from gallery.cli.output import show as show_table
 from gallery.errors import SettingInvalid
-from gallery.wire import face_record_json, identity_json, merge_json
+from gallery.store.records import Receipt
+from gallery.wire import face_record_json, identity_json, merge_json, receipt_json
 
 identities = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 app.add_typer(
@@ -66,6 +67,8 @@ def show(context: typer.Context, name: Name, as_json: JsonOption = False) -> Non
         say(f"    external id: {record.external_id}")
     for key, value in record.details.items():
         say(f"    {key}: {value}")
+    if record.expires_at is not None:
+        say(f"    to be erased from {record.expires_at:%Y-%m-%d %H:%M} UTC on")
     for face in faces:
         box = ", ".join(f"{v:.0f}" for v in face.box.as_list())
         say(f"    face {face.id}: {face.photo} at {box}, sharpness {face.sharpness:.0f}")
@@ -97,9 +100,15 @@ def describe(
     detail: Annotated[
         list[str] | None, typer.Option(help="KEY=VALUE, any number; KEY= removes it.")
     ] = None,
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            help="Erase the person from then on: 2027-01-31, a time, or 90d; empty: never."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Keep your own id and free details with an identity.
+    """Keep your own id and free details with an identity, and when it is to be erased.
 
     Example: `gallery identities describe "Grace Hopper" --external-id 1906 --detail rank=admiral`
     """
@@ -109,7 +118,7 @@ def describe(
             raise SettingInvalid(f"--detail {item!r} is not KEY=VALUE")
     with open_gallery(context) as gallery:
         details = {key: value for key, _, value in pairs}
-        record = gallery.describe(name, external_id=external_id, details=details)
+        record = gallery.describe(name, external_id=external_id, details=details, expires=expires)
     emit(identity_json(record)) if as_json else say(f"{record.name} is described")
 
 
@@ -204,18 +213,102 @@ def forget(
 ) -> None:
     """Erase a person and all their faces. There is no undo.
 
+    When it ends, no file of the gallery and of its cache holds a trace; the receipt says so.
+
     Example: `gallery identities forget "Grace Hopper"`
     """
     with open_gallery(context) as gallery:
         record, _ = gallery.identity(name)
         if not yes:
             typer.confirm(
-                f"Erase {record.name} and {record.faces} faces? There is no undo.",
+                f"Erase {record.name} and {count(record.faces, 'face')}? There is no undo.",
                 abort=True,
                 err=True,
             )
-        gone = gallery.forget(record.id)
+        receipt = gallery.forget(record.id)
+    show_receipt(receipt, as_json)
+
+
+def show_receipt(receipt: Receipt, as_json: bool) -> None:
+    """What was erased, and what is still elsewhere."""
     if as_json:
-        emit({"id": gone.identity_id, "faces": gone.faces})
-    else:
-        say(f"erased: {gone.faces} faces, the name, and their bytes on the disk")
+        emit(receipt_json(receipt))
+        return
+    what = "the name, " if receipt.whole else ""
+    say(
+        f"erased: {what}{count(receipt.faces, 'face')} of id {receipt.identity_id}; no trace in"
+        f" {count(receipt.searched_files, 'file')} of the gallery and its cache"
+    )
+    for learned in receipt.learned:
+        say(f"    {learned}", "yellow")
+    for backup in receipt.backups:
+        made = f"{backup.created_at:%Y-%m-%d %H:%M}"
+        say(f"    backup {backup.id} of {made} UTC holds it still: delete that file", "yellow")
+    say(f"    receipt {receipt.id}", "dim")
+
+
+faces = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+app.add_typer(faces, name="faces", help="Erase single faces.")
+
+
+@faces.command("forget")
+def forget_faces(
+    context: typer.Context,
+    face_ids: Annotated[
+        list[int] | None, typer.Argument(metavar="[FACE_ID]...", show_default=False)
+    ] = None,
+    photo: Annotated[
+        str | None,
+        typer.Option(
+            help="Every face that was enrolled from this photo: a file, or a file's SHA-256.",
+            show_default=False,
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase single faces of people who have others. There is no undo.
+
+    `gallery identities show NAME` tells a face's number.
+
+    Example: `gallery faces forget 12`, or `gallery faces forget --photo party.jpg`
+    """
+    if bool(face_ids) == (photo is not None):
+        raise SettingInvalid("give face numbers, or --photo PHOTO, and not both")
+    with open_gallery(context) as gallery:
+        ids = list(face_ids or ()) if photo is None else gallery.faces_from(photo)
+        if not yes:
+            named = ", ".join(map(str, ids))
+            typer.confirm(
+                f"Erase {count(len(ids), 'face')} ({named})? There is no undo.",
+                abort=True,
+                err=True,
+            )
+        receipts = gallery.forget_faces(ids)
+    for receipt in receipts:
+        show_receipt(receipt, as_json)
+
+
+@app.command()
+def expire(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say who is due.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase everyone whose expiry has come, without asking; there is no undo.
+
+    `gallery identities describe NAME --expires 2027-01-31` sets it; `gallery serve` does this by
+    itself.
+
+    Example: `gallery expire`
+    """
+    with open_gallery(context) as gallery:
+        due = gallery.expired() if dry_run else []
+        receipts = [] if dry_run else gallery.expire()
+    for record in due:
+        said = f"{record.name} (id {record.id}) is due"
+        emit(identity_json(record)) if as_json else say(said)
+    for receipt in receipts:
+        show_receipt(receipt, as_json)
+    if not as_json and not due and not receipts:
+        say("nobody is due", "dim")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from typing import Annotated
 
@@ -14,6 +15,10 @@ from gallery.cli.app import JsonOption, Where, app
 from gallery.cli.output import emit, say
 from gallery.errors import SettingInvalid
 from gallery.store import keys
+
+_CONNECTIONS = 1_000  # far more than requests are worked on at once
+_BACKLOG = 2_048
+_GRACE = 10  # seconds for what is under way when it is told to end
 
 
 @app.command()
@@ -71,7 +76,8 @@ def serve(
     import uvicorn
 
     from gallery.api.app import create_app, warm_up
-    from gallery.api.guard import LOOPBACK
+    from gallery.api.connections import impatient
+    from gallery.api.origins import LOOPBACK
 
     # uvicorn ends what is under way and then sends itself the signal again: close the gallery.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -81,7 +87,7 @@ def serve(
         settings = gallery.settings
         loopback = settings.host in LOOPBACK
         with gallery.database.reading() as session:
-            locked = bool(keys.live(session))
+            locked, in_force = bool(keys.list_all(session)), bool(keys.live(session))
         if not (loopback or locked or insecure):
             raise SettingInvalid(
                 f"--host {settings.host} is beyond this machine, and there are no keys: anyone who"
@@ -93,17 +99,34 @@ def serve(
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.workers))
         served = create_app(gallery, loopback=loopback, open_without_keys=loopback or insecure)
         served.state.ready = True
-        name = f"[{settings.host}]" if ":" in settings.host else settings.host
-        url = f"http://{name}:{settings.port}"
-        if as_json:
-            emit({"url": url, "keys": locked})
-        else:
-            asked = "a key is needed" if locked else "no key is needed"
-            say(f"listening on {url}, {asked}; Ctrl-C ends it", "green")
-        uvicorn.run(
-            served,
-            host=settings.host,
-            port=settings.port,
-            log_level="critical",
-            server_header=False,
-        )
+        with _listening(settings.host, settings.port) as listening:
+            name = f"[{settings.host}]" if ":" in settings.host else settings.host
+            url = f"http://{name}:{settings.port}"
+            if as_json:
+                emit({"url": url, "keys": locked})
+            else:
+                asked = "a key is needed" if locked else "no key is needed"
+                if locked and not in_force:
+                    asked += ", and none is in force: make one with `gallery keys create`"
+                say(f"listening on {url}, {asked}; Ctrl-C ends it", "green")
+            config = uvicorn.Config(
+                served,
+                http=impatient(settings.api_seconds),
+                log_level="critical",
+                server_header=False,
+                limit_concurrency=_CONNECTIONS,
+                timeout_graceful_shutdown=_GRACE,
+            )
+            uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Raises SettingInvalid when something else listens there, or it is no address of this host."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise SettingInvalid(
+            f"cannot listen on {host}, port {port}: {error.strerror}; choose another with --port or"
+            " --host, or stop what listens there"
+        ) from error

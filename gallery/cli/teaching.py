@@ -86,9 +86,15 @@ def train_head(
                     f"the gallery's encodings are not of {traits.spec}; name a PEOPLE_FOLDER, a"
                     " folder for each person, to learn from"
                 )
+            stored = gallery.encodings()
             near = near_identical_of(gallery.eye)
-            everyone = enrolled_people(gallery.encodings(), gallery.faces(), near)
-            source = {"folder": "", "people": len(everyone.names), "photos": len(everyone)}
+            everyone = enrolled_people(stored, gallery.faces(), near)
+            source = {
+                "folder": "",
+                "people": len(everyone.names),
+                "photos": len(everyone),
+                "newest_face_id": int(stored.face_ids.max(initial=0)),
+            }
         else:
             folder = people_in(people_folder, None if all_people else "train")
             everyone, source = encoded(gallery, folder, eye, native=True), source_of(folder)

@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from gallery.config import ENCODINGS_FOLDER
 from gallery.encoder import fuse
 from gallery.errors import PhotoError, TrainingInterrupted
 from gallery.faces import VIEWS, align
@@ -124,7 +125,7 @@ def encode_people(
     Raises TrainingInterrupted when a worker dies.
     """
     key = f"2 {eye.sees} {views.probe} {views.enrolled} {folder.root.resolve()}"
-    file = cache / "encodings" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
+    file = cache / ENCODINGS_FOLDER / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
     kept = _load(file)
     listed = [
         (person, path, _mark(folder.root, path))

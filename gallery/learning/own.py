@@ -9,17 +9,13 @@ from typing import Any
 import numpy as np
 
 from gallery.errors import TrainingDataTooSmall
+from gallery.evidence import Evidence
 from gallery.head import Head
 from gallery.judge import near_margins
 from gallery.learning.conflicts import border
 from gallery.learning.encoded import EncodedPeople
 from gallery.learning.identification import interval
-from gallery.operating_point import (
-    Adjustment,
-    OperatingPoint,
-    adjusted_to_strangers,
-    operating_point,
-)
+from gallery.operating_point import Adjustment, OperatingPoint
 from gallery.store.records import StoredEncodings
 from gallery.templates import Templates, fused
 from gallery.types import Bool, Encodings, Float32, Int64
@@ -34,11 +30,13 @@ class OwnCalibration:
     """What was fitted, and what it does.
 
     report : numbers alone: strangers named and known found, before and after, with intervals.
+    evidence : what it can be fitted to again.
     named : photos of strangers that get a name before: (photo, identity id), the likeliest first.
     """
 
     adjustment: Adjustment
     report: dict[str, Any]
+    evidence: Evidence
     named: tuple[tuple[str, int], ...]
 
 
@@ -76,22 +74,12 @@ def calibrate_on(
     templates = fused(stored.identity_ids, stored.encodings)
     margins = near_margins(head, strangers.probes, templates.encodings)
     best = margins.argmax(axis=1)
-    tops = margins[np.arange(len(margins)), best]
-
-    def fit(rows: Bool) -> OperatingPoint:
-        adjustment = adjusted_to_strangers(
-            before.calibration,
-            tops[rows],
-            len(np.unique(strangers.people[rows])),
-            before.comparisons,
-            before.adjustment,
-        )
-        return operating_point(
-            before.calibration, before.comparisons, rate=before.rate, adjustment=adjustment
-        )
-
-    after = fit(np.ones(len(tops), dtype=np.bool_))
-    held_out = _cross_validated(fit, tops, strangers.people, seed)
+    evidence = Evidence.of(strangers.people, margins, templates.identity_ids, seed)
+    tops = evidence.tops
+    after = evidence.fit(before)
+    held_out = _cross_validated(
+        lambda rows: evidence.fit(before, rows), tops, strangers.people, seed
+    )
     known = _known(head, stored, templates, seed)
     said = {
         "rate": before.rate,
@@ -109,7 +97,7 @@ def calibrate_on(
     named = tuple(
         (strangers.photos[i], int(templates.identity_ids[best[i]])) for i in over.tolist()
     )
-    return OwnCalibration(after.adjustment, said, named)
+    return OwnCalibration(after.adjustment, said, evidence, named)
 
 
 def _refuse_too_few(stored: StoredEncodings, strangers: EncodedPeople) -> None:

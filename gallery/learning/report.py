@@ -15,9 +15,9 @@ from gallery.learning.conflicts import Conflicts
 from gallery.learning.encoded import EncodedPeople
 from gallery.learning.people import PeopleFolder
 from gallery.learning.training import Epoch, Recipe
+from gallery.shipped import CARD_FILE, HEAD_FILE, PLOT_FILE
 from indexer.whole_file import written_whole
 
-HEAD_FILE, CARD_FILE, PLOT_FILE = "head.safetensors", "head.json", "head-training.png"
 LIMITS = (
     "Fitted on press photos of adults, mostly men of European descent; error rates differ between"
     " groups of people and kinds of photo.",

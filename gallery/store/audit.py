@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from gallery.store.records import AuditEntry
 from gallery.store.tables import AuditRow
 
 _FIRST = "0" * 64
+_ERASING = ("forget", "expire")  # how the actions begin after which someone is gone
 
 
 @dataclass(frozen=True)
@@ -33,16 +32,6 @@ class Actor:
 
 
 _acting: ContextVar[Actor] = ContextVar("acting", default=Actor())  # noqa: B039  it is frozen
-
-
-@contextmanager
-def acting(actor: Actor) -> Iterator[None]:
-    """Within the block what is recorded is this actor's."""
-    token = _acting.set(actor)
-    try:
-        yield
-    finally:
-        _acting.reset(token)
 
 
 def act_as(actor: Actor) -> None:
@@ -62,12 +51,13 @@ def record(
     identity_id: int | None = None,
     outcome: str | None = None,
     actor: Actor | None = None,
+    at: datetime | None = None,
 ) -> None:
-    """Add an entry, in the transaction of what it tells of."""
+    """Add an entry, in the transaction of what it tells of. at : when it was, if not now."""
     actor = actor or current()
     last = session.scalar(select(AuditRow).order_by(AuditRow.id.desc()).limit(1))
     row = AuditRow(
-        at=datetime.now(UTC),
+        at=at or datetime.now(UTC),
         actor=actor.name,
         action=action,
         identity_id=identity_id,
@@ -83,19 +73,14 @@ def record(
 def entries(session: Session, newest: int) -> list[AuditEntry]:
     """The newest so many, the oldest of them first."""
     rows = session.scalars(select(AuditRow).order_by(AuditRow.id.desc()).limit(newest))
-    return [
-        AuditEntry(
-            id=row.id,
-            at=row.at,
-            actor=row.actor,
-            action=row.action,
-            identity_id=row.identity_id,
-            outcome=row.outcome,
-            request_id=row.request_id,
-            digest=row.digest,
-        )
-        for row in reversed(rows.all())
-    ]
+    return [_entry(row) for row in reversed(rows.all())]
+
+
+def erasures(session: Session, identity_id: int) -> list[AuditEntry]:
+    """When this identity was erased, where the trail still tells."""
+    actions = AuditRow.action.in_(("forget", "expire"))
+    query = select(AuditRow).where(AuditRow.identity_id == identity_id, actions)
+    return [_entry(row) for row in session.scalars(query.order_by(AuditRow.id))]
 
 
 def count(session: Session) -> int:
@@ -115,16 +100,44 @@ def problems(session: Session) -> list[str]:
     return []
 
 
+def erased_since(session: Session, entry: int | None) -> tuple[int, bool]:
+    """The newest entry, and whether one after `entry` tells of an erasure; None: of none yet."""
+    newest = session.scalar(select(func.max(AuditRow.id))) or 0
+    if entry is None or entry == newest:
+        return newest, False
+    erasing = or_(*(AuditRow.action.startswith(action) for action in _ERASING))
+    found = session.scalar(select(AuditRow.id).where(AuditRow.id > entry, erasing).limit(1))
+    return newest, found is not None
+
+
 def due(session: Session, days: int) -> bool:
-    """Whether there are entries older than so many days."""
-    return session.scalar(select(AuditRow.id).where(_older(days)).limit(1)) is not None
+    """Whether the oldest entry is older than so many days."""
+    first = select(func.min(AuditRow.id)).scalar_subquery()
+    old = select(AuditRow.id).where(AuditRow.id == first, _older(days))
+    return session.scalar(old) is not None
 
 
 def prune(session: Session, days: int) -> None:
-    """Drop the oldest entries, up to the newest that is older than so many days."""
-    newest = session.scalar(select(func.max(AuditRow.id)).where(_older(days)))
-    if newest is not None:
-        session.execute(delete(AuditRow).where(AuditRow.id <= newest))
+    """Drop entries older than so many days from the beginning, as far as there is no other.
+
+    One that was noted while the clock was wrong drops nothing that came before it.
+    """
+    kept = session.scalar(select(func.min(AuditRow.id)).where(~_older(days)))
+    old = AuditRow.id < kept if kept is not None else _older(days)
+    session.execute(delete(AuditRow).where(old))
+
+
+def _entry(row: AuditRow) -> AuditEntry:
+    return AuditEntry(
+        id=row.id,
+        at=row.at,
+        actor=row.actor,
+        action=row.action,
+        identity_id=row.identity_id,
+        outcome=row.outcome,
+        request_id=row.request_id,
+        digest=row.digest,
+    )
 
 
 def _older(days: int) -> ColumnElement[bool]:

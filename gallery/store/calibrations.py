@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from gallery.errors import CalibrationNotFound
@@ -13,14 +13,28 @@ from gallery.store.tables import CalibrationRow
 
 
 def add(
-    session: Session, head_sha256: str, adjustment: dict[str, Any], report: dict[str, Any]
+    session: Session,
+    head_sha256: str,
+    adjustment: dict[str, Any],
+    report: dict[str, Any],
+    evidence: dict[str, Any] | None,
+    *,
+    in_use: bool = True,
 ) -> int:
-    """Keep one and put it in use; returns its number."""
-    row = CalibrationRow(head_sha256=head_sha256, adjustment=adjustment, report=report)
+    """Keep one, and put it in use; returns its number."""
+    row = CalibrationRow(
+        head_sha256=head_sha256, adjustment=adjustment, report=report, evidence=evidence
+    )
     session.add(row)
     session.flush()
-    use(session, head_sha256, row.id)
+    if in_use:
+        use(session, head_sha256, row.id)
     return row.id
+
+
+def drop(session: Session, number: int) -> None:
+    """As if it had never been made."""
+    session.execute(delete(CalibrationRow).where(CalibrationRow.id == number))
 
 
 def use(session: Session, head_sha256: str, number: int) -> None:
@@ -62,6 +76,7 @@ def _record(row: CalibrationRow) -> CalibrationRecord:
         head_sha256=row.head_sha256,
         adjustment=row.adjustment,
         report=row.report,
+        evidence=row.evidence,
         in_use=row.in_use,
         created_at=row.created_at,
     )

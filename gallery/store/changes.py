@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from gallery.store.tables import ChangeRow, MarkRow
 
-_TO_SCRUB = "to_scrub"
+_TO_SCRUB, _HEAD_TO_DROP = "to_scrub", "head_to_drop"
 
 
 def log_changes(session: Session, face_ids: Sequence[int]) -> None:
@@ -36,6 +36,21 @@ def to_scrub(session: Session) -> str | None:
 def scrubbed(session: Session, note: str) -> None:
     """The files were scrubbed after this note was read; a newer one stays."""
     session.execute(delete(MarkRow).where(MarkRow.name == _TO_SCRUB, MarkRow.value == note))
+
+
+def remember_head(session: Session) -> None:
+    """Note, in the transaction that deletes, that the gallery's own head knew who is gone."""
+    session.merge(MarkRow(name=_HEAD_TO_DROP, value="1"))
+
+
+def head_is_dropped(session: Session) -> bool:
+    """Whether the gallery's own head has to go, or has gone."""
+    return session.get(MarkRow, _HEAD_TO_DROP) is not None
+
+
+def drop_head(session: Session) -> None:
+    """It is gone."""
+    session.execute(delete(MarkRow).where(MarkRow.name == _HEAD_TO_DROP))
 
 
 def changed_since(session: Session, position: int) -> list[int]:

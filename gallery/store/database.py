@@ -16,7 +16,9 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from gallery.errors import DatabaseBusy, DatabaseNewer, DatabaseUnusable, HomeUnusable
+from gallery.store.encryption import encrypting, unlocking
 from gallery.store.tables import MarkRow
+from indexer.whole_file import flush_folder
 
 SCHEMA = "0006"
 """The newest migration; they are numbered, so that an older program knows a newer file."""
@@ -29,24 +31,31 @@ _WRITES = "gallery_writes"
 class Database:
     """A SQLite file in WAL mode. A write is on the disk when its `writing` block has ended.
 
+    key : 64 hexadecimal digits; every page of the file is encrypted with it (SQLCipher).
     Opening creates or migrates the file. Raises HomeUnusable, DatabaseBusy, DatabaseNewer or
     DatabaseUnusable, from here and from every use.
     """
 
-    def __init__(self, file: Path, *, busy_timeout: float) -> None:
+    def __init__(self, file: Path, *, busy_timeout: float, key: str | None = None) -> None:
         self.file = file
         # Not a string: a file's name may have what a URL gives a meaning to.
         url = URL.create("sqlite", database=str(file))
         self._engine = create_engine(
-            url, connect_args={"timeout": busy_timeout, "check_same_thread": False}
+            url,
+            connect_args={"timeout": busy_timeout, "check_same_thread": False},
+            module=sqlite3 if key is None else encrypting(),
+            max_overflow=-1,  # as many connections as there are threads
         )
+        if key is not None:  # before anything else is said to a connection
+            event.listen(self._engine, "connect", unlocking(key))
         event.listen(self._engine, "connect", _prepare)
         event.listen(self._engine, "begin", _begin)
         with _explained(file):
             _own(file)
             with self._engine.connect() as connection:
                 version = _version(connection)
-            if version is None:
+                mode = connection.execute(text("PRAGMA journal_mode")).scalar()
+            if mode != "wal" and version in (None, SCHEMA):  # a copy does not remember it
                 self._keep_a_log()
             if version != SCHEMA:
                 self._migrate()
@@ -62,6 +71,7 @@ class Database:
         """One transaction that holds the write lock from its start; committed unless it raises."""
         engine = self._engine.execution_options(**{_WRITES: True})
         with _explained(self.file), Session(engine) as session, session.begin():
+            session.connection()  # which is what begins it
             yield session
 
     def gallery_id(self) -> str:
@@ -78,6 +88,11 @@ class Database:
         return problems + [
             f"row {o[1]} of {o[0]} refers to a missing row of {o[2]}" for o in orphans
         ]
+
+    def free_pages(self) -> int:
+        """Pages of the file that hold nothing now."""
+        with _explained(self.file), self._engine.connect() as connection:
+            return int(connection.execute(text("PRAGMA freelist_count")).scalar() or 0)
 
     def scrub(self) -> None:
         """Leave no erased bytes in the file: rebuild it, and empty the write-ahead log.
@@ -98,6 +113,24 @@ class Database:
                 f"{self.file}: another process is reading, so erased bytes are still in the log;"
                 " close it and run any command on this gallery"
             )
+
+    def copy_to(self, file: Path) -> None:
+        """Write the database as it is now to a new file, while others go on writing to this one.
+
+        The copy is rebuilt, so that it holds no free pages and nothing that was erased.
+        """
+        _own(file)  # SQLite takes an empty file for a new one
+        with _explained(file):
+            pooled = self._engine.raw_connection()
+            try:
+                pooled.cursor().execute("VACUUM INTO ?", [str(file)])
+            finally:
+                pooled.close()
+
+    def take_new_id(self) -> None:
+        """Become another gallery than the one this is a copy of: its index must not be taken."""
+        with self.writing() as session:
+            session.get_one(MarkRow, _GALLERY_ID).value = uuid4().hex
 
     def close(self) -> None:
         """Close every connection."""
@@ -141,9 +174,13 @@ class Database:
 
 
 def _own(file: Path) -> None:
-    """Make a new file readable by its owner alone; its log takes after it."""
+    """Make a new file readable by its owner alone; its log takes after it.
+
+    One that is there is not touched: to close it would let go of the locks that SQLite has on it
+    for another connection of this process.
+    """
     with contextlib.suppress(OSError):  # SQLite says better what is wrong
-        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _version(connection: Connection) -> str | None:
@@ -160,11 +197,16 @@ def _version(connection: Connection) -> str | None:
 
 
 def _prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    assert isinstance(connection, sqlite3.Connection)
-    # Transactions begin where _begin says, not where sqlite3 guesses.
+    # Transactions begin where _begin says, not where the driver guesses.
     connection.isolation_level = None
-    for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    # Temporary files would lie outside the home, where nobody erases them.
+    for pragma in (
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "secure_delete = ON",
+        "temp_store = MEMORY",
+    ):
+        connection.cursor().execute(f"PRAGMA {pragma}")
 
 
 def _begin(connection: Connection) -> None:
@@ -177,8 +219,11 @@ def _begin(connection: Connection) -> None:
 def _explained(file: Path) -> Iterator[None]:
     try:
         yield
-    except (exc.DBAPIError, sqlite3.Error) as error:
-        raise _as_ours(file, error) from error
+    except Exception as error:
+        # SQLCipher's driver has errors of its own, with SQLite's codes.
+        if isinstance(error, exc.DBAPIError) or hasattr(error, "sqlite_errorcode"):
+            raise _as_ours(file, error) from error
+        raise
 
 
 def _as_ours(file: Path, error: Exception) -> Exception:
@@ -200,8 +245,8 @@ def _as_ours(file: Path, error: Exception) -> Exception:
             )
         case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
             return DatabaseUnusable(
-                f"{file} is not a healthy database ({said}); restore it from a copy or use another"
-                " --home"
+                f"{file} is not a healthy database ({said}), or it is encrypted with another key"
+                " (GALLERY_KEY_FILE); restore it from a backup or use another --home"
             )
     return DatabaseUnusable(f"{file}: {said}")
 
@@ -209,7 +254,9 @@ def _as_ours(file: Path, error: Exception) -> Exception:
 def open_home(home: Path) -> Path:
     """Make the folder, readable by its owner alone, unless it is there. Raises HomeUnusable."""
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not home.is_dir():
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flush_folder(home.parent)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise HomeUnusable(

@@ -31,6 +31,12 @@ def encoder_id(session: Session, name: str, weights_sha256: str, spec: str | Non
     return encoders.use(session, name, weights_sha256, spec)
 
 
+def encoder(session: Session) -> tuple[str, str] | None:
+    """The name and the SHA-256 of the weights that the gallery's encodings are of."""
+    row = encoders.current(session)
+    return None if row is None else (row.name, row.weights_sha256)
+
+
 def check_encoder(session: Session, name: str, weights_sha256: str) -> None:
     """Raises EncoderChanged when the gallery's encodings are another encoder's."""
     encoders.check_current(session, name, weights_sha256, None)
@@ -49,6 +55,12 @@ def _in_search() -> ColumnElement[bool]:
     """Of a face: whether its encoding is of the encoder in use."""
     now = select(EncoderRow.id).where(EncoderRow.state == EncoderState.CURRENT).scalar_subquery()
     return FaceRow.encoder_id == now
+
+
+def of_photo(session: Session, photo_sha256: str) -> list[int]:
+    """The faces enrolled from a photo, for whomever."""
+    query = select(FaceRow.id).join(PhotoRow).where(PhotoRow.sha256 == photo_sha256)
+    return list(session.scalars(query.order_by(FaceRow.id)))
 
 
 def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder: int) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
 from gallery.errors import IdentityExists, IdentityNotFound
-from gallery.names import checked_name, printable
+from gallery.names import checked_details, checked_external_id, checked_name
 from gallery.store.changes import log_changes, remember_to_scrub
 from gallery.store.records import IdentityRecord
 from gallery.store.tables import FaceRow, IdentityRow, PhotoRow
@@ -46,6 +47,12 @@ def count(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(IdentityRow)) or 0
 
 
+def newest(session: Session) -> int:
+    """The highest id that was ever given; 0 when none was."""
+    highest = text("SELECT seq FROM sqlite_sequence WHERE name = 'identities'")
+    return int(session.scalar(highest) or 0)
+
+
 def ids(session: Session) -> list[int]:
     """All identity ids, ascending."""
     return list(session.scalars(select(IdentityRow.id).order_by(IdentityRow.id)))
@@ -66,11 +73,11 @@ def describe(
 ) -> IdentityRecord:
     """Set the external id unless it is None, and the given details; an empty value removes one.
 
-    Raises IdentityNotFound, or IdentityExists when another identity has the external id.
+    Raises IdentityNotFound, DetailsInvalid, or IdentityExists when another has the external id.
     """
     row = session.get_one(IdentityRow, get(session, name_or_id).id)
-    external_id = None if external_id is None else printable(external_id)
     if external_id is not None:
+        external_id = checked_external_id(external_id)
         holder = session.scalar(
             select(IdentityRow).where(
                 IdentityRow.external_id == external_id, IdentityRow.id != row.id
@@ -79,7 +86,8 @@ def describe(
         if holder is not None:
             raise IdentityExists(f"{holder.name!r} has the external id {external_id!r} already")
         row.external_id = external_id or None
-    row.details = {k: v for k, v in {**row.details, **details}.items() if v}
+    kept = {**row.details, **checked_details(details)}
+    row.details = checked_details({key: value for key, value in kept.items() if value})
     session.flush()
     return get(session, row.name)
 
@@ -96,6 +104,20 @@ def rename(session: Session, name_or_id: str | int, new_name: str) -> IdentityRe
     row.name = checked_name(new_name)
     session.flush()
     return get(session, new_name)
+
+
+def expire_at(session: Session, name_or_id: str | int, moment: datetime | None) -> IdentityRecord:
+    """Erase an identity from this moment on; None: never. Raises IdentityNotFound."""
+    row = session.get_one(IdentityRow, get(session, name_or_id).id)
+    row.expires_at = moment
+    session.flush()
+    return get(session, row.id)
+
+
+def expired(session: Session) -> list[int]:
+    """The ids of those that are due to be erased, the longest overdue first."""
+    due = IdentityRow.expires_at <= datetime.now(UTC)
+    return list(session.scalars(select(IdentityRow.id).where(due).order_by(IdentityRow.expires_at)))
 
 
 def remove(session: Session, identity_id: int) -> list[int]:
@@ -141,6 +163,7 @@ def _records(session: Session, *conditions: object) -> list[IdentityRecord]:
             faces=count,
             created_at=row.created_at,
             updated_at=row.updated_at,
+            expires_at=row.expires_at,
         )
         for row, count in session.execute(query)
     ]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from gallery.errors import KeyNotFound
@@ -28,6 +28,7 @@ class Scope(StrEnum):
 
     QUERY = "query"  # ask and compare
     ENROL = "enrol"  # see and change people
+    METRICS = "metrics"  # read the figures for Prometheus
     ADMIN = "admin"  # everything
 
 
@@ -61,6 +62,11 @@ def revoke(session: Session, key_id: str) -> KeyRecord:
     row.revoked_at = row.revoked_at or datetime.now(UTC)
     session.flush()
     return _record(row)
+
+
+def drop_all(session: Session) -> int:
+    """Drop every key, in force or revoked, so that it is as if there had never been one."""
+    return session.execute(delete(KeyRow)).rowcount  # type: ignore[attr-defined, no-any-return]
 
 
 def matching(live: Sequence[KeyRecord], text: str) -> KeyRecord | None:

@@ -32,8 +32,8 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
     """Give the faces of the others to `keep` and delete the others, so that it can be undone.
 
     A face from a photo that `keep` has already is put aside; an external id and details that
-    `keep` lacks are taken over. Raises IdentityNotFound, or MergeEmpty when `keep` is the only
-    one named, before anything is changed.
+    `keep` lacks are taken over, and of two expiries the earlier. Raises IdentityNotFound, or
+    MergeEmpty when `keep` is the only one named, before anything is changed.
     """
     kept = identities.get(session, keep)
     merged = {o.id: o for o in (identities.get(session, who) for who in others)}
@@ -79,6 +79,7 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
         session.execute(delete(IdentityRow).where(IdentityRow.id == other.id))
         row.external_id = other.external_id if row.external_id is None else row.external_id
         row.details = {**other.details, **row.details}
+        row.expires_at = min((t for t in (row.expires_at, other.expires_at) if t), default=None)
         session.flush()
     note = MergeRow(
         kept_id=kept.id, holder_id=kept.id, before=before, after=_own(row), others=put_aside
@@ -114,6 +115,8 @@ def undo(session: Session, merge_id: int) -> list[IdentityRecord]:
         row.external_id = note.before["external_id"]
     if row.details == note.after["details"]:
         row.details = note.before["details"]
+    if _maybe_text(row.expires_at) == note.after.get("expires_at"):
+        row.expires_at = _maybe_time(note.before.get("expires_at"))
     session.flush()
     for other in note.others:
         _restore(session, kept_id, other)
@@ -170,6 +173,7 @@ def _restore(session: Session, kept_id: int, other: Json) -> None:
             external_id=other["external_id"] if free else None,
             details=other["details"],
             created_at=_time(other["created_at"]),
+            expires_at=_maybe_time(other.get("expires_at")),
         )
     )
     session.flush()
@@ -201,7 +205,11 @@ def _hold(session: Session, identity_id: int) -> None:
 
 
 def _own(row: IdentityRow) -> Json:
-    return {"external_id": row.external_id, "details": dict(row.details)}
+    return {
+        "external_id": row.external_id,
+        "details": dict(row.details),
+        "expires_at": _maybe_text(row.expires_at),
+    }
 
 
 def _packed_face(session: Session, face: FaceRow) -> Json:
@@ -277,6 +285,14 @@ def _record(row: MergeRow) -> MergeRecord:
 
 def _text(time: datetime) -> str:
     return time.isoformat()
+
+
+def _maybe_text(time: datetime | None) -> str | None:
+    return None if time is None else _text(time)
+
+
+def _maybe_time(text: str | None) -> datetime | None:
+    return None if text is None else _time(text)
 
 
 def _time(text: str) -> datetime:

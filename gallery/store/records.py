@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from gallery.types import Box, Encodings, Face, Float32, IdentityRef, Int64
+from gallery.types import Box, Encodings, Face, Float32, Float64, IdentityRef, Int64
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class IdentityRecord:
     faces: int
     created_at: datetime
     updated_at: datetime
+    expires_at: datetime | None = None
 
     @property
     def ref(self) -> IdentityRef:
@@ -68,6 +69,58 @@ class NewFace:
 
 
 @dataclass(frozen=True)
+class NewIdentity:
+    """A person to be stored, or to be given more faces."""
+
+    name: str
+    external_id: str | None
+    details: dict[str, str]
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class ManyFaces:
+    """n faces of m identities, as they are exported and imported.
+
+    owners : int64 (n,), places in `identities`.
+    photos, photo_sha256 : (n,).  sizes : int64 (n, 2), width and height of the upright photo.
+    boxes : float64 (n, 4), left, top, right, bottom.  landmarks : float64 (n, 5, 2).
+    probabilities, sharpness : float64 (n,).  views : int64 (n,).
+    """
+
+    identities: tuple[NewIdentity, ...]
+    owners: Int64
+    encodings: Encodings
+    photos: tuple[str, ...]
+    photo_sha256: tuple[str, ...]
+    sizes: Int64
+    boxes: Float64
+    landmarks: Float64
+    probabilities: Float64
+    sharpness: Float64
+    views: Int64
+
+    def __len__(self) -> int:
+        return len(self.owners)
+
+    def take(self, rows: Int64) -> ManyFaces:
+        """Only these faces."""
+        return ManyFaces(
+            self.identities,
+            self.owners[rows],
+            self.encodings.take(rows),
+            tuple(self.photos[i] for i in rows.tolist()),
+            tuple(self.photo_sha256[i] for i in rows.tolist()),
+            self.sizes[rows],
+            self.boxes[rows],
+            self.landmarks[rows],
+            self.probabilities[rows],
+            self.sharpness[rows],
+            self.views[rows],
+        )
+
+
+@dataclass(frozen=True)
 class StoredEncodings:
     """Encodings of n stored faces, in ascending order of face id.
 
@@ -84,13 +137,15 @@ class CalibrationRecord:
     """One calibration of the operating point on the user's own people.
 
     adjustment : see gallery.operating_point.Adjustment.  report : what was measured, before and
-    after; numbers alone, nobody's name.
+    after; numbers alone, nobody's name.  evidence : see gallery.learning.own.Evidence; None in
+    what an older version calibrated.
     """
 
     id: int
     head_sha256: str
     adjustment: dict[str, Any]
     report: dict[str, Any]
+    evidence: dict[str, Any] | None
     in_use: bool
     created_at: datetime
 
@@ -156,8 +211,33 @@ class Merged:
 
 
 @dataclass(frozen=True)
-class Forgotten:
-    """What was erased. Bears no name, so that it may be kept."""
+class BackupRecord:
+    """A backup that was made. newest_* : the highest ids that are in it."""
 
+    id: str
+    newest_identity_id: int
+    newest_face_id: int
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What was erased, when and from where; given when it is gone. Bears numbers alone.
+
+    identity_id : whose it was; the identity itself is gone too when `whole` is True.
+    faces : how many.  erased : how many rows of which kind, and how many files of the cache.
+    learned : what had been learned from the person too, and what became of it, in words.
+    backups : those made earlier, which hold it still: a restore brings it back.
+    searched_files, searched_bytes : the home and the cache, in which no trace was left.
+    """
+
+    id: str
     identity_id: int
+    whole: bool
     faces: int
+    erased_at: datetime
+    erased: dict[str, int]
+    learned: tuple[str, ...]
+    backups: tuple[BackupRecord, ...]
+    searched_files: int
+    searched_bytes: int

@@ -90,6 +90,7 @@ class IdentityRow(Base):
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now, onupdate=_now)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime(), index=True)
 
     faces: Mapped[list[FaceRow]] = relationship(back_populates="identity", passive_deletes="all")
 
@@ -151,6 +152,8 @@ class CalibrationRow(Base):
     head_sha256: Mapped[str] = mapped_column(String(64))
     adjustment: Mapped[dict[str, Any]] = mapped_column(JSON)
     report: Mapped[dict[str, Any]] = mapped_column(JSON)
+    # What it was fitted on, by numbers alone, so that it can be fitted again without someone.
+    evidence: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     in_use: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
 
@@ -163,6 +166,17 @@ class ChangeRow(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     face_id: Mapped[int]
+
+
+class BackupRow(Base):
+    """A backup that was made. newest_identity_id, newest_face_id : the last that were in it."""
+
+    __tablename__ = "backups"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    newest_identity_id: Mapped[int]
+    newest_face_id: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
 
 
 class ThumbnailRow(Base):

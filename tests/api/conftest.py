@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 
 from gallery.api.app import create_app
+from gallery.api.connections import impatient
 from gallery.assembly import Gallery
 from gallery.seeing import Eye
 
@@ -31,7 +32,13 @@ def serve(eye: Eye, cache: Path) -> Serve:
         with Gallery.open(home, cache=cache, threads=1, **settings) as gallery:
             gallery.__dict__["eye"] = eye
             app = create_app(gallery, **doors)
-            config = uvicorn.Config(app, port=0, log_level="critical")
+            config = uvicorn.Config(
+                app,
+                port=0,
+                log_level="critical",
+                http=impatient(gallery.settings.api_seconds),
+                timeout_graceful_shutdown=5,
+            )
             server = uvicorn.Server(config)
             thread = threading.Thread(target=server.run)
             thread.start()

@@ -81,7 +81,13 @@ def test_identities_are_listed_changed_merged_and_forgotten(
     (eileen,) = [record["id"] for record in everyone if record["name"] == "Eileen"]
     merged = client.post(f"{path}/merge", json={"others": [eileen]}).json()
     assert merged["faces"] == 2 and client.get("/v1/identities").json()["total"] == 1
-    assert client.delete(path).json() == {"identity_id": grace, "faces": 2}
+    faces = [face["face_id"] for face in client.get(path).json()["enrolled"]]
+    receipt = client.delete(f"/v1/faces/{faces[0]}").json()
+    assert (receipt["identity_id"], receipt["faces"], receipt["whole"]) == (grace, 1, False)
+    assert is_problem(client.delete(f"/v1/faces/{faces[1]}"), 409, "last-face")
+    assert is_problem(client.delete(f"/v1/faces/{faces[0]}"), 404, "face-not-found")
+    receipt = client.delete(path).json()
+    assert (receipt["faces"], receipt["whole"]) == (1, True) and receipt["searched"]["files"]
     assert is_problem(client.get(path), 404, "identity-not-found")
     assert query(client, hopper).json()["outcome"] == "unknown"
 

@@ -53,7 +53,7 @@ REQUESTS = [
     ("DELETE", "/v1/identities/1", Scope.ADMIN),
     ("POST", "/v1/dedupe", Scope.ADMIN),
     ("GET", "/v1/jobs/ab", Scope.ADMIN),
-    ("GET", "/metrics", Scope.ADMIN),
+    ("GET", "/metrics", Scope.METRICS),
 ]
 
 
@@ -68,6 +68,8 @@ def test_a_key_opens_its_scope_and_no_more(make_key: MakeKey, client: httpx.Clie
                 assert answer.status_code not in (401, 403), (method, path, scope)
             else:
                 assert is_problem(answer, 403, "scope-needed"), (method, path, scope)
+                challenge = answer.headers["www-authenticate"]
+                assert f'error="insufficient_scope", scope="{needed}"' in challenge
 
 
 def test_every_route_is_behind_a_door_but_the_page_and_health(client: httpx.Client) -> None:
@@ -79,7 +81,7 @@ def test_every_route_is_behind_a_door_but_the_page_and_health(client: httpx.Clie
     assert opened_by("GET", "/v1/new") is Scope.ADMIN
 
 
-def test_no_key_then_one_then_none_again(
+def test_no_key_then_one_that_is_revoked_then_none_again(
     make_key: MakeKey, client: httpx.Client, home: Path, hopper: Path
 ) -> None:
     assert query(client, hopper).status_code == 200
@@ -95,14 +97,36 @@ def test_no_key_then_one_then_none_again(
     ):
         answer = client.get("/v1/calibration", headers={"authorization": wrong.encode()})
         assert is_problem(answer, 401, "key-needed")
-        assert answer.headers["www-authenticate"].startswith("Bearer")
+        challenge = answer.headers["www-authenticate"]  # RFC 6750, section 3
+        assert challenge.startswith('Bearer realm="gallery"')
+        assert ("invalid_token" in challenge) == wrong.startswith("Bearer")
     assert client.get("/v1/calibration", headers=header).status_code == 200
     for free in ("/", "/healthz", "/readyz", "/page/page.js"):
         assert client.get(free).status_code == 200
     with Gallery.open(home) as opened, opened.database.writing() as session:
         keys.revoke(session, keys.live(session)[0].id)
     time.sleep(1.1)
+    for revoked in (header, {}):
+        answer = client.get("/v1/calibration", headers=revoked)
+        assert is_problem(answer, 401, "key-needed")
+    with Gallery.open(home) as opened, opened.database.writing() as session:
+        assert keys.drop_all(session) == 1
+    time.sleep(1.1)
     assert client.get("/v1/calibration").status_code == 200
+
+
+def test_with_keys_a_proxy_may_pass_any_host_and_its_own_page_may_ask(
+    make_key: MakeKey, client: httpx.Client
+) -> None:
+    page = {"origin": "https://faces.example", "sec-fetch-site": "same-origin"}
+    for headers in (page, {"host": "faces.example"}):
+        assert client.get("/v1/calibration", headers=headers).status_code in (403, 421)
+    key = make_key("query")
+    time.sleep(1.1)
+    for headers in (page, {"host": "faces.example"}):
+        assert client.get("/v1/calibration", headers={**key, **headers}).status_code == 200
+        assert client.get("/", headers=headers).status_code == 200
+        assert is_problem(client.get("/v1/calibration", headers=headers), 401, "key-needed")
 
 
 def test_beyond_this_machine_no_key_lets_no_one_in(serve: Serve, home: Path) -> None:
@@ -136,13 +160,16 @@ def test_the_audit_trail_knows_who_asked_and_the_outcome_alone(
         entries = audit.entries(session, 100)
         assert audit.problems(session) == []
         key = keys.live(session)[0].id
-    told = [(e.actor, e.action, e.identity_id, e.outcome) for e in entries]
+    told = [
+        (e.actor, e.action, e.identity_id, "a receipt" if e.action == "forget" else e.outcome)
+        for e in entries
+    ]
     assert told[0] == ("this machine", "enrol", 1, None)
     assert sorted(told[1:], key=str) == sorted(
         [
             (f"key {key}", "query", None, "unknown"),
             (f"key {key}", "query", None, "match"),
-            (f"key {key}", "forget", 1, None),
+            (f"key {key}", "forget", 1, "a receipt"),
         ],
         key=str,
     )
@@ -156,7 +183,10 @@ def test_a_database_that_cannot_be_read_lets_no_one_in(
     with serve(home) as client:
         monkeypatch.setattr(Database, "reading", _broken)
         time.sleep(1.1)
-        assert is_problem(client.get("/v1/identities"), 503, "database-unusable")
+        broken = client.get("/v1/identities")
+        assert is_problem(broken, 503, "database-unusable")
+        assert broken.json()["detail"] == "gallery.db: disk I/O error"  # not where it lies
+        assert client.get("/healthz").status_code == 200
         monkeypatch.undo()
         assert client.get("/v1/identities").status_code == 200
 

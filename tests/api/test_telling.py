@@ -11,9 +11,11 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gallery.api import app
+from gallery.api import app, outcomes
 from gallery.api.telling import json_log
+from gallery.assembly import Gallery
 from gallery.stages import STAGES
+from gallery.store import audit
 from tests.api.asking import enrol, query
 
 
@@ -81,8 +83,6 @@ def test_a_request_is_a_line_of_json_without_a_name(
 def test_a_mistake_is_told_to_the_log_and_not_to_the_client(
     log: io.StringIO, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gallery.assembly import Gallery
-
     def broken(self: Gallery) -> None:
         raise RuntimeError("the secret")
 
@@ -90,5 +90,30 @@ def test_a_mistake_is_told_to_the_log_and_not_to_the_client(
     answer = client.get("/v1/identities")
     assert answer.status_code == 500 and "the secret" not in answer.text
     assert answer.json()["type"] == "urn:face-gallery:mistake-in-the-program"
+    assert answer.headers["x-content-type-options"] == "nosniff"
     line = json.loads(logged(log, 1))
+    assert line["request_id"] == answer.headers["x-request-id"]
     assert line["status"] == 500 and "the secret" in line["exception"]
+
+
+def test_what_is_noted_while_the_trail_is_written_is_not_dropped_unwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcomes, "_MOST", 3)
+    real = audit.record
+    with Gallery.open(tmp_path / "home") as opened:
+        noted = outcomes.Outcomes(opened.database, json_log(io.StringIO()))
+        for outcome in ("a", "b", "c"):
+            noted.note("query", outcome)
+
+        def while_written(*given: object, **options: object) -> None:
+            monkeypatch.setattr(audit, "record", real)
+            noted.note("query", "d")  # of a full list the oldest makes room
+            noted.note("query", "e")
+            real(*given, **options)
+
+        monkeypatch.setattr(audit, "record", while_written)
+        noted.write()
+        noted.write()
+        with opened.database.reading() as session:
+            assert [e.outcome for e in audit.entries(session, 9)] == ["a", "b", "c", "d", "e"]

@@ -50,11 +50,42 @@ def test_an_etag_says_whether_someone_else_was_quicker(client: httpx.Client, hop
     tag = client.get(path).headers["etag"]
     assert client.get(path, headers={"if-none-match": tag}).status_code == 304
     changes = {"details": {"rank": "admiral"}}
-    assert client.patch(path, json=changes, headers={"if-match": tag}).status_code == 200
+    changed = client.patch(path, json=changes, headers={"if-match": f'"other", {tag}'})
+    assert changed.status_code == 200
+    assert changed.headers["etag"] == client.get(path).headers["etag"] != tag
     late = client.patch(path, json={"name": "Late"}, headers={"if-match": tag})
     assert is_problem(late, 412, "precondition-failed")
+    gone = client.delete(path, headers={"if-match": tag})
+    assert is_problem(gone, 412, "precondition-failed")
     assert client.get(path).json()["name"] == "Grace"
     assert client.get(path, headers={"if-none-match": tag}).status_code == 200
+
+
+def test_conditions_are_lists_and_a_weak_tag_is_enough_to_know_it(
+    client: httpx.Client, hopper: Path
+) -> None:
+    enrol(client, "Grace", hopper)
+    path = "/v1/identities/1"
+    tag = client.get(path).headers["etag"]
+    for known in ("*", f"W/{tag}", f'"a", W/"b,c", {tag}'):
+        assert client.get(path, headers={"if-none-match": known}).status_code == 304, known
+    assert client.get(path, headers={"if-none-match": f"x{tag[1:-1]}"}).status_code == 200
+    weak = client.patch(path, json={}, headers={"if-match": f"W/{tag}"})
+    assert is_problem(weak, 412, "precondition-failed")
+    renamed = client.patch(path, json={"name": "G."}, headers={"if-match": "*"})
+    assert renamed.headers["etag"] == client.get(path).headers["etag"]
+    assert client.delete(path, headers={"if-match": renamed.headers["etag"]}).status_code == 200
+
+
+def test_a_refusal_is_told_to_programs_too(
+    client: httpx.Client, hopper: Path, no_one: list[Path]
+) -> None:
+    enrol(client, "Grace", hopper)
+    (refused,) = enrol(client, "Someone", hopper).json()["enrolments"]
+    assert refused["refusal"] == "matches_another" and "--" not in refused["reason"]
+    assert refused["rivals"] == [{"id": 1, "name": "Grace"}]
+    (refused,) = enrol(client, "Cat", no_one[0]).json()["enrolments"]
+    assert refused["refusal"] == "no_face" and refused["rivals"] == []
 
 
 def test_a_write_sent_again_is_done_once(client: httpx.Client, hopper: Path, collins: Path) -> None:
@@ -148,6 +179,28 @@ def test_a_job_goes_on_after_a_restart(serve: Serve, tmp_path: Path) -> None:
         jobs.change(session, job, state=JobState.RUNNING, done=5, total=9)
     with serve(tmp_path / "home") as client:
         assert ended(client, job)["state"] == "done"
+
+
+def test_two_servers_of_one_gallery_do_a_job_once(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = []
+    real = Gallery.dedupe
+
+    def slow(self: Gallery, progress) -> object:
+        began.append(self)
+        for _ in range(20):  # long enough for the other one to look
+            progress(1, 2)
+            time.sleep(0.1)
+        return real(self, progress)
+
+    monkeypatch.setattr(Gallery, "dedupe", slow)
+    with serve(tmp_path / "home") as one, serve(tmp_path / "home") as other:
+        job = one.post("/v1/dedupe").json()["id"]
+        assert other.post("/v1/dedupe").json()["id"] == job
+        assert ended(other, job)["state"] == "done"
+    assert len(began) == 1
+    assert (tmp_path / "home" / "jobs.lock").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_job_that_fails_says_why(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,11 +49,12 @@ def run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Run:
-    """Run `gallery --home HOME ...`; settings come from the environment as they do for users."""
+    """Run `gallery --home HOME ...`, at another home where one is given, as a user does."""
     monkeypatch.setattr(Gallery, "eye", eye)
 
-    def run(*arguments: str | Path) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["gallery", "--home", str(home), *map(str, arguments)])
+    def run(*arguments: str | Path, at: Path | None = None) -> Ran:
+        place = str(home if at is None else at)
+        monkeypatch.setattr(sys, "argv", ["gallery", "--home", place, *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()

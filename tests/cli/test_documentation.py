@@ -15,8 +15,7 @@ from gallery.cli import run as _commands  # noqa: F401  adds the commands to the
 from gallery.cli.app import app
 from gallery.config import Settings
 from gallery.errors import GalleryError
-from gallery.learning.report import CARD_FILE
-from gallery.shipped import shipped_file
+from gallery.shipped import CARD_FILE, shipped_file
 from gallery.weights.sources import ALL_WEIGHTS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -51,7 +51,9 @@ def test_enrolled_person_is_found_and_stranger_is_not(
 ) -> None:
     enrolled = run("enroll-identity", "Grace Hopper", hopper, "--json")
     assert enrolled.status == 0
-    assert enrolled.line.keys() == {"photo", "outcome", "identity", "face_id", "reason"}
+    assert enrolled.line.keys() == {
+        "photo", "outcome", "identity", "face_id", "reason", "refusal", "rivals",
+    }  # fmt: skip
     assert enrolled.line["outcome"] == "enrolled"
     assert enrolled.line["identity"] == {"id": 1, "name": "Grace Hopper"}
 
@@ -128,7 +130,7 @@ def test_someone_elses_face_needs_force_and_then_warns(
     refused = run("enroll-identity", "Someone Else", mirrored, "--json")
     assert (refused.status, refused.line["outcome"]) == (1, "refused")
     assert "Grace Hopper" in refused.line["reason"]
-    assert "--force" in refused.line["reason"]
+    assert refused.line["refusal"] == "matches_another" and "force" in refused.line["reason"]
     forced = run("enroll-identity", "Someone Else", mirrored, "--force", "--json")
     assert (forced.status, forced.line["outcome"]) == (0, "enrolled")
     assert "warning: it matches Grace Hopper" in forced.line["reason"]

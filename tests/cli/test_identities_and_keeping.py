@@ -146,7 +146,9 @@ def test_forgetting_leaves_no_trace_on_the_disk(two: Run, home: Path, collins: P
     assert all(trace in before for trace in traces.values())
 
     gone = two("identities", "forget", "Eileen Collins", "--yes", "--json")
-    assert gone.line == {"id": 2, "faces": 1}
+    assert (gone.line["identity_id"], gone.line["faces"], gone.line["whole"]) == (2, 1, True)
+    assert gone.line["searched"]["files"] >= 3
+    assert "Eileen" not in gone.out + two("audit", "--json").out
     after = b"".join(f.read_bytes() for f in home.iterdir())
     assert [name for name, trace in traces.items() if trace in after] == []
     assert two("query", collins, "--json").line["outcome"] == "unknown"

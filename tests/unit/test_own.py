@@ -47,11 +47,14 @@ def test_a_calibration_is_kept_by_version_used_and_rolled_back(peopled: Gallery)
     judge = peopled.judge
     before = judge.point()
     fitted = calibrate_on(judge.head, before, peopled.encodings(), strangers(80), seed=0)
-    first = peopled.keep_calibration(fitted.adjustment.as_json(), fitted.report)
+    evidence = fitted.evidence.as_json()
+    first = peopled.keep_calibration(fitted.adjustment.as_json(), fitted.report, evidence)
     assert judge.point().bias == pytest.approx(fitted.report["after"]["bias"])
     assert judge.point().bias != before.bias
     second = peopled.keep_calibration(
-        fitted.adjustment.as_json() | {"offset": fitted.adjustment.offset + 5.0}, fitted.report
+        fitted.adjustment.as_json() | {"offset": fitted.adjustment.offset + 5.0},
+        fitted.report,
+        evidence,
     )
     assert judge.point().bias == pytest.approx(fitted.report["after"]["bias"] + 5.0)
     peopled.use_calibration(first)

@@ -562,3 +562,34 @@ def test_what_is_no_folder_has_no_photos(tmp_path: Path) -> None:
     for path in (tmp_path / "a.jpg", tmp_path / "missing", Path("n\0ul")):
         with pytest.raises(PhotoUnreadable, match="is not a folder"):
             photos_in(path)
+
+
+# Scans of a JPEG
+
+
+def _with_scans(content: bytes, count: int) -> bytes:
+    """The progressive JPEG with its last scan (which refines what is there) so often again."""
+    last = content.rindex(b"\xff\xda")
+    return content[:last] + content[last:-2] * count + content[-2:]
+
+
+def test_a_jpeg_of_a_thousand_scans_is_refused_undecoded(
+    reader: PhotoReader, picture: Image.Image
+) -> None:
+    honest = encoded(picture, "JPEG", progressive=True)
+    assert reader.decode(honest, "honest").width == 256
+    with pytest.raises(PhotoUndecodable, match="more than 100 scans"):
+        reader.decode(_with_scans(honest, 1_000), "hostile")
+    empty = b"\xff\xfe\x00\x02" * 20_000  # comments without a word
+    with pytest.raises(PhotoUndecodable, match="10,000 segments"):
+        reader.decode(honest[:2] + empty + honest[2:], "hostile")
+
+
+def test_what_follows_or_lies_within_a_jpeg_is_not_taken_for_its_scans(
+    reader: PhotoReader, picture: Image.Image
+) -> None:
+    honest = encoded(picture, "JPEG", progressive=True)
+    scans = b"\xff\xda\x00\x02" * 200
+    comment = b"\xff\xfe" + (len(scans) + 2).to_bytes(2, "big") + scans
+    for content in (honest + scans, honest[:2] + comment + honest[2:]):
+        assert reader.decode(content, "with a video, or a thumbnail").width == 256

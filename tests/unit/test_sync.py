@@ -12,9 +12,11 @@ import pytest
 from gallery.assembly import Gallery
 from gallery.candidates import CandidateFinder
 from gallery.errors import DatabaseBusy, GalleryError, HomeError, IdentityNotFound
-from gallery.forget import Forgotten, forget
+from gallery.forget import Eraser
+from gallery.judge import Judge
 from gallery.store import faces, identities
 from gallery.store.database import Database
+from gallery.store.records import Receipt
 from gallery.sync import IndexCopy
 from gallery.types import DIMENSION, Encodings
 from gallery.weights.sources import DLIB_RESNET
@@ -327,6 +329,15 @@ def test_random_changes_by_two_processes_always_agree(
 # Forgotten
 
 
+def no_judge() -> Judge:
+    raise AssertionError("nothing was learned from anybody here")
+
+
+def forget(database: Database, index: IndexCopy, name: str) -> Receipt:
+    home = database.file.parent
+    return Eraser(database, index, no_judge, home=home, cache=home / "cache").identity(name)
+
+
 def everything_in(folder: Path) -> bytes:
     return b"".join(f.read_bytes() for f in sorted(folder.iterdir()) if f.is_file())
 
@@ -341,7 +352,8 @@ def test_whoever_is_forgotten_is_in_no_file_and_no_answer(
     assert b"person 4" in everything_in(tmp_path)
     with database.reading() as session:
         person = identities.get(session, "person 4").id
-    assert forget(database, copy, "person 4") == Forgotten(person, len(mine))
+    receipt = forget(database, copy, "person 4")
+    assert (receipt.identity_id, receipt.faces, receipt.whole) == (person, len(mine), True)
     left = everything_in(tmp_path)
     assert b"person 4" not in left and b"person 3" in left
     for i in mine:

@@ -40,8 +40,7 @@ def test_a_key_is_known_by_its_text_alone_and_the_text_is_nowhere(database: Data
 def test_the_trail_says_who_did_what_in_order(database: Database) -> None:
     with database.writing() as session:
         audit.record(session, "enrol", identity_id=7)
-        with audit.acting(audit.Actor("key ab12", "r-1")):
-            audit.record(session, "query", outcome="match")
+        audit.record(session, "query", outcome="match", actor=audit.Actor("key ab12", "r-1"))
     with database.reading() as session:
         first, second = audit.entries(session, 10)
         assert (first.actor, first.action, first.identity_id) == ("command line", "enrol", 7)

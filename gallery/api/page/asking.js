@@ -1,8 +1,9 @@
-// Ask about a photo: send it, draw a box and the answer over each face, say why, enrol from it.
-import { $, ask, button, counted, element, fileOf, guarded, percent, say } from "./parts.js";
-import { picture, send } from "./talk.js";
+// Ask about a photo: send it, show an answer for each face, say why.
+import * as boxes from "./boxes.js";
+import { enrol } from "./enrolling.js";
+import { $, button, counted, element, guarded, percent, plain, row, say, sentence } from "./parts.js";
+import { glance, picture, send } from "./talk.js";
 
-const MARGIN = 0.5; // of a face's box, around what is cut out of a photo of several
 let asked = null;
 
 function title(answer) {
@@ -36,111 +37,82 @@ export async function query(file) {
     $("photo").src = URL.createObjectURL(file);
     $("photo").hidden = false;
     await $("photo").decode().catch(() => ($("photo").hidden = true)); // a browser may not know HEIC
-    await show(answers);
+    if (asked !== file) return;
+    show(file, answers);
   } finally {
     sending(null);
   }
 }
 
-async function show(answers) {
+function show(file, answers) {
   const faces = answers.filter((answer) => answer.face);
-  $("boxes").replaceChildren();
-  $("answers").replaceChildren();
-  for (const [place, answer] of answers.entries()) {
-    const number = faces.length > 1 ? `${place + 1}. ` : "";
-    const item = element("li", "", element("h2", number + title(answer)), element("p", answer.reason));
-    item.className = answer.outcome;
-    $("answers").append(item);
-    if (!answer.face) continue;
-    drawBox(answer, number, place + 1);
-    if (answer.candidates.length) item.append(await why(answer));
-    const enrolThis = () => enrol(answer, place + 1, faces.length);
-    if (faces.length === 1 || !$("photo").hidden) {
-      item.append(button("Enrol this face", `Enrol face ${place + 1} of this photo`, enrolThis, answer.outcome === "match"));
-    }
-  }
+  boxes.clear();
+  const cards = answers.map((answer, i) => card(file, answer, i + 1, faces.length));
+  answers.forEach((answer, i) => answer.face && boxes.draw(answer, i + 1, faces.length > 1, cards[i]));
+  $("answers").replaceChildren(...cards);
+  $("shown").classList.toggle("several", faces.length > 1);
   $("shown").hidden = false;
+  $("begin").hidden ||= answers.some((answer) => answer.candidates.length);
   say(summary(answers, faces));
 }
 
+function card(file, answer, place, faces) {
+  const item = element("li");
+  const number = faces > 1 ? `${place}. ` : "";
+  const shown = answer.candidates.length ? [why(answer)] : [];
+  const enrolled = ({ outcome, identity, said, warning, back }) => {
+    const warned = warning ? [Object.assign(element("p", warning), { className: "warn" })] : [];
+    item.className = "match";
+    boxes.mark(place, "match");
+    item.replaceChildren(element("h2", `${number}${identity.name}, ${outcome === "already" ? "enrolled already" : "enrolled now"}`), element("p", said), ...warned, row(...back));
+    begin();
+  };
+  const asking = () => {
+    item.className = answer.outcome;
+    boxes.mark(place, answer.outcome);
+    const reason = answer.outcome === "ambiguous" ? [] : [element("p", sentence(plain(answer.reason)))]; // its title says it
+    item.replaceChildren(element("h2", number + title(answer)), ...reason, ...shown);
+    if (!answer.face || (faces > 1 && $("photo").hidden)) return;
+    const changed = (done) => (done ? enrolled(done) : asking());
+    const enrolThis = () => enrol(file, answer, place, faces === 1, changed);
+    item.append(row(button("Enrol this face", `Enrol face ${place} of this photo`, enrolThis, answer.outcome === "match")));
+  };
+  asking();
+  return item;
+}
+
 function summary(answers, faces) {
-  if (!faces.length) return `${answers[0].reason}.`.replace(/^./, (first) => first.toUpperCase());
+  if (!faces.length) return sentence(answers[0].reason);
   const unknown = faces.filter((answer) => answer.outcome === "unknown");
   const named = faces.filter((answer) => answer.outcome !== "unknown").map(title);
   const rest = unknown.length ? [unknown.length === faces.length && faces.length > 1 ? "none of someone we know" : unknown.length === 1 ? "no one we know" : `${unknown.length} of no one we know`] : [];
   return `${counted(faces.length, "face")}: ${[...named, ...rest].join("; ")}.`;
 }
 
-function drawBox(answer, number, place) {
-  const { naturalWidth: width, naturalHeight: height, hidden } = $("photo");
-  if (hidden || !width) return;
-  const [left, top, right, bottom] = answer.face.box;
-  const label = number && answer.outcome !== "match" ? String(place) : number + title(answer);
-  const box = element("div", "", element("b", label));
-  box.className = `box ${answer.outcome}${left + right > width ? " right" : ""}`;
-  box.style.left = `${(100 * left) / width}%`;
-  box.style.top = `${(100 * top) / height}%`;
-  box.style.width = `${(100 * (right - left)) / width}%`;
-  box.style.height = `${(100 * (bottom - top)) / height}%`;
-  $("boxes").append(box);
-}
-
 // The enrolled photos that decided, and the nearest that did not.
-async function why(answer) {
+function why(answer) {
   const same = answer.candidates.filter((c) => c.verdict === "same");
   const told = same.length ? [...same, ...answer.candidates.filter((c) => c.verdict !== "same").slice(0, 1)] : answer.candidates.slice(0, 2);
-  const list = element("ul");
-  list.className = "faces";
-  for (const one of told) {
-    const matches = one.verdict === "same" ? "matches" : "does not match";
-    const said = `${one.identity.name} ${matches}: ${percent(one.probability)}, cosine ${one.similarity.toFixed(2)}`;
-    const shown = await picture(one.face_id, `Enrolled face of ${one.identity.name}`);
-    list.append(element("li", "", shown, element("span", `${said} (${fileOf(one.photo)})`)));
-  }
+  const list = Object.assign(element("ul"), { className: "faces" });
+  const one = async (candidate) => {
+    const matches = candidate.verdict === "same" ? "matches" : "does not match";
+    const said = `${candidate.identity.name} ${matches}: ${percent(candidate.probability)}, cosine ${candidate.similarity.toFixed(2)}`;
+    return element("li", "", await picture(candidate, `Enrolled face of ${candidate.identity.name}`), element("span", said));
+  };
   const rate = answer.false_positive_identification_rate;
   const promise = rate === null ? "" : `At most ${percent(rate)} of strangers are given a name here.`;
   const details = element("details", "", element("summary", "Why"), list, element("p", promise));
+  details.addEventListener("toggle", guarded(async () => {
+    if (details.open && !list.children.length) list.replaceChildren(...(await Promise.all(told.map(one))));
+  }));
   details.open = same.length > 0;
   return details;
 }
 
-// The whole photo where it has one face; else what is around this one.
-async function faceOf(answer, place, faces) {
-  const name = asked.name || "pasted";
-  if (faces === 1) return [asked, name];
-  const [left, top, right, bottom] = answer.face.box;
-  const x = Math.max(0, left - MARGIN * (right - left));
-  const y = Math.max(0, top - MARGIN * (bottom - top));
-  const width = Math.min($("photo").naturalWidth, right + MARGIN * (right - left)) - x;
-  const height = Math.min($("photo").naturalHeight, bottom + MARGIN * (bottom - top)) - y;
-  const canvas = Object.assign(document.createElement("canvas"), { width: Math.round(width), height: Math.round(height) });
-  canvas.getContext("2d").drawImage($("photo"), x, y, width, height, 0, 0, canvas.width, canvas.height);
-  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  return [blob, `${name} (face ${place})`];
-}
-
-async function enrol(answer, place, faces) {
-  const known = answer.outcome === "match" ? answer.identity.name : "";
-  const name = await ask("Who is this? The face is kept as numbers, the photo is not.", "Enrol", { entry: known });
-  if (!name) return;
-  const [photo, source] = await faceOf(answer, place, faces);
-  const post = (force) => {
-    const form = new FormData();
-    form.append("name", name);
-    form.append("photo", photo, source);
-    return send(`/v1/identities?largest=true${force ? "&force=true" : ""}`, form, sending);
-  };
-  try {
-    let [result] = (await post(false)).enrolments;
-    if (result.outcome === "refused" && result.reason.includes("--force")) {
-      const rivals = result.reason.split("; enrol it as")[0];
-      if (!(await ask(`This face is refused: ${rivals}. Enrol it as ${name} all the same?`, "Enrol"))) return;
-      [result] = (await post(true)).enrolments;
-    }
-    say(`${name}: ${result.reason}.`, { bad: result.outcome === "refused" || result.outcome === "error" });
-  } finally {
-    sending(null);
-  }
+// How to begin, while nobody is enrolled.
+export async function begin() {
+  const told = await glance("/v1/calibration");
+  $("begin").hidden = told?.identities !== 0;
 }
 
 // A camera where the browser gives one; else the system's own way of taking a photo.
@@ -167,6 +139,7 @@ async function takePhoto() {
 }
 
 export function start() {
+  begin();
   for (const id of ["file", "capture"]) {
     $(id).addEventListener("change", guarded(async () => {
       const [file] = $(id).files;

@@ -1,6 +1,6 @@
 // Who is enrolled twice: a job on the server, then pairs side by side, and a decision for each.
-import { $, button, counted, element, fileOf, guarded, percent, say } from "./parts.js";
-import { merge } from "./people.js";
+import { $, button, counted, element, fileOf, guarded, percent, row, say } from "./parts.js";
+import { eraseFace, merge } from "./people.js";
 import { call, picture } from "./talk.js";
 
 const POLL = 400; // milliseconds
@@ -24,9 +24,17 @@ async function look() {
   if (job.state === "failed") throw new Error(job.error);
   if (job.state === "cancelled") return say("Stopped.");
   await show();
-  const { same_people: pairs, identities } = job.result;
+  say(summary(job.result));
+}
+
+function summary(result) {
+  const { same_people: { length: pairs }, identities } = result;
+  const twice = facesTwice(result).length;
   const people = `${counted(identities, "person was", "people were")} compared`;
-  say(pairs.length ? `${people}: ${counted(pairs.length, "pair seems", "pairs seem")} to be one person.` : `${people}; nobody seems to be enrolled twice.`);
+  if (!pairs && !twice) return `${people}; nobody seems to be enrolled twice.`;
+  const one = pairs ? counted(pairs, "pair seems", "pairs seem") : "no two seem";
+  const faces = twice ? `, and ${counted(twice, "picture of a face is", "pictures of a face are")} enrolled twice` : "";
+  return `${people}: ${one} to be one person${faces}.`;
 }
 
 async function again() {
@@ -37,21 +45,24 @@ async function again() {
 
 async function show() {
   const pairs = await Promise.all(job.result.same_people.map(pair));
-  const named = new Set(job.result.same_people.map(({ identities }) => key(identities)));
-  const others = job.result.same_faces.filter(({ faces }) => !named.has(key(faces.map((face) => face.identity))));
-  const twice = await Promise.all(others.map(sameFace));
+  const twice = await Promise.all(facesTwice(job.result).map(sameFace));
   $("pairs").replaceChildren(...pairs);
   $("twice").replaceChildren(...twice);
+}
+
+// Less those of a pair, which is shown as that.
+function facesTwice({ same_people: pairs, same_faces: faces }) {
+  const named = new Set(pairs.map(({ identities }) => key(identities)));
+  return faces.filter((found) => !named.has(key(found.faces.map((face) => face.identity))));
 }
 
 function key(identities) {
   return identities.map((one) => one.id).sort().join();
 }
 
-async function side(person, face) {
-  const shown = await picture(face.face_id, `Enrolled face of ${person.name}`);
-  const faces = person.faces ? `${counted(person.faces, "face")}; this one: ` : "";
-  return element("div", "", shown, element("h2", person.name), element("p", faces + fileOf(face.photo)));
+async function side(person, face, ...buttons) {
+  const faces = person.faces ? [element("p", counted(person.faces, "face"))] : [];
+  return element("div", "", await picture(face, `Enrolled face of ${person.name}`), element("h2", person.name), ...faces, ...buttons);
 }
 
 async function pair({ identities: [one, two], probability, deciding: [first, second] }) {
@@ -69,17 +80,20 @@ async function pair({ identities: [one, two], probability, deciding: [first, sec
       say("They are compared again.");
       await again();
     };
-    say(`${one.name} and ${two.name} are two people, and are not named again.`, { undo });
+    say(`${one.name} and ${two.name} are two people, and are not named again.`, { offers: [button("Undo", "Undo that", undo)] });
   };
-  return element("li", "", element("p", `One person? ${percent(probability)}`), beside, element("p", "",
-    button(`Same: keep ${one.name}`, `${one.name} and ${two.name} are one person, called ${one.name}`, decided(one, two), false), " ",
-    button(`Same: keep ${two.name}`, `${one.name} and ${two.name} are one person, called ${two.name}`, decided(two, one), false), " ",
+  return element("li", "", element("p", `One person? ${percent(probability)}`), beside, row(
+    button(`Same: keep ${one.name}`, `${one.name} and ${two.name} are one person, called ${one.name}`, decided(one, two), false),
+    button(`Same: keep ${two.name}`, `${one.name} and ${two.name} are one person, called ${two.name}`, decided(two, one), false),
     button("Two people", `${one.name} and ${two.name} are two people`, apart)));
 }
 
-async function sameFace({ faces: [one, two], similarity }) {
-  const beside = element("div", "", await side(one.identity, one), await side(two.identity, two));
-  beside.className = "beside";
+async function sameFace({ faces, similarity }) {
+  const sides = faces.map((face) => {
+    const label = `Erase the face ${fileOf(face.photo)} of ${face.identity.name}`;
+    return side(face.identity, face, button("Erase this face", label, () => eraseFace(face.face_id, face.identity, again)));
+  });
+  const beside = Object.assign(element("div", "", ...(await Promise.all(sides))), { className: "beside" });
   return element("li", "", element("p", `One picture of a face, enrolled twice (cosine ${similarity.toFixed(3)})`), beside);
 }
 

@@ -4,8 +4,9 @@ import * as duplicates from "./duplicates.js";
 import { $, guarded, say } from "./parts.js";
 import * as people from "./people.js";
 import * as promise from "./promise.js";
+import * as talk from "./talk.js";
 
-const shown = { people: () => people.list(), promise: promise.show };
+const shown = { ask: asking.begin, people: people.show, promise: promise.show };
 const tabs = [...document.querySelectorAll("[data-view]")];
 
 async function view(name) {
@@ -20,6 +21,7 @@ async function view(name) {
 }
 
 for (const tab of tabs) tab.addEventListener("click", guarded(() => view(tab.dataset.view)));
+talk.start();
 asking.start();
 people.start();
 duplicates.start();

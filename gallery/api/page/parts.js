@@ -1,4 +1,4 @@
-// Small parts that every view is made of: elements, buttons, questions, and the line of status.
+// Small parts that every view is made of: elements, buttons, and the line of status.
 export const $ = (id) => document.getElementById(id);
 
 export function element(kind, text, ...inside) {
@@ -8,12 +8,11 @@ export function element(kind, text, ...inside) {
   return made;
 }
 
-// The line that a screen reader reads out. undo: what a button beside it does.
-export function say(text, { bad = false, undo = null } = {}) {
-  const note = $("note");
-  note.replaceChildren(text);
-  note.classList.toggle("bad", bad);
-  if (undo) note.append(" ", button("Undo", "Undo that", undo));
+// The line that a screen reader reads out. kind: "bad", "warn" or nothing; offers: buttons beside it.
+export function say(text, { kind = "", offers = [] } = {}) {
+  $("note").replaceChildren(text);
+  $("note").className = kind;
+  for (const offer of offers) $("note").append(" ", offer);
 }
 
 export function button(text, label, action, quiet = true) {
@@ -25,7 +24,14 @@ export function button(text, label, action, quiet = true) {
   return made;
 }
 
-// What goes wrong is said, not lost. A button cannot be pressed again before it has done its work.
+export function row(...buttons) {
+  const made = element("p", "", ...buttons);
+  made.className = "row";
+  return made;
+}
+
+// What goes wrong is said, not lost. A button cannot be pressed again before it has done its work;
+// then it has the focus again, or the line of status when the button is gone.
 export function guarded(action) {
   return async (event) => {
     const pressed = event?.currentTarget instanceof HTMLButtonElement ? event.currentTarget : null;
@@ -33,41 +39,47 @@ export function guarded(action) {
     try {
       await action(event);
     } catch (error) {
-      say(error.message, { bad: true });
+      say(error.message, { kind: "bad" });
     } finally {
-      if (pressed) pressed.disabled = false;
+      if (pressed) {
+        pressed.disabled = false;
+        const lost = [null, document.body, pressed].includes(document.activeElement);
+        if (lost) (pressed.checkVisibility() ? pressed : $("note")).focus();
+      }
     }
   };
 }
 
-// entry: null asks yes or no, a text asks for a text; the answer, or null.
-export function ask(question, yes, { entry = null, what = "Name", names = [], secret = false } = {}) {
-  $("question").textContent = question;
-  $("yes").textContent = yes;
-  $("what").textContent = what;
-  $("entry").hidden = entry === null;
-  $("answer").type = secret ? "password" : "text";
-  $("answer").required = entry !== null;
-  $("answer").value = entry ?? "";
-  $("names").replaceChildren(...names.map((name) => Object.assign(element("option"), { value: name })));
-  $("dialog").returnValue = "no";
-  $("dialog").showModal();
-  return new Promise((resolve) => {
-    const done = () => {
-      const agreed = $("dialog").returnValue === "yes";
-      resolve(agreed ? (entry === null ? true : $("answer").value.trim()) : null);
-    };
-    $("dialog").addEventListener("close", done, { once: true });
-  });
-}
-
+// Never 100 %: nothing here is certain. With a space that is not broken.
 export function percent(value) {
-  return `${Math.min(99.9, 100 * value).toFixed(1)} %`;
+  return `${Math.min(99.9, 100 * value).toFixed(1)}\u00a0%`;
 }
 
-// A photo's name without the folders it was in.
+// What the server says, with probabilities as everywhere here.
+export function plain(reason) {
+  return reason.replace(/\((\d+)%, by /g, (_, share) => `(${percent(share / 100)}, by `);
+}
+
+export function sentence(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
+// A photo's name without the folders it was in, to be broken between words, the last with its ".jpg".
+export function fileName(photo) {
+  const name = fileOf(photo);
+  const made = Object.assign(element("span"), { className: "file", title: name });
+  const words = name.split(/(?<=[-_ ])/);
+  const last = Object.assign(element("span", words.pop()), { className: "whole" });
+  made.append(...words.flatMap((word) => [word, element("wbr")]), last);
+  return made;
+}
+
 export function fileOf(photo) {
   return photo.split(/[\\/]/).pop();
+}
+
+export function day(moment) {
+  return new Date(moment).toLocaleDateString("en-GB", { dateStyle: "medium" });
 }
 
 export function counted(number, one, many = `${one}s`) {

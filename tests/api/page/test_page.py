@@ -1,123 +1,36 @@
-"""The page in a real browser, as a person at a desk uses it; pictures of it in .artefacts/page."""
+"""The page as a person at a desk uses it."""
 
 from __future__ import annotations
 
 import io
 import re
-import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
-import numpy as np
-import pytest
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from gallery.assembly import Gallery
 from gallery.store import keys
 from tests.api.asking import enrol
-from tests.api.conftest import Serve
-
-ARTEFACTS = Path(__file__).resolve().parents[2] / ".artefacts" / "page"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium here: `make browser` installs Debian's"
-)
-CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", *CAMERA]
-        )
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def server(serve: Serve, tmp_path: Path) -> Iterator[httpx.Client]:
-    with serve(tmp_path / "home", thumbnails=True) as opened:
-        yield opened
-
-
-@pytest.fixture
-def page(browser: Browser, server: httpx.Client) -> Iterator[Page]:
-    """Fails for anything the page writes to the console, and for any request to elsewhere."""
-    context = browser.new_context(viewport={"width": 1000, "height": 900})
-    opened = context.new_page()
-    told: list[str] = []
-    home = str(server.base_url)
-    opened.on("pageerror", lambda error: told.append(str(error)))
-    opened.on("console", lambda m: told.append(m.text) if "Failed to load" not in m.text else None)
-    opened.on(
-        "request", lambda r: told.append(r.url) if not r.url.startswith((home, "blob:")) else None
-    )
-    opened.goto(home)
-    yield opened
-    context.close()
-    assert told == []
-
-
-@pytest.fixture
-def together(tmp_path: Path, hopper: Path, collins: Path) -> Path:
-    """Two people in one photo."""
-    pair = [Image.open(path).convert("RGB").resize((512, 560)) for path in (hopper, collins)]
-    path = tmp_path / "together.png"
-    Image.fromarray(np.concatenate([np.asarray(image) for image in pair], axis=1)).save(path)
-    return path
-
-
-Shot = Callable[[str], None]
-
-
-@pytest.fixture
-def shot(page: Page) -> Shot:
-    """Keeps a picture of the page, at desk and at phone size, and asks axe about both."""
-    ARTEFACTS.mkdir(parents=True, exist_ok=True)
-
-    def take(name: str) -> None:
-        for kind, width, scheme in (("desk", 1000, "light"), ("phone", 390, "dark")):
-            page.set_viewport_size({"width": width, "height": 844})
-            page.emulate_media(color_scheme=scheme)
-            page.screenshot(path=ARTEFACTS / f"{name}-{kind}.png", full_page=True)
-            found = Axe().run(page)
-            assert found.violations_count == 0, found.generate_report()
-            wide = page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= width, f"{name}: the page is {wide} wide on a screen of {width}"
-        page.set_viewport_size({"width": 1000, "height": 900})
-        page.emulate_media(color_scheme="light")
-
-    return take
-
-
-def ask(page: Page, photo: Path) -> None:
-    page.locator("#file").set_input_files(photo)
-
-
-def answer(page: Page, text: str | None = None) -> None:
-    """Fill in the dialog, when there is something to fill in, and agree."""
-    expect(page.locator("#dialog")).to_be_visible()
-    if text is not None:
-        page.locator("#answer").fill(text)
-    page.locator("#yes").click()
+from tests.api.page.using import Shot, answer, ask
 
 
 def test_a_stranger_is_asked_about_enrolled_and_known(page: Page, shot: Shot, hopper: Path) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Who is this?")
+    expect(page.locator("#begin")).to_contain_text("Nobody is enrolled yet")
     shot("empty")
     ask(page, hopper)
     expect(page.locator("#note")).to_have_text("1 face: no one we know.")
     shot("unknown")
     page.get_by_role("button", name="Enrol face 1").click()
     answer(page, "Grace Hopper")
-    expect(page.locator("#note")).to_contain_text("enrolled as Grace Hopper (new identity)")
+    expect(page.locator("#note")).to_have_text("Enrolled as Grace Hopper (new identity).")
+    expect(page.locator("#begin")).to_be_hidden()
     ask(page, hopper)
     expect(page.locator("#note")).to_contain_text("1 face: Grace Hopper (99.9 %)")
-    expect(page.locator(".box.match b")).to_contain_text("Grace Hopper")
+    expect(page.locator("#answers > li.match h2")).to_have_text("Grace Hopper (99.9 %)")
+    expect(page.locator(".box.match")).to_be_visible()
     expect(page.get_by_role("img", name="Enrolled face of Grace Hopper")).to_be_visible()
     expect(page.locator("details")).to_contain_text("At most 1.0 % of strangers")
     shot("match")
@@ -134,7 +47,11 @@ def test_several_faces_are_answered_and_enrolled_each(
     stranger = page.locator("#answers > li.unknown")
     stranger.get_by_role("button", name="Enrol").click()
     answer(page, "Eileen Collins")
-    expect(page.locator("#note")).to_contain_text("enrolled as Eileen Collins")
+    expect(page.locator("#note")).to_contain_text("Enrolled as Eileen Collins")
+    expect(page.locator("#answers > li").nth(1)).to_contain_text("Eileen Collins, enrolled now")
+    expect(page.locator("#answers > li.unknown")).to_have_count(0)
+    expect(page.locator(".box.match")).to_have_count(2)
+    expect(page.locator("#begin")).to_be_hidden()
     ask(page, together)
     expect(page.locator("#answers > li.match")).to_have_count(2)
 
@@ -146,10 +63,10 @@ def test_a_match_of_two_is_said_and_refused_unless_told_twice(
     ask(page, hopper)
     page.get_by_role("button", name="Enrol face 1").click()
     answer(page, "G. Hopper")
-    expect(page.locator("#question")).to_contain_text("it matches Grace Hopper")
+    expect(page.locator(".question")).to_contain_text("it matches Grace Hopper")
     shot("refused")
     answer(page)
-    expect(page.locator("#note")).to_contain_text("enrolled as G. Hopper")
+    expect(page.locator("#note")).to_contain_text("Enrolled as G. Hopper")
     ask(page, hopper)
     expect(page.locator("#note")).to_contain_text("2 people match")
     shot("ambiguous")
@@ -189,10 +106,15 @@ def test_people_are_searched_renamed_merged_unmerged_and_erased(
     answer(page, "Grace Hopper")
     expect(page.locator("#note")).to_contain_text("Eileen is Grace Hopper now, with 2 faces")
     expect(page.locator("#list > li")).to_have_count(1)
-    page.get_by_role("button", name="Undo").click()
+    shot("merged")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.get_by_role("button", name="People").click()
+    page.get_by_role("button", name="Undo: 1 person became Grace Hopper").click()
+    expect(page.locator("#note")).to_have_text("Eileen and Grace Hopper are two people again.")
     expect(page.locator("#list > li")).to_have_count(2)
+    expect(page.locator("#merges")).to_be_hidden()
     page.get_by_role("button", name="Erase Eileen").click()
-    expect(page.locator("#question")).to_contain_text("There is no undo")
+    expect(page.locator(".question")).to_contain_text("There is no undo")
     answer(page)
     expect(page.locator("#list > li")).to_have_count(1)
     assert server.get("/v1/identities").json()["total"] == 1
@@ -227,8 +149,16 @@ def test_duplicates_are_reviewed_side_by_side(
     expect(pairs).to_have_count(1)
 
 
-def test_the_promise_is_said_and_drawn(page: Page, shot: Shot, server: httpx.Client) -> None:
+def test_the_promise_is_said_and_drawn(
+    page: Page, shot: Shot, server: httpx.Client, hopper: Path
+) -> None:
     page.get_by_role("button", name="Promise").click()
+    expect(page.locator("#words")).to_contain_text("Nobody is enrolled yet")
+    expect(page.locator("#curve polyline")).to_be_visible()
+    expect(page.locator("#curve circle")).to_have_count(0)
+    enrol(server, "Grace Hopper", hopper)
+    page.get_by_role("button", name="Promise").click()
+    expect(page.locator("#words")).to_contain_text("with so few people it says little")
     expect(page.locator("#words")).to_contain_text("at most 1.0 % of strangers are given a name")
     expect(page.locator("#curve polyline")).to_be_visible()
     told = server.get("/v1/calibration").json()
@@ -274,13 +204,15 @@ def test_it_is_used_with_the_keyboard_alone(page: Page, server: httpx.Client, ho
     expect(page.locator("#list > li")).to_have_count(1)
     page.get_by_role("button", name="Rename Grace").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#answer")).to_be_focused()
-    page.locator("#answer").fill("Grace Hopper")
+    expect(page.locator("dialog input")).to_be_focused()
+    page.locator("dialog input").fill("Grace Hopper")
     page.keyboard.press("Enter")
     expect(page.locator("#list h2")).to_have_text("Grace Hopper")
-    page.get_by_role("button", name="Erase").focus()
+    page.get_by_role("button", name="Erase Grace Hopper").focus()
     page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Cancel")).to_be_focused()
     page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Erase Grace Hopper")).to_be_focused()
     assert server.get("/v1/identities").json()["total"] == 1
 
 
@@ -291,8 +223,8 @@ def test_a_key_is_asked_for_and_kept_for_the_tab(
         _, key = keys.create(session, "the desk", ["query"], 600)
     page.wait_for_timeout(1100)
     ask(page, hopper)
-    expect(page.locator("#question")).to_contain_text("A key is needed")
-    expect(page.locator("#answer")).to_have_attribute("type", "password")
+    expect(page.locator(".question")).to_contain_text("A key is needed")
+    expect(page.locator("dialog input")).to_have_attribute("type", "password")
     shot("key")
     answer(page, key)
     expect(page.locator("#note")).to_contain_text("1 face: no one we know")

@@ -1,0 +1,87 @@
+"""A real browser before a real server; pictures of the page in .artefacts/page."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.api.conftest import Serve
+from tests.api.page.using import Shot
+
+ARTEFACTS = Path(__file__).resolve().parents[3] / ".artefacts" / "page"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here: `make browser` installs Debian's")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", *CAMERA]
+        )
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def server(serve: Serve, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+    """Of an empty gallery, which keeps pictures unless the parameter is False."""
+    with serve(tmp_path / "home", thumbnails=getattr(request, "param", True)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Browser, server: httpx.Client) -> Iterator[Page]:
+    """Fails for anything the page writes to the console, and for any request to elsewhere."""
+    context = browser.new_context(viewport={"width": 1000, "height": 900})
+    opened = context.new_page()
+    told: list[str] = []
+    home = str(server.base_url)
+    opened.on("pageerror", lambda error: told.append(str(error)))
+    opened.on("console", lambda m: told.append(m.text) if "Failed to load" not in m.text else None)
+    opened.on(
+        "request", lambda r: told.append(r.url) if not r.url.startswith((home, "blob:")) else None
+    )
+    opened.goto(home)
+    yield opened
+    context.close()
+    assert told == []
+
+
+@pytest.fixture
+def together(tmp_path: Path, hopper: Path, collins: Path) -> Path:
+    """Two people in one photo."""
+    pair = [Image.open(path).convert("RGB").resize((512, 560)) for path in (hopper, collins)]
+    path = tmp_path / "together.png"
+    Image.fromarray(np.concatenate([np.asarray(image) for image in pair], axis=1)).save(path)
+    return path
+
+
+@pytest.fixture
+def shot(page: Page) -> Shot:
+    """Keeps a picture of the page, at desk and at phone size, and asks axe about both."""
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+
+    def take(name: str) -> None:
+        for kind, width, scheme in (("desk", 1000, "light"), ("phone", 390, "dark")):
+            page.set_viewport_size({"width": width, "height": 844})
+            page.emulate_media(color_scheme=scheme)
+            page.screenshot(path=ARTEFACTS / f"{name}-{kind}.png", full_page=True)
+            found = Axe().run(page)
+            assert found.violations_count == 0, found.generate_report()
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"{name}: the page is {wide} wide on a screen of {width}"
+        page.set_viewport_size({"width": 1000, "height": 900})
+        page.emulate_media(color_scheme="light")
+
+    return take

@@ -1,0 +1,91 @@
+"""With a key nothing of anybody is on the disk in the clear, and everything works."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gallery.assembly import DATABASE_FILE, INDEX_FILE, Gallery
+from gallery.backup import restore
+from gallery.config import load_settings
+from gallery.errors import DatabaseUnusable, SettingInvalid
+from gallery.types import Encodings
+from tests.conftest import AddFace
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    file = tmp_path / "key"
+    file.write_text(secrets.token_hex(32) + "\n")
+    return file
+
+
+@pytest.fixture
+def rows(unit_rows) -> Encodings:
+    return unit_rows(6, 30)
+
+
+def filled(home: Path, cache: Path, key: Path, rows: Encodings, add_face: AddFace) -> Gallery:
+    gallery = Gallery.open(home, cache=cache, key_file=key)
+    for i in range(6):
+        add_face(gallery.database, f"Clear Name {i // 3}", rows.row(i), i)
+    return gallery
+
+
+def in_the_clear(home: Path, rows: Encodings) -> list[str]:
+    traces = [b"Clear Name", b"photos/", b"SQLite format", rows.vectors[0].tobytes()]
+    traces.append(rows.vectors[0].astype(np.float16).tobytes())
+    return [f.name for f in home.rglob("*") if f.is_file() for t in traces if t in f.read_bytes()]
+
+
+def test_nothing_is_in_the_clear_and_all_of_it_comes_back(
+    tmp_path: Path, cache: Path, key: Path, rows: Encodings, add_face: AddFace
+) -> None:
+    home = tmp_path / "home"
+    with filled(home, cache, key, rows, add_face) as gallery:
+        assert gallery.index.search(rows.vectors[4:5], 1).ids.tolist() == [[5]]
+        assert (home / f"{DATABASE_FILE}-wal").stat().st_size  # in the log as little as in the file
+        assert in_the_clear(home, rows) == []
+        gallery.back_up(tmp_path / "x.backup")
+        receipt = gallery.forget("Clear Name 1")
+        assert receipt.faces == 3
+        assert [f for f in gallery.check() if not f.ok] == []
+    assert not (home / INDEX_FILE).exists() and in_the_clear(home, rows) == []
+    assert in_the_clear(tmp_path, rows) == []  # nor in the backup
+    with Gallery.open(home, cache=cache, key_file=key) as again:
+        assert [r.name for r in again.identities()] == ["Clear Name 0"]
+    settings = load_settings(home=tmp_path / "restored", cache=cache, key_file=key)
+    restore(tmp_path / "x.backup", settings)
+    with Gallery(settings) as restored:
+        assert len(restored.identities()) == 2
+
+
+def test_without_its_key_it_is_no_database(
+    tmp_path: Path, cache: Path, key: Path, rows: Encodings, add_face: AddFace, capfd
+) -> None:
+    home = tmp_path / "home"
+    filled(home, cache, key, rows, add_face).close()
+    before = (home / DATABASE_FILE).read_bytes()
+    other = key.with_name("other")
+    other.write_text("ab" * 32)
+    for wrong in (None, other):
+        with pytest.raises(DatabaseUnusable, match="GALLERY_KEY_FILE"):
+            Gallery.open(home, cache=cache, key_file=wrong)
+    assert (home / DATABASE_FILE).read_bytes() == before
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"g" * 64, b"\xff" * 64])
+def test_a_key_that_is_none_is_refused_and_not_shown(
+    tmp_path: Path, cache: Path, content: bytes
+) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(content)
+    with pytest.raises(SettingInvalid, match="GALLERY_KEY_FILE") as refused:
+        Gallery.open(tmp_path / "home", cache=cache, key_file=file)
+    assert "short" not in str(refused.value) and "ggg" not in str(refused.value)
+    with pytest.raises(SettingInvalid, match="cannot be read"):
+        Gallery.open(tmp_path / "home", cache=cache, key_file=tmp_path / "nothing")

@@ -1,0 +1,136 @@
+"""Faces out in an open form and in again, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gallery.assembly import Gallery
+from gallery.errors import ExportUnusable
+from gallery.types import Encodings
+from gallery.weights.sources import DLIB_RESNET
+from tests.conftest import AddFace
+
+ENCODER = np.array([DLIB_RESNET.name, DLIB_RESNET.sha256])
+
+
+@pytest.fixture
+def rows(unit_rows) -> Encodings:
+    return unit_rows(60, 21)
+
+
+@pytest.fixture
+def people(gallery: Gallery, rows: Encodings, add_face: AddFace) -> Gallery:
+    for i in range(12):
+        add_face(gallery.database, f"person {i // 3}", rows.row(i), i)
+    gallery.describe("person 1", external_id="e-1", details={"k": "v"}, expires="2040-05-06")
+    return gallery
+
+
+def other(people: Gallery, tmp_path: Path) -> Gallery:
+    return Gallery.open(tmp_path / "other", cache=people.settings.cache)
+
+
+def test_everything_comes_out_and_goes_in_again(people: Gallery, tmp_path: Path) -> None:
+    file = tmp_path / "x.npz"
+    assert people.export(file) == 12
+    with np.load(file, allow_pickle=False) as archive:
+        assert archive["encodings"].shape == (12, 128) and archive["names"].shape == (4,)
+    with other(people, tmp_path) as gallery:
+        assert gallery.import_from(file) == (12, 0)
+        assert gallery.import_from(file) == (0, 12)
+        for record in people.identities():
+            there, faces = gallery.identity(record.name)
+            assert (there.external_id, there.details, there.expires_at, there.faces) == (
+                record.external_id, record.details, record.expires_at, record.faces,
+            )  # fmt: skip
+            for mine, theirs in zip(people.identity(record.name)[1], faces, strict=True):
+                assert (mine.photo, mine.photo_sha256, mine.box, mine.norm) == (
+                    theirs.photo, theirs.photo_sha256, theirs.box, theirs.norm,
+                )  # fmt: skip
+        assert (gallery.encodings().encodings.vectors == people.encodings().encodings.vectors).all()
+        assert len(gallery.index.catch_up()) == 12
+        assert [f for f in gallery.check() if not f.ok] == []
+
+
+def test_the_least_that_is_needed(people: Gallery, tmp_path: Path, rows: Encodings) -> None:
+    file = tmp_path / "x.npz"
+    names = np.array(["Ada", "Grace", "Ada"])
+    np.savez(file, encoder=ENCODER, names=names, encodings=rows.vectors[40:43])
+    assert people.import_from(file) == (3, 0)
+    assert people.import_from(file) == (0, 3)
+    assert people.identity("Ada")[0].faces == 2
+
+
+def test_ids_are_not_given_again(people: Gallery, tmp_path: Path, rows: Encodings) -> None:
+    people.forget("person 3")
+    newest = max(f.id for f in people.faces())
+    file = tmp_path / "x.npz"
+    np.savez(file, encoder=ENCODER, names=np.array(["Ada"]), encodings=rows.vectors[50:51])
+    people.import_from(file)
+    record, (face,) = people.identity("Ada")
+    assert record.id == 5 and face.id == newest + 4
+
+
+def test_an_external_id_that_somebody_has_is_not_taken(people: Gallery, tmp_path: Path) -> None:
+    file = tmp_path / "x.npz"
+    people.export(file)
+    people.rename("person 1", "somebody else")
+    people.import_from(file)
+    assert people.identity("person 1")[0].external_id is None
+    assert people.identity("somebody else")[0].external_id == "e-1"
+
+
+def changed(**values: Any):  # type: ignore[no-untyped-def]
+    return lambda arrays: arrays.update(values)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda a: a.pop("encodings"), "no 'encodings'"),
+        (lambda a: a.pop("encoder"), "no 'encoder'"),
+        (changed(encoder=np.array(["arcface", "0" * 64])), "arcface.*cannot be compared"),
+        (changed(form=np.array("face-gallery-faces-9")), "faces-9"),
+        (lambda a: a.update(encodings=a["encodings"].astype(np.float64)), "float64"),
+        (lambda a: a.update(encodings=a["encodings"][:, :64]), r"\(12, 64\)"),
+        (lambda a: a.update(encodings=a["encodings"] * 2), "encoding 0 is not of length 1"),
+        (lambda a: a["encodings"].__setitem__((7, 3), np.nan), "encoding 7"),
+        (lambda a: a.update(owners=a["owners"] + 1), "owners reach"),
+        (lambda a: a.update(owners=a["owners"][:5]), "owners are"),
+        (lambda a: a.update(names=np.array(["x"] * 4)), "stands in it twice"),
+        (lambda a: a.update(names=np.array(["", "b", "c", "d"])), "name is empty"),
+        (lambda a: a.update(photo_sha256=np.array(["zz"] * 12)), "64 hex digits"),
+        (lambda a: a.update(norms=np.full(12, np.inf, np.float32)), "norms has values"),
+        (lambda a: a.update(details=np.array(["["] * 4)), "cannot be read"),
+        (lambda a: a.update(boxes=np.zeros((12, 3))), "boxes are"),
+        (lambda a: a.update(external_ids=np.array(["e"] * 4)), "external id stands in it twice"),
+    ],
+)
+def test_what_cannot_be_imported_changes_nothing(
+    people: Gallery, tmp_path: Path, change, said: str
+) -> None:
+    file = tmp_path / "x.npz"
+    people.export(file)
+    with np.load(file) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    change(arrays)
+    np.savez(file, **arrays)
+    with other(people, tmp_path) as gallery:
+        with pytest.raises(ExportUnusable, match=said):
+            gallery.import_from(file)
+        assert gallery.identities() == []
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 broken"])
+def test_what_is_no_archive_is_refused(people: Gallery, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "x.npz"
+    file.write_bytes(content)
+    with pytest.raises(ExportUnusable, match="no NumPy archive"):
+        people.import_from(file)
+    np.savez(file, encodings=np.array([{"pickled": 1}], dtype=object))
+    with pytest.raises(ExportUnusable):
+        people.import_from(file)

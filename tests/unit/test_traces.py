@@ -1,0 +1,85 @@
+"""A trace is found in every form it could be left in, and nothing else is."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gallery.traces import Hit, TraceKind, search, traces_of
+from gallery.types import Encodings
+
+NAME = "Zoë Überall"
+
+
+@pytest.fixture
+def rows(unit_rows) -> Encodings:
+    return unit_rows(3, 5)
+
+
+def hits(folder: Path, rows: Encodings, *, text: str = NAME) -> list[Hit]:
+    pictures = [bytes(range(256)) * 4]
+    return list(search([folder], traces_of(rows.vectors, [text], pictures)).hits)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda row: row.astype("<f4").tobytes(),
+        lambda row: row.astype("<f2").tobytes(),
+        lambda row: row.astype("<f8").tobytes(),
+        lambda row: base64.b64encode(row.astype("<f4").tobytes()),
+        lambda row: (row.astype("<f4").view("<u4") >> 16).astype("<u2").tobytes(),
+        lambda row: row.astype("<f4").tobytes()[96:160],  # what is left of one
+    ],
+)
+def test_an_encoding_is_found_in_every_number_format(tmp_path: Path, rows, form) -> None:
+    (tmp_path / "file").write_bytes(b"before" + form(rows.vectors[1]) + b"after")
+    found = hits(tmp_path, rows)
+    assert found and {(h.trace.kind, h.trace.number) for h in found} == {(TraceKind.ENCODING, 1)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        NAME.encode(),
+        json.dumps({"name": NAME}).encode(),
+        np.array([NAME]).tobytes(),
+        NAME.encode("utf-16-le"),
+        "Zoe\u0308 U\u0308berall".encode(),
+    ],
+)
+def test_a_text_is_found_however_it_is_written(tmp_path: Path, rows, content: bytes) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "file").write_bytes(b"\0\1\2" + content)
+    assert {h.trace.kind for h in hits(tmp_path, rows)} == {TraceKind.TEXT}
+
+
+def test_a_picture_is_found_by_its_inside(tmp_path: Path, rows) -> None:
+    picture = bytes(range(256)) * 4
+    (tmp_path / "file").write_bytes(b"another beginning" + picture[300:])
+    assert {h.trace.kind for h in hits(tmp_path, rows)} == {TraceKind.PICTURE}
+
+
+def test_it_is_found_where_two_blocks_meet(tmp_path: Path, rows) -> None:
+    with (tmp_path / "large").open("wb") as file:
+        file.write(b"\7" * (16 * 2**20 - 11))
+        file.write(rows.vectors[0].tobytes())
+    found = hits(tmp_path, rows)
+    assert min(h.at for h in found) == 16 * 2**20 - 11
+
+
+def test_nothing_is_found_in_what_is_somebody_elses(tmp_path: Path, rows, unit_rows) -> None:
+    (tmp_path / "file").write_bytes(unit_rows(2000, 6).vectors.tobytes() + b"Zoe Ueberall")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    result = search([tmp_path, tmp_path], traces_of(rows.vectors, [NAME, "Bo"], []))
+    assert result.hits == () and result.unreadable == ()
+    assert result.bytes == (tmp_path / "file").stat().st_size
+
+
+def test_nothing_to_look_for_is_nothing_found(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    assert search([tmp_path], []).hits == ()
