@@ -108,12 +108,9 @@ def _remains(
             dict.fromkeys(t for t in (*texts, *(r.source for r in rows), *photos.values()) if t)
         ),
         pictures=(*thumbnails, *kept),
-        counted={
-            "faces": len(ids),
-            "thumbnails": len(thumbnails),
-            "kept_pictures": len(kept),
-            "other_encodings": len(others),
-        }
+        counted={"faces": len(ids), "thumbnails": len(thumbnails)}
+        | ({"kept_pictures": len(kept)} if kept else {})
+        | ({"other_encodings": len(others)} if others else {})
         | (counted or {}),
     )
 
