@@ -405,6 +405,11 @@ class Gallery:
         from gallery.portable import import_faces
 
         encoder = DLIB_RESNET.name, DLIB_RESNET.sha256
+        if self.spec.kind != DEFAULT:
+            seeing = self.eye.encoder
+            encoder = seeing.name, seeing.weights_sha256
+            with self.database.writing() as session:  # what opens it is known, too
+                faces.encoder_id(session, *encoder, seeing.network.traits.spec)
         return import_faces(self.database, file, encoder, progress)
 
     # Cleaning and checking

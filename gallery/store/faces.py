@@ -47,11 +47,11 @@ def face_of(session: Session, identity_id: int, photo_sha256: str) -> int | None
     return session.scalar(
         select(FaceRow.id)
         .join(PhotoRow)
-        .where(FaceRow.identity_id == identity_id, PhotoRow.sha256 == photo_sha256, _in_search())
+        .where(FaceRow.identity_id == identity_id, PhotoRow.sha256 == photo_sha256, in_search())
     )
 
 
-def _in_search() -> ColumnElement[bool]:
+def in_search() -> ColumnElement[bool]:
     """Of a face: whether its encoding is of the encoder in use."""
     now = select(EncoderRow.id).where(EncoderRow.state == EncoderState.CURRENT).scalar_subquery()
     return FaceRow.encoder_id == now
@@ -80,7 +80,7 @@ def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder:
     photo_id = _photo_id(session, photo)
     earlier = session.scalar(
         select(FaceRow).where(
-            FaceRow.identity_id == identity_id, FaceRow.photo_id == photo_id, ~_in_search()
+            FaceRow.identity_id == identity_id, FaceRow.photo_id == photo_id, ~in_search()
         )
     )
     row = FaceRow(
@@ -125,7 +125,7 @@ def count(session: Session) -> int:
 
 def ids(session: Session) -> list[int]:
     """The ids of all faces that are in searches, ascending."""
-    return list(session.scalars(select(FaceRow.id).where(_in_search()).order_by(FaceRow.id)))
+    return list(session.scalars(select(FaceRow.id).where(in_search()).order_by(FaceRow.id)))
 
 
 def records(session: Session, *, identity_id: int | None = None) -> list[FaceRecord]:
@@ -183,7 +183,7 @@ def _encodings() -> Select[int, int, bytes, float, float]:
         FaceRow.norm,
         FaceRow.agreement,
     )
-    return select(*columns).where(_in_search()).order_by(FaceRow.id)
+    return select(*columns).where(in_search()).order_by(FaceRow.id)
 
 
 def _stored(rows: Sequence[_EncodingRow]) -> StoredEncodings:
