@@ -11,17 +11,34 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from gallery.backup import BackupInfo, Progress, back_up, quietly
 from gallery.config import Settings, load_settings
-from gallery.errors import FaceNotFound, HomeError
+from gallery.encoders.opening import DEFAULT, Spec, read_spec
+from gallery.errors import (
+    CannotReencode,
+    EncoderChanged,
+    FaceNotFound,
+    HeadUnusable,
+    HomeError,
+)
 from gallery.forget import Eraser, finish_erasing
 from gallery.moments import moment
-from gallery.shipped import HEAD_FILE, shipped_file
-from gallery.store import audit, calibrations, faces, identities, merging
+from gallery.store import (
+    audit,
+    calibrations,
+    encoders,
+    faces,
+    identities,
+    merging,
+    pictures,
+    reencoding,
+)
 from gallery.store.database import open_home
+from gallery.store.encoders import EncoderState
 from gallery.store.opening import open_database
 from gallery.store.records import (
     CalibrationRecord,
@@ -42,14 +59,18 @@ if TYPE_CHECKING:
     from gallery.compare import Comparer
     from gallery.dedupe.folder import FolderReport
     from gallery.dedupe.reports import GalleryReport
+    from gallery.encoders.protocol import Traits
     from gallery.enroll import Enroller
     from gallery.identify import Identifier
     from gallery.judge import Judge
     from gallery.photo import PhotoReader
+    from gallery.projection import Projection
+    from gallery.reencode import Reencoder
     from gallery.seeing import Eye, PhotoSource
     from gallery.traced import Looked, Tracing
 
 DATABASE_FILE, INDEX_FILE = "gallery.db", "faces.index"
+T = TypeVar("T")
 
 
 class Gallery:
@@ -63,16 +84,9 @@ class Gallery:
         self.settings = settings
         home = open_home(settings.home)
         self.database = open_database(settings, home / DATABASE_FILE)
-        with self.database.reading() as session:
-            faces.check_encoder(session, DLIB_RESNET.name, DLIB_RESNET.sha256)
-        self.index = IndexCopy(
-            self.database,
-            home / INDEX_FILE,
-            engine=DEFAULT_ENGINE,
-            encoder=DLIB_RESNET.sha256,
-            # The file is not encrypted. Building the index anew takes a second for 100,000 faces.
-            kept=settings.key_file is None,
-        )
+        self._turn = RLock()
+        self._check_encoder()
+        self.index = self._copy_of(self._encoder_now() or DLIB_RESNET.sha256)
         # An erasure that was cut short is finished now. What still hinders it must not hinder
         # queries; `check` says that it is not done.
         with contextlib.suppress(HomeError):
@@ -87,6 +101,75 @@ class Gallery:
         settings : fields of gallery.config.Settings.
         """
         return cls(load_settings(home=home, **settings))
+
+    def _check_encoder(self) -> None:
+        """What can be told without loading an encoder. Raises EncoderChanged or SettingInvalid."""
+        spec = self.spec
+        if spec.kind == DEFAULT:
+            with self.database.reading() as session:
+                encoders.check_current(session, DEFAULT, DLIB_RESNET.sha256, None)
+            return
+        with self.database.reading() as session:
+            now = encoders.current(session)
+            if now is not None and now.name != spec.kind:
+                encoders.check_current(session, spec.kind, "", str(spec))
+
+    def _copy_of(self, encoder_sha256: str) -> IndexCopy:
+        file = self.settings.home / INDEX_FILE
+        return IndexCopy(
+            self.database,
+            file,
+            engine=DEFAULT_ENGINE,
+            encoder=encoder_sha256,
+            # The file is not encrypted. Building the index anew takes a second for 100,000 faces.
+            kept=self.settings.key_file is None,
+        )
+
+    @property
+    def spec(self) -> Spec:
+        """The encoder that the settings name, else the gallery's own, else the default."""
+        if self.settings.encoder is not None:
+            return read_spec(self.settings.encoder)
+        with self.database.reading() as session:
+            now = encoders.current(session)
+        return read_spec(DEFAULT if now is None else now.spec or now.name)
+
+    def _encoder_now(self) -> str | None:
+        with self.database.reading() as session:
+            now = encoders.current(session)
+        return None if now is None else now.weights_sha256
+
+    def _follow(self) -> str | None:
+        """Have the parts for the encoder that the gallery has now: another process may have changed
+        it. Returns its SHA-256; None while nothing was ever enrolled.
+        """
+        now = self._encoder_now()
+        if now is None or now == self.index.encoder:
+            return now
+        with self._turn:
+            if now != self.index.encoder:
+                self.index.close()
+                self.index = self._copy_of(now)
+                built = self.__dict__.get("eye")
+                stale = ["_identifier", "_enroller", "_eraser"]
+                if built is not None and built.encoder.weights_sha256 != now:
+                    stale += ["eye", "_judge", "_comparer"]
+                for part in stale:
+                    self.__dict__.pop(part, None)
+        return now
+
+    def _steady(self, ask: Callable[[], T]) -> T:
+        """An answer during which the gallery's encoder did not change."""
+        while True:
+            before = self._follow()
+            try:
+                answer = ask()
+            except EncoderChanged:
+                if self._encoder_now() == before:
+                    raise
+                continue
+            if before is None or self._encoder_now() == before:
+                return answer
 
     def close(self) -> None:
         """Save the index, if it was used, and let go of everything."""
@@ -131,17 +214,17 @@ class Gallery:
 
     def query(self, photo: PhotoSource, *, several: Several = Several.REFUSE) -> Decision:
         """Who is the one face of this photo (a path, or a file's bytes)? See Identifier.query."""
-        return self.identifier.query(photo, several=several)
+        return self._steady(lambda: self.identifier.query(photo, several=several))
 
     def query_all(self, photo: PhotoSource) -> list[Decision]:
         """Who is each face of this photo? See Identifier.query_all."""
-        return self.identifier.query_all(photo)
+        return self._steady(lambda: self.identifier.query_all(photo))
 
     def compare(
         self, first: PhotoSource, second: PhotoSource, *, several: Several = Several.REFUSE
     ) -> Comparison:
         """Are two photos of the same person? See Comparer.compare."""
-        return self._comparer.compare(first, second, several=several)
+        return self._steady(lambda: self._comparer.compare(first, second, several=several))
 
     # Keeping
 
@@ -154,7 +237,9 @@ class Gallery:
         force: bool = False,
     ) -> Enrolment:
         """Enrol one photo of a person. See Enroller.enroll."""
-        return self._enroller.enroll(name, photo, several=several, force=force)
+        return self._steady(
+            lambda: self._enroller.enroll(name, photo, several=several, force=force)
+        )
 
     def identities(self) -> list[IdentityRecord]:
         """Everyone enrolled, by name."""
@@ -315,6 +400,11 @@ class Gallery:
         from gallery.portable import import_faces
 
         encoder = DLIB_RESNET.name, DLIB_RESNET.sha256
+        if self.spec.kind != DEFAULT:
+            seeing = self.eye.encoder
+            encoder = seeing.name, seeing.weights_sha256
+            with self.database.writing() as session:  # what opens it is known, too
+                faces.encoder_id(session, *encoder, seeing.network.traits.spec)
         return import_faces(self.database, file, encoder, progress)
 
     # Cleaning and checking
@@ -363,40 +453,135 @@ class Gallery:
         both = {self.settings.views_query, self.settings.views_enrolled}
         return [look(self.eye, photo, sorted(both)) for photo in photos]
 
+    # Another encoder
+
+    def encoder_eye(self, spec: Spec) -> Eye:
+        """What sees with another encoder than the gallery's, and has a head to be judged with.
+
+        Raises WeightsError or HeadUnusable.
+        """
+        from gallery.head import load_head
+        from gallery.heads import find_head
+
+        settings = self.settings
+        if settings.head is not None and spec.kind != self.spec.kind:
+            settings = settings.model_copy(update={"head": None})  # it is the gallery's encoder's
+        eye = build_eye(settings, spec)
+        traits, encoder = eye.encoder.network.traits, eye.encoder
+        head = find_head(settings, traits)
+        load_head(head, encoder.name, encoder.weights_sha256, traits.spec)
+        return eye
+
+    def reencoder(self, eye: Eye, photos: Path | None = None) -> Reencoder:
+        """What encodes this gallery's faces with that encoder. See gallery.reencode."""
+        from gallery.reencode import Reencoder
+
+        traits, encoder = eye.encoder.network.traits, eye.encoder
+        with self.database.writing() as session:
+            record = encoders.make(session, encoder.name, encoder.weights_sha256, traits.spec)
+        return Reencoder(self.database, eye.reader, record, photos)
+
+    def previous_encoder(self) -> Spec:
+        """The one that there is a way back to. Raises CannotReencode."""
+        with self.database.reading() as session:
+            record = encoders.in_state(session, EncoderState.PREVIOUS)
+        if record is None:
+            raise CannotReencode("no encodings of an earlier encoder are kept to go back to")
+        return read_spec(record.spec or record.name)
+
+    def switched(self) -> None:
+        """Build the index of the encoder that is in use now."""
+        self._follow()
+        self.index.rebuild()
+
+    def finish_reencoding(self) -> int:
+        """Erase the previous encoder's encodings, and those of a re-encoding that was not ended.
+
+        Returns how many there were.
+        """
+        with self.database.writing() as session:
+            dropped = reencoding.finish(session)
+            audit.record(session, "re-encode finished")
+        finish_erasing(self.database, self.index, self.settings.home)
+        return dropped
+
+    def drop_pictures(self) -> int:
+        """Erase what is kept to encode faces again; returns of how many."""
+        with self.database.writing() as session:
+            dropped = pictures.drop_all(session)
+            audit.record(session, "drop pictures")
+        finish_erasing(self.database, self.index, self.settings.home)
+        return dropped
+
     # Parts
 
     @cached_property
     def eye(self) -> Eye:
-        """Photo to encodings."""
+        """Photo to encodings. Raises WeightsError, HeadUnusable or EncoderChanged."""
         import torch
 
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
-        return build_eye(self.settings)
+        eye = build_eye(self.settings, self.spec)
+        traits, encoder = eye.encoder.network.traits, eye.encoder
+        with self.database.reading() as session:
+            encoders.check_current(session, encoder.name, encoder.weights_sha256, traits.spec)
+            now = encoders.current(session)
+        if now is not None and now.spec != traits.spec and traits.name != DEFAULT:
+            with self.database.writing() as session:  # its file lies elsewhere now
+                encoders.note_spec(session, now.id, traits.spec)
+        return eye
 
-    @cached_property
+    def projection_in_use(self, traits: Traits) -> Projection | None:
+        """This network's projection, if encodings of the gallery were made with it."""
+        from gallery.encoder import encoder_sha256
+        from gallery.head import load_projection
+        from gallery.heads import find_head
+
+        try:
+            file = find_head(self.settings, traits)
+            projection = load_projection(file, traits.sha256, traits.spec)
+        except HeadUnusable:
+            return None
+        with self.database.reading() as session:
+            kept = {record.weights_sha256 for record in encoders.kept(session)}
+        return projection if encoder_sha256(traits.sha256, projection) in kept else None
+
+    @property
     def judge(self) -> Judge:
         """The head: the one named in the settings, else the home's own, else the shipped one."""
+        self._follow()
+        return self._judge
+
+    @cached_property
+    def _judge(self) -> Judge:
         from gallery.head import load_head
+        from gallery.heads import find_head
         from gallery.judge import Judge
 
-        own = self.settings.home / HEAD_FILE
-        if self.settings.head is not None:
-            file = self.settings.head
+        if self.spec.kind == DEFAULT:  # a head can be looked at without loading its encoder
+            from gallery.encoders.in_torch import DLIB_TRAITS as traits
+
+            sha256 = DLIB_RESNET.sha256
         else:
-            file = own if own.exists() else shipped_file(HEAD_FILE)
-        head = load_head(file, DLIB_RESNET.name, DLIB_RESNET.sha256)
+            traits, sha256 = self.eye.encoder.network.traits, self.eye.encoder.weights_sha256
+        head = load_head(find_head(self.settings, traits), traits.name, sha256, traits.spec)
         rate = self.settings.false_positive_identification_rate
         return Judge(head, self.database, rate=rate)
 
-    @cached_property
+    @property
     def identifier(self) -> Identifier:
         """The walk."""
+        self._follow()
+        return self._identifier
+
+    @cached_property
+    def _identifier(self) -> Identifier:
         from gallery.candidates import CandidateFinder
         from gallery.identify import Identifier
 
         candidates = CandidateFinder(self.database, self.index, identities=self.settings.candidates)
-        return Identifier(self.eye, candidates, self.judge, views=self.settings.views_query)
+        return Identifier(self.eye, candidates, self._judge, views=self.settings.views_query)
 
     @cached_property
     def _eraser(self) -> Eraser:
@@ -414,18 +599,19 @@ class Gallery:
 
         return Enroller(
             self.eye,
-            self.identifier,
-            self.judge,
+            self._identifier,
+            self._judge,
             self.database,
             views=self.settings.views_enrolled,
             pictures=self.settings.thumbnails,
+            keep=self.settings.keep,
         )
 
     @cached_property
     def _comparer(self) -> Comparer:
         from gallery.compare import Comparer
 
-        return Comparer(self.eye, self.judge, views=self.settings.views_query)
+        return Comparer(self.eye, self._judge, views=self.settings.views_query)
 
 
 def _reader(settings: Settings) -> PhotoReader:
@@ -438,11 +624,18 @@ def _reader(settings: Settings) -> PhotoReader:
     )
 
 
-def build_eye(settings: Settings) -> Eye:
-    """What sees with these settings; worker processes build one each."""
+def build_eye(settings: Settings, spec: Spec | None = None, *, native: bool = False) -> Eye:
+    """What sees with these settings; worker processes build one each.
+
+    spec : the encoder; None is the default.
+    native : with the encoder's network alone, to learn a head and a projection from.
+    """
     from gallery.encoder import Encoder, pick_device
+    from gallery.encoders.opening import open_network
     from gallery.faces import FaceFinder
+    from gallery.heads import find_head, fitted_out
     from gallery.seeing import Eye
+    from gallery.types import DIMENSION
 
     device = pick_device(settings.device)
     finder = FaceFinder(
@@ -450,5 +643,9 @@ def build_eye(settings: Settings) -> Eye:
         min_probability=settings.min_face_probability,
         device=device,
     )
-    encoder = Encoder(settings.cache, device)
+    network = open_network(spec or read_spec(DEFAULT), settings.cache, device, settings.threads)
+    if native or network.traits.dimension <= DIMENSION:
+        encoder = Encoder(network)
+    else:
+        encoder = fitted_out(network, find_head(settings, network.traits))
     return Eye(_reader(settings), finder, encoder, max_faces=settings.max_faces)

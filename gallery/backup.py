@@ -26,7 +26,8 @@ from typing import BinaryIO
 
 from gallery.config import Settings
 from gallery.errors import BackupUnusable, DatabaseUnusable, HomeUnusable
-from gallery.shipped import CARD_FILE, HEAD_FILE, PLOT_FILE
+from gallery.own_heads import drop_learned
+from gallery.shipped import is_head_part
 from gallery.store import audit, backups, calibrations, faces, identities
 from gallery.store.database import SCHEMA, Database
 from gallery.store.opening import open_database
@@ -35,7 +36,6 @@ from indexer.whole_file import flush_folder, written_whole
 
 _FORM = "face-gallery-backup-1"
 _MANIFEST, _DATABASE = "backup.json", "gallery.db"
-_OWN_HEAD = (HEAD_FILE, CARD_FILE, PLOT_FILE)
 _BLOCK = 2**20
 
 Progress = Callable[[int, int], None]
@@ -85,9 +85,10 @@ def back_up(
         ) as t:
             parts = {_DATABASE: Path(t, _DATABASE)}
             database.copy_to(parts[_DATABASE])
-            for name in _OWN_HEAD:
-                with contextlib.suppress(FileNotFoundError):
-                    parts[name] = Path(shutil.copyfile(settings.home / name, Path(t, name)))
+            for head in sorted(settings.home.glob("head*")):
+                if is_head_part(head.name):
+                    with contextlib.suppress(FileNotFoundError):  # an erasure dropped it just now
+                        parts[head.name] = Path(shutil.copyfile(head, Path(t, head.name)))
             found, newest = _info(settings, record, parts)
             with written_whole(file) as out:
                 _pack(out, found, parts, progress)
@@ -118,7 +119,7 @@ def _info(
         encoder=encoder,
         identities=people,
         faces=count,
-        own_head=HEAD_FILE in parts,
+        own_head=any(name.endswith(".safetensors") for name in parts),
         files={name: (part.stat().st_size, _sha256(part)) for name, part in parts.items()},
     )
     return info, newest
@@ -232,8 +233,7 @@ def _begin_anew(
             audit.record(session, "restore", outcome=info.id)
             people, count = identities.count(session), faces.count(session)
         if forget:
-            for name in _OWN_HEAD:
-                (part / name).unlink(missing_ok=True)
+            drop_learned(part)
         database.scrub()
     finally:
         database.close()
@@ -268,7 +268,7 @@ def _told(file: Path, archive: zipfile.ZipFile) -> BackupInfo:
 
 
 def _known(file: Path, name: str) -> str:
-    if name not in (_DATABASE, *_OWN_HEAD):
+    if name != _DATABASE and not is_head_part(name):
         raise _no_backup(file, f"it holds {name!r}, which is no part of a gallery")
     return name
 

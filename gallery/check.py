@@ -17,9 +17,10 @@ from gallery.errors import GalleryError
 from gallery.judge import Judge
 from gallery.operating_point import OperatingPoint
 from gallery.promise import promise
-from gallery.store import audit, backups, faces, identities, orphans
+from gallery.store import audit, backups, encoders, faces, identities, orphans, pictures, reencoding
 from gallery.store.changes import to_scrub
 from gallery.store.database import SCHEMA, Database
+from gallery.store.encoders import EncoderState
 from gallery.sync import IndexCopy
 from gallery.weights.sources import ALL_WEIGHTS
 
@@ -43,6 +44,7 @@ def check(
     """Look at every part."""
     return [
         *kept(settings, database, index),
+        _encoder(database),
         *_head(database, judge),
         *_weights(),
         Finding(
@@ -154,6 +156,34 @@ def _index(index: IndexCopy) -> Finding:
         said = f"{'; '.join(problems)}; it is built again from the database at the next query"
         return Finding("index", False, said)
     return Finding("index", True, f"{len(index.catch_up())} faces, agrees with the database")
+
+
+def _encoder(database: Database) -> Finding:
+    """Which encoder is in use, and what stands beside it."""
+    with database.reading() as session:
+        now = encoders.current(session)
+        following = encoders.in_state(session, EncoderState.NEXT)
+        last = encoders.in_state(session, EncoderState.PREVIOUS)
+        progress = None if following is None else reencoding.done(session, following.id)
+        unseen = reencoding.unseen(session)
+        kept, size = pictures.size(session)
+    said = "none yet" if now is None else str(now)
+    if kept:
+        said += f"; pictures of {kept} faces are kept ({size / 2**20:.1f} MB)"
+    if following is not None and progress is not None:
+        said += (
+            f"; {progress[0]} of {progress[1]} faces are re-encoded with {following}: `gallery"
+            " re-encode` again goes on"
+        )
+    if last is not None:
+        said += f"; `gallery re-encode --rollback` goes back to {last}"
+    if unseen:
+        names = ", ".join(sorted({name for _, name, _ in unseen})[:_MOST_NAMED])
+        said += (
+            f"; not found, since it has not seen them: {len(unseen)} faces (of {names}); enrol"
+            " their photos again, or `gallery re-encode` with --photos FOLDER"
+        )
+    return Finding("encoder", not unseen, said)
 
 
 def _head(database: Database, judge: Callable[[], Judge]) -> list[Finding]:

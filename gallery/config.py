@@ -44,6 +44,14 @@ class Settings(BaseSettings):
     head: Path | None = Field(
         default=None, description="A head file to use instead of the home's or the shipped one."
     )
+    encoder: str | None = Field(
+        default=None,
+        description="NAME or NAME:FILE; else the gallery's own, of a new one dlib-resnet.",
+    )
+    keep: Literal["nothing", "chips", "photos"] = Field(
+        default="nothing",
+        description="What is kept of photos enrolled from now on, to encode them again.",
+    )
     min_face: int = Field(
         default=40,
         ge=20,

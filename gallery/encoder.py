@@ -2,68 +2,86 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import hashlib
 from typing import Literal
 
 import numpy as np
 import torch
 
+from gallery.alignment import Template
+from gallery.encoders.protocol import Network
 from gallery.errors import InvalidEncoding, SettingInvalid
+from gallery.projection import Projection, padded
 from gallery.types import DIMENSION, Encodings, Float32, UInt8
-from gallery.weights.cache import dlib_resnet_state
-from gallery.weights.dlib_resnet import CHIP_SIDE, DlibResNet
-from gallery.weights.sources import DLIB_RESNET
-
-_BATCH = 64
 
 
 class Encoder:
-    """dlib's face ResNet in torch.
+    """A network, and the projection to 128 numbers where the network gives more.
+
+    Without a projection such a network can be learned from, and nothing can be enrolled.
 
     name, weights_sha256 : stored beside every encoding; encodings of two encoders never meet.
+    template : the chip it wants.
     """
 
-    name = DLIB_RESNET.name
-    weights_sha256 = DLIB_RESNET.sha256
+    def __init__(self, network: Network, projection: Projection | None = None) -> None:
+        traits = network.traits
+        if projection is not None and len(projection.matrix) != traits.dimension:
+            raise InvalidEncoding(
+                f"a projection of {len(projection.matrix)} numbers for a network of"
+                f" {traits.dimension}"
+            )
+        self.network = network
+        self.projection = projection
+        self.name = traits.name
+        self.weights_sha256 = encoder_sha256(traits.sha256, projection)
 
-    def __init__(self, cache: Path, device: torch.device) -> None:
-        self._device = device
-        self._network = DlibResNet()
-        self._network.load_state_dict(dlib_resnet_state(cache))
-        self._network.eval().to(device)
+    @property
+    def template(self) -> Template:
+        return self.network.traits.template
 
     def raw(self, chips: UInt8) -> Float32:
-        """One encoding a chip, not normalised: uint8 (n, 150, 150, 3) -> float32 (n, 128)."""
-        if chips.ndim != 4 or chips.shape[1:] != (CHIP_SIDE, CHIP_SIDE, 3):
-            raise InvalidEncoding(
-                f"chips of shape {chips.shape}, expected (n, {CHIP_SIDE}, {CHIP_SIDE}, 3)"
-            )
-        encoded = [np.empty((0, DIMENSION), dtype=np.float32)]
-        with torch.inference_mode():
-            for start in range(0, len(chips), _BATCH):
-                batch = torch.from_numpy(np.ascontiguousarray(chips[start : start + _BATCH]))
-                batch = batch.permute(0, 3, 1, 2).to(self._device)  # (n, 3, 150, 150)
-                encoded.append(self._network(batch).cpu().numpy())
-        return np.concatenate(encoded)
+        """What the network gives, one row a chip: uint8 (n, height, width, 3) -> float32 (n, d)."""
+        return self.network.raw(chips)
 
     def encode(self, views: UInt8) -> Encodings:
-        """Encodings of n faces, the mean of each face's views: uint8 (n, v, 150, 150, 3)."""
+        """Encodings of n faces, the mean of each face's views: uint8 (n, v, height, width, 3)."""
         if views.ndim != 5 or views.shape[1] == 0:
-            raise InvalidEncoding(f"views of shape {views.shape}, expected (n, v, 150, 150, 3)")
+            raise InvalidEncoding(
+                f"views of shape {views.shape}, expected (n, v, height, width, 3)"
+            )
         faces, count = views.shape[:2]
         raw = self.raw(views.reshape(-1, *views.shape[2:]))
-        return fuse(raw.reshape(faces, count, DIMENSION))
+        return self.stored(fuse(raw.reshape(faces, count, raw.shape[1])))  # (n, v, d)
+
+    def stored(self, native: Encodings) -> Encodings:
+        """The network's own fused encodings, (n, d), as they are stored and compared, (n, 128)."""
+        if self.projection is not None:
+            return self.projection.apply(native)
+        dimension = native.vectors.shape[1]
+        if dimension > DIMENSION:
+            raise InvalidEncoding(
+                f"encodings of {dimension} numbers need a projection; train a head"
+            )
+        return native if dimension == DIMENSION else padded(native)
+
+
+def encoder_sha256(network_sha256: str, projection: Projection | None) -> str:
+    """Of everything that an encoder's encodings depend on, hexadecimal."""
+    if projection is None:
+        return network_sha256
+    return hashlib.sha256(f"{network_sha256} {projection.sha256}".encode()).hexdigest()
 
 
 def fuse(raw: Float32) -> Encodings:
     """Views to encodings: each view to unit length, their mean to unit length again.
 
-    raw : float32 (n, v, 128) as the network gives them.
+    raw : float32 (n, v, d) as the network gives them.
     Raises InvalidEncoding for what is not finite or has no direction.
     """
     norms = np.linalg.norm(raw, axis=2)  # (n, v)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = (raw / norms[:, :, None]).mean(axis=1)  # (n, 128)
+        mean = (raw / norms[:, :, None]).mean(axis=1)  # (n, d)
         agreement = np.linalg.norm(mean, axis=1)
         vectors = mean / agreement[:, None]
     if not np.isfinite(vectors).all():

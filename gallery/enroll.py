@@ -9,10 +9,11 @@ from gallery.alike import unlike
 from gallery.errors import NoFaceFound, PhotoError, SeveralFacesFound
 from gallery.identify import Identifier
 from gallery.judge import Judge
+from gallery.keeping import Keep, picture_of
 from gallery.names import checked_name
 from gallery.seeing import Eye, PhotoSource, named
 from gallery.stages import stage
-from gallery.store import audit, faces, identities, thumbnails
+from gallery.store import audit, faces, identities, pictures, thumbnails
 from gallery.store.changes import latest_change
 from gallery.store.database import Database
 from gallery.store.records import NewFace
@@ -24,6 +25,7 @@ class Enroller:
     """Stores faces.
 
     views : how many views of an enrolled face are averaged.  pictures : keep thumbnails too.
+    keep : what is kept to encode the face again.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Enroller:
         *,
         views: int,
         pictures: bool = False,
+        keep: Keep = "nothing",
     ) -> None:
         self._eye = eye
         self._identifier = identifier
@@ -42,6 +45,7 @@ class Enroller:
         self._database = database
         self._views = views
         self._pictures = pictures
+        self._keep = keep
 
     def enroll(
         self,
@@ -78,8 +82,10 @@ class Enroller:
             return already
         with stage("decode"):
             photo = self._eye.reader.decode(content, shown)
-        face = self._eye.one_face(photo, several)
-        new = NewFace(face, self._eye.encode(photo, [face], self._views), self._views)
+        found = self._eye.faces(photo)
+        face = self._eye.pick(photo, found, several)
+        kept = picture_of(self._keep, photo, face, content, len(found))
+        new = NewFace(face, self._eye.encode(photo, [face], self._views), self._views, kept)
         while True:
             already = self._already(name, photo.sha256, shown)
             if already is not None:  # another process may have enrolled it meanwhile
@@ -131,17 +137,21 @@ class Enroller:
         with self._database.writing() as session:
             if latest_change(session) != position:
                 return None
+            seeing = self._eye.encoder
             encoder = faces.encoder_id(
-                session, self._eye.encoder.name, self._eye.encoder.weights_sha256
+                session, seeing.name, seeing.weights_sha256, seeing.network.traits.spec
             )
             record = identities.find(session, name)
             identity_id = identities.add(session, name) if record is None else record.id
             face_id = faces.add(session, identity_id, photo, new, encoder)
+            if new.picture is not None:
+                pictures.keep(session, face_id, new.picture)
             if self._pictures:
                 thumbnails.add(session, face_id, thumbnail(photo, new.face))
             audit.record(session, "enrol", identity_id=identity_id)
+            now = identities.get(session, identity_id).faces
         ref = IdentityRef(identity_id, name)
-        kind = "new identity" if record is None else f"{record.faces + 1} photos now"
+        kind = "new identity" if record is None else f"{now} photos now"
         return Enrolment(
             photo.source,
             EnrolOutcome.ENROLLED,

@@ -1,7 +1,7 @@
-"""Step 2 of the walk: the faces of a photo, each as an aligned 150 x 150 chip.
+"""Step 2 of the walk: the faces of a photo, each as an aligned chip.
 
-Detection and the five landmarks are facenet-pytorch's MTCNN. The chip is dlib's: the least-squares
-similarity that carries the landmarks onto the mean face the encoder was trained with.
+Detection and the five landmarks are facenet-pytorch's MTCNN. The chip is the encoder's: the
+least-squares similarity that carries the landmarks onto the mean face it was trained with.
 """
 
 from __future__ import annotations
@@ -16,18 +16,13 @@ from facenet_pytorch import MTCNN
 from facenet_pytorch.models.utils.detect_face import detect_face
 from PIL import Image
 
+from gallery.alignment import DLIB_150, Template
 from gallery.config import MAX_VIEWS
 from gallery.errors import PhotoUndecodable
 from gallery.types import Box, Face, Float32, Float64, Photo, UInt8
 from gallery.weights.sources import MTCNN_NETWORKS
 
-CHIP_SIDE = 150
-# Where dlib's 5-point shape predictor's mean landmarks lie in its chip, in pixels: left eye, right
-# eye, nose, left and right corner of the mouth. The mouth moves with expression and counts less.
-_TEMPLATE = np.array(
-    [(48.56, 46.63), (102.45, 46.66), (75.24, 78.98), (51.94, 106.02), (98.86, 106.14)]
-)
-_WEIGHTS = np.array([8.0, 8.0, 3.0, 0.25, 0.25])
+_TEMPLATE, _WEIGHTS = np.array(DLIB_150.points), np.array(DLIB_150.weights)
 _BORDER = 0.25
 """Share of the longer side that is put around a photo in which a face fills the frame."""
 _SMALLEST_SIDE = 12
@@ -38,7 +33,8 @@ _SMALLEST_SIDE = 12
 class View:
     """How one chip of a face differs from the aligned one.
 
-    zoom : > 1 shows less of the surroundings.  right, down : shift in chip pixels.
+    zoom : > 1 shows less of the surroundings.  right, down : shift in pixels of a chip that is 150
+        pixels wide; as much of the face in another.
     """
 
     mirrored: bool = False
@@ -171,25 +167,31 @@ def _same_place(one: _Found, other: _Found) -> bool:
     return bool((apart < (np.minimum(a[2:] - a[:2], b[2:] - b[:2]) / 4.0)).all())
 
 
-def align(photo: Photo, landmarks: Float32, views: Sequence[View]) -> UInt8:
-    """One chip a view: uint8 (len(views), 150, 150, 3), RGB. Outside the photo is black.
+def align(
+    photo: Photo, landmarks: Float32, views: Sequence[View], template: Template = DLIB_150
+) -> UInt8:
+    """One chip a view: uint8 (len(views), height, width, 3), RGB. Outside the photo is black.
 
     landmarks : float32 (5, 2), pixels of the upright file.
     """
+    middle = np.array([(template.width - 1) / 2.0, 0.0])
+    narrow = np.array([1.0 / template.stretch, 1.0])
     matrix = _similarity(
-        _TEMPLATE, landmarks.astype(np.float64) / photo.scale
+        (np.array(template.points) - middle) * narrow + middle,
+        landmarks.astype(np.float64) / photo.scale,
+        np.array(template.weights),
     )  # chip -> working picture, (2, 3)
-    source, matrix = _near(photo.pixels, matrix)
-    return np.stack([_chip(source, matrix, view) for view in views])
+    source, matrix = _near(photo.pixels, matrix, template)
+    return np.stack([_chip(source, matrix, view, template) for view in views])
 
 
-def _similarity(origin: Float64, target: Float64) -> Float64:
+def _similarity(origin: Float64, target: Float64, weights: Float64 = _WEIGHTS) -> Float64:
     """The weighted least-squares similarity [[a, -b, x], [b, a, y]] from origin to target, (2, 3).
 
     With centred points, a and b are sums of dot and cross products over the origin's spread
     (Umeyama 1991, for two dimensions and without reflection).
     """
-    weights = (_WEIGHTS / _WEIGHTS.sum())[:, None]
+    weights = (weights / weights.sum())[:, None]
     origin_mean, target_mean = (weights * origin).sum(0), (weights * target).sum(0)
     p, q = origin - origin_mean, target - target_mean
     spread = (weights * p * p).sum()
@@ -199,9 +201,16 @@ def _similarity(origin: Float64, target: Float64) -> Float64:
     return np.column_stack([rotation, target_mean - rotation @ origin_mean])
 
 
-def _near(pixels: UInt8, matrix: Float64) -> tuple[Image.Image, Float64]:
+def _near(pixels: UInt8, matrix: Float64, template: Template) -> tuple[Image.Image, Float64]:
     """The part of the picture the chip may show, halved until a chip pixel spans at most two."""
-    corners = np.array([(x, y) for x in (-30.0, 180.0) for y in (-30.0, 180.0)])
+    beyond = max(template.width, template.height) / 5
+    corners = np.array(
+        [
+            (x, y)
+            for x in (-beyond, template.width + beyond)
+            for y in (-beyond, template.height + beyond)
+        ]
+    )
     spanned = corners @ matrix[:, :2].T + matrix[:, 2]
     height, width = pixels.shape[:2]
     left, top = (max(0, math.floor(v)) for v in spanned.min(0))
@@ -221,13 +230,16 @@ def _near(pixels: UInt8, matrix: Float64) -> tuple[Image.Image, Float64]:
     return source, matrix
 
 
-def _chip(source: Image.Image, matrix: Float64, view: View) -> UInt8:
-    centre = (CHIP_SIDE - 1) / 2.0
+def _chip(source: Image.Image, matrix: Float64, view: View, template: Template) -> UInt8:
+    middle_x, middle_y = (template.width - 1) / 2.0, (template.height - 1) / 2.0
+    pixel = template.width / DLIB_150.width
+    right, down = view.right * pixel, view.down * pixel
+    zoom_x = view.zoom * template.stretch
     # chip pixel of the view -> chip pixel of the aligned face
     framing = np.array(
         [
-            [1.0 / view.zoom, 0.0, centre - (centre + view.right) / view.zoom],
-            [0.0, 1.0 / view.zoom, centre - (centre + view.down) / view.zoom],
+            [1.0 / zoom_x, 0.0, middle_x - (middle_x + right) / zoom_x],
+            [0.0, 1.0 / view.zoom, middle_y - (middle_y + down) / view.zoom],
             [0.0, 0.0, 1.0],
         ]
     )
@@ -238,7 +250,7 @@ def _chip(source: Image.Image, matrix: Float64, view: View) -> UInt8:
     coefficients = (*whole[0, :2], shift[0], *whole[1, :2], shift[1])
     chip = np.asarray(
         source.transform(
-            (CHIP_SIDE, CHIP_SIDE),
+            (template.width, template.height),
             Image.Transform.AFFINE,
             coefficients,
             resample=Image.Resampling.BILINEAR,

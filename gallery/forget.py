@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +27,7 @@ from gallery.errors import (
     IdentityNotFound,
     LastFace,
 )
-from gallery.shipped import CARD_FILE, HEAD_FILE, PLOT_FILE
+from gallery.own_heads import drop_learned, knew_any
 from gallery.store import audit, backups, calibrations, faces, identities, remains
 from gallery.store.changes import dropped_head, head_to_drop, scrubbed, to_drop_head, to_scrub
 from gallery.store.database import Database
@@ -174,7 +173,7 @@ class Eraser:
             )
             cached = self._clear_cache(traces)
             refitted = self._fit_without(knew, found)
-            head = _learned_from(self._home / CARD_FILE, found.face_ids)
+            head = knew_any(self._home, found.face_ids)
             receipt_id, erased_at = uuid4().hex, datetime.now(UTC)
             with self._database.writing() as session:
                 # Whoever was enrolled from one more photo meanwhile is looked at again.
@@ -214,8 +213,8 @@ class Eraser:
                 if head:
                     to_drop_head(session)
                     learned.append(
-                        "the gallery's own head: dropped, the shipped one decides; `gallery"
-                        " train-head` makes one without them"
+                        "the gallery's own head: dropped, the shipped one decides where there is"
+                        " one; `gallery train-head` makes one without them"
                     )
                 audit.record(session, action, identity_id=identity_id, outcome=receipt_id)
             return _Taken(
@@ -253,7 +252,13 @@ class Eraser:
             return 0
         files = {hit.file for hit in search([folder], traces).hits}
         for file in files:
-            _remove(file)
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                raise HomeUnusable(
+                    f"{file} cannot be deleted ({error.strerror}), and it holds encodings of"
+                    " somebody who is to be erased; delete it and try again"
+                ) from error
         return len(files)
 
     def _search(self, taken: Sequence[_Taken]) -> list[Receipt]:
@@ -306,8 +311,7 @@ def finish_erasing(database: Database, index: IndexCopy, home: Path) -> None:
         return
     try:
         if head is not None:
-            for name in (HEAD_FILE, CARD_FILE, PLOT_FILE):
-                _remove(home / name)
+            drop_learned(home)
         index.rebuild()
     finally:
         database.scrub()
@@ -315,16 +319,6 @@ def finish_erasing(database: Database, index: IndexCopy, home: Path) -> None:
         scrubbed(session, note)
         if head is not None:
             dropped_head(session, head)
-
-
-def _remove(file: Path) -> None:
-    try:
-        file.unlink(missing_ok=True)
-    except OSError as error:
-        raise HomeUnusable(
-            f"{file} cannot be deleted ({error.strerror}), and it holds what was learned from"
-            " somebody who is erased; mend that and run `gallery check`"
-        ) from error
 
 
 def _refuse_the_last(held: Sequence[FaceRecord], ids: Sequence[int]) -> None:
@@ -352,13 +346,3 @@ def _knew(calibration: CalibrationRecord, found: Remains) -> bool:
     """Whether the person was in the gallery when this was fitted; if it is not said, yes."""
     evidence = calibration.evidence
     return evidence is None or int(evidence["newest_identity_id"]) >= min(found.known_as)
-
-
-def _learned_from(card: Path, face_ids: Iterable[int]) -> bool:
-    """Whether the home's own head was trained on the gallery when these faces were in it."""
-    try:
-        source = json.loads(card.read_text(encoding="utf-8"))["source"]
-        newest = int(source.get("newest_face_id", 2**63))
-        return not source["folder"] and newest >= min(face_ids, default=0)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False  # no head of its own, or one from elsewhere

@@ -26,7 +26,9 @@ from torch import Tensor, nn
 from gallery.cohort import Cohort
 from gallery.errors import HeadUnusable, InvalidEncoding
 from gallery.operating_point import Calibration
+from gallery.projection import Projection
 from gallery.types import DIMENSION, Encodings, Float32
+from gallery.weights.sources import DLIB_RESNET
 from indexer.whole_file import written_whole
 
 DIFFERENT, SAME = 0, 1
@@ -123,15 +125,29 @@ class HeadMarks:
 class Head:
     """A trained head, ready to judge: a cohort and the mean of one or more networks."""
 
-    def __init__(self, cohort: Cohort, networks: Sequence[PairNetwork], marks: HeadMarks) -> None:
+    def __init__(
+        self,
+        cohort: Cohort,
+        networks: Sequence[PairNetwork],
+        marks: HeadMarks,
+        projection: Projection | None = None,
+    ) -> None:
+        """projection : of the encodings that it judges, for those who have to make some."""
         self._cohort = cohort
         self._networks = nn.ModuleList(networks).eval()
         self.marks = marks
+        self.projection = projection
 
     def recalibrated(self, calibration: Calibration) -> Head:
         """The same networks with another calibration."""
         networks: list[PairNetwork] = list(self._networks)  # type: ignore[arg-type]
-        return Head(self._cohort, networks, replace(self.marks, calibration=calibration))
+        marks = replace(self.marks, calibration=calibration)
+        return Head(self._cohort, networks, marks, self.projection)
+
+    def with_projection(self, projection: Projection | None) -> Head:
+        """The same head, in one file with a projection."""
+        networks: list[PairNetwork] = list(self._networks)  # type: ignore[arg-type]
+        return Head(self._cohort, networks, self.marks, projection)
 
     def sides(self, encodings: Encodings) -> Float32:
         """What the head knows of each encoding by itself, float32 (n, SIDE_WIDTH).
@@ -186,8 +202,12 @@ class Head:
             "hidden": str(self.marks.hidden),
             "calibration": json.dumps(self.marks.calibration.as_json()),
         }
+        state = self._state()
+        if self.projection is not None:
+            marks["network_sha256"] = self.projection.network_sha256
+            state["projection.matrix"] = torch.from_numpy(self.projection.matrix).contiguous()
         with written_whole(file) as out:
-            out.write(save(self._state(), marks))
+            out.write(save(state, marks))
 
 
 def sides_of(cohort: Cohort, encodings: Encodings) -> Float32:
@@ -203,12 +223,62 @@ def sides_of(cohort: Cohort, encodings: Encodings) -> Float32:
     )
 
 
-def load_head(file: Path, encoder: str, encoder_sha256: str) -> Head:
-    """Read a head for this encoder. Raises HeadUnusable with the reason and the remedy."""
-    remedy = "train one with `gallery train-head`, or use the shipped one"
+def load_head(file: Path, encoder: str, encoder_sha256: str, spec: str | None = None) -> Head:
+    """Read a head for this encoder. Raises HeadUnusable with the reason and the remedy.
+
+    spec : what opens the encoder, for the remedy; None of the default.
+    """
+    remedy = _remedy(spec)
+    state, found = _opened(file, remedy)
+    if (found.get("encoder"), found.get("encoder_sha256")) != (encoder, encoder_sha256):
+        raise HeadUnusable(
+            f"{file} was made for encoder {found.get('encoder')!r}"
+            f" ({str(found.get('encoder_sha256'))[:12]}), this gallery uses {encoder!r}"
+            f" ({encoder_sha256[:12]}); {remedy}"
+        )
+    try:
+        return _head(state, found)
+    except (KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise HeadUnusable(f"{file} is damaged: {reason}; {remedy}") from error
+
+
+def load_projection(file: Path, network_sha256: str, spec: str) -> Projection:
+    """The projection in a head's file, for this network. Raises HeadUnusable."""
+    remedy = _remedy(spec)
+    state, found = _opened(file, remedy)
+    if found.get("network_sha256") != network_sha256:
+        raise HeadUnusable(f"{file} has no projection for {spec}; {remedy}")
+    try:
+        return _projection(state, found)
+    except (KeyError, ValueError) as error:
+        raise HeadUnusable(f"{file} is damaged: {error}; {remedy}") from error
+
+
+def keep_projection(file: Path) -> None:
+    """Leave nothing of a head but the projection in its file, if it has one. Raises OSError."""
+    try:
+        state, found = _opened(file, "")
+    except HeadUnusable:
+        state, found = {}, {}
+    if "projection.matrix" not in state:
+        file.unlink(missing_ok=True)
+        return
+    marks: dict[str, str] = {"form": _FORM, "network_sha256": found.get("network_sha256", "")}
+    with written_whole(file) as out:
+        out.write(save({"projection.matrix": state["projection.matrix"]}, marks))
+
+
+def _remedy(spec: str | None) -> str:
+    if spec is None or spec == DLIB_RESNET.name:
+        return "train one with `gallery train-head`, or use the shipped one"
+    return f"make one with `gallery train-head --encoder {spec} PEOPLE_FOLDER`"
+
+
+def _opened(file: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(file, framework="pt") as opened:
-            found = opened.metadata() or {}
+            found: dict[str, str] = opened.metadata() or {}
         state = load_file(file)
     except FileNotFoundError as error:
         raise HeadUnusable(f"{file} is not there; {remedy}") from error
@@ -216,16 +286,11 @@ def load_head(file: Path, encoder: str, encoder_sha256: str) -> Head:
         raise HeadUnusable(f"{file} is no head: {error}; {remedy}") from error
     if found.get("form") != _FORM:
         raise HeadUnusable(f"{file} has form {found.get('form')!r}, expected {_FORM!r}; {remedy}")
-    if (found.get("encoder"), found.get("encoder_sha256")) != (encoder, encoder_sha256):
-        raise HeadUnusable(
-            f"{file} was made for encoder {found.get('encoder')!r}, this gallery uses {encoder!r};"
-            f" {remedy}"
-        )
-    try:
-        return _head(state, found)
-    except (KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise HeadUnusable(f"{file} is damaged: {reason}; {remedy}") from error
+    return state, found
+
+
+def _projection(state: Mapping[str, Tensor], found: Mapping[str, str]) -> Projection:
+    return Projection(state["projection.matrix"].numpy(), found["network_sha256"])
 
 
 def _head(state: dict[str, Tensor], found: Mapping[str, Any]) -> Head:
@@ -239,6 +304,9 @@ def _head(state: dict[str, Tensor], found: Mapping[str, Any]) -> Head:
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
         raise ValueError("it has weights that are not finite")
     cohort = Cohort(state.pop("cohort.centres").numpy())
+    projection = _projection(state, found) if "network_sha256" in found else None
+    if projection is not None:
+        del state["projection.matrix"]
     members = {name.split(".")[1] for name in state}
     networks = [PairNetwork(marks.features, marks.hidden, 0.0) for _ in members]
     nn.ModuleList(networks).load_state_dict(
@@ -246,4 +314,4 @@ def _head(state: dict[str, Tensor], found: Mapping[str, Any]) -> Head:
     )
     if not members or not all(bool((network.scale > 0).all()) for network in networks):
         raise ValueError("it has no network, or one that divides a feature by zero")
-    return Head(cohort, networks, marks)
+    return Head(cohort, networks, marks, projection)

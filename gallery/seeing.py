@@ -54,9 +54,10 @@ class Eye:
 
     @property
     def sees(self) -> str:
-        """Everything that two encodings of one photo may differ by, but the number of views."""
+        """Everything that a network's answers to a photo may differ by, but the number of views."""
+        traits = self.encoder.network.traits
         return (
-            f"{self.encoder.name} {self.encoder.weights_sha256} {self.reader.working_side}"
+            f"{traits.name} {traits.sha256} {self.reader.working_side}"
             f" {self._finder.min_face} {self._finder.min_probability}"
         )
 
@@ -87,7 +88,10 @@ class Eye:
 
         Raises NoFaceFound or SeveralFacesFound.
         """
-        faces = self.faces(photo)
+        return self.pick(photo, self.faces(photo), several)
+
+    def pick(self, photo: Photo, faces: Sequence[Face], several: Several) -> Face:
+        """As one_face, of the photo's faces, largest first."""
         if not faces:
             raise NoFaceFound(
                 f"{photo.source} has no face of at least {self._finder.min_face} pixels;"
@@ -106,5 +110,7 @@ class Eye:
         if not faces:
             return Encodings.none()
         with stage("encode"):
-            chips = np.stack([align(photo, face.landmarks, VIEWS[:views]) for face in faces])
-            return self.encoder.encode(chips)
+            chips = [
+                align(photo, face.landmarks, VIEWS[:views], self.encoder.template) for face in faces
+            ]
+            return self.encoder.encode(np.stack(chips))

@@ -44,6 +44,11 @@ class IndexCopy:
         self._index: VectorIndex | None = None
 
     @property
+    def encoder(self) -> str:
+        """SHA-256 of the encoder whose encodings it holds."""
+        return self._marks[_ENCODER]
+
+    @property
     def opened(self) -> bool:
         """Whether anything has asked for the index, so that it may be worth saving."""
         return self._index is not None

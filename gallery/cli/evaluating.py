@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gallery.assembly import Gallery
     from gallery.learning.encoded import EncodedPeople
     from gallery.learning.people import PeopleFolder
+    from gallery.seeing import Eye
 
 _MOST_WORKERS = 4
 LfwOption = Annotated[Path, typer.Option(help="The folder of LFW's people.", show_default=False)]
@@ -313,21 +314,31 @@ def _promise_table(found: dict[str, Any]) -> None:
     )
 
 
-def encoded(gallery: Gallery, folder: PeopleFolder) -> EncodedPeople:
-    """The folder's faces, from the cache where they are there already."""
+def encoded(
+    gallery: Gallery, folder: PeopleFolder, eye: Eye | None = None, *, native: bool = False
+) -> EncodedPeople:
+    """The folder's faces, from the cache where they are there already.
+
+    eye : another than the gallery's.  native : see encode_people.
+    """
     from gallery.assembly import build_eye
+    from gallery.encoders.opening import read_spec
     from gallery.learning.encoded import Views, encode_people
 
     settings = gallery.settings
+    eye = eye or gallery.eye
+    spec = read_spec(eye.encoder.network.traits.spec)
+    alone = settings.model_copy(update={"threads": 1})  # two processes of one thread each
     with progress("encoding") as advance:
         return encode_people(
             folder,
-            gallery.eye,
+            eye,
             Views(settings.views_query, settings.views_enrolled),
             settings.cache,
             lambda done: advance(done, folder.photos),
             workers=min(_MOST_WORKERS, os.cpu_count() or 1),
-            make_eye=partial(build_eye, settings),
+            make_eye=partial(build_eye, alone, spec, native=True),
+            native=native,
         )
 
 

@@ -13,10 +13,12 @@ from gallery.cli import (
     backing,
     calibrating,
     cleaning,
+    encoders,
     enrolling,
     evaluating,
     keeping,
     people,
+    reencoding,
     serving,
     showing,
     teaching,
@@ -33,6 +35,8 @@ COMMANDS = (
     keeping,
     backing,
     teaching,
+    encoders,
+    reencoding,
     calibrating,
     evaluating,
     showing,
@@ -41,10 +45,14 @@ COMMANDS = (
 )
 
 
+_OWN_ENCODER = {"train-head", "re-encode", "encoders"}
+"""Commands to which --encoder means another encoder than the gallery's own."""
+
+
 def run(*, alone: bool) -> None:
     """Run `gallery`, or `enroll-identity` alone, which is one of its commands; ends the process."""
     command = [enrolling.COMMAND] if alone else []
-    sys.argv = ["gallery", *_home_first([*command, *sys.argv[1:]])]
+    sys.argv = ["gallery", *_first([*command, *sys.argv[1:]])]
     try:
         app()
     except SystemExit as ended:
@@ -67,12 +75,19 @@ def run(*, alone: bool) -> None:
     sys.exit(ERROR)
 
 
-def _home_first(arguments: list[str]) -> list[str]:
-    """--home, which belongs before the command, from wherever it was put."""
+def _first(arguments: list[str]) -> list[str]:
+    """What belongs before the command, from wherever it was put."""
+    for option in ("--weights", "--encoder", "--home"):
+        if option == "--home" or not _OWN_ENCODER & set(arguments):
+            arguments = _moved(arguments, option)
+    return arguments
+
+
+def _moved(arguments: list[str], option: str) -> list[str]:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     for i, argument in enumerate(arguments[:end]):
-        if argument == "--home" and i + 1 < end:
+        if argument == option and i + 1 < end:
             return [*arguments[i : i + 2], *arguments[:i], *arguments[i + 2 :]]
-        if argument.startswith("--home="):
+        if argument.startswith(f"{option}="):
             return [argument, *arguments[:i], *arguments[i + 1 :]]
     return arguments

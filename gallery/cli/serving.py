@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from gallery.assembly import Gallery
-from gallery.cli.app import JsonOption, app
+from gallery.cli.app import JsonOption, Where, app
 from gallery.cli.output import emit, say
 from gallery.errors import SettingInvalid
 from gallery.store import keys
@@ -82,7 +82,8 @@ def serve(
     # uvicorn ends what is under way and then sends itself the signal again: close the gallery.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     given = {"host": host, "port": port, "workers": workers, "thumbnails": thumbnails}
-    with Gallery.open(context.obj, **given) as gallery:
+    where: Where = context.obj
+    with Gallery.open(where.home, encoder=where.spec, **given) as gallery:
         settings = gallery.settings
         loopback = settings.host in LOOPBACK
         with gallery.database.reading() as session:

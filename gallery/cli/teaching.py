@@ -5,13 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gallery.cli.app import JsonOption, app, open_gallery
+from gallery.cli.app import ENCODER_HELP, WEIGHTS_HELP, JsonOption, app, open_beside
 from gallery.cli.evaluating import encoded
 from gallery.cli.output import count, emit, percent, progress, say
+from gallery.errors import HeadUnusable, SettingInvalid
+
+if TYPE_CHECKING:
+    from gallery.assembly import Gallery
+    from gallery.encoders.protocol import Traits
+    from gallery.learning.encoded import EncodedPeople
+    from gallery.projection import Projection
+    from gallery.seeing import Eye
 
 
 @app.command("train-head")
@@ -20,6 +28,11 @@ def train_head(
     people_folder: Annotated[
         Path | None, typer.Argument(metavar="[PEOPLE_FOLDER]", show_default=False)
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help=f"{ENCODER_HELP} Default: the gallery's own.", show_default=False),
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help=WEIGHTS_HELP, show_default=False)] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -43,25 +56,39 @@ def train_head(
     Half of the people are learned from, the head is calibrated on the other half. When the folder
     has a split.csv (columns person and split) in it or beside it, only its train people are used.
     Writes head.safetensors, its model card head.json and a plot. A head in use that finds more of
-    the people it is measured on is not replaced.
+    the people it is measured on is not replaced. With --encoder it is another encoder's head, and
+    with it that encoder's projection to 128 numbers, if it gives more.
 
-    Example: `gallery train-head people/ --out my-head/`
+    Examples: `gallery train-head people/ --out my-head/`,
+    `gallery train-head --encoder onnx:model.onnx people/`
     """
+    from gallery.assembly import build_eye
+    from gallery.encoder import encoder_sha256
     from gallery.errors import HeadWorse
+    from gallery.heads import home_stem
     from gallery.learning.calibration import train_head
     from gallery.learning.conflicts import without_conflicts
-    from gallery.learning.encoded import enrolled_people
+    from gallery.learning.encoded import enrolled_people, near_identical_of
     from gallery.learning.identification import found_share, hard_pairs_auc
     from gallery.learning.people import people_in
     from gallery.learning.report import model_card, source_of, write_report
     from gallery.learning.training import Recipe
 
-    with open_gallery(context) as gallery:
-        settings, eye = gallery.settings, gallery.eye
+    gallery, spec = open_beside(context, encoder, weights)
+    with gallery:
+        settings = gallery.settings
+        eye = build_eye(settings, spec or gallery.spec, native=True)
+        traits = eye.encoder.network.traits
         source: dict[str, Any]
         if people_folder is None:
+            if gallery.eye.encoder.network.traits.sha256 != traits.sha256:
+                raise SettingInvalid(
+                    f"the gallery's encodings are not of {traits.spec}; name a PEOPLE_FOLDER, a"
+                    " folder for each person, to learn from"
+                )
             stored = gallery.encodings()
-            everyone = enrolled_people(stored, gallery.faces())
+            near = near_identical_of(gallery.eye)
+            everyone = enrolled_people(stored, gallery.faces(), near)
             source = {
                 "folder": "",
                 "people": len(everyone.names),
@@ -70,13 +97,17 @@ def train_head(
             }
         else:
             folder = people_in(people_folder, None if all_people else "train")
-            everyone, source = encoded(gallery, folder), source_of(folder)
+            everyone, source = encoded(gallery, folder, eye, native=True), source_of(folder)
         people, conflicts = without_conflicts(everyone)
+        with progress("projection") as advance:
+            advance(0, 1)
+            people, projection, how = _projected(gallery, eye, people, people_folder is None, seed)
         recipe = Recipe(seed=seed)
         recipe = recipe if epochs is None else replace(recipe, epochs=epochs)
         with progress("training") as advance:
-            encoder = eye.encoder.name, eye.encoder.weights_sha256
-            trained = train_head(people, recipe, encoder, advance)
+            name = traits.name, encoder_sha256(traits.sha256, projection)
+            trained = train_head(people, recipe, name, advance)
+        trained = replace(trained, head=trained.head.with_projection(projection))
         rate = settings.false_positive_identification_rate
         measured = partial(found_share, people=trained.held_out, rate=rate, seed=seed)
         new = measured(trained.head)
@@ -90,16 +121,20 @@ def train_head(
             "hard_pairs_roc_auc_of_a_distance": round(distance_auc, 4),
         }
         if out is None:
-            old = measured(gallery.judge.head)
-            if old > new and not force:
+            old = _in_use(gallery, traits, name)
+            if old is not None and (found := measured(old)) > new and not force:
                 raise HeadWorse(
                     f"the new head finds {new:.1%} of known people held out, the one in use"
-                    f" {old:.1%}; train on more people, write it elsewhere with --out, or replace"
+                    f" {found:.1%}; train on more people, write it elsewhere with --out, or replace"
                     " it with --force"
                 )
-        card = model_card(source, everyone, conflicts, trained, recipe, figures)
+        card = model_card(source, everyone, conflicts, trained, recipe, figures, how)
         files = write_report(
-            out if out is not None else settings.home, trained.head, card, trained.history
+            out if out is not None else settings.home,
+            trained.head,
+            card,
+            trained.history,
+            "head" if out is not None else home_stem(traits),
         )
     if as_json:
         emit({"files": [str(f) for f in files], "card": card})
@@ -108,6 +143,8 @@ def train_head(
         say(f"left out: {first} and {second} are one picture under two names", "yellow")
     if conflicts.copies:
         say(f"left out: {count(len(conflicts.copies), 'copy', 'copies')} of photos", "yellow")
+    if "projection" in how:
+        say(_said(how["projection"], traits.dimension))
     say(
         f"area under the ROC curve, hard pairs of people held out: {head_auc:.4f}; of a distance"
         f" {distance_auc:.4f}"
@@ -118,3 +155,71 @@ def train_head(
     )
     for file in files:
         say(f"wrote {file}", "green")
+
+
+def _projected(
+    gallery: Gallery, eye: Eye, people: EncodedPeople, stored: bool, seed: int
+) -> tuple[EncodedPeople, Projection | None, dict[str, Any]]:
+    """The people with 128 numbers each, the projection that made them, and what the card says.
+
+    stored : they are the gallery's, and projected already. A projection that encodings of the
+    gallery were made with stays, so that the new head is for them.
+    """
+    from gallery.learning.projecting import choose_projection, projected
+    from gallery.learning.training import halves
+    from gallery.types import DIMENSION
+
+    encoder = eye.encoder
+    traits = encoder.network.traits
+    how: dict[str, Any] = {}
+    if traits.name != "dlib-resnet":
+        how = {
+            "spec": traits.spec,
+            "network_sha256": traits.sha256,
+            "dimension": traits.dimension,
+            "licence_code": traits.licence_code,
+            "licence_weights": traits.licence_weights,
+        }
+    if stored:
+        return people, gallery.eye.encoder.projection, how
+    if traits.dimension <= DIMENSION:
+        plain = replace(
+            people,
+            probes=encoder.stored(people.probes),
+            enrolled=encoder.stored(people.enrolled),
+        )
+        return plain, None, how
+    kept = gallery.projection_in_use(traits)
+    if kept is not None:
+        return projected(people, kept), kept, {**how, "projection": {"kept": kept.sha256}}
+    fitted = people.of(halves(people, seed)[0])  # the others calibrate the head
+    chosen = choose_projection(fitted, traits.sha256, seed)
+    how["projection"] = {
+        "kind": chosen.kind,
+        "known_found_by_cosine_at_fpir_0.01": {k: round(v, 4) for k, v in chosen.found.items()},
+    }
+    return projected(people, chosen.projection), chosen.projection, how
+
+
+def _in_use(gallery: Gallery, traits: Traits, name: tuple[str, str]) -> Any:
+    """The head that is there for this encoder and projection, if any."""
+    from gallery.head import load_head
+    from gallery.heads import find_head
+
+    try:
+        return load_head(find_head(gallery.settings, traits), *name, traits.spec)
+    except HeadUnusable:
+        return None
+
+
+def _said(projection: dict[str, Any], dimension: int) -> str:
+    if "kept" in projection:
+        return f"the projection of {dimension} numbers to 128 stays: the gallery was made with it"
+    shares = ", ".join(
+        f"{kind} {percent(share)}"
+        for kind, share in projection["known_found_by_cosine_at_fpir_0.01"].items()
+    )
+    return (
+        f"{dimension} numbers to 128: {projection['kind']}; known people found by cosine at 1 % of"
+        f" strangers, on people not learned from: {shares}"
+    )

@@ -41,7 +41,7 @@ def run_blufr(
         ours = our_head(people.take(training[training >= 0]), recipe)
         for decider in (Euclidean(), Cosine(), ours):
             found.setdefault(decider.name, []).append(
-                _open_set(decider, people, rows, protocol, trial)
+                open_set(decider, people, rows, protocol, trial)
                 | _verification(decider, people, rows, protocol, trial)
             )
     progress(trials, trials)
@@ -52,7 +52,7 @@ def run_blufr(
     }
 
 
-def _open_set(
+def open_set(
     decider: Decider, people: EncodedPeople, rows: Int64, protocol: Blufr, trial: BlufrTrial
 ) -> dict[str, Any]:
     """DIR at FPIR and rank-1; a photo without a found face is never found."""

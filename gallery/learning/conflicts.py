@@ -9,8 +9,6 @@ import numpy as np
 from gallery.learning.encoded import EncodedPeople
 from gallery.types import Int64
 
-NEAR_IDENTICAL_COSINE = 0.986
-"""Of 100 pairs of copies of one photo 99 are at least so alike; of two photos hardly any."""
 _BLOCK = 1024
 
 
@@ -49,8 +47,13 @@ def in_both(people: EncodedPeople, others: EncodedPeople) -> Int64:
     for start in range(0, len(people), _BLOCK):
         some = slice(start, start + _BLOCK)
         cosines = people.probes.vectors[some] @ others.probes.vectors.T
-        found[some] |= (cosines >= NEAR_IDENTICAL_COSINE).any(axis=1)
+        found[some] |= (cosines >= border(people)).any(axis=1)
     return np.flatnonzero(found)
+
+
+def border(people: EncodedPeople) -> float:
+    """The cosine from which on two photos are one picture; beyond 1 where that is not known."""
+    return np.inf if people.near_identical is None else people.near_identical
 
 
 def _identical(people: EncodedPeople) -> tuple[Int64, Int64]:
@@ -60,7 +63,7 @@ def _identical(people: EncodedPeople) -> tuple[Int64, Int64]:
     vectors = people.probes.vectors
     for start in range(0, len(people), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(people)))
-        same = vectors[block] @ vectors.T >= NEAR_IDENTICAL_COSINE
+        same = vectors[block] @ vectors.T >= border(people)
         same |= hashes[block, None] == hashes[None, :]
         rows, columns = np.nonzero(same)
         upper = columns > block[rows]

@@ -20,12 +20,15 @@ from gallery.faces import VIEWS, align
 from gallery.learning.people import PeopleFolder
 from gallery.seeing import Eye
 from gallery.store.records import FaceRecord, StoredEncodings
-from gallery.types import DIMENSION, Encodings, Float32, Int64, Several
+from gallery.types import Encodings, Float32, Int64, Several
+from gallery.weights.sources import DLIB_RESNET
 from indexer.whole_file import written_whole
 
 _SAVE_EVERY = 500
 _WORTH_A_WORKER = 64
-_ROW = 2 * (DIMENSION + 2)
+NEAR_IDENTICAL_COSINE = 0.986
+"""Of 100 pairs of copies of one photo 99 are at least so alike by the default encoder; of two
+photos hardly any."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class EncodedPeople:
     people : int64 (n,), places in `names`.
     photos, sha256 : of each face, the photo's path and its file's hash.
     skipped : photos without a usable face, with the reason.
+    near_identical : two photos whose cosine is at least so high are one picture; None where that is
+        not known of the encoder, and only files that are the same are.
     """
 
     probes: Encodings
@@ -46,6 +51,7 @@ class EncodedPeople:
     photos: tuple[str, ...]
     sha256: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
+    near_identical: float | None = NEAR_IDENTICAL_COSINE
 
     def __len__(self) -> int:
         return len(self.people)
@@ -60,6 +66,7 @@ class EncodedPeople:
             tuple(self.photos[i] for i in rows.tolist()),
             tuple(self.sha256[i] for i in rows.tolist()),
             (),
+            self.near_identical,
         )
 
     def of(self, people: Int64) -> EncodedPeople:
@@ -67,7 +74,11 @@ class EncodedPeople:
         return self.take(np.flatnonzero(np.isin(self.people, people)))
 
 
-def enrolled_people(stored: StoredEncodings, records: Sequence[FaceRecord]) -> EncodedPeople:
+def enrolled_people(
+    stored: StoredEncodings,
+    records: Sequence[FaceRecord],
+    near_identical: float | None = NEAR_IDENTICAL_COSINE,
+) -> EncodedPeople:
     """Those of a gallery. Its photos are not kept, so that each face is its own probe: with the
     views of an enrolled face, and not with a query's.
     """
@@ -83,6 +94,7 @@ def enrolled_people(stored: StoredEncodings, records: Sequence[FaceRecord]) -> E
         photos=tuple(face.photo for face in faces),
         sha256=tuple(face.photo_sha256 for face in faces),
         skipped=(),
+        near_identical=near_identical,
     )
 
 
@@ -103,9 +115,11 @@ def encode_people(
     *,
     workers: int = 0,
     make_eye: Callable[[], Eye] | None = None,
+    native: bool = False,
 ) -> EncodedPeople:
     """Encode each photo's central face. A photo is encoded again only when its file changed.
 
+    native : as the network gives them, to learn a projection from, (n, d); else (n, 128).
     cache : folder of the cached encodings; they are of people's faces and may be deleted any time.
     workers : processes to encode with, each with an eye of its own from make_eye; 0: in this one.
     Raises TrainingInterrupted when a worker dies.
@@ -137,33 +151,43 @@ def encode_people(
     if missing or gone:
         _save(file, kept)
     usable = [(person, path, wanted[mark]) for person, path, mark in listed if not wanted[mark][2]]
-    rows = np.array([row for _, _, (row, _, _) in usable], np.float32).reshape(-1, _ROW)
+    half = eye.encoder.network.traits.dimension + 2
+    rows = np.array([row for _, _, (row, _, _) in usable], np.float32).reshape(-1, 2 * half)
+    sides = _unpacked(rows[:, :half]), _unpacked(rows[:, half:])
+    probes, enrolled = sides if native else map(eye.encoder.stored, sides)
     return EncodedPeople(
-        probes=_unpacked(rows[:, : _ROW // 2]),
-        enrolled=_unpacked(rows[:, _ROW // 2 :]),
+        probes=probes,
+        enrolled=enrolled,
         people=np.array([person for person, _, _ in usable], dtype=np.int64),
         names=tuple(folder.people),
         photos=tuple(str(path) for _, path, _ in usable),
         sha256=tuple(sha256 for _, _, (_, sha256, _) in usable),
         skipped=tuple((str(p), wanted[m][2]) for _, p, m in listed if wanted[m][2]),
+        near_identical=near_identical_of(eye),
     )
+
+
+def near_identical_of(eye: Eye) -> float | None:
+    """See EncodedPeople.near_identical."""
+    return NEAR_IDENTICAL_COSINE if eye.encoder.name == DLIB_RESNET.name else None
 
 
 _Seen = tuple[Float32, str, str]
 """Both encodings as one row, the file's hash, the reason why there is none."""
-_NOTHING = np.zeros(_ROW, dtype=np.float32)
 
 
 def _encode(eye: Eye, path: Path, views: Views) -> _Seen:
     try:
         photo = eye.open(path)
         face = eye.one_face(photo, Several.CENTRAL)
-        chips = align(photo, face.landmarks, VIEWS[: max(views.probe, views.enrolled)])
+        framed = VIEWS[: max(views.probe, views.enrolled)]
+        chips = align(photo, face.landmarks, framed, eye.encoder.template)
         raw = eye.encoder.raw(chips)[None]
         rows = [_packed(fuse(raw[:, :count])) for count in (views.probe, views.enrolled)]
         return np.concatenate(rows), photo.sha256, ""
     except PhotoError as error:
-        return _NOTHING, "", str(error)
+        width = 2 * (eye.encoder.network.traits.dimension + 2)
+        return np.zeros(width, dtype=np.float32), "", str(error)
 
 
 def _packed(one: Encodings) -> Float32:
@@ -171,9 +195,7 @@ def _packed(one: Encodings) -> Float32:
 
 
 def _unpacked(rows: Float32) -> Encodings:
-    return Encodings(
-        np.ascontiguousarray(rows[:, :DIMENSION]), rows[:, DIMENSION], rows[:, DIMENSION + 1]
-    )
+    return Encodings(np.ascontiguousarray(rows[:, :-2]), rows[:, -2], rows[:, -1])
 
 
 _own: list[tuple[Eye, Views]] = []

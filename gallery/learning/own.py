@@ -12,7 +12,7 @@ from gallery.errors import TrainingDataTooSmall
 from gallery.evidence import Evidence
 from gallery.head import Head
 from gallery.judge import near_margins
-from gallery.learning.conflicts import NEAR_IDENTICAL_COSINE
+from gallery.learning.conflicts import border
 from gallery.learning.encoded import EncodedPeople
 from gallery.learning.identification import interval
 from gallery.operating_point import Adjustment, OperatingPoint
@@ -54,7 +54,7 @@ def not_enrolled(strangers: EncodedPeople, stored: StoredEncodings, photos: set[
             for vector in strangers.enrolled.vectors
         ]
     )
-    return ~same_file & (closest < NEAR_IDENTICAL_COSINE)
+    return ~same_file & (closest < border(strangers))
 
 
 def calibrate_on(

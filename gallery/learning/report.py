@@ -36,18 +36,21 @@ def model_card(
     trained: Trained,
     recipe: Recipe,
     figures: dict[str, Any],
+    encoder: Mapping[str, Any] = {},
 ) -> dict[str, Any]:
     """Everything a stranger needs to judge the head or to make it again.
 
     source : see source_of; or what else the people are.
     figures : what was measured of it on the people it was calibrated on.
+    encoder : what more is known of the encoder, and of the projection to 128 numbers.
     """
     marks = trained.head.marks
     return {
-        "encoder": {"name": marks.encoder, "weights_sha256": marks.encoder_sha256},
+        "encoder": {"name": marks.encoder, "weights_sha256": marks.encoder_sha256, **encoder},
         "head_sha256": trained.head.sha256,
         "recipe": asdict(recipe),
-        "reproduce": f"gallery train-head {source['folder']} --out DIR --seed {recipe.seed}",
+        "reproduce": f"gallery train-head {source['folder']} --out DIR --seed {recipe.seed}"
+        + (f" --encoder {encoder['spec']}" if encoder else ""),
         "source": {
             **source,
             "photos_without_a_usable_face": len(people.skipped),
@@ -97,11 +100,16 @@ def _counts(people: EncodedPeople) -> dict[str, int]:
 
 
 def write_report(
-    out: Path, head: Head, card: dict[str, Any], history: Sequence[Epoch]
+    out: Path, head: Head, card: dict[str, Any], history: Sequence[Epoch], stem: str = "head"
 ) -> tuple[Path, Path, Path]:
-    """Write head, card and plot into a folder, each at once or not at all. Raises OSError."""
+    """Write head, card and plot into a folder, each at once or not at all. Raises OSError.
+
+    stem : what their names begin with.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    head_file, card_file, plot_file = (out / name for name in (HEAD_FILE, CARD_FILE, PLOT_FILE))
+    head_file, card_file, plot_file = (
+        out / name.replace("head", stem, 1) for name in (HEAD_FILE, CARD_FILE, PLOT_FILE)
+    )
     head.save(head_file)
     with written_whole(card_file) as out_file:
         out_file.write((json.dumps(card, indent=2) + "\n").encode())

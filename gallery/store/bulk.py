@@ -13,6 +13,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from gallery.names import printable
+from gallery.store.faces import in_search
 from gallery.store.records import ManyFaces, NewIdentity
 from gallery.store.tables import Base, ChangeRow, FaceRow, IdentityRow, PhotoRow
 from gallery.types import DIMENSION, Encodings
@@ -52,6 +53,7 @@ def everything(session: Session) -> ManyFaces:
             FaceRow.views,
         )
         .join(PhotoRow)
+        .where(in_search())  # encodings of two encoders are never in one file
         .order_by(FaceRow.id)
     ).all()
     joined = b"".join(row[1] for row in rows)

@@ -21,7 +21,7 @@ from gallery.store.encryption import encrypting, unlocking
 from gallery.store.tables import MarkRow
 from indexer.whole_file import flush_folder
 
-SCHEMA = "0004"
+SCHEMA = "0006"
 """The newest migration; they are numbered, so that an older program knows a newer file."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import ColumnElement, Row, Select, func, select
 from sqlalchemy.orm import Session, contains_eager
 
-from gallery.errors import EncoderChanged, InvalidEncoding
+from gallery.errors import InvalidEncoding
 from gallery.names import printable
+from gallery.store import encoders
 from gallery.store.changes import log_changes
+from gallery.store.encoders import EncoderState
 from gallery.store.records import FaceRecord, NewFace, StoredEncodings
 from gallery.store.tables import EncoderRow, FaceRow, IdentityRow, PhotoRow
 from gallery.types import DIMENSION, Box, Encodings, IdentityRef, Photo
@@ -21,44 +23,38 @@ _UNIT_TOLERANCE = 1e-3
 _EncodingRow = Row[int, int, bytes, float, float]
 
 
-def encoder_id(session: Session, name: str, weights_sha256: str) -> int:
-    """The encoder's row, made when the gallery has none.
+def encoder_id(session: Session, name: str, weights_sha256: str, spec: str | None = None) -> int:
+    """The encoder's row, made when the gallery has none. spec : what opens the encoder.
 
     Raises EncoderChanged when the gallery's encodings are another encoder's.
     """
-    check_encoder(session, name, weights_sha256)
-    row = session.scalar(select(EncoderRow))
-    if row is None:
-        row = EncoderRow(name=name, weights_sha256=weights_sha256)
-        session.add(row)
-        session.flush()
-    return row.id
+    return encoders.use(session, name, weights_sha256, spec)
 
 
 def encoder(session: Session) -> tuple[str, str] | None:
     """The name and the SHA-256 of the weights that the gallery's encodings are of."""
-    row = session.scalar(select(EncoderRow))
+    row = encoders.current(session)
     return None if row is None else (row.name, row.weights_sha256)
 
 
 def check_encoder(session: Session, name: str, weights_sha256: str) -> None:
     """Raises EncoderChanged when the gallery's encodings are another encoder's."""
-    row = session.scalar(select(EncoderRow))
-    if row is not None and (row.name, row.weights_sha256) != (name, weights_sha256):
-        raise EncoderChanged(
-            f"the gallery's encodings are of {row.name} ({row.weights_sha256[:12]}), this program"
-            f" uses {name} ({weights_sha256[:12]}); encodings of two encoders cannot be compared:"
-            " enrol the photos again into a new --home"
-        )
+    encoders.check_current(session, name, weights_sha256, None)
 
 
 def face_of(session: Session, identity_id: int, photo_sha256: str) -> int | None:
-    """The face enrolled for this identity from this photo."""
+    """The face enrolled for this identity from this photo, seen by the encoder in use."""
     return session.scalar(
         select(FaceRow.id)
         .join(PhotoRow)
-        .where(FaceRow.identity_id == identity_id, PhotoRow.sha256 == photo_sha256)
+        .where(FaceRow.identity_id == identity_id, PhotoRow.sha256 == photo_sha256, in_search())
     )
+
+
+def in_search() -> ColumnElement[bool]:
+    """Of a face: whether its encoding is of the encoder in use."""
+    now = select(EncoderRow.id).where(EncoderRow.state == EncoderState.CURRENT).scalar_subquery()
+    return FaceRow.encoder_id == now
 
 
 def of_photo(session: Session, photo_sha256: str) -> list[int]:
@@ -70,6 +66,7 @@ def of_photo(session: Session, photo_sha256: str) -> list[int]:
 def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder: int) -> int:
     """Store one face and log it; returns its id.
 
+    A face that an earlier encoder saw, and this one did not, keeps its id.
     Raises InvalidEncoding for anything but one finite encoding of unit length.
     """
     vectors = new.encodings.vectors
@@ -80,9 +77,16 @@ def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder:
     length = float(np.linalg.norm(vectors))
     if not abs(length - 1.0) <= _UNIT_TOLERANCE:  # also refuses NaN
         raise InvalidEncoding(f"an encoding of length {length}, expected 1")
+    photo_id = _photo_id(session, photo)
+    earlier = session.scalar(
+        select(FaceRow).where(
+            FaceRow.identity_id == identity_id, FaceRow.photo_id == photo_id, ~in_search()
+        )
+    )
     row = FaceRow(
+        id=None if earlier is None else earlier.id,
         identity_id=identity_id,
-        photo_id=_photo_id(session, photo),
+        photo_id=photo_id,
         encoder_id=encoder,
         left=new.face.box.left,
         top=new.face.box.top,
@@ -97,6 +101,7 @@ def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder:
         views=new.views,
         source=printable(photo.source)[:4096],
     )
+    row = session.merge(row) if earlier is not None else row
     session.add(row)
     session.flush()
     log_changes(session, [row.id])
@@ -119,8 +124,8 @@ def count(session: Session) -> int:
 
 
 def ids(session: Session) -> list[int]:
-    """All face ids, ascending."""
-    return list(session.scalars(select(FaceRow.id).order_by(FaceRow.id)))
+    """The ids of all faces that are in searches, ascending."""
+    return list(session.scalars(select(FaceRow.id).where(in_search()).order_by(FaceRow.id)))
 
 
 def records(session: Session, *, identity_id: int | None = None) -> list[FaceRecord]:
@@ -178,7 +183,7 @@ def _encodings() -> Select[int, int, bytes, float, float]:
         FaceRow.norm,
         FaceRow.agreement,
     )
-    return select(*columns).order_by(FaceRow.id)
+    return select(*columns).where(in_search()).order_by(FaceRow.id)
 
 
 def _stored(rows: Sequence[_EncodingRow]) -> StoredEncodings:

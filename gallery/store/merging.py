@@ -11,14 +11,16 @@ from sqlalchemy import delete, insert, inspect, or_, select, update
 from sqlalchemy.orm import Session
 
 from gallery.errors import IdentityExists, MergeEmpty, MergeNotFound, MergeTooOld
-from gallery.store import identities
+from gallery.store import encoders, identities
 from gallery.store.changes import log_changes
 from gallery.store.records import IdentityRecord, Merged, MergeRecord
 from gallery.store.tables import (
     DistinctRow,
     FaceRow,
     IdentityRow,
+    KeptRow,
     MergeRow,
+    OtherEncodingRow,
     PhotoRow,
     ThumbnailRow,
 )
@@ -208,7 +210,7 @@ def _own(row: IdentityRow) -> Json:
 
 
 def _packed_face(session: Session, face: FaceRow) -> Json:
-    """A face as JSON, with its photo's row and its thumbnail."""
+    """A face as JSON, with its photo's row, its thumbnail, its picture and its other encodings."""
     packed = {
         column.key: getattr(face, column.key)
         for column in inspect(FaceRow).columns
@@ -220,12 +222,28 @@ def _packed_face(session: Session, face: FaceRow) -> Json:
     packed["photo"] = {"sha256": photo.sha256, "width": photo.width, "height": photo.height}
     thumbnail = session.get(ThumbnailRow, face.id)
     packed["thumbnail"] = None if thumbnail is None else base64.b64encode(thumbnail.jpeg).decode()
+    kept = session.get(KeptRow, face.id)
+    if kept is not None:
+        content = base64.b64encode(kept.content).decode()
+        packed["kept"] = {"kind": kept.kind, "content": content, "landmarks": kept.landmarks}
+    packed["others"] = [
+        {
+            "encoder_id": other.encoder_id,
+            "encoding": base64.b64encode(other.encoding).decode(),
+            "norm": other.norm,
+            "agreement": other.agreement,
+        }
+        for other in session.scalars(
+            select(OtherEncodingRow).where(OtherEncodingRow.face_id == face.id)
+        )
+    ]
     return packed
 
 
 def _unpack_face(session: Session, identity_id: int, packed: Json) -> None:
     face = dict(packed)
     photo, thumbnail = face.pop("photo"), face.pop("thumbnail")
+    kept, others = face.pop("kept", None), face.pop("others", [])
     found = session.scalar(select(PhotoRow.id).where(PhotoRow.sha256 == photo["sha256"]))
     if found is None:
         row = PhotoRow(**photo)
@@ -242,6 +260,14 @@ def _unpack_face(session: Session, identity_id: int, packed: Json) -> None:
     if thumbnail is not None:
         jpeg = base64.b64decode(thumbnail)
         session.execute(insert(ThumbnailRow).values(face_id=face["id"], jpeg=jpeg))
+    if kept is not None:
+        content = base64.b64decode(kept.pop("content"))
+        session.execute(insert(KeptRow).values(face_id=face["id"], content=content, **kept))
+    wanted = {record.id for record in encoders.kept(session)} - {face["encoder_id"]}
+    for other in others:
+        if other["encoder_id"] in wanted:  # of past encoders nothing is kept
+            other["encoding"] = base64.b64decode(other["encoding"])
+            session.execute(insert(OtherEncodingRow).values(face_id=face["id"], **other))
     log_changes(session, [face["id"]])
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from gallery.types import Box, Encodings, Face, Float64, IdentityRef, Int64
+from gallery.types import Box, Encodings, Face, Float32, Float64, IdentityRef, Int64
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,29 @@ class FaceRecord:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """What is kept of a photo to encode its face again.
+
+    kind : "chip", the face's surroundings, or "photo", the file as it was.
+    landmarks : float32 (5, 2), pixels of the upright picture.
+    """
+
+    kind: Literal["chip", "photo"]
+    content: bytes = field(repr=False)
+    landmarks: Float32
+
+
+@dataclass(frozen=True)
 class NewFace:
-    """A face to be stored. views : how many were averaged in its encoding."""
+    """A face to be stored.
+
+    views : how many were averaged in its encoding.  picture : what is kept to encode it again.
+    """
 
     face: Face
     encodings: Encodings
     views: int
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,9 @@ from gallery.store.tables import (
     DistinctRow,
     FaceRow,
     IdentityRow,
+    KeptRow,
     MergeRow,
+    OtherEncodingRow,
     ThumbnailRow,
 )
 from gallery.types import DIMENSION, Float32
@@ -31,8 +33,9 @@ class Remains:
     """What there is of some faces of an identity, or of all of it (`whole`).
 
     also : identities that had been merged into it.  aside : faces that a merge put aside.
-    encodings : float32 (n, 128), of the faces and of those put aside.
-    names : of the person.  texts : paths, hashes of photos, details.  pictures : JPEGs.
+    encodings : float32 (n, 128), by every encoder, of the faces and of those put aside.
+    names : of the person.  texts : paths, hashes of photos, details.
+    pictures : thumbnails, and what is kept of photos.
     counted : rows by kind.
     """
 
@@ -55,7 +58,8 @@ class Remains:
     @property
     def known_by(self) -> tuple[object, ...]:
         """What changes when there is more, or less, of the person."""
-        return self.face_ids, self.aside, self.names, self.texts
+        seen = len(self.encodings), len(self.pictures)
+        return self.face_ids, self.aside, self.names, self.texts, seen
 
 
 def of(session: Session, identity_id: int, face_ids: Sequence[int] | None) -> Remains:
@@ -92,13 +96,28 @@ def of(session: Session, identity_id: int, face_ids: Sequence[int] | None) -> Re
         photos = {one.photo.sha256 for one in rows}
         aside = [face for face in aside if face["photo"]["sha256"] in photos]
     ids = [one.id for one in rows]
-    pictures: list[bytes] = []
+    thumbnails: list[bytes] = []
+    kept: list[bytes] = []
+    others: list[bytes] = []
     for start in range(0, len(ids), _FACES_A_QUERY):
-        some = ThumbnailRow.face_id.in_(ids[start : start + _FACES_A_QUERY])
-        pictures += session.scalars(select(ThumbnailRow.jpeg).where(some))
-    encodings = [one.encoding for one in rows]
-    encodings += [base64.b64decode(face["encoding"]) for face in aside]
-    pictures += [base64.b64decode(face["thumbnail"]) for face in aside if face["thumbnail"]]
+        some = ids[start : start + _FACES_A_QUERY]
+        thumbnails += session.scalars(
+            select(ThumbnailRow.jpeg).where(ThumbnailRow.face_id.in_(some))
+        )
+        kept += session.scalars(select(KeptRow.content).where(KeptRow.face_id.in_(some)))
+        others += session.scalars(
+            select(OtherEncodingRow.encoding).where(OtherEncodingRow.face_id.in_(some))
+        )
+    counted = {"faces": len(ids), "thumbnails": len(thumbnails)} | counted
+    counted |= {"kept_pictures": len(kept)} if kept else {}
+    counted |= {"other_encodings": len(others)} if others else {}
+    encodings = [*(one.encoding for one in rows), *others]
+    pictures = [*thumbnails, *kept]
+    for face in aside:
+        seen = [face["encoding"], *(other["encoding"] for other in face.get("others", ()))]
+        encodings += [base64.b64decode(one) for one in seen]
+        shown = [face["thumbnail"], (face.get("kept") or {}).get("content")]
+        pictures += [base64.b64decode(one) for one in shown if one]
     texts += [one.source for one in rows] + [face["source"] for face in aside]
     texts += [one.photo.sha256 for one in rows] + [face["photo"]["sha256"] for face in aside]
     joined = np.frombuffer(b"".join(encodings), dtype="<f4").reshape(-1, DIMENSION)
@@ -112,7 +131,7 @@ def of(session: Session, identity_id: int, face_ids: Sequence[int] | None) -> Re
         names=tuple(dict.fromkeys(names)),
         texts=tuple(dict.fromkeys(text for text in texts if text)),
         pictures=tuple(pictures),
-        counted={"faces": len(ids), "thumbnails": len(pictures)} | counted,
+        counted=counted,
     )
 
 
@@ -146,5 +165,8 @@ def is_anothers_encoding(session: Session, encoding: Float32) -> bool:
     """Whether somebody else was enrolled from the same picture, so that the encoding is theirs."""
     content = encoding.astype("<f4").tobytes()
     assert len(content) == ENCODING_BYTES
-    found = session.scalar(select(FaceRow.id).where(FaceRow.encoding == content).limit(1))
-    return found is not None
+    same = (
+        select(FaceRow.id).where(FaceRow.encoding == content),
+        select(OtherEncodingRow.face_id).where(OtherEncodingRow.encoding == content),
+    )
+    return any(session.scalar(query.limit(1)) is not None for query in same)

@@ -65,7 +65,7 @@ class MarkRow(Base):
 
 
 class EncoderRow(Base):
-    """An encoder whose encodings are stored."""
+    """An encoder whose encodings are stored. state : see gallery.store.encoders.EncoderState."""
 
     __tablename__ = "encoders"
     __table_args__ = (UniqueConstraint("name", "weights_sha256"),)
@@ -73,6 +73,8 @@ class EncoderRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(64))
     weights_sha256: Mapped[str] = mapped_column(String(64))
+    spec: Mapped[str | None] = mapped_column(String(4096))
+    state: Mapped[str] = mapped_column(String(16), default="current")
 
 
 class IdentityRow(Base):
@@ -187,6 +189,42 @@ class ThumbnailRow(Base):
         ForeignKey("faces.id", ondelete="CASCADE"), primary_key=True
     )
     jpeg: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class OtherEncodingRow(Base):
+    """A face's encoding by another encoder than the one in use: the next one, or the last."""
+
+    __tablename__ = "other_encodings"
+    __table_args__ = (
+        CheckConstraint(f"length(encoding) = {ENCODING_BYTES}", name="encoding_bytes"),
+    )
+
+    face_id: Mapped[int] = mapped_column(
+        ForeignKey("faces.id", ondelete="CASCADE"), primary_key=True
+    )
+    encoder_id: Mapped[int] = mapped_column(
+        ForeignKey("encoders.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    encoding: Mapped[bytes] = mapped_column(LargeBinary)
+    norm: Mapped[float]
+    agreement: Mapped[float]
+
+
+class KeptRow(Base):
+    """The picture that a face can be encoded from again; only when a setting asks for it.
+
+    kind : "chip", the face's surroundings, or "photo", the file as it was.
+    landmarks : in pixels of the picture, upright.
+    """
+
+    __tablename__ = "kept_pictures"
+
+    face_id: Mapped[int] = mapped_column(
+        ForeignKey("faces.id", ondelete="CASCADE"), primary_key=True
+    )
+    kind: Mapped[str] = mapped_column(String(8))
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    landmarks: Mapped[list[list[float]]] = mapped_column(JSON)
 
 
 class MergeRow(Base):

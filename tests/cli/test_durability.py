@@ -24,7 +24,7 @@ def two(run: Run, hopper: Path, collins: Path) -> Run:
 def test_a_backup_is_made_checked_and_restored(two: Run, tmp_path: Path, hopper: Path) -> None:
     file = tmp_path / "x.backup"
     made = two("backup", file, "--json").line
-    assert (made["identities"], made["faces"], made["schema"]) == (2, 2, "0004")
+    assert (made["identities"], made["faces"], made["schema"]) == (2, 2, "0006")
     assert two("restore", file, "--verify", "--json").line["id"] == made["id"]
     refused = two("restore", file)
     assert (refused.status, "not empty" in refused.err) == (2, True)

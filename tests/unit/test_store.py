@@ -112,7 +112,7 @@ def test_two_files_are_two_galleries(database: Database, tmp_path: Path) -> None
     other.close()
 
 
-@pytest.mark.parametrize("version", ["0005", "0100", "9999"])
+@pytest.mark.parametrize("version", ["0007", "0100", "9999"])
 def test_a_newer_file_is_refused_and_left_alone(database: Database, version: str) -> None:
     database.close()
     with closing(sqlite3.connect(database.file)) as connection:

@@ -1,0 +1,55 @@
+"""Which file is an encoder's head: one a network in the gallery's home, and the shipped one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gallery.config import Settings
+from gallery.encoder import Encoder
+from gallery.encoders.opening import DEFAULT
+from gallery.encoders.protocol import Network, Traits
+from gallery.errors import HeadUnusable
+from gallery.head import load_projection
+from gallery.shipped import HEAD_FILE, shipped_file
+from gallery.types import DIMENSION
+
+
+def home_stem(traits: Traits) -> str:
+    """What the files of this network's head are called in a gallery's home, without an ending."""
+    stem = HEAD_FILE.partition(".")[0]
+    return stem if traits.name == DEFAULT else f"{stem}-{traits.name}-{traits.sha256[:12]}"
+
+
+def find_head(settings: Settings, traits: Traits) -> Path:
+    """The head that the settings name, else the home's own, else the shipped one.
+
+    Raises HeadUnusable, with the command that makes one, when there is none.
+    """
+    if settings.head is not None:
+        return settings.head
+    return head_at_home(settings, traits)
+
+
+def head_at_home(settings: Settings, traits: Traits) -> Path:
+    """As find_head, whatever the settings name."""
+    own = settings.home / f"{home_stem(traits)}.safetensors"
+    if own.exists():
+        return own
+    if traits.name == DEFAULT:
+        return shipped_file(HEAD_FILE)
+    raise HeadUnusable(
+        f"there is no head for {traits.spec} yet, and without one nothing is decided; make one from"
+        " a folder of people, a folder each, with `gallery train-head --encoder"
+        f" {traits.spec} PEOPLE_FOLDER`"
+    )
+
+
+def fitted_out(network: Network, head: Path) -> Encoder:
+    """The network with the projection that lies with its head, if it needs one.
+
+    Raises HeadUnusable.
+    """
+    traits = network.traits
+    if traits.dimension <= DIMENSION:
+        return Encoder(network)
+    return Encoder(network, load_projection(head, traits.sha256, traits.spec))

@@ -1,0 +1,122 @@
+"""Models of the same shape as those whose weights cannot be had here, made by the tests."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from gallery.encoders.onnx_model import OnnxNetwork
+from gallery.head import Head, load_head
+from gallery.heads import home_stem
+from gallery.shipped import shipped_file
+from gallery.weights.cache import dlib_resnet_state
+from gallery.weights.dlib_resnet import DlibResNet
+from gallery.weights.sources import DLIB_RESNET
+
+DLIB_RECIPE = """size = 150
+channel_order = "rgb"
+mean = 0.0
+scale = 1.0
+template = "dlib-150"
+licence = "CC0 1.0"
+"""
+ARCFACE_RECIPE = """size = 112
+channel_order = "bgr"
+mean = 127.5
+scale = 0.0078125
+template = "arcface-112"
+"""
+
+
+def exported_dlib(file: Path, cache: Path, *, pooled: bool = False) -> Path:
+    """The default encoder as ONNX with its TOML; pooled : without its last layer, 256 numbers."""
+    network = DlibResNet()
+    network.load_state_dict(dlib_resnet_state(cache))
+    if pooled:
+        network.head = torch.nn.Identity()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the older exporter, which needs no more packages
+        torch.onnx.export(
+            network.eval(),
+            (torch.zeros(1, 3, 150, 150),),
+            file,
+            input_names=["chips"],
+            output_names=["encodings"],
+            dynamic_axes={"chips": {0: "n"}, "encodings": {0: "n"}},
+            dynamo=False,
+        )
+    file.with_suffix(".toml").write_text(DLIB_RECIPE)
+    return file
+
+
+def made_model(
+    file: Path,
+    dimension: int,
+    *,
+    shape: tuple[object, ...] = ("n", 3, 112, 112),
+    dtype: int = TensorProto.FLOAT,
+    norm_first: bool = False,
+    external: str | None = None,
+    recipe: str | None = ARCFACE_RECIPE,
+) -> Path:
+    """A coarse picture of the chip through a random matrix.
+
+    norm_first : an output of one number before the encoding.  external : where its weights lie.
+    """
+    rng = np.random.default_rng(dimension)
+    nodes, last = [], "chips"
+    if dtype != TensorProto.FLOAT:
+        nodes.append(helper.make_node("Cast", [last], ["float"], to=TensorProto.FLOAT))
+        last = "float"
+    if shape[1] != 3:
+        nodes.append(helper.make_node("Transpose", [last], ["nchw"], perm=[0, 3, 1, 2]))
+        last = "nchw"
+    nodes += [
+        helper.make_node("AveragePool", [last], ["p"], kernel_shape=[14, 14], strides=[14, 14]),
+        helper.make_node("Flatten", ["p"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["encoding"]),
+        helper.make_node("ReduceL2", ["encoding"], ["norm"], axes=[1], keepdims=1),
+    ]
+    weights = numpy_helper.from_array(
+        rng.normal(size=(192, dimension)).astype(np.float32) / 14, "w"
+    )
+    if external is not None:
+        onnx.external_data_helper.set_external_data(weights, location=external)
+        raw = weights.raw_data
+        if "/" not in external:
+            (file.parent / external).write_bytes(raw)
+        weights.ClearField("raw_data")
+        weights.data_location = TensorProto.EXTERNAL
+    outputs = [
+        helper.make_tensor_value_info("encoding", TensorProto.FLOAT, ["n", dimension]),
+        helper.make_tensor_value_info("norm", TensorProto.FLOAT, ["n", 1]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "made",
+        [helper.make_tensor_value_info("chips", dtype, shape)],
+        outputs[::-1] if norm_first else outputs[:1],
+        [weights],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    file.write_bytes(model.SerializeToString())
+    if recipe is not None:
+        file.with_suffix(".toml").write_text(recipe)
+    return file
+
+
+def head_for_dlib_in_onnx(model: Path, home: Path) -> Head:
+    """The shipped head, for the default encoder in ONNX, in a gallery's home."""
+    traits = OnnxNetwork(model).traits
+    shipped = load_head(shipped_file("head.safetensors"), DLIB_RESNET.name, DLIB_RESNET.sha256)
+    networks = list(shipped._networks)
+    marks = replace(shipped.marks, encoder=traits.name, encoder_sha256=traits.sha256)
+    head = Head(shipped._cohort, networks, marks)  # type: ignore[arg-type]
+    head.save(home / f"{home_stem(traits)}.safetensors")
+    return head

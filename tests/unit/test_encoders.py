@@ -1,0 +1,251 @@
+"""Encoders by name and by file: the same faces, the same numbers, or one clear reason why not."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from facenet_pytorch import InceptionResnetV1
+from onnx import TensorProto
+
+from gallery.encoder import Encoder, encoder_sha256
+from gallery.encoders.facenet import PUBLISHED, facenet_network
+from gallery.encoders.fetched import FETCHABLE, fetch
+from gallery.encoders.onnx_model import OnnxNetwork
+from gallery.encoders.opening import read_spec
+from gallery.errors import InvalidEncoding, SettingInvalid, WeightsMissing, WeightsUnreadable
+from gallery.faces import VIEWS, align
+from gallery.projection import Projection
+from gallery.seeing import Eye
+from gallery.types import DIMENSION, UInt8
+from tests.models import ARCFACE_RECIPE, exported_dlib, made_model
+
+CPU = torch.device("cpu")
+AGREEMENT = 1e-4
+
+
+def random_chips(count: int, side: int = 112) -> UInt8:
+    return np.random.default_rng(3).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def dlib_onnx(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    return exported_dlib(tmp_path_factory.mktemp("onnx") / "dlib.onnx", cache)
+
+
+def test_the_default_encoder_in_onnx_agrees_with_torch(
+    dlib_onnx: Path, eye: Eye, hopper: Path
+) -> None:
+    network = OnnxNetwork(dlib_onnx, threads=1)
+    photo = eye.open(hopper)
+    (face,) = eye.faces(photo)
+    chips = align(photo, face.landmarks, VIEWS, network.traits.template)
+    np.testing.assert_array_equal(chips, align(photo, face.landmarks, VIEWS))
+    difference = float(np.abs(network.raw(chips) - eye.encoder.raw(chips)).max())
+    assert difference < AGREEMENT, f"the largest difference to torch is {difference:.2e}"
+    assert network.traits.dimension == DIMENSION and network.traits.licence_weights == "CC0 1.0"
+    ours, theirs = Encoder(network).encode(chips[None]), eye.encoder.encode(chips[None])
+    assert np.abs(ours.vectors - theirs.vectors).max() < AGREEMENT
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        (("n", 3, 112, 112), TensorProto.FLOAT),
+        ((1, 3, 112, 112), TensorProto.FLOAT),
+        ((4, 3, 112, 112), TensorProto.FLOAT),
+        (("n", 3, "h", "w"), TensorProto.FLOAT),
+        (("n", 112, 112, 3), TensorProto.FLOAT),
+        ((1, 112, 112, 3), TensorProto.FLOAT16),
+    ],
+)
+def test_models_of_every_shape_give_the_same(
+    tmp_path: Path, shape: tuple[object, ...], dtype: int
+) -> None:
+    plain = OnnxNetwork(made_model(tmp_path / "plain.onnx", 70))
+    other = OnnxNetwork(made_model(tmp_path / "other.onnx", 70, shape=shape, dtype=dtype))
+    chips = random_chips(6)
+    expected = plain.raw(chips)
+    assert expected.shape == (6, 70) and expected.dtype == np.float32
+    tolerance = 1e-5 if dtype == TensorProto.FLOAT else 5e-2
+    np.testing.assert_allclose(other.raw(chips), expected, atol=tolerance)
+    assert other.raw(chips[:0]).shape == (0, 70)
+
+
+def test_channels_mean_and_scale_are_what_the_file_says(tmp_path: Path) -> None:
+    """Computed here from the model's own matrix."""
+    bgr = OnnxNetwork(made_model(tmp_path / "bgr.onnx", 30))
+    rgb_recipe = ARCFACE_RECIPE.replace("bgr", "rgb")
+    rgb = OnnxNetwork(made_model(tmp_path / "rgb.onnx", 30, recipe=rgb_recipe))
+    chips = random_chips(2)
+    np.testing.assert_allclose(bgr.raw(chips), rgb.raw(chips[..., ::-1].copy()), atol=1e-5)
+    matrix = np.random.default_rng(30).normal(size=(192, 30)).astype(np.float32) / 14
+    pooled = (chips.astype(np.float64) - 127.5).reshape(2, 8, 14, 8, 14, 3).mean(axis=(2, 4)) / 128
+    expected = pooled.transpose(0, 3, 1, 2).reshape(2, -1) @ matrix
+    np.testing.assert_allclose(rgb.raw(chips), expected, atol=1e-4)
+
+
+def test_whole_pixels_need_no_mean(tmp_path: Path) -> None:
+    plain = ARCFACE_RECIPE.replace("127.5", "0").replace("0.0078125", "1")
+    whole = made_model(tmp_path / "whole.onnx", 30, dtype=TensorProto.UINT8, recipe=plain)
+    floats = made_model(tmp_path / "floats.onnx", 30, recipe=plain)
+    chips = random_chips(2)
+    np.testing.assert_allclose(
+        OnnxNetwork(whole).raw(chips), OnnxNetwork(floats).raw(chips), rtol=1e-5
+    )
+    whole.with_suffix(".toml").write_text(ARCFACE_RECIPE)
+    with pytest.raises(WeightsUnreadable, match="uint8"):
+        OnnxNetwork(whole)
+
+
+def test_the_encoding_is_found_among_outputs(tmp_path: Path) -> None:
+    model = made_model(tmp_path / "two.onnx", 40, norm_first=True)
+    assert OnnxNetwork(model).traits.dimension == 40
+    model.with_suffix(".toml").write_text(ARCFACE_RECIPE + 'output = "nothing"\n')
+    with pytest.raises(WeightsUnreadable, match="norm, encoding"):
+        OnnxNetwork(model)
+    model.with_suffix(".toml").write_text(ARCFACE_RECIPE + "dimension = 41\n")
+    with pytest.raises(WeightsUnreadable, match="gives 40"):
+        OnnxNetwork(model)
+
+
+def test_what_an_encoding_depends_on_is_in_its_hash(tmp_path: Path) -> None:
+    model = made_model(tmp_path / "m.onnx", 40)
+    toml = model.with_suffix(".toml")
+    before = OnnxNetwork(model).traits.sha256
+    toml.write_text(ARCFACE_RECIPE.replace("0.0078125", "128") + '# spelt otherwise\nname = "x"\n')
+    assert OnnxNetwork(model).traits.sha256 == before
+    for old, new in (("127.5", "120"), ("bgr", "rgb"), ("0.0078125", "0.01"), ("arcface", "dlib")):
+        text = ARCFACE_RECIPE.replace(old, new).replace("dlib-112", "dlib-150")
+        toml.write_text(text)
+        assert OnnxNetwork(model).traits.sha256 != before, new
+    toml.write_text(ARCFACE_RECIPE)
+    model.write_bytes(made_model(tmp_path / "n.onnx", 41).read_bytes())
+    assert OnnxNetwork(model).traits.sha256 != before
+
+
+def test_weights_in_a_file_beside_the_model(tmp_path: Path) -> None:
+    chips = random_chips(2)
+    inside = OnnxNetwork(made_model(tmp_path / "a.onnx", 40))
+    model = made_model(tmp_path / "b.onnx", 40, external="b.data")
+    beside = OnnxNetwork(model)
+    np.testing.assert_array_equal(beside.raw(chips), inside.raw(chips))
+    weights = tmp_path / "b.data"
+    weights.write_bytes(bytes(4) + weights.read_bytes()[4:])
+    assert OnnxNetwork(model).traits.sha256 != beside.traits.sha256
+    weights.unlink()
+    with pytest.raises(WeightsMissing, match=r"b\.data"):
+        OnnxNetwork(model)
+
+
+@pytest.mark.parametrize("place", ["../secret", "/etc/passwd", "sub/weights"])
+def test_a_model_that_reads_other_files_is_refused(tmp_path: Path, place: str) -> None:
+    model = made_model(tmp_path / "m.onnx", 40, external=place)
+    with pytest.raises(WeightsUnreadable, match="right beside it"):
+        OnnxNetwork(model)
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    model = made_model(tmp_path / "m.onnx", 40)
+    whole = model.read_bytes()
+    for content in (b"", b"not a model", whole[: len(whole) // 2], bytes(100)):
+        model.write_bytes(content)
+        with pytest.raises(WeightsUnreadable, match=r"m\.onnx"):
+            OnnxNetwork(model)
+    with pytest.raises(WeightsMissing, match="not there"):
+        OnnxNetwork(tmp_path / "none.onnx")
+    with pytest.raises(WeightsMissing, match="folder"):
+        OnnxNetwork(tmp_path)
+    wrong_size = ARCFACE_RECIPE.replace("112\n", "128\n", 1)
+    with pytest.raises(WeightsUnreadable, match="wants chips 112 pixels"):
+        OnnxNetwork(made_model(tmp_path / "s.onnx", 40, recipe=wrong_size))
+    nothing = made_model(tmp_path / "o.onnx", 1)
+    with pytest.raises(WeightsUnreadable, match="no output"):
+        OnnxNetwork(nothing)
+
+
+def test_facenet_is_read_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        made = InceptionResnetV1(classify=True, num_classes=11).eval()  # as it was published
+    file = tmp_path / "weights.pt"
+    torch.save(made.state_dict(), file)
+    network = facenet_network("facenet-vggface2", file, CPU)
+    assert network.traits.spec == f"facenet-vggface2:{file}" and network.traits.dimension == 512
+    chips = random_chips(2, 160)
+    made.classify = False
+    with torch.inference_mode():
+        pixels = torch.from_numpy(chips).permute(0, 3, 1, 2).float()
+        expected = made((pixels - 127.5) / 128.0).numpy()
+    np.testing.assert_allclose(network.raw(chips), expected, atol=1e-6)
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    for name, published in PUBLISHED.items():
+        with pytest.raises(WeightsMissing) as missing:  # and nothing was fetched
+            facenet_network(name, None, CPU)
+        assert published.file in str(missing.value) and "--weights FILE" in str(missing.value)
+    assert not (tmp_path / "torch").exists()
+    kept = PUBLISHED["facenet-casia"].cached
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(file.read_bytes())
+    assert facenet_network("facenet-casia", None, CPU).traits.spec == "facenet-casia"
+
+
+def test_files_that_are_not_facenets_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pt"
+    made = InceptionResnetV1().state_dict()
+    short = {key: value for key, value in made.items() if key != "last_linear.weight"}
+    for content in (short, {"last_linear.weight": torch.zeros(3)}, [1, 2], {"a": 1}):
+        torch.save(content, file)
+        with pytest.raises(WeightsUnreadable, match=r"weights\.pt"):
+            facenet_network("facenet-casia", file, CPU)
+    file.write_bytes(b"not weights")
+    with pytest.raises(WeightsUnreadable, match=r"weights\.pt"):
+        facenet_network("facenet-casia", file, CPU)
+
+
+def test_any_number_of_numbers_becomes_128(tmp_path: Path) -> None:
+    small, large = (OnnxNetwork(made_model(tmp_path / f"{d}.onnx", d)) for d in (64, 512))
+    views = random_chips(6).reshape(3, 2, 112, 112, 3)
+    padded = Encoder(small).encode(views).vectors
+    assert padded.shape == (3, DIMENSION) and not padded[:, 64:].any()
+    np.testing.assert_allclose(np.linalg.norm(padded, axis=1), 1.0, atol=1e-6)
+    with pytest.raises(InvalidEncoding, match="need a projection"):
+        Encoder(large).encode(views)
+    matrix = np.random.default_rng(1).normal(size=(512, DIMENSION)).astype(np.float32)
+    one, other = (Projection(m, large.traits.sha256) for m in (matrix, 2 * matrix))
+    encoder = Encoder(large, one)
+    carried = encoder.encode(views)
+    assert carried.vectors.shape == (3, DIMENSION)
+    np.testing.assert_allclose(np.linalg.norm(carried.vectors, axis=1), 1.0, atol=1e-6)
+    hashes = {encoder.weights_sha256, encoder_sha256(large.traits.sha256, other)}
+    assert len(hashes | {large.traits.sha256}) == 3
+    with pytest.raises(InvalidEncoding, match="512 numbers for a network of 64"):
+        Encoder(small, one)
+
+
+def test_encoders_are_named(tmp_path: Path) -> None:
+    assert str(read_spec("DLIB-resnet")) == "dlib-resnet"
+    assert str(read_spec("facenet-casia", Path("/w.pt"))) == "facenet-casia:/w.pt"
+    assert read_spec("onnx:m.onnx").file == Path.cwd() / "m.onnx"
+    for text, weights, said in (
+        ("arcface", None, "onnx:FILE"),
+        ("m.onnx", None, "did you mean onnx:m.onnx"),
+        ("onnx", None, "needs its file"),
+        ("dlib-resnet", Path("w"), "leave --weights out"),
+        ("facenet-casia:a", Path("b"), "names a file already"),
+        ("", None, "not known"),
+    ):
+        with pytest.raises(SettingInvalid, match=said):
+            read_spec(text, weights)
+
+
+def test_fetching_without_the_extra_says_what_to_install(tmp_path: Path) -> None:
+    if importlib.util.find_spec("uniface") is not None:
+        pytest.skip("uniface is installed")
+    for name in FETCHABLE:
+        with pytest.raises(WeightsMissing, match=r"face-gallery\[uniface\]"):
+            fetch(name, tmp_path)

@@ -1,0 +1,66 @@
+"""From what is kept of a photo its face is encoded as from the photo."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gallery.alignment import ARCFACE_112, DLIB_150, Template
+from gallery.faces import VIEWS, align
+from gallery.keeping import photo_of, picture_of
+from gallery.seeing import Eye
+from gallery.types import Several
+
+
+@pytest.mark.parametrize("template", [DLIB_150, ARCFACE_112], ids=["dlib", "arcface"])
+def test_chips_from_a_kept_chip_are_those_of_the_photo(
+    eye: Eye, hopper: Path, collins: Path, template: Template
+) -> None:
+    for path in (hopper, collins):
+        photo = eye.open(path)
+        face = eye.one_face(photo, Several.REFUSE)
+        picture = picture_of("chips", photo, face, path.read_bytes(), 1)
+        assert picture is not None and picture.kind == "chip"
+        kept, landmarks = photo_of(picture, eye.reader)
+        assert kept.pixels.shape[0] < photo.pixels.shape[0]
+        one, other = (
+            align(p, points, VIEWS, template).astype(int)
+            for p, points in ((photo, face.landmarks), (kept, landmarks))
+        )
+        assert np.abs(one - other).max() <= 1
+
+
+def test_a_large_face_is_halved_and_hardly_changed(eye: Eye, hopper: Path) -> None:
+    file = io.BytesIO()
+    picture = Image.open(hopper).convert("RGB")
+    picture.resize((4 * picture.width, 4 * picture.height), Image.Resampling.BICUBIC).save(
+        file, "JPEG", quality=95
+    )
+    reader = type(eye.reader)(max_bytes=2**28, max_pixels=10**8, working_side=8192)
+    photo = reader.decode(file.getvalue(), source="large")
+    face = eye.one_face(photo, Several.REFUSE)
+    kept = picture_of("chips", photo, face, file.getvalue(), 1)
+    assert kept is not None
+    small, landmarks = photo_of(kept, reader)
+    assert small.pixels.shape[0] * 2 < photo.pixels.shape[0]
+    whole, cut = (
+        eye.encoder.encode(align(p, points, VIEWS)[None]).vectors[0]
+        for p, points in ((photo, face.landmarks), (small, landmarks))
+    )
+    difference = 1.0 - float(whole @ cut)
+    assert difference < 1e-3, f"1 - cosine is {difference:.1e}"
+
+
+def test_others_faces_are_not_kept(eye: Eye, hopper: Path) -> None:
+    content = hopper.read_bytes()
+    photo = eye.open(hopper)
+    face = eye.one_face(photo, Several.REFUSE)
+    assert picture_of("nothing", photo, face, content, 1) is None
+    alone = picture_of("photos", photo, face, content, 1)
+    assert alone is not None and (alone.kind, alone.content) == ("photo", content)
+    among = picture_of("photos", photo, face, content, 2)
+    assert among is not None and among.kind == "chip"
