@@ -6,8 +6,9 @@ Parts are built when they are first used, so that listing identities does not lo
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -35,13 +36,14 @@ from indexer import DEFAULT_ENGINE
 if TYPE_CHECKING:
     from gallery.check import Finding
     from gallery.compare import Comparer
-    from gallery.dedupe.folder import FolderReport
+    from gallery.dedupe.findings import Findings
     from gallery.dedupe.reports import GalleryReport
     from gallery.enroll import Enroller
     from gallery.identify import Identifier
     from gallery.judge import Judge
     from gallery.seeing import Eye, PhotoSource
 
+_MOST_READERS = 8
 DATABASE_FILE, INDEX_FILE, HEAD_FILE = "gallery.db", "faces.index", "head.safetensors"
 
 
@@ -249,18 +251,40 @@ class Gallery:
     # Cleaning and checking
 
     def dedupe_folder(
-        self, folder: Path, progress: Callable[[int, int], None] = lambda _done, _total: None
-    ) -> FolderReport:
-        """Copies and people in a folder of photos. See gallery.dedupe.folder."""
-        from gallery.dedupe.folder import dedupe_folder
+        self,
+        folder: Path,
+        *,
+        precision: float | None = None,
+        people: bool | None = None,
+        progress: Callable[[str, int, int], None] = lambda _what, _done, _all: None,
+    ) -> Findings:
+        """Copies, people and wrong names in a folder of photos. See gallery.dedupe.folder.
 
-        views = self.settings.views_query
-        return dedupe_folder(folder, self.eye, self.judge, views=views, progress=progress)
+        precision : the wanted share of right pairs among those put together; None: 0.99.
+        people : whether the folders right inside are people by name; None: it is found out.
+        """
+        from gallery.dedupe.folder import Wanted, dedupe_folder
+        from gallery.dedupe.precision import DEFAULT_PRECISION
+        from gallery.dedupe.reading import Readers
+
+        wanted = Wanted(DEFAULT_PRECISION if precision is None else precision, people)
+        return dedupe_folder(
+            folder,
+            self.eye,
+            self.judge,
+            self.database,
+            views=self.settings.views_query,
+            wanted=wanted,
+            readers=Readers(
+                min(_MOST_READERS, os.cpu_count() or 1), partial(build_eye, self.settings)
+            ),
+            progress=progress,
+        )
 
     def dedupe(
         self, progress: Callable[[int, int], None] = lambda _done, _total: None
     ) -> GalleryReport:
-        """Identities that seem to be one person, and faces enrolled twice."""
+        """Identities that seem to be one person, faces enrolled twice or under a wrong name."""
         from gallery.dedupe.enrolled import dedupe_gallery
 
         return dedupe_gallery(self.database, self.judge, progress)

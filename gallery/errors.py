@@ -23,6 +23,10 @@ GalleryError                     exit status 2 at the command line; never a trac
 │   ├── DatabaseUnusable         corrupt, foreign, full disk
 │   ├── DatabaseBusy             another process holds the lock for too long
 │   └── EncoderChanged           the gallery's encodings were made by another encoder
+├── NoPhotos                     a folder in which nothing looks like a photo
+├── PlanUnusable                 a dedupe plan that cannot be read, or says what cannot be done
+├── PlanOutdated                 a plan made for another state of the gallery; names what changed
+├── UndoImpossible               what was applied was built upon since, or there is nothing to undo
 ├── NoPeople                     a folder that holds no people, or no one who may be taken
 ├── TrainingDataTooSmall         too few people or photos to learn from, or to calibrate on
 ├── TrainingInterrupted          a helping process ended; run it again
@@ -133,6 +137,22 @@ class DatabaseBusy(HomeError):
 
 class EncoderChanged(HomeError):
     """The gallery holds encodings of another encoder."""
+
+
+class NoPhotos(GalleryError):
+    """A folder has nothing in it that looks like a photo."""
+
+
+class PlanUnusable(GalleryError):
+    """A dedupe plan cannot be read, or says what cannot be done."""
+
+
+class PlanOutdated(GalleryError):
+    """The gallery is no longer what the plan was made for."""
+
+
+class UndoImpossible(GalleryError):
+    """What was applied cannot be taken back any more."""
 
 
 class NoPeople(GalleryError):

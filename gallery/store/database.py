@@ -18,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from gallery.errors import DatabaseBusy, DatabaseNewer, DatabaseUnusable, HomeUnusable
 from gallery.store.tables import MarkRow
 
-SCHEMA = "0003"
+SCHEMA = "0005"
 """The newest migration; they are numbered, so that an older program knows a newer file."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from gallery.errors import IdentityExists, IdentityNotFound
 from gallery.names import checked_name, printable
+from gallery.store import seen
 from gallery.store.changes import log_changes, remember_to_scrub
 from gallery.store.records import IdentityRecord
 from gallery.store.tables import FaceRow, IdentityRow, PhotoRow
@@ -99,13 +100,15 @@ def rename(session: Session, name_or_id: str | int, new_name: str) -> IdentityRe
 
 
 def remove(session: Session, identity_id: int) -> list[int]:
-    """Delete an identity with its faces, and the photos no one else was enrolled from.
+    """Delete an identity with its faces, and the photos no one else was enrolled from; and all
+    that was seen in folders, where a photo of theirs may be.
 
     Returns the ids of the deleted faces.
     """
     face_ids = list(session.scalars(select(FaceRow.id).where(FaceRow.identity_id == identity_id)))
     delete_faces(session, face_ids)
     session.execute(delete(IdentityRow).where(IdentityRow.id == identity_id))
+    seen.forget_all(session)
     return face_ids
 
 
