@@ -6,6 +6,7 @@ Parts are built when they are first used, so that listing identities does not lo
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
@@ -14,10 +15,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from gallery.config import Settings, load_settings
-from gallery.errors import HomeError
+from gallery.errors import HomeError, ThumbnailNotFound
 from gallery.forget import finish_erasing, forget
+from gallery.names import printable
 from gallery.shipped import shipped_file
-from gallery.store import audit, calibrations, faces, identities, merging
+from gallery.store import (
+    audit,
+    calibrations,
+    faces,
+    identities,
+    merging,
+    plans,
+    sorting,
+    thumbnails,
+)
 from gallery.store.database import Database, open_home
 from gallery.store.records import (
     CalibrationRecord,
@@ -32,10 +43,12 @@ from gallery.sync import IndexCopy
 from gallery.types import Comparison, Decision, Enrolment, Several
 from gallery.weights.sources import DLIB_RESNET
 from indexer import DEFAULT_ENGINE
+from indexer.whole_file import written_whole
 
 if TYPE_CHECKING:
     from gallery.check import Finding
     from gallery.compare import Comparer
+    from gallery.dedupe.applying import Applied
     from gallery.dedupe.findings import Findings
     from gallery.dedupe.reports import GalleryReport
     from gallery.enroll import Enroller
@@ -288,6 +301,65 @@ class Gallery:
         from gallery.dedupe.enrolled import dedupe_gallery
 
         return dedupe_gallery(self.database, self.judge, progress)
+
+    def write_plan(
+        self,
+        found: Findings,
+        folder: Path | None,
+        out: Path,
+        progress: Callable[[int, int], None] = lambda _done, _all: None,
+    ) -> list[Path]:
+        """Write plan.json, plan.csv and report.html of what was found; returns the files.
+
+        folder : what was looked at; None for the gallery. The files are removed when anyone is
+        forgotten, unless they were moved. Raises OSError.
+        """
+        from gallery.dedupe.page import page
+        from gallery.dedupe.plan import CSV_FILE, JSON_FILE, PAGE_FILE, as_csv, as_json, plan_of
+
+        plan = plan_of(found, plans.new_id())
+        text = page(found, plan, folder, self.eye.reader, self._kept_thumbnail, progress)
+        contents = {
+            out / JSON_FILE: json.dumps(as_json(plan), indent=1),
+            out / CSV_FILE: as_csv(plan),
+            out / PAGE_FILE: text,
+        }
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.database.writing() as session:
+            state = None if folder is not None else plans.state_of(session)
+            plans.add(session, plan.id, state, [str(file.resolve()) for file in contents])
+            for file, content in contents.items():
+                with written_whole(file) as target:
+                    target.write(printable(content).encode())
+        return list(contents)
+
+    def _kept_thumbnail(self, face_id: int) -> bytes | None:
+        with self.database.reading() as session:
+            try:
+                return thumbnails.get(session, face_id)
+            except ThumbnailNotFound:
+                return None
+
+    def apply_plan(
+        self, file: Path, *, accept_over: float | None = None, dry_run: bool = False
+    ) -> Applied:
+        """Do what was accepted in a plan. See gallery.dedupe.applying."""
+        from gallery.dedupe.applying import apply_plan
+        from gallery.dedupe.plan import read_plan
+
+        plan = read_plan(file)
+        return apply_plan(self.database, plan, accept_over=accept_over, dry_run=dry_run)
+
+    def applied_plans(self) -> list[tuple[int, int, int]]:
+        """Number, steps and steps that can be undone of each applied plan, the newest first."""
+        with self.database.reading() as session:
+            return sorting.applied(session)
+
+    def undo_plan(self, number: int | None = None) -> tuple[int, list[str]]:
+        """Take back what a plan did, the last one's without a number. Raises UndoImpossible."""
+        from gallery.dedupe.applying import undo_plan
+
+        return undo_plan(self.database, number)
 
     def check(self) -> list[Finding]:
         """The state of everything, in words."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from gallery.store import audit, identities
+import contextlib
+from pathlib import Path
+
+from gallery.store import audit, identities, plans
 from gallery.store.changes import scrubbed, to_scrub
 from gallery.store.database import Database
 from gallery.store.records import Forgotten
@@ -19,8 +22,22 @@ def forget(database: Database, index: IndexCopy, who: str | int) -> Forgotten:
         record = identities.get(session, who)
         face_ids = identities.remove(session, record.id)
         audit.record(session, "forget", identity_id=record.id)
+        # Before the rows are gone for good: were this cut short, it would be done again.
+        remove_plans(plans.forget_all(session))
     finish_erasing(database, index)
     return Forgotten(record.id, len(face_ids))
+
+
+def remove_plans(kept: list[plans.KeptPlan]) -> None:
+    """Remove the files of dedupe plans, which hold names and faces, where they were written.
+
+    A file that does not name its plan any more is someone else's, and stays.
+    """
+    for plan in kept:
+        for file in map(Path, plan.files):
+            with contextlib.suppress(OSError):
+                if plan.id.encode() in file.read_bytes():
+                    file.unlink()
 
 
 def finish_erasing(database: Database, index: IndexCopy) -> None:

@@ -111,9 +111,11 @@ def _celled(rows: Float32, probes: int) -> Iterator[tuple[int, tuple[Int64, Int6
         dimension, cells, niter=6, seed=1, spherical=True, min_points_per_centroid=1
     )
     means.train(rows[np.sort(drawn)])
+    centres = means.centroids
+    assert centres is not None
     nearest = np.concatenate(
         [
-            faiss.knn(rows[s : s + 65_536], means.centroids, probes, faiss.METRIC_INNER_PRODUCT)[1]
+            faiss.knn(rows[s : s + 65_536], centres, probes, faiss.METRIC_INNER_PRODUCT)[1]
             for s in range(0, count, 65_536)
         ]
     ).astype(np.int32)  # (n, probes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import faiss
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +30,7 @@ def near_bits(queries: UInt8, stored: UInt8, most: int) -> tuple[Int64, Int64]:
     if not 0 <= most <= 11:
         raise InvalidVectors(f"{most} bits, expected 0 to 11")
     if len(stored) <= _FLAT_UP_TO:
-        index = faiss.IndexBinaryFlat(64)
+        index: Any = faiss.IndexBinaryFlat(64)
     else:
         index = faiss.IndexBinaryMultiHash(64, _PARTS, _PART_BITS)
         index.nflip = most // _PARTS
@@ -37,6 +39,7 @@ def near_bits(queries: UInt8, stored: UInt8, most: int) -> tuple[Int64, Int64]:
     for start in range(0, len(queries), _BLOCK):
         some = np.ascontiguousarray(queries[start : start + _BLOCK])
         limits, _, found = index.range_search(some, most + 1)  # FAISS's radius is exclusive
-        first.append(np.repeat(np.arange(start, start + len(some)), np.diff(limits.astype(np.int64))))
+        counts: Int64 = np.diff(limits.astype(np.int64))
+        first.append(np.repeat(np.arange(start, start + len(some)), counts))
         second.append(found.astype(np.int64))
     return np.concatenate(first), np.concatenate(second)

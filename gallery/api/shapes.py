@@ -250,6 +250,16 @@ class SameFace(Shape):
     similarity: float
 
 
+class WrongName(Shape):
+    """An enrolled face that seems to be under the wrong name, by `nearest`."""
+
+    face: EnrolledFace
+    suggested: Identity | None
+    probability: float
+    nearest: EnrolledFace
+    why: str
+
+
 class Duplicates(Shape):
     """What a dedupe found, less who was erased, merged or told apart since."""
 
@@ -257,6 +267,7 @@ class Duplicates(Shape):
     faces: int
     same_people: list[SamePerson]
     same_faces: list[SameFace]
+    misfiled: list[WrongName]
 
 
 class Job(Shape):

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 
 from gallery.alike import SAME_PICTURE_COSINE, near_faces
-from gallery.dedupe.folder import closest, said
+from gallery.dedupe.folder import closest
 from gallery.dedupe.grouping import near_groups
-from gallery.dedupe.misfiled import wrong_names
+from gallery.dedupe.misfiled import said, wrong_names
 from gallery.dedupe.reports import GalleryReport, SameFace, SamePerson, WrongIdentity
 from gallery.judge import Judge
 from gallery.store import faces, merging, sorting

@@ -20,7 +20,7 @@ from gallery.dedupe.findings import (
 )
 from gallery.dedupe.grouping import Constraints, Group, near_groups, same_person_groups
 from gallery.dedupe.look import Look
-from gallery.dedupe.misfiled import wrong_names
+from gallery.dedupe.misfiled import said, wrong_names
 from gallery.dedupe.precision import DEFAULT_PRECISION
 from gallery.dedupe.reading import Readers, listed, read_all
 from gallery.errors import NoPhotos
@@ -196,7 +196,9 @@ def _constraints(
     for row, photo in enumerate(folder.owners.tolist()):
         if folder.photos[photo].sha256 in hashes:
             row_of.setdefault(folder.face(row).key, row)
-    apart, together, confirmed = set(), set(), {}
+    apart: set[tuple[int, int]] = set()
+    together: set[tuple[int, int]] = set()
+    confirmed: dict[str, str] = {}
     for one in decided:
         if one.same:
             confirmed[one.first] = confirmed[one.second] = one.person
@@ -338,13 +340,6 @@ def point_for(judge: Judge, owners: Int64, encodings: Encodings) -> OperatingPoi
         rate=judge.rate,
         adjustment=own_adjustment(judge.head, owners, encodings),
     )
-
-
-def said(elsewhere: bool, name: str) -> str:
-    """Why a photo seems to be under a wrong name."""
-    if elsewhere:
-        return f"it does not look like the better half of {name}'s photos, and matches another's"
-    return f"it does not look like the better half of {name}'s photos, nor like anyone else's"
 
 
 def closest(encodings: Encodings, rows: Int64, others: Int64) -> tuple[int, int]:

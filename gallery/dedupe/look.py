@@ -114,7 +114,7 @@ def _as_crops(one: Look, other: Look) -> list[Float64]:
             if min(size) < 16:
                 continue
             small = np.asarray(Image.fromarray(part.band).resize(size, Image.Resampling.BILINEAR))
-            scores = match_template(whole.band, small)
+            scores = match_template(whole.band, small)  # type: ignore[no-untyped-call]
             y, x = np.unravel_index(int(scores.argmax()), scores.shape)
             if scores[y, x] > best:
                 best = float(scores[y, x])

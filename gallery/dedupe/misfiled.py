@@ -64,6 +64,13 @@ def wrong_names(
     return sorted(found.values(), key=lambda w: (-w.probability, w.row))
 
 
+def said(elsewhere: bool, name: str) -> str:
+    """Why a photo seems to be under a wrong name."""
+    if elsewhere:
+        return f"it does not look like the better half of {name}'s photos, and matches another's"
+    return f"it does not look like the better half of {name}'s photos, nor like anyone else's"
+
+
 def _once(
     owners: Int64, encodings: Encodings, judge: Judge, point: OperatingPoint
 ) -> list[WrongName]:

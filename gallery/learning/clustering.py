@@ -75,7 +75,11 @@ def intervals_of(found: Int64, people: Int64, seed: int) -> dict[str, list[float
     rng = np.random.default_rng(seed)
     count = len(np.unique(people))
     drawn = [
-        figures_of(found, people, np.bincount(rng.integers(0, count, count), minlength=count) * 1.0)
+        figures_of(
+            found,
+            people,
+            np.bincount(rng.integers(0, count, count), minlength=count).astype(np.float64),
+        )
         for _ in range(_BOOTSTRAPS)
     ]
     names = ("precision", "recall", "f", "b_precision", "b_recall", "b_f")

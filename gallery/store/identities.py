@@ -112,6 +112,12 @@ def remove(session: Session, identity_id: int) -> list[int]:
     return face_ids
 
 
+def drop_empty(session: Session, identity_id: int) -> None:
+    """Delete an identity that has no faces."""
+    session.execute(delete(IdentityRow).where(IdentityRow.id == identity_id))
+    session.expire_all()
+
+
 def delete_faces(session: Session, face_ids: Sequence[int]) -> None:
     """Delete faces, log it, and delete the photos no face refers to any more.
 

@@ -17,10 +17,10 @@ State = dict[str, str]
 
 @dataclass(frozen=True)
 class KeptPlan:
-    """state : the gallery's when it was made.  files : where it was written."""
+    """state : the gallery's when it was made; None of a folder.  files : where it was written."""
 
     id: str
-    state: State
+    state: State | None
     files: tuple[str, ...]
 
 
@@ -43,7 +43,7 @@ def new_id() -> str:
     return uuid4().hex[:12]
 
 
-def add(session: Session, plan_id: str, state: State, files: list[str]) -> None:
+def add(session: Session, plan_id: str, state: State | None, files: list[str]) -> None:
     """Remember a plan."""
     session.add(PlanRow(id=plan_id, state=state, files=files))
     session.flush()
@@ -52,14 +52,13 @@ def add(session: Session, plan_id: str, state: State, files: list[str]) -> None:
 def get(session: Session, plan_id: str) -> KeptPlan | None:
     """A plan that is remembered."""
     row = session.get(PlanRow, plan_id)
-    return None if row is None else KeptPlan(row.id, dict(row.state), tuple(row.files))
+    return None if row is None else KeptPlan(row.id, row.state, tuple(row.files))
 
 
 def forget_all(session: Session) -> list[KeptPlan]:
     """Drop every plan; returns them, so that their files can be removed."""
     found = [
-        KeptPlan(row.id, dict(row.state), tuple(row.files))
-        for row in session.scalars(select(PlanRow))
+        KeptPlan(row.id, row.state, tuple(row.files)) for row in session.scalars(select(PlanRow))
     ]
     session.execute(delete(PlanRow))
     return found

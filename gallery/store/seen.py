@@ -13,7 +13,7 @@ import numpy as np
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
-from gallery.store.tables import FaceDecisionRow, SeenPhotoRow
+from gallery.store.tables import AppliedStepRow, FaceDecisionRow, SeenPhotoRow
 from gallery.types import DIMENSION, Encodings, Float32, UInt8
 
 _AT_ONCE = 5_000
@@ -129,6 +129,7 @@ def forget_all(session: Session) -> None:
     """Forget what was seen, and what was decided about it."""
     session.execute(delete(SeenPhotoRow))
     session.execute(delete(FaceDecisionRow))
+    session.execute(delete(AppliedStepRow).where(AppliedStepRow.kind == "decision"))
 
 
 def decide(session: Session, decisions: Iterable[FaceDecision]) -> list[FaceDecision]:

@@ -35,7 +35,9 @@ K = 32
 RECALL = 0.99
 
 
-def drawn(count: int, rng: np.random.Generator, centres: np.ndarray) -> tuple[Encodings, np.ndarray]:
+def drawn(
+    count: int, rng: np.random.Generator, centres: np.ndarray
+) -> tuple[Encodings, np.ndarray]:
     """Encodings of `count` faces and whose they are: half of the people have one photo."""
     sizes = np.minimum(rng.zipf(1.9, count), 60)
     people = np.repeat(np.arange(count), sizes)[:count]
@@ -44,7 +46,9 @@ def drawn(count: int, rng: np.random.Generator, centres: np.ndarray) -> tuple[En
     mixed = rng.normal(size=(int(people.max()) + 1, len(spread))).astype(np.float32) @ spread
     mixed *= 0.42 / np.linalg.norm(mixed, axis=1).mean()
     someone = centres.mean(axis=0) + mixed
-    vectors = someone[people] + rng.normal(size=(count, 128)).astype(np.float32) * (0.205 / 128**0.5)
+    vectors = someone[people] + rng.normal(size=(count, 128)).astype(np.float32) * (
+        0.205 / 128**0.5
+    )
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     norms = rng.normal(1.42, 0.05, count).astype(np.float32)
     order = rng.permutation(count)
@@ -88,9 +92,7 @@ def main() -> None:
     }
     with Gallery.open(Path("build/bench-dedupe")) as gallery:
         judge = gallery.judge
-        centres = next(
-            v.numpy() for n, v in judge.head._state().items() if n == "cohort.centres"
-        )
+        centres = next(v.numpy() for n, v in judge.head._state().items() if n == "cohort.centres")
         encodings, people = drawn(asked.faces, rng, centres)
         rows = np.sort(rng.choice(asked.faces, min(asked.sample, asked.faces), replace=False))
         bias = shipped_marks().point(judge.head.marks.calibration, asked.faces).bias
