@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from gallery.enroll import Enroller
     from gallery.identify import Identifier
     from gallery.judge import Judge
+    from gallery.photo import PhotoReader
     from gallery.seeing import Eye, PhotoSource
 
 _MOST_READERS = 8
@@ -302,6 +303,14 @@ class Gallery:
 
         return dedupe_gallery(self.database, self.judge, progress)
 
+    def findings(
+        self, progress: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> Findings:
+        """What `dedupe` found, copies confirmed on the photos where these are still there."""
+        from gallery.dedupe.reports import confirmed, findings_of
+
+        return findings_of(confirmed(self.dedupe(progress), build_reader(self.settings)))
+
     def write_plan(
         self,
         found: Findings,
@@ -318,7 +327,9 @@ class Gallery:
         from gallery.dedupe.plan import CSV_FILE, JSON_FILE, PAGE_FILE, as_csv, as_json, plan_of
 
         plan = plan_of(found, plans.new_id())
-        text = page(found, plan, folder, self.eye.reader, self._kept_thumbnail, progress)
+        text = page(
+            found, plan, folder, build_reader(self.settings), self._kept_thumbnail, progress
+        )
         contents = {
             out / JSON_FILE: json.dumps(as_json(plan), indent=1),
             out / CSV_FILE: as_csv(plan),
@@ -426,18 +437,24 @@ def build_eye(settings: Settings) -> Eye:
     """What sees with these settings; worker processes build one each."""
     from gallery.encoder import Encoder, pick_device
     from gallery.faces import FaceFinder
-    from gallery.photo import PhotoReader
     from gallery.seeing import Eye
 
     device = pick_device(settings.device)
-    reader = PhotoReader(
-        max_bytes=settings.max_photo_bytes,
-        max_pixels=settings.max_photo_pixels,
-        working_side=settings.working_side,
-    )
+    reader = build_reader(settings)
     finder = FaceFinder(
         min_face=settings.min_face,
         min_probability=settings.min_face_probability,
         device=device,
     )
     return Eye(reader, finder, Encoder(settings.cache, device), max_faces=settings.max_faces)
+
+
+def build_reader(settings: Settings) -> PhotoReader:
+    """What opens photos with these settings."""
+    from gallery.photo import PhotoReader
+
+    return PhotoReader(
+        max_bytes=settings.max_photo_bytes,
+        max_pixels=settings.max_photo_pixels,
+        working_side=settings.working_side,
+    )

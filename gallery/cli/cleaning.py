@@ -121,11 +121,9 @@ def undo(
 
 
 def _find(gallery: Gallery, folder: Path | None, precision: float, people: bool | None) -> Findings:
-    from gallery.dedupe.reports import findings_of
-
     if folder is None:
         with progress("comparing faces") as advance:
-            return findings_of(gallery.dedupe(advance))
+            return gallery.findings(advance)
     with progress("reading photos") as advance:
 
         def told(what: str, done: int, whole: int) -> None:

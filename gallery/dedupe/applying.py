@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
-
 from gallery.dedupe.plan import Plan, Planned
 from gallery.errors import (
     GalleryError,
@@ -16,7 +14,7 @@ from gallery.errors import (
     UndoImpossible,
 )
 from gallery.store import audit, identities, merging, plans, seen, sorting
-from gallery.store.database import Database
+from gallery.store.database import Database, Session
 from gallery.store.seen import FaceDecision
 from gallery.store.sorting import Step
 

@@ -10,9 +10,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
-from gallery.dedupe.look import SIDE, Look, agreement, by_landmarks
+from gallery.dedupe.look import SIDE, Look, agreement, by_landmarks, look_of
 from gallery.store.seen import SeenPhoto
-from gallery.types import Float64
+from gallery.types import Float64, Photo
 from indexer import Edges, near_bits
 
 _NEAR_BITS = 11
@@ -75,6 +75,12 @@ def copy_groups(
             pairs.append(CopyPair(i, j, probability, why))
         progress(done, len(asked))
     return _groups(pairs, len(photos))
+
+
+def shown_twice(first: Photo, second: Photo) -> float:
+    """The probability that two photos are one picture, as they are or as crops, by their pixels."""
+    found = agreement(Look.of(look_of(first)), Look.of(look_of(second)))
+    return float(expit(_STEEPNESS * (found - _EVEN_AGREEMENT)))
 
 
 def _candidates(

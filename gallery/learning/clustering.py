@@ -74,14 +74,10 @@ def intervals_of(found: Int64, people: Int64, seed: int) -> dict[str, list[float
     """95 % intervals of the figures, by a bootstrap over people."""
     rng = np.random.default_rng(seed)
     count = len(np.unique(people))
-    drawn = [
-        figures_of(
-            found,
-            people,
-            np.bincount(rng.integers(0, count, count), minlength=count).astype(np.float64),
-        )
-        for _ in range(_BOOTSTRAPS)
-    ]
+    drawn = []
+    for _ in range(_BOOTSTRAPS):
+        weights = np.bincount(rng.integers(0, count, count), minlength=count)
+        drawn.append(figures_of(found, people, weights.astype(np.float64)))
     names = ("precision", "recall", "f", "b_precision", "b_recall", "b_f")
     return {
         name: np.quantile([getattr(d, name) for d in drawn], [0.025, 0.975]).round(5).tolist()
