@@ -302,6 +302,13 @@ def dedupe(
             " write it to this JSON file."
         ),
     ] = None,
+    distractors: Annotated[
+        bool,
+        typer.Option(
+            "--distractors/--no-distractors",
+            help="With a split.csv: once more among a face of each of the train people.",
+        ),
+    ] = True,
     swap: Annotated[
         bool,
         typer.Option(
@@ -328,7 +335,8 @@ def dedupe(
         judge = gallery.judge
         split = split_file(people_folder) is not None
         test = encoded(gallery, people_in(people_folder, "test"))
-        train = encoded(gallery, people_in(people_folder, "train")) if split else None
+        wanted = split and (distractors or swap or fit is not None)
+        train = encoded(gallery, people_in(people_folder, "train")) if wanted else None
         marks = None
         if fit is not None:
             if train is None:
@@ -346,7 +354,7 @@ def dedupe(
                 "test": measure_grouping(
                     judge,
                     test,
-                    train,
+                    train if distractors else None,
                     marks=marks,
                     precision=precision,
                     beside=beside,

@@ -16,8 +16,8 @@ from gallery.learning.clustering import Figures, figures_of
 from gallery.types import Encodings, Float32, Int64
 
 _COSINES = np.linspace(0.88, 0.975, 39)
-_FEW_COSINES = np.linspace(0.90, 0.97, 15)
-_ITERATIONS = 15
+_FEW_COSINES = np.linspace(0.91, 0.96, 11)
+_ITERATIONS = 10
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _dbscan(cosines: Float32) -> Iterator[tuple[str, Int64]]:
 def _hdbscan(cosines: Float32) -> Iterator[tuple[str, Int64]]:
     distances = np.clip(1.0 - cosines, 0.0, 2.0).astype(np.float64)
     for points in (1, 2):
-        for least in (None, *_FEW_COSINES[::3]):
+        for least in (None, *_FEW_COSINES[::5]):
             epsilon = 0.0 if least is None else 1.0 - float(least)
             labels = HDBSCAN(
                 min_cluster_size=2,
