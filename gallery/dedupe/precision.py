@@ -29,14 +29,16 @@ GROUPING_FILE = "grouping.json"
 class GroupingMarks:
     """What was measured of grouping on held-out people.
 
-    precisions, rates : rising and falling, (k,): the wanted share of right pairs, and the rate of
-        the operating point that keeps it.
+    precisions : rising, (k,): wanted shares of right pairs.  sizes : rising, (s,), of folders in
+        faces.  rates : falling, (s, k): the rate of the operating point that keeps each precision
+        in folders of each size.
     sureness : (2,): the log-odds that a group is all one person are sureness @ (1, how far its
         loosest member is over the operating point).
     """
 
     precisions: tuple[float, ...]
-    rates: tuple[float, ...]
+    sizes: tuple[int, ...]
+    rates: tuple[tuple[float, ...], ...]
     sureness: tuple[float, float]
 
     def point(
@@ -50,10 +52,13 @@ class GroupingMarks:
         low, high = self.precisions[0], self.precisions[-1]
         if not low <= precision <= high:
             raise SettingInvalid(f"a precision of {precision}, expected {low} to {high}")
-        # Wrong shares and rates both spread over decades.
+        # Wrong shares, rates and sizes all spread over decades. Beyond the sizes: as at the ends.
         wrong = np.log(1.0 - np.array(self.precisions))[::-1]
-        rates = np.log(np.array(self.rates))[::-1]
-        rate = float(np.exp(np.interp(np.log(1.0 - precision), wrong, rates)))
+        at_sizes = [
+            np.interp(np.log(1.0 - precision), wrong, np.log(np.array(rates))[::-1])
+            for rates in self.rates
+        ]
+        rate = float(np.exp(np.interp(np.log(max(1, faces)), np.log(self.sizes), at_sizes)))
         return operating_point(calibration, max(1, faces), rate=rate, adjustment=adjustment)
 
     def probability(self, over: float) -> float:
@@ -64,7 +69,8 @@ class GroupingMarks:
         """The form of the shipped file."""
         return {
             "precisions": list(self.precisions),
-            "rates": list(self.rates),
+            "sizes": list(self.sizes),
+            "rates": [list(rates) for rates in self.rates],
             "sureness": list(self.sureness),
         }
 
@@ -74,7 +80,8 @@ class GroupingMarks:
         first, second = (float(v) for v in kept["sureness"])
         return cls(
             tuple(float(v) for v in kept["precisions"]),
-            tuple(float(v) for v in kept["rates"]),
+            tuple(int(v) for v in kept["sizes"]),
+            tuple(tuple(float(v) for v in rates) for rates in kept["rates"]),
             (first, second),
         )
 

@@ -20,7 +20,7 @@ from gallery.types import Encodings, Float64, Int64
 
 _WANTED = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998)
 _RATES = np.geomspace(0.9, 1e-4, 37)
-_SIZES = ((50, 60), (150, 30), (500, 12), (1_500, 4), (4_000, 1))
+_SIZES = ((50, 60), (150, 30), (500, 12), (1_500, 4), (3_000, 2))
 _MOST_PHOTOS = 30
 _NEAR_SHARE = 0.2
 _BOOTSTRAPS = 200
@@ -98,38 +98,44 @@ def fit_grouping(
 ) -> GroupingMarks:
     """Measure which rate of the operating point keeps which precision of merged pairs.
 
-    On random folders of 50 to 4,000 faces of people whom the head was not fitted on, at most thirty
+    On random folders of 50 to 3,000 faces of people whom the head was not fitted on, at most thirty
     photos each so that no one with hundreds vouches for the rest.
     """
     rng = np.random.default_rng(seed)
     margins = _all_margins(head, encodings)
-    right, wrong = np.zeros(len(_RATES)), np.zeros(len(_RATES))
+    kept: list[tuple[float, ...]] = []
     over: list[float] = []
     pure: list[bool] = []
     sizes = [(size, draws) for size, draws in _SIZES if size <= len(people)]
     whole, done = sum(draws for _, draws in sizes), 0
     for size, draws in sizes:
+        right, wrong = np.zeros(len(_RATES)), np.zeros(len(_RATES))
         for _ in range(draws):
             rows = _folder(people, size, rng)
             made = _Made.of(margins[np.ix_(rows, rows)], people[rows])
             biases = _biases(head, encodings.take(rows), made)
             at = np.searchsorted(-made.lowest, -biases, side="left")
-            # Each size counts alike, whatever its number of pairs.
-            weight = 1.0 / draws / size
-            right += weight * made.right[at]
-            wrong += weight * made.wrong[at]
+            right += made.right[at]
+            wrong += made.wrong[at]
             some = made.groups_at(float(np.interp(0.3, _RATES[::-1], biases[::-1])))
             over += some[0]
             pure += some[1]
             done += 1
             progress(done, whole)
-    precision = right / np.maximum(right + wrong, 1e-12)
-    # Rates fall; the loosest that keeps the precision, as do all that are stricter.
-    keeps = [np.flatnonzero(precision < wanted) for wanted in _WANTED]
-    rates = [_RATES[min(len(_RATES) - 1, k[-1] + 1 if len(k) else 0)] for k in keeps]
+        kept.append(_keeping(right / np.maximum(right + wrong, 1e-12)))
     fitted = LogisticRegression(C=10.0).fit(np.array(over)[:, None], np.array(pure))
     sureness = float(fitted.intercept_[0]), max(float(fitted.coef_[0, 0]), 1e-3)
-    return GroupingMarks(_WANTED, tuple(float(r) for r in rates), sureness)
+    # A smaller folder says less, and its few wrong pairs weigh more: rates may only rise with size.
+    rates = np.maximum.accumulate(np.array(kept), axis=0)
+    found = tuple(tuple(float(r) for r in row) for row in rates)
+    return GroupingMarks(_WANTED, tuple(size for size, _ in sizes), found, sureness)
+
+
+def _keeping(precision: Float64) -> tuple[float, ...]:
+    """Of each wanted precision the loosest rate that keeps it, as do all that are stricter."""
+    lost = [np.flatnonzero(precision < wanted) for wanted in _WANTED]
+    places = [min(len(_RATES) - 1, int(k[-1]) + 1 if len(k) else 0) for k in lost]
+    return tuple(float(_RATES[place]) for place in places)
 
 
 def _all_margins(head: Head, encodings: Encodings) -> Float64:
