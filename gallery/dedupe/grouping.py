@@ -21,6 +21,7 @@ _NEIGHBOURS = 32
 _LARGEST_COMPONENT = 3_000  # its margins and their sums take some 150 MB
 _SPREAD = 64
 _PAIRS_AT_ONCE = 500_000
+_GROUPS_AT_ONCE = 1_000
 _LEAST_GROUPS = 10
 _NEVER, _ALWAYS = -1e6, 1e6
 _ORDINARY = 0.5
@@ -92,9 +93,15 @@ def same_person_groups(
             edges = near_faces(encodings, judge, adjusted.bias, _NEIGHBOURS)
         point = adjusted
         labels = _labels(encodings, edges, judge, point, constraints)
-    found = [
-        _described(rows, encodings, judge, point, marks, constraints) for rows in _rows_of(labels)
-    ]
+    found: list[Group] = []
+    groups = _rows_of(labels)
+    for start in range(0, len(groups), _GROUPS_AT_ONCE):
+        batch = groups[start : start + _GROUPS_AT_ONCE]
+        matrices = _complete_margins(
+            [spread(rows) for rows in batch], encodings, judge, point, None
+        )
+        for rows, matrix in zip(batch, matrices, strict=True):
+            found.append(_described(rows, matrix, marks, constraints))
     found.sort(key=lambda g: (-len(g.rows), -g.probability, g.rows))
     return Grouping(tuple(found), edges, point)
 
@@ -209,13 +216,15 @@ def _complete_margins(
     encodings: Encodings,
     judge: Judge,
     point: OperatingPoint,
-    bound: _Bound,
+    bound: _Bound | None,
 ) -> list[Float64]:
     """The margins of all pairs of each component, float64 (size, size)."""
     above = [np.triu_indices(len(rows), k=1) for rows in components]
     first = np.concatenate([rows[i] for rows, (i, _) in zip(components, above, strict=True)])
     second = np.concatenate([rows[j] for rows, (_, j) in zip(components, above, strict=True)])
-    margins = bound.weighed(first, second, judge.margins(encodings, first, second, point))
+    margins = judge.margins(encodings, first, second, point)
+    if bound is not None:
+        margins = bound.weighed(first, second, margins)
     found: list[Float64] = []
     start = 0
     for rows, (i, j) in zip(components, above, strict=True):
@@ -276,12 +285,37 @@ def near_groups(
     near = near_faces(Encodings(means, norms, agreement), judge, point.bias, _NEIGHBOURS)
     found: dict[tuple[int, int], float] = {}
     pairs = list(zip(near.first.tolist(), near.second.tolist(), strict=True))
-    for done, (i, j) in enumerate(pairs, start=1):
-        score = _score(groups[i], groups[j], encodings, judge, point)
-        if score > 0:
-            found[i, j] = score
-        progress(done / len(pairs))
+    for start in range(0, len(pairs), _GROUPS_AT_ONCE):
+        some = pairs[start : start + _GROUPS_AT_ONCE]
+        for pair, score in zip(some, _scores(some, groups, encodings, judge, point), strict=True):
+            if score > 0:
+                found[pair] = float(score)
+        progress((start + len(some)) / len(pairs))
     return found
+
+
+def _scores(
+    pairs: Sequence[tuple[int, int]],
+    groups: Sequence[Int64],
+    encodings: Encodings,
+    judge: Judge,
+    point: OperatingPoint,
+) -> Float64:
+    """As _score, of many pairs of groups at once, float64 (p,)."""
+    between = [_between(groups[i], groups[j]) for i, j in pairs]
+    first, second = (np.concatenate(side) for side in zip(*between, strict=True))
+    sizes = np.array([len(a) for a, _ in between])
+    margins = judge.margins(encodings, first, second, point)
+    sums = np.bincount(np.repeat(np.arange(len(pairs)), sizes), margins, len(pairs))
+    bonus = [SIZE_BONUS * np.log(len(groups[i]) * len(groups[j])) for i, j in pairs]
+    found: Float64 = sums / sizes + np.array(bonus)
+    return found
+
+
+def _between(rows: Int64, others: Int64) -> tuple[Int64, Int64]:
+    """All pairs of one row and one of the others; of large groups, of a spread of both."""
+    rows, others = spread(rows), spread(others)
+    return np.repeat(rows, len(others)), np.tile(others, len(rows))
 
 
 def _score(
@@ -294,8 +328,7 @@ def _score(
 ) -> float:
     """Mean margin over all pairs between them, of large groups over a spread of both, and bonus."""
     bonus = SIZE_BONUS * np.log(len(rows) * len(others))
-    rows, others = spread(rows), spread(others)
-    first, second = np.repeat(rows, len(others)), np.tile(others, len(rows))
+    first, second = _between(rows, others)
     margins = judge.margins(encodings, first, second, point)
     if bound is not None:
         margins = bound.weighed(first, second, margins)
@@ -308,17 +341,12 @@ def spread(rows: Int64) -> Int64:
 
 
 def _described(
-    rows: Int64,
-    encodings: Encodings,
-    judge: Judge,
-    point: OperatingPoint,
-    marks: GroupingMarks,
-    constraints: Constraints,
+    rows: Int64, margins: Float64, marks: GroupingMarks, constraints: Constraints
 ) -> Group:
+    """margins : of all pairs of a spread of the rows."""
     some = spread(rows)
-    i, j = np.triu_indices(len(some), k=1)
-    matrix = np.full((len(some), len(some)), np.nan)
-    matrix[i, j] = matrix[j, i] = judge.margins(encodings, some[i], some[j], point)
+    matrix = margins.copy()
+    np.fill_diagonal(matrix, np.nan)
     means = np.nanmean(matrix, axis=1)
     loosest = int(means.argmin())
     nearest = int(np.nanargmax(matrix[loosest]))
