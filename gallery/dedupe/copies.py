@@ -78,8 +78,9 @@ def copy_groups(
 
 
 def shown_twice(first: Photo, second: Photo) -> float:
-    """The probability that two photos are one picture, as they are or as crops, by their pixels."""
-    found = agreement(Look.of(look_of(first)), Look.of(look_of(second)))
+    """The probability that two photos are one picture, a crop or its mirror image, by pixels."""
+    one, other = Look.of(look_of(first)), Look.of(look_of(second))
+    found = max(agreement(one, other), agreement(one, other.mirrored()))
     return float(expit(_STEEPNESS * (found - _EVEN_AGREEMENT)))
 
 

@@ -52,6 +52,10 @@ class Look:
         grey = np.asarray(Image.open(io.BytesIO(jpeg)), dtype=np.float32)
         return cls(grey, gaussian_filter(grey, _FINE) - gaussian_filter(grey, _COARSE))
 
+    def mirrored(self) -> Look:
+        """Left and right changed."""
+        return Look(self.grey[:, ::-1], self.band[:, ::-1])
+
     @property
     def flat(self) -> bool:
         """Whether there is nothing to be seen on it."""
