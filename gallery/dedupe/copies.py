@@ -20,7 +20,8 @@ _CANDIDATE_COSINE = 0.98
 """Faces this alike may be of one picture."""
 _EVEN_AGREEMENT, _STEEPNESS = 0.80, 40.0
 """The log-odds of a copy are 40 * (agreement - 0.80): photos of one sitting (ORL, Yale) agree by
-0.75 at most, copies by 0.84 and more, but for few; see tests/bench/copies.py."""
+0.75 at most, copies by 0.84 and more, but for few; read off 8 photos altered
+8 ways and 24 pairs of ORL and Yale."""
 
 
 @dataclass(frozen=True)
