@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
+import os
 import re
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -24,9 +26,11 @@ from gallery.errors import (
     FaceNotFound,
     HeadUnusable,
     HomeError,
+    ThumbnailNotFound,
 )
 from gallery.forget import Eraser, finish_erasing
 from gallery.moments import moment
+from gallery.names import printable
 from gallery.store import (
     audit,
     calibrations,
@@ -35,7 +39,10 @@ from gallery.store import (
     identities,
     merging,
     pictures,
+    plans,
     reencoding,
+    sorting,
+    thumbnails,
 )
 from gallery.store.database import open_home
 from gallery.store.encoders import EncoderState
@@ -53,11 +60,13 @@ from gallery.sync import IndexCopy
 from gallery.types import Comparison, Decision, Enrolment, Several
 from gallery.weights.sources import DLIB_RESNET
 from indexer import DEFAULT_ENGINE
+from indexer.whole_file import written_whole
 
 if TYPE_CHECKING:
     from gallery.check import Finding
     from gallery.compare import Comparer
-    from gallery.dedupe.folder import FolderReport
+    from gallery.dedupe.applying import Applied
+    from gallery.dedupe.findings import Findings
     from gallery.dedupe.reports import GalleryReport
     from gallery.encoders.protocol import Traits
     from gallery.enroll import Enroller
@@ -69,6 +78,7 @@ if TYPE_CHECKING:
     from gallery.seeing import Eye, PhotoSource
     from gallery.traced import Looked, Tracing
 
+_MOST_READERS = 8
 DATABASE_FILE, INDEX_FILE = "gallery.db", "faces.index"
 T = TypeVar("T")
 
@@ -346,7 +356,7 @@ class Gallery:
         """
         sha256 = str(photo).lower()
         if not re.fullmatch("[0-9a-f]{64}", sha256):
-            sha256 = hashlib.sha256(_reader(self.settings).content(photo)).hexdigest()
+            sha256 = hashlib.sha256(build_reader(self.settings).content(photo)).hexdigest()
         with self.database.reading() as session:
             found = faces.of_photo(session, sha256)
         if not found:
@@ -410,21 +420,113 @@ class Gallery:
     # Cleaning and checking
 
     def dedupe_folder(
-        self, folder: Path, progress: Callable[[int, int], None] = lambda _done, _total: None
-    ) -> FolderReport:
-        """Copies and people in a folder of photos. See gallery.dedupe.folder."""
-        from gallery.dedupe.folder import dedupe_folder
+        self,
+        folder: Path,
+        *,
+        precision: float | None = None,
+        people: bool | None = None,
+        progress: Callable[[str, int, int], None] = lambda _what, _done, _all: None,
+    ) -> Findings:
+        """Copies, people and wrong names in a folder of photos. See gallery.dedupe.folder.
 
-        views = self.settings.views_query
-        return dedupe_folder(folder, self.eye, self.judge, views=views, progress=progress)
+        precision : the wanted share of right pairs among those put together; None: 0.99.
+        people : whether the folders right inside are people by name; None: it is found out.
+        """
+        from gallery.dedupe.folder import Wanted, dedupe_folder
+        from gallery.dedupe.precision import DEFAULT_PRECISION
+        from gallery.dedupe.reading import Readers
+
+        wanted = Wanted(DEFAULT_PRECISION if precision is None else precision, people)
+        return dedupe_folder(
+            folder,
+            self.eye,
+            self.judge,
+            self.database,
+            views=self.settings.views_query,
+            wanted=wanted,
+            readers=Readers(
+                min(_MOST_READERS, os.cpu_count() or 1),
+                partial(build_eye, self.settings, self.spec),
+            ),
+            progress=progress,
+        )
 
     def dedupe(
         self, progress: Callable[[int, int], None] = lambda _done, _total: None
     ) -> GalleryReport:
-        """Identities that seem to be one person, and faces enrolled twice."""
+        """Identities that seem to be one person, faces enrolled twice or under a wrong name."""
         from gallery.dedupe.enrolled import dedupe_gallery
 
         return dedupe_gallery(self.database, self.judge, progress)
+
+    def findings(
+        self, progress: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> Findings:
+        """What `dedupe` found, copies confirmed on the photos where these are still there."""
+        from gallery.dedupe.reports import confirmed, findings_of
+
+        return findings_of(confirmed(self.dedupe(progress), build_reader(self.settings)))
+
+    def write_plan(
+        self,
+        found: Findings,
+        folder: Path | None,
+        out: Path,
+        progress: Callable[[int, int], None] = lambda _done, _all: None,
+    ) -> list[Path]:
+        """Write plan.json, plan.csv and report.html of what was found; returns the files.
+
+        folder : what was looked at; None for the gallery. The files are removed when anyone is
+        forgotten, unless they were moved. Raises OSError.
+        """
+        from gallery.dedupe.page import page
+        from gallery.dedupe.plan import CSV_FILE, JSON_FILE, PAGE_FILE, as_csv, as_json, plan_of
+
+        plan = plan_of(found, plans.new_id())
+        text = page(
+            found, plan, folder, build_reader(self.settings), self._kept_thumbnail, progress
+        )
+        contents = {
+            out / JSON_FILE: json.dumps(as_json(plan), indent=1),
+            out / CSV_FILE: as_csv(plan),
+            out / PAGE_FILE: text,
+        }
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.database.writing() as session:
+            state = None if folder is not None else plans.state_of(session)
+            plans.add(session, plan.id, state, [str(file.resolve()) for file in contents])
+            for file, content in contents.items():
+                with written_whole(file) as target:
+                    target.write(printable(content).encode())
+        return list(contents)
+
+    def _kept_thumbnail(self, face_id: int) -> bytes | None:
+        with self.database.reading() as session:
+            try:
+                return thumbnails.get(session, face_id)
+            except ThumbnailNotFound:
+                return None
+
+    def apply_plan(
+        self, file: Path, *, accept_over: float | None = None, dry_run: bool = False
+    ) -> Applied:
+        """Do what was accepted in a plan. See gallery.dedupe.applying."""
+        from gallery.dedupe.applying import apply_plan
+        from gallery.dedupe.plan import read_plan
+
+        plan = read_plan(file)
+        return apply_plan(self.database, plan, accept_over=accept_over, dry_run=dry_run)
+
+    def applied_plans(self) -> list[tuple[int, int, int]]:
+        """Number, steps and steps that can be undone of each applied plan, the newest first."""
+        with self.database.reading() as session:
+            return sorting.applied(session)
+
+    def undo_plan(self, number: int | None = None) -> tuple[int, list[str]]:
+        """Take back what a plan did, the last one's without a number. Raises UndoImpossible."""
+        from gallery.dedupe.applying import undo_plan
+
+        return undo_plan(self.database, number)
 
     def check(self, *, repair: bool = False) -> list[Finding]:
         """The state of everything, in words.
@@ -614,7 +716,8 @@ class Gallery:
         return Comparer(self.eye, self._judge, views=self.settings.views_query)
 
 
-def _reader(settings: Settings) -> PhotoReader:
+def build_reader(settings: Settings) -> PhotoReader:
+    """What opens photos with these settings."""
     from gallery.photo import PhotoReader
 
     return PhotoReader(
@@ -648,4 +751,4 @@ def build_eye(settings: Settings, spec: Spec | None = None, *, native: bool = Fa
         encoder = Encoder(network)
     else:
         encoder = fitted_out(network, find_head(settings, network.traits))
-    return Eye(_reader(settings), finder, encoder, max_faces=settings.max_faces)
+    return Eye(build_reader(settings), finder, encoder, max_faces=settings.max_faces)

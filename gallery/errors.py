@@ -31,6 +31,10 @@ GalleryError                     exit status 2 at the command line; never a trac
 │   └── SearchFailed             the search for traces did not end
 ├── BackupUnusable               no backup, or one that was cut short, altered, or is newer
 ├── ExportUnusable               no export, or not one of this gallery's encoder
+├── NoPhotos                     a folder in which nothing looks like a photo
+├── PlanUnusable                 a dedupe plan that cannot be read, or says what cannot be done
+├── PlanOutdated                 a plan made for another state of the gallery; names what changed
+├── UndoImpossible               what was applied was built upon since, or there is nothing to undo
 ├── NoPeople                     a folder that holds no people, or no one who may be taken
 ├── TrainingDataTooSmall         too few people or photos to learn from, or to calibrate on
 ├── TrainingInterrupted          a helping process ended; run it again
@@ -173,6 +177,22 @@ class BackupUnusable(GalleryError):
 
 class ExportUnusable(GalleryError):
     """A file to import that is none, is damaged, or holds what cannot be imported."""
+
+
+class NoPhotos(GalleryError):
+    """A folder has nothing in it that looks like a photo."""
+
+
+class PlanUnusable(GalleryError):
+    """A dedupe plan cannot be read, or says what cannot be done."""
+
+
+class PlanOutdated(GalleryError):
+    """The gallery is no longer what the plan was made for."""
+
+
+class UndoImpossible(GalleryError):
+    """What was applied cannot be taken back any more."""
 
 
 class NoPeople(GalleryError):

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from gallery.errors import (
     LastFace,
 )
 from gallery.own_heads import drop_learned, knew_any
-from gallery.store import audit, backups, calibrations, faces, identities, remains
+from gallery.store import audit, backups, calibrations, faces, identities, plans, remains
 from gallery.store.changes import dropped_head, head_to_drop, scrubbed, to_drop_head, to_scrub
 from gallery.store.database import Database
 from gallery.store.records import BackupRecord, CalibrationRecord, FaceRecord, Receipt
@@ -217,6 +218,8 @@ class Eraser:
                         " one; `gallery train-head` makes one without them"
                     )
                 audit.record(session, action, identity_id=identity_id, outcome=receipt_id)
+                # Before the rows are gone for good: were this cut short, it would be done again.
+                _remove_plans(plans.forget_all(session))
             return _Taken(
                 receipt_id, erased_at, found, traces, cached, tuple(learned), tuple(holding)
             )
@@ -319,6 +322,18 @@ def finish_erasing(database: Database, index: IndexCopy, home: Path) -> None:
         scrubbed(session, note)
         if head is not None:
             dropped_head(session, head)
+
+
+def _remove_plans(kept: Sequence[plans.KeptPlan]) -> None:
+    """Remove the files of dedupe plans, which hold names and faces, where they were written.
+
+    A file that does not name its plan any more is someone else's, and stays.
+    """
+    for plan in kept:
+        for file in map(Path, plan.files):
+            with contextlib.suppress(OSError):
+                if plan.id.encode() in file.read_bytes():
+                    file.unlink()
 
 
 def _refuse_the_last(held: Sequence[FaceRecord], ids: Sequence[int]) -> None:

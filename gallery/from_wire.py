@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gallery.dedupe.reports import GalleryReport, SameFace, SamePerson
+from gallery.dedupe.reports import GalleryReport, SameFace, SamePerson, WrongIdentity
 from gallery.store.records import BackupRecord, FaceRecord, IdentityRecord, MergeRecord, Receipt
 from gallery.types import (
     Box,
@@ -150,6 +150,18 @@ def report(told: Json) -> GalleryReport:
         ),
         same_faces=tuple(
             SameFace(_two(one["faces"]), one["similarity"]) for one in told["same_faces"]
+        ),
+        misfiled=tuple(
+            WrongIdentity(
+                face_record(one["face"]),
+                None
+                if one["suggested"] is None
+                else IdentityRef(one["suggested"]["id"], one["suggested"]["name"]),
+                one["probability"],
+                face_record(one["nearest"]),
+                one["why"],
+            )
+            for one in told["misfiled"]
         ),
     )
 

@@ -34,7 +34,7 @@ from indexer.whole_file import written_whole
 DIFFERENT, SAME = 0, 1
 """The two outputs' places."""
 _FORM = "pairwise-head-2"
-_BATCH = 65_536
+_BATCH = 4_096  # of pairs; larger ones leave the cores' caches
 _MEAN, _DEVIATION, _NORM, _AGREEMENT = range(DIMENSION, DIMENSION + 4)
 SIDE_WIDTH = DIMENSION + 4
 """One side of a pair: the encoding, its standing in the cohort (2), its norm, its agreement."""

@@ -41,6 +41,11 @@ class Judge:
         self._lock = Lock()
         self._point: tuple[tuple[int, int, int], OperatingPoint] | None = None
 
+    @property
+    def rate(self) -> float:
+        """The promised false-positive identification rate."""
+        return self._rate
+
     def point(self) -> OperatingPoint:
         """The operating point for the gallery as it is now, the same in every process.
 

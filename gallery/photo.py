@@ -75,17 +75,22 @@ _DECODER_ERRORS = (
 )
 
 
-def photos_in(folder: Path) -> list[Path]:
+def photos_in(folder: Path, refused: list[tuple[str, str]] | None = None) -> list[Path]:
     """Files under `folder` that look like photos, sorted; hidden ones are left out.
 
     Links to folders are not followed, those to files are.
-    Raises PhotoUnreadable when it is no folder or cannot be listed.
+    refused : takes (folder, reason) of a folder below that cannot be listed.
+    Raises PhotoUnreadable when it is no folder or cannot be listed; without `refused`, also when
+    one below cannot.
     """
     if not folder.is_dir():
         raise PhotoUnreadable(f"{folder} is not a folder")
     found: list[Path] = []
 
     def refuse(error: OSError) -> None:
+        if refused is not None and Path(error.filename) != folder:
+            refused.append((str(error.filename), f"cannot be listed: {error.strerror}"))
+            return
         raise PhotoUnreadable(f"{error.filename}: {error.strerror}") from error
 
     for root, folders, names in os.walk(folder, onerror=refuse):  # does not follow links to folders

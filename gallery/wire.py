@@ -17,8 +17,7 @@ from gallery.store.records import (
 from gallery.types import Candidate, Comparison, Decision, Enrolment, Face, IdentityRef
 
 if TYPE_CHECKING:  # only their shapes are needed, not the networks behind them
-    from gallery.dedupe.folder import FolderReport
-    from gallery.dedupe.reports import GalleryReport
+    from gallery.dedupe.findings import Findings, FoundFace
     from gallery.promise import Promise
 
 Json = dict[str, Any]
@@ -217,46 +216,61 @@ def audit_json(entry: AuditEntry) -> Json:
     }
 
 
-def folder_report_json(report: FolderReport) -> Json:
+def findings_json(found: Findings) -> Json:
+    """What a dedupe found, one object."""
     return {
-        "photos": report.photos,
-        "faces": report.faces,
         "copies": [
-            {"photos": list(g.photos), "similarity": _rounded(g.similarity), "reason": g.why}
-            for g in report.copies
+            {
+                "photos": list(one.photos),
+                "probability": _rounded(one.probability),
+                "deciding": list(one.deciding),
+                "why": one.why,
+            }
+            for one in found.copies
         ],
         "people": [
             {
-                "faces": [{"photo": f.photo, "box": f.box.as_list()} for f in g.faces],
-                "probability": _rounded(g.probability),
+                "id": one.id,
+                "faces": [_found_face(face) for face in one.faces],
+                "probability": _rounded(one.probability),
+                "confirmed": one.confirmed,
+                "deciding": [_found_face(face) for face in one.deciding],
+                "why": one.why,
             }
-            for g in report.people
+            for one in found.people
         ],
-        "skipped": [{"photo": photo, "reason": reason} for photo, reason in report.skipped],
-    }
-
-
-def gallery_report_json(report: GalleryReport) -> Json:
-    return {
-        "identities_compared": report.identities,
-        "faces": report.faces,
         "identities": [
             {
-                "ids": [ref.id for ref in found.identities],
-                "names": [ref.name for ref in found.identities],
-                "probability": _rounded(found.probability),
-                "deciding": [face_record_json(record) for record in found.deciding],
+                "names": list(one.names),
+                "ids": list(one.ids),
+                "probability": _rounded(one.probability),
+                "deciding": [_found_face(face) for face in one.deciding],
+                "why": one.why,
             }
-            for found in report.same_people
+            for one in found.identities
         ],
-        "same_faces": [
+        "misfiled": [
             {
-                "faces": [face_record_json(record) for record in found.faces],
-                "similarity": _rounded(found.similarity),
+                "photo": one.face.photo,
+                "identity": one.identity,
+                "suggested": one.suggested,
+                "probability": _rounded(one.probability),
+                "box": one.face.box.as_list(),
+                "face_id": one.face.face_id,
+                "nearest": _found_face(one.nearest),
+                "why": one.why,
             }
-            for found in report.same_faces
+            for one in found.misfiled
         ],
+        "skipped": [{"photo": photo, "reason": reason} for photo, reason in found.skipped],
+        "photos_read": found.photos,
+        "faces_found": found.faces,
+        "folders_are_people": found.folders_are_people,
     }
+
+
+def _found_face(face: FoundFace) -> Json:
+    return {"photo": face.photo, "box": face.box.as_list()}
 
 
 def _ref(identity: IdentityRef | None) -> Json | None:

@@ -1,5 +1,6 @@
 """Vectors in, neighbours out. Knows int64 ids and float32 rows, and nothing about faces."""
 
+from indexer.cells import near_pairs
 from indexer.errors import (
     DuplicateId,
     InvalidVectors,
@@ -8,6 +9,7 @@ from indexer.errors import (
     VectorIndexError,
 )
 from indexer.graph import Edges, neighbour_graph
+from indexer.hamming import near_bits
 from indexer.opening import DEFAULT_ENGINE, load_index, open_index
 from indexer.protocol import NO_NEIGHBOUR, Neighbours, VectorIndex
 
@@ -23,6 +25,8 @@ __all__ = [
     "VectorIndex",
     "VectorIndexError",
     "load_index",
+    "near_bits",
+    "near_pairs",
     "neighbour_graph",
     "open_index",
 ]

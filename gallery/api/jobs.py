@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from gallery.api.shapes import PROBLEMS, Job
 from gallery.assembly import Gallery
+from gallery.dedupe.misfiled import said
 from gallery.errors import GalleryError
 from gallery.store import audit, faces, identities, jobs, merging
 from gallery.store.jobs import JobState
@@ -89,6 +90,16 @@ class Runner:
                     for s in report.same_people
                 ],
                 "same_faces": [[[f.id for f in s.faces], s.similarity] for s in report.same_faces],
+                "misfiled": [
+                    [
+                        w.face.id,
+                        w.face.identity.id,
+                        None if w.suggested is None else w.suggested.id,
+                        w.probability,
+                        w.nearest.id,
+                    ]
+                    for w in report.misfiled
+                ],
             }
             whole = report.faces + report.identities
             self._change(job_id, state=JobState.DONE, done=whole, total=whole, result=result)
@@ -195,6 +206,8 @@ def _named(gallery: Gallery, result: dict[str, Any]) -> dict[str, Any]:
     """The result with the names of today."""
     face_ids = {i for _, _, pair in result["same_people"] for i in pair}
     face_ids |= {i for pair, _ in result["same_faces"] for i in pair}
+    wrong = result.get("misfiled", [])  # jobs of an earlier version have none
+    face_ids |= {i for face, _, _, _, nearest in wrong for i in (face, nearest)}
     with gallery.database.reading() as session:
         people = {record.id: record for record in identities.list_all(session)}
         records = faces.records_by_id(session, face_ids)
@@ -220,5 +233,18 @@ def _named(gallery: Gallery, result: dict[str, Any]) -> dict[str, Any]:
             }
             for pair, similarity in result["same_faces"]
             if records.keys() >= set(pair)
+        ],
+        "misfiled": [
+            {
+                "face": face_record_json(records[face]),
+                "suggested": None if suggested is None else identity_json(people[suggested]),
+                "probability": round(probability, 6),
+                "nearest": face_record_json(records[nearest]),
+                "why": said(suggested is not None, people[owner].name),
+            }
+            for face, owner, suggested, probability, nearest in wrong
+            if records.keys() >= {face, nearest}
+            and records[face].identity.id == owner
+            and (suggested is None or records[nearest].identity.id == suggested)
         ],
     }

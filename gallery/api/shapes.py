@@ -292,6 +292,16 @@ class SameFace(Shape):
     similarity: float
 
 
+class WrongName(Shape):
+    """An enrolled face that seems to be under the wrong name, by `nearest`."""
+
+    face: EnrolledFace
+    suggested: Identity | None
+    probability: float
+    nearest: EnrolledFace
+    why: str
+
+
 class Duplicates(Shape):
     """What a dedupe found, less who was erased, merged or told apart since."""
 
@@ -299,6 +309,7 @@ class Duplicates(Shape):
     faces: int
     same_people: list[SamePerson]
     same_faces: list[SameFace]
+    misfiled: list[WrongName]
 
 
 class Job(Shape):

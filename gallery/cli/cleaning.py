@@ -1,4 +1,4 @@
-"""`dedupe`: what is there twice, in a folder of photos or in the gallery."""
+"""`dedupe`: what is there twice or under the wrong name; `undo`: an applied plan taken back."""
 
 from __future__ import annotations
 
@@ -9,72 +9,177 @@ import typer
 
 from gallery.cli.app import JsonOption, app, open_gallery
 from gallery.cli.output import count, emit, percent, progress, say
-from gallery.wire import folder_report_json, gallery_report_json
+from gallery.errors import SettingInvalid
+from gallery.wire import findings_json
 
 if TYPE_CHECKING:
-    from gallery.dedupe.folder import FolderReport
-    from gallery.dedupe.reports import GalleryReport
+    from gallery.assembly import Gallery
+    from gallery.dedupe.findings import Findings
+
+_MOST_SHOWN = 20
 
 
 @app.command()
 def dedupe(
     context: typer.Context,
     folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", show_default=False)] = None,
+    precision: Annotated[
+        float, typer.Option(help="Of the pairs of faces put together, this share is to be right.")
+    ] = 0.99,
+    people: Annotated[
+        bool | None,
+        typer.Option(
+            "--people/--no-people",
+            help="The folders right inside FOLDER are people by name, or not; else it looks.",
+            show_default=False,
+        ),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write plan.json, plan.csv and report.html to this folder, to decide on."
+        ),
+    ] = None,
+    apply: Annotated[
+        Path | None,
+        typer.Option(help="Do what was accepted in this plan (.json or .csv, or its folder)."),
+    ] = None,
+    over: Annotated[
+        float | None,
+        typer.Option(
+            "--accept-over", help="With --apply: what is undecided is accepted from here."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --apply: say what it would do, and do nothing.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find duplicates; nothing is deleted or merged.
+    """Find duplicates and wrong names. Nothing is changed, unless a plan is applied.
 
-    With a folder: photos that are copies, and groups of faces of one person. Without: identities of
-    the gallery that seem to be one person, and faces enrolled twice.
+    With a folder: photos that are copies, faces of one person, and, where its folders are people,
+    photos in the wrong one. Without: identities of the gallery that seem to be one person, photos
+    under the wrong name, and faces enrolled twice. Photo files are never touched.
 
-    Example: `gallery dedupe ~/Pictures`
+    Example: `gallery dedupe ~/Pictures --plan review/`
     """
     with open_gallery(context) as gallery:
-        if folder is None:
-            with progress("comparing faces") as advance:
-                enrolled = gallery.dedupe(advance)
-        else:
-            with progress("reading photos") as advance:
-                found = gallery.dedupe_folder(folder, advance)
+        if apply is not None:
+            if folder is not None or plan is not None:
+                raise SettingInvalid("--apply takes a plan alone, without FOLDER and --plan")
+            _apply(gallery, apply, over, dry_run, as_json)
+            return
+        if over is not None or dry_run:
+            raise SettingInvalid("--accept-over and --dry-run belong to --apply PLAN")
+        found = _find(gallery, folder, precision, people)
+        files = []
+        if plan is not None:
+            with progress("writing the report") as advance:
+                files = gallery.write_plan(found, folder, plan, advance)
+    if as_json:
+        emit(findings_json(found) | ({"plan": [str(file) for file in files]} if files else {}))
+        return
+    _show(found)
+    for file in files:
+        say(f"wrote {file}", "green")
+
+
+@app.command()
+def undo(
+    context: typer.Context,
+    number: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="[NUMBER]",
+            help="As `dedupe --apply` said it; else the last.",
+            show_default=False,
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--list", help="Only list what can be undone.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take an applied dedupe plan back, all of it or nothing.
+
+    Example: `gallery undo`
+    """
+    with open_gallery(context) as gallery:
+        if every:
+            for applied, steps, left in gallery.applied_plans():
+                if as_json:
+                    emit({"number": applied, "steps": steps, "undoable": left == steps})
+                else:
+                    kept = "" if left == steps else ", overtaken: cannot be undone"
+                    say(f"{applied}: {count(steps, 'step')}{kept}")
+            return
+        undone, lines = gallery.undo_plan(number)
+    if as_json:
+        emit({"number": undone, "undone": lines})
+        return
+    for line in lines:
+        say(line)
+    say(f"plan {undone} is undone", "green")
+
+
+def _find(gallery: Gallery, folder: Path | None, precision: float, people: bool | None) -> Findings:
     if folder is None:
-        emit(gallery_report_json(enrolled)) if as_json else _show_gallery(enrolled)
+        with progress("comparing faces") as advance:
+            return gallery.findings(advance)
+    with progress("reading photos") as advance:
+
+        def told(what: str, done: int, whole: int) -> None:
+            advance(done, whole, what)
+
+        return gallery.dedupe_folder(folder, precision=precision, people=people, progress=told)
+
+
+def _apply(gallery: Gallery, plan: Path, over: float | None, dry_run: bool, as_json: bool) -> None:
+    done = gallery.apply_plan(plan, accept_over=over, dry_run=dry_run)
+    if as_json:
+        emit({"number": done.number, "done": list(done.lines), "dry_run": dry_run})
+        return
+    for line in done.lines:
+        say(line)
+    if not done.lines:
+        say("nothing in the plan is accepted; nothing was changed")
+    elif dry_run:
+        say("a dry run: nothing was changed", "yellow")
     else:
-        emit(folder_report_json(found)) if as_json else _show_folder(found)
+        say(f"done; `gallery undo {done.number}` takes it back", "green")
 
 
-def _show_folder(report: FolderReport) -> None:
+def _show(found: Findings) -> None:
     say(
-        f"{count(report.photos, 'photo')}, {count(report.faces, 'face')}:"
-        f" {count(len(report.copies), 'group')} of copies,"
-        f" {count(len(report.people), 'person', 'people')} with several faces,"
-        f" {count(len(report.skipped), 'file')} skipped",
+        f"{count(found.photos, 'photo')}, {count(found.faces, 'face')}:"
+        f" {count(len(found.copies), 'group')} of copies,"
+        f" {count(len(found.people), 'person', 'people')} with several faces,"
+        f" {count(len(found.identities), 'pair')} of names that seem to be one person,"
+        f" {count(len(found.misfiled), 'photo')} under a wrong name,"
+        f" {count(len(found.skipped), 'file')} skipped",
         "bold",
     )
-    for copies in report.copies:
-        say(f"copies ({copies.why}, similarity {copies.similarity:.3f})", "cyan")
+    if found.folders_are_people:
+        say("the folders were taken for people by name; --no-people says that they are not", "dim")
+    for wrong in found.misfiled[:_MOST_SHOWN]:
+        whose = f"{wrong.suggested}'s" if wrong.suggested else "nobody's here"
+        say(f"wrong name? {wrong.face.photo} ({percent(wrong.probability)})", "magenta")
+        say(f"    under {wrong.identity}, seems to be {whose}, by {wrong.nearest.photo}", "dim")
+    for same in found.identities[:_MOST_SHOWN]:
+        say(f"one person? {' and '.join(same.names)} ({percent(same.probability)})", "green")
+        say(f"    by {same.deciding[0].photo} and {same.deciding[1].photo}", "dim")
+    for copies in found.copies[:_MOST_SHOWN]:
+        say(f"copies: {copies.why} ({percent(copies.probability)})", "cyan")
         for photo in copies.photos:
             say(f"    {photo}")
-    for person in report.people:
-        say(f"one person, {len(person.faces)} faces ({percent(person.probability)})", "green")
-        for face in person.faces:
+    for person in found.people[:_MOST_SHOWN]:
+        sure = "as you said" if person.confirmed else percent(person.probability)
+        say(f"one person, {count(len(person.faces), 'face')} ({sure})", "green")
+        for face in person.faces[:_MOST_SHOWN]:
             say(f"    {face.photo}  at {', '.join(f'{v:.0f}' for v in face.box.as_list())}")
-    for _, reason in report.skipped:
+        if len(person.faces) > _MOST_SHOWN:
+            say(f"    and {len(person.faces) - _MOST_SHOWN} more", "dim")
+    parts = (found.misfiled, found.identities, found.copies, found.people)
+    more = sum(max(0, len(part) - _MOST_SHOWN) for part in parts)
+    if more:
+        say(f"and {more} more findings: --plan DIR or --json has all", "dim")
+    for _, reason in found.skipped:
         say(f"skipped: {reason}", "yellow")
-
-
-def _show_gallery(report: GalleryReport) -> None:
-    say(
-        f"{count(report.identities, 'identity', 'identities')}, {count(report.faces, 'face')}:"
-        f" {count(len(report.same_people), 'pair')} of identities that seem to be one person,"
-        f" {count(len(report.same_faces), 'face')} enrolled twice",
-        "bold",
-    )
-    for found in report.same_people:
-        first, second = found.identities
-        say(f"one person? {first.name} and {second.name} ({percent(found.probability)})", "green")
-        say(f"    by {found.deciding[0].photo} and {found.deciding[1].photo}", "dim")
-    for same in report.same_faces:
-        first_face, second_face = same.faces
-        say(f"same face (cosine {same.similarity:.3f})", "cyan")
-        say(f"    {first_face.identity.name}: face {first_face.id}, {first_face.photo}")
-        say(f"    {second_face.identity.name}: face {second_face.id}, {second_face.photo}")

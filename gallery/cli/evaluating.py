@@ -14,6 +14,7 @@ from rich.table import Table
 
 from gallery.cli.app import JsonOption, app, open_gallery
 from gallery.cli.output import count, emit, percent, progress, say, show
+from gallery.errors import SettingInvalid
 
 if TYPE_CHECKING:
     from gallery.assembly import Gallery
@@ -283,6 +284,119 @@ def folder_report(
     ):
         say(f"{count(figures.counts[kind], 'photo')} {said}")
     say(f"wrote {page}", "green")
+
+
+@evaluate.command("dedupe")
+def dedupe(
+    context: typer.Context,
+    people_folder: Annotated[Path, typer.Argument(metavar="PEOPLE_FOLDER", show_default=False)],
+    precision: Annotated[
+        float, typer.Option(help="The wanted share of right pairs, as `dedupe` has it.")
+    ] = 0.99,
+    beside: Annotated[
+        bool, typer.Option("--peers", help="Other methods at their best settings, as well.")
+    ] = False,
+    fit: Annotated[
+        Path | None,
+        typer.Option(
+            help="Measure the operating point on a split.csv's train people first, and"
+            " write it to this JSON file."
+        ),
+    ] = None,
+    distractors: Annotated[
+        bool,
+        typer.Option(
+            "--distractors/--no-distractors",
+            help="With a split.csv: once more among a face of each of the train people.",
+        ),
+    ] = True,
+    swap: Annotated[
+        bool,
+        typer.Option(
+            "--swap",
+            help="Then everything the other way round: a head and an operating"
+            " point of the test people, measured on the train people.",
+        ),
+    ] = False,
+    seed: SeedOption = 0,
+    save: SaveOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How well faces are grouped into people: pairwise and BCubed precision, recall and F.
+
+    Of each photo the face nearest its centre counts. When there is a split.csv, its test people
+    are measured, and once more among the train people's faces as distractors.
+
+    Example: `gallery evaluate dedupe people/ --peers`
+    """
+    from gallery.learning.grouped import fitted_marks, measure_grouping, swapped
+    from gallery.learning.people import people_in, split_file
+
+    with open_gallery(context) as gallery:
+        judge = gallery.judge
+        split = split_file(people_folder) is not None
+        test = encoded(gallery, people_in(people_folder, "test"))
+        wanted = split and (distractors or swap or fit is not None)
+        train = encoded(gallery, people_in(people_folder, "train")) if wanted else None
+        marks = None
+        if fit is not None:
+            if train is None:
+                raise SettingInvalid(
+                    f"{people_folder} has no split.csv, so that --fit has no train people"
+                )
+            with progress("fitting") as advance:
+                marks = fitted_marks(judge.head, train, seed, advance)
+            keep(
+                marks.as_json() | {"head_sha256": judge.head.sha256, "part": "train", "seed": seed},
+                fit,
+            )
+        with progress("grouping") as advance:
+            found: dict[str, Any] = {
+                "test": measure_grouping(
+                    judge,
+                    test,
+                    train if distractors else None,
+                    marks=marks,
+                    precision=precision,
+                    beside=beside,
+                    seed=seed,
+                    progress=advance,
+                )
+            }
+        if swap and train is not None:
+            with progress("the other way round") as advance:
+                found["swapped"] = swapped(
+                    gallery.database,
+                    test,
+                    train,
+                    precision=precision,
+                    beside=beside,
+                    seed=seed,
+                    progress=advance,
+                )
+        found |= {
+            "precision": precision,
+            "seed": seed,
+            "encoder": gallery.eye.encoder.name,
+            "head_sha256": judge.head.sha256,
+        }
+    keep(found, save)
+    if as_json:
+        emit(found)
+        return
+    table = Table("", "method", "precision", "recall", "F", "BCubed F", "setting", box=None)
+    for part in ("test", "swapped"):
+        for row in found.get(part, []):
+            figures = row["figures"]
+            table.add_row(
+                f"{part}: {row['on']}",
+                row["method"],
+                *(f"{100 * figures[k]:.2f}" for k in ("precision", "recall", "f")),
+                f"{100 * row.get('best_bcubed_f', figures['bcubed_f']):.2f}",
+                row["setting"],
+            )
+    show(table)
+    say("percent; the peers' settings were chosen on the answer, ours was not")
 
 
 def _promise_table(found: dict[str, Any]) -> None:

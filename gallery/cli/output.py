@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import typer
 from rich.console import Console
@@ -63,9 +63,15 @@ def percent(value: float | None) -> str:
     return "100%" if value > 0.9995 else f"{value:.1%}"
 
 
+class Advance(Protocol):
+    """Tells a bar what is done of what there is to do; another `what` begins it anew."""
+
+    def __call__(self, done: int, total: int, what: str = ...) -> None: ...
+
+
 @contextmanager
-def progress(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr while something long runs; yields advance(done, total)."""
+def progress(description: str) -> Iterator[Advance]:
+    """A bar on stderr while something long runs; yields advance(done, total, what)."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -77,7 +83,9 @@ def progress(description: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(description, total=None, rate="")
 
-        def advance(done: int, total: int) -> None:
+        def advance(done: int, total: int, what: str = description) -> None:
+            if bar.tasks[task].description != what:
+                bar.reset(task, description=what)
             speed = bar.tasks[task].finished_speed or bar.tasks[task].speed
             rate = f"{speed:.1f}/s" if speed else ""
             bar.update(task, completed=done, total=total, rate=rate)

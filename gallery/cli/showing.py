@@ -13,7 +13,7 @@ from rich.table import Table
 from gallery.assembly import Gallery
 from gallery.cli.app import JsonOption, app
 from gallery.cli.output import FOUND, NONE, emit, percent, progress, say, show
-from gallery.wire import decision_json, folder_report_json
+from gallery.wire import decision_json, findings_json
 
 if TYPE_CHECKING:
     from gallery.demo.embedded import EmbeddedDemo
@@ -106,7 +106,7 @@ def _embedded_json(shown: EmbeddedDemo, sheet: Path) -> dict[str, Any]:
             | decision_json(a.photo, a.decision)
             for a in shown.asked
         ],
-        "duplicates": folder_report_json(shown.duplicates),
+        "duplicates": findings_json(shown.duplicates),
         "seconds": {step: round(took, 3) for step, took in shown.seconds.items()},
         "right": shown.right,
         "contact_sheet": str(sheet),

@@ -1,18 +1,20 @@
-"""The gallery itself: identities that seem to be one person, and faces enrolled twice."""
+"""The gallery itself: identities that are one person, photos under the wrong name, faces enrolled
+twice.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import expit
 
-from gallery.alike import face_graph
-from gallery.dedupe.copies import SAME_FACE_COSINE
+from gallery.alike import SAME_PICTURE_COSINE, near_faces
+from gallery.dedupe.folder import closest
 from gallery.dedupe.grouping import near_groups
-from gallery.dedupe.reports import GalleryReport, SameFace, SamePerson
+from gallery.dedupe.misfiled import said, wrong_names
+from gallery.dedupe.reports import GalleryReport, SameFace, SamePerson, WrongIdentity
 from gallery.judge import Judge
-from gallery.store import faces, merging
+from gallery.store import faces, merging, sorting
 from gallery.store.database import Database
 from gallery.types import Encodings
 
@@ -24,48 +26,68 @@ def dedupe_gallery(
 ) -> GalleryReport:
     """Compare everything enrolled with its nearest; bounded by the encodings' size in memory.
 
-    Two identities that are known to be two people are not named.
+    Two identities that are known to be two people are not named, nor faces known to be right.
     progress : called with what is done and what there is to do; what it raises ends the work.
     """
     with database.reading() as session:
         distinct = merging.all_distinct(session)
+        right = sorting.known_right(session)
         blocks = list(faces.all_encodings(session))
         records = {r.id: r for r in faces.records(session)}
     face_ids = np.concatenate([np.empty(0, np.int64), *(b.face_ids for b in blocks)])
     owners = np.concatenate([np.empty(0, np.int64), *(b.identity_ids for b in blocks)])
     encodings = Encodings.joined([b.encodings for b in blocks])
-    people = [np.flatnonzero(owners == owner) for owner in np.unique(owners)]
-    count, whole = len(encodings), len(encodings) + len(people)
-    edges = face_graph(encodings, lambda done: progress(done, whole))
+    everyone = np.unique(owners)
+    count, whole = len(encodings), len(encodings) + 2 * len(everyone)
+    point = judge.point()
+    edges = near_faces(encodings, judge, point.bias, progress=lambda done: progress(done, whole))
     same_faces = [
         SameFace((records[face_ids[a]], records[face_ids[b]]), cosine)
         for a, b, cosine in zip(
             edges.first.tolist(), edges.second.tolist(), edges.similarities.tolist(), strict=True
         )
-        if cosine >= SAME_FACE_COSINE
+        if cosine >= SAME_PICTURE_COSINE
     ]
-    point = judge.point_of(len(encodings))
-    same_people: list[SamePerson] = []
+    wrong = [
+        WrongIdentity(
+            face=records[int(face_ids[one.row])],
+            suggested=None
+            if one.suggested is None
+            else records[int(face_ids[one.nearest])].identity,
+            probability=one.probability,
+            nearest=records[int(face_ids[one.nearest])],
+            why=said(one.suggested is not None, records[int(face_ids[one.row])].identity.name),
+        )
+        for one in wrong_names(owners, encodings, judge, point)
+        if (int(face_ids[one.row]), one.owner) not in right
+        and tuple(sorted((one.owner, one.suggested or 0))) not in distinct
+    ]
+    progress(count + len(everyone), whole)
+    out = {one.face.id for one in wrong}
+    people = [
+        kept if len(kept := rows[[int(face_ids[row]) not in out for row in rows]]) else rows
+        for rows in (np.flatnonzero(owners == owner) for owner in everyone)
+    ]
+    strict = judge.point_of(max(1, len(everyone)))
     pairs = near_groups(
         encodings,
         people,
         judge,
-        point,
-        lambda share: progress(count + round(share * len(people)), whole),
+        strict,
+        lambda share: progress(count + round((1 + share) * len(people)), whole),
     )
-    for (i, j), mean in pairs.items():
-        cosines = encodings.vectors[people[i]] @ encodings.vectors[people[j]].T
-        a, b = np.unravel_index(int(cosines.argmax()), cosines.shape)
-        deciding = (
-            records[int(face_ids[people[i][a]])],
-            records[int(face_ids[people[j][b]])],
-        )
+    same_people: list[SamePerson] = []
+    for (i, j), score in pairs.items():
+        a, b = closest(encodings, people[i], people[j])
+        deciding = records[int(face_ids[a])], records[int(face_ids[b])]
         names = (deciding[0].identity, deciding[1].identity)
         if tuple(sorted(ref.id for ref in names)) not in distinct:
-            same_people.append(SamePerson(names, float(expit(mean)), deciding))
+            margin = np.array([score + strict.bias], dtype=np.float32)
+            same_people.append(SamePerson(names, float(strict.probabilities(margin)[0]), deciding))
     return GalleryReport(
-        identities=len(np.unique(owners)),
+        identities=len(everyone),
         faces=len(encodings),
         same_people=tuple(sorted(same_people, key=lambda s: -s.probability)),
         same_faces=tuple(sorted(same_faces, key=lambda s: -s.similarity)),
+        misfiled=tuple(wrong),
     )

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from scipy.special import expit
+
+from gallery.dedupe.copies import shown_twice
+from gallery.dedupe.findings import Copies, Findings, FoundFace, Misfiled, SameIdentities
+from gallery.errors import PhotoError
+from gallery.photo import PhotoReader
 from gallery.store.records import FaceRecord
-from gallery.types import IdentityRef
+from gallery.types import IdentityRef, Photo
+
+_EVEN = 0.5
+_EVEN_COSINE, _COSINE_STEP = 0.985, 0.0012
+"""Of LFW's altered photos and of other photos of the same people; see alike.SAME_PICTURE_COSINE."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,20 @@ class SameFace:
 
 
 @dataclass(frozen=True)
+class WrongIdentity:
+    """An enrolled face that seems to be under the wrong name.
+
+    suggested : whose it seems to be, or None.  nearest : the enrolled face that says so.
+    """
+
+    face: FaceRecord
+    suggested: IdentityRef | None
+    probability: float
+    nearest: FaceRecord
+    why: str
+
+
+@dataclass(frozen=True)
 class GalleryReport:
     """What was found in the gallery."""
 
@@ -36,3 +60,82 @@ class GalleryReport:
     faces: int
     same_people: tuple[SamePerson, ...]
     same_faces: tuple[SameFace, ...]
+    misfiled: tuple[WrongIdentity, ...] = ()
+
+
+def findings_of(report: GalleryReport) -> Findings:
+    """The same in the form that plans and reports are made of."""
+    return Findings(
+        photos=report.faces,
+        faces=report.faces,
+        copies=tuple(
+            Copies(
+                photos=(first.photo, second.photo),
+                probability=same_picture(found.similarity),
+                deciding=(first.photo, second.photo),
+                why=f"one picture of a face, enrolled twice (cosine {found.similarity:.3f})",
+                faces=(_found(first), _found(second)),
+            )
+            for found in report.same_faces
+            for first, second in [found.faces]
+        ),
+        identities=tuple(
+            SameIdentities(
+                names=(found.identities[0].name, found.identities[1].name),
+                ids=(found.identities[0].id, found.identities[1].id),
+                probability=found.probability,
+                deciding=(_found(found.deciding[0]), _found(found.deciding[1])),
+                why="their faces match on average",
+            )
+            for found in report.same_people
+        ),
+        misfiled=tuple(
+            Misfiled(
+                face=_found(one.face),
+                identity=one.face.identity.name,
+                suggested=None if one.suggested is None else one.suggested.name,
+                probability=one.probability,
+                nearest=_found(one.nearest),
+                why=one.why,
+                identity_id=one.face.identity.id,
+                suggested_id=None if one.suggested is None else one.suggested.id,
+            )
+            for one in report.misfiled
+        ),
+    )
+
+
+def confirmed(report: GalleryReport, reader: PhotoReader) -> GalleryReport:
+    """Without faces that are only nearly one picture, as far as the photos are still where they
+    were enrolled from: two photos of one sitting have near encodings too.
+    """
+    kept = []
+    for found in report.same_faces:
+        photos = [_still_there(face, reader) for face in found.faces]
+        first, second = photos
+        if (
+            first is None
+            or second is None
+            or first.sha256 == second.sha256
+            or shown_twice(first, second) > _EVEN
+        ):
+            kept.append(found)
+    return replace(report, same_faces=tuple(kept))
+
+
+def _still_there(face: FaceRecord, reader: PhotoReader) -> Photo | None:
+    try:
+        photo = reader.read(face.photo)
+    except PhotoError:
+        return None
+    return photo if photo.sha256 == face.photo_sha256 else None
+
+
+def same_picture(cosine: float) -> float:
+    """That two faces are of one picture, where only their encodings are left to tell."""
+    return float(expit((cosine - _EVEN_COSINE) / _COSINE_STEP))
+
+
+def _found(record: FaceRecord) -> FoundFace:
+    key = f"{record.photo_sha256} {' '.join(str(round(v)) for v in record.box.as_list())}"
+    return FoundFace(record.photo, record.box, key, record.id)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from gallery.assembly import Gallery
 from gallery.decision import without_face
-from gallery.dedupe.folder import FolderReport
+from gallery.dedupe.findings import Findings
 from gallery.demo.photos import (
     COLLINS,
     HOPPER,
@@ -50,7 +50,7 @@ class EmbeddedDemo:
     """What happened. seconds : by step, in order."""
 
     asked: tuple[Asked, ...]
-    duplicates: FolderReport
+    duplicates: Findings
     expected_copies: int
     seconds: dict[str, float]
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from sqlalchemy import URL, Connection, create_engine, event, exc, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session as Session  # others name a transaction's type from here
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from gallery.errors import DatabaseBusy, DatabaseNewer, DatabaseUnusable, HomeUnusable

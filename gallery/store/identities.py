@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from gallery.errors import IdentityExists, IdentityNotFound
 from gallery.names import checked_details, checked_external_id, checked_name
+from gallery.store import seen
 from gallery.store.changes import log_changes, remember_to_scrub
 from gallery.store.records import IdentityRecord
 from gallery.store.tables import FaceRow, IdentityRow, PhotoRow
@@ -131,17 +132,26 @@ def remove(session: Session, identity_id: int) -> list[int]:
     return face_ids
 
 
+def drop_empty(session: Session, identity_id: int) -> None:
+    """Delete an identity that has no faces."""
+    session.execute(delete(IdentityRow).where(IdentityRow.id == identity_id))
+    session.expire_all()
+
+
 def delete_faces(session: Session, face_ids: Sequence[int]) -> None:
-    """Delete faces, log it, and delete the photos no face refers to any more.
+    """Delete faces, log it, and delete the photos no face refers to any more; and all that was
+    seen in folders, where those photos may be.
 
     Their bytes are still in the files until they are scrubbed; the database remembers that.
     """
     for start in range(0, len(face_ids), _IDS_A_QUERY):
         some = face_ids[start : start + _IDS_A_QUERY]
-        photos = session.scalars(select(FaceRow.photo_id).where(FaceRow.id.in_(some))).all()
+        shown = select(PhotoRow.id, PhotoRow.sha256).join(FaceRow, FaceRow.photo_id == PhotoRow.id)
+        photos = dict(session.execute(shown.where(FaceRow.id.in_(some))).all())
+        seen.forget_photos(session, photos.values())
         session.execute(delete(FaceRow).where(FaceRow.id.in_(some)))
         left = select(FaceRow.id).where(FaceRow.photo_id == PhotoRow.id).exists()
-        session.execute(delete(PhotoRow).where(PhotoRow.id.in_(photos), ~left))
+        session.execute(delete(PhotoRow).where(PhotoRow.id.in_(list(photos)), ~left))
     log_changes(session, face_ids)
     remember_to_scrub(session)
 

@@ -59,7 +59,7 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
                 "name": gone.name,
                 "created_at": _text(gone.created_at),
                 "faces": list(session.scalars(theirs)),
-                "aside": [_packed_face(session, face) for face in aside],
+                "aside": [pack_face(session, face) for face in aside],
                 "distinct": sorted(distinct),
                 "lent": sorted(lent),
             }
@@ -181,7 +181,7 @@ def _restore(session: Session, kept_id: int, other: Json) -> None:
             .values(identity_id=other["id"])
         )
     for packed in other["aside"]:
-        _unpack_face(session, other["id"], packed)
+        unpack_face(session, other["id"], packed)
     for lent in other["lent"]:
         forget_distinct(session, kept_id, lent)
     there = set(identities.ids(session))
@@ -209,7 +209,7 @@ def _own(row: IdentityRow) -> Json:
     }
 
 
-def _packed_face(session: Session, face: FaceRow) -> Json:
+def pack_face(session: Session, face: FaceRow) -> Json:
     """A face as JSON, with its photo's row, its thumbnail, its picture and its other encodings."""
     packed = {
         column.key: getattr(face, column.key)
@@ -240,7 +240,7 @@ def _packed_face(session: Session, face: FaceRow) -> Json:
     return packed
 
 
-def _unpack_face(session: Session, identity_id: int, packed: Json) -> None:
+def unpack_face(session: Session, identity_id: int, packed: Json) -> None:
     face = dict(packed)
     photo, thumbnail = face.pop("photo"), face.pop("thumbnail")
     kept, others = face.pop("kept", None), face.pop("others", [])

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import LargeBinary, cast, func, literal, select, text
+from sqlalchemy import LargeBinary, Select, cast, func, literal, select, text
 from sqlalchemy.orm import Session
 
 from gallery.errors import FaceNotFound
 from gallery.store import identities
 from gallery.store.tables import (
     ENCODING_BYTES,
+    AppliedStepRow,
     Base,
     DistinctRow,
     FaceRow,
@@ -32,7 +33,7 @@ _FACES_A_QUERY = 10_000  # SQLite takes 32,766 parameters
 class Remains:
     """What there is of some faces of an identity, or of all of it (`whole`).
 
-    also : identities that had been merged into it.  aside : faces that a merge put aside.
+    also : identities that had been merged into it.  aside : faces that a merge or a plan put aside.
     encodings : float32 (n, 128), by every encoder, of the faces and of those put aside.
     names : of the person.  texts : paths, hashes of photos, details.
     pictures : thumbnails, and what is kept of photos.
@@ -72,6 +73,7 @@ def of(session: Session, identity_id: int, face_ids: Sequence[int] | None) -> Re
     mine = select(FaceRow).where(FaceRow.identity_id == identity_id).order_by(FaceRow.id)
     notes = session.scalars(select(MergeRow).where(MergeRow.holder_id == identity_id)).all()
     aside = [face for note in notes for other in note.others for face in other["aside"]]
+    aside += [step.kept for step in session.scalars(_taken_out(identity_id)) if step.kept]
     names: list[str] = []
     texts: list[str] = []
     counted: dict[str, int] = {}
@@ -135,8 +137,17 @@ def of(session: Session, identity_id: int, face_ids: Sequence[int] | None) -> Re
     )
 
 
+def _taken_out(identity_id: int) -> Select[AppliedStepRow]:
+    """Steps of plans that took a face out of the identity, and keep it for a way back."""
+    kind = AppliedStepRow.kind == "drop"
+    return select(AppliedStepRow).where(kind, AppliedStepRow.first_id == identity_id)
+
+
 def drop_aside(session: Session, found: Remains) -> None:
-    """Let no merge's journal give back what was put aside of single faces that are erased."""
+    """Let no journal give back what was put aside of single faces that are erased."""
+    for step in session.scalars(_taken_out(found.identity_id)):
+        if step.number in found.aside:
+            session.delete(step)
     notes = select(MergeRow).where(MergeRow.holder_id == found.identity_id)
     for note in session.scalars(notes):
         note.others = [

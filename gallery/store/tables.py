@@ -303,3 +303,99 @@ class JobRow(Base):
     error: Mapped[str | None] = mapped_column(String(500))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now, onupdate=_now)
+
+
+class SeenPhotoRow(Base):
+    """What was seen of one photo of a folder, so that it is not read again.
+
+    mark : of where it lies, its size and time, and of what it was seen with.
+    look : a small grey JPEG.  hashes : of how it looks.
+    faces : packed, see gallery.store.seen.  reason : why it could not be used, or empty.
+    All of these go when anyone is erased: a photo of theirs may be among them.
+    """
+
+    __tablename__ = "seen_photos"
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    mark: Mapped[str] = mapped_column(String(64), unique=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    width: Mapped[int]
+    height: Mapped[int]
+    look: Mapped[bytes] = mapped_column(LargeBinary)
+    hashes: Mapped[bytes] = mapped_column(LargeBinary)
+    faces: Mapped[bytes] = mapped_column(LargeBinary)
+    reason: Mapped[str] = mapped_column(String(1000))
+
+
+class FaceDecisionRow(Base):
+    """Someone decided whether two faces of photos are one person.
+
+    first, second : the photo's hash and the face's box.  person : the group's id, when they are.
+    """
+
+    __tablename__ = "face_decisions"
+
+    first: Mapped[str] = mapped_column(String(128), primary_key=True)
+    second: Mapped[str] = mapped_column(String(128), primary_key=True, index=True)
+    same: Mapped[bool]
+    person: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
+
+
+class MisfiledDecisionRow(Base):
+    """Someone decided that this face is under the right name."""
+
+    __tablename__ = "misfiled_decisions"
+
+    face_id: Mapped[int] = mapped_column(
+        ForeignKey("faces.id", ondelete="CASCADE"), primary_key=True
+    )
+    identity_id: Mapped[int] = mapped_column(ForeignKey("identities.id", ondelete="CASCADE"))
+
+
+class PlanRow(Base):
+    """A plan that was made: the state it was made for, by numbers alone, and where it lies."""
+
+    __tablename__ = "plans"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    state: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=False)
+    files: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
+
+
+class AppliedRow(Base):
+    """One plan that was applied, in so many steps."""
+
+    __tablename__ = "applied"
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    steps: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
+
+
+class AppliedStepRow(Base):
+    """What undoes one step. It goes with either of the identities that it is about.
+
+    kind : merge (number: the merge's), move (number: the face's), drop (kept: the face), distinct,
+    right (number: the face's), decision (kept: the faces).
+    """
+
+    __tablename__ = "applied_steps"
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    applied_id: Mapped[int] = mapped_column(
+        ForeignKey("applied.id", ondelete="CASCADE"), index=True
+    )
+    kind: Mapped[str] = mapped_column(String(16))
+    first_id: Mapped[int | None] = mapped_column(
+        ForeignKey("identities.id", ondelete="CASCADE"), index=True
+    )
+    second_id: Mapped[int | None] = mapped_column(
+        ForeignKey("identities.id", ondelete="CASCADE"), index=True
+    )
+    number: Mapped[int | None]
+    kept: Mapped[dict[str, Any] | None] = mapped_column(JSON)

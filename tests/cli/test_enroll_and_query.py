@@ -139,7 +139,8 @@ def test_someone_elses_face_needs_force_and_then_warns(
     assert ambiguous.line["identity"] is None
     duplicates = run("dedupe", "--json").line
     assert duplicates["identities"][0]["names"] == ["Grace Hopper", "Someone Else"]
-    assert len(duplicates["same_faces"]) == 1
+    assert [len(copies["photos"]) for copies in duplicates["copies"]] == [2]
+    assert {"copies", "people", "identities", "misfiled", "skipped"} <= duplicates.keys()
 
 
 def test_group_photos(run: Run, both: Path, hopper: Path, collins: Path) -> None:

@@ -1,61 +1,143 @@
-"""Copies and people in a folder of real photos."""
+"""Copies, people and wrong names in folders of real photos, read once and resumed."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gallery import Gallery
-from gallery.dedupe.folder import FolderReport
+from gallery.dedupe import reading
+from gallery.dedupe.findings import Findings
 from gallery.demo.photos import alterations, altered
-from gallery.errors import PhotoUnreadable
+from gallery.errors import NoPhotos, PhotoUnreadable, SettingInvalid
+from gallery.seeing import Eye
+from gallery.store import seen
 
 
 @pytest.fixture
-def report(
-    gallery: Gallery, tmp_path: Path, hopper: Path, collins: Path, no_one: list[Path]
-) -> FolderReport:
-    folder = tmp_path / "photos"
-    (folder / "copies").mkdir(parents=True)
-    (folder / "hopper.jpg").write_bytes(hopper.read_bytes())
+def folder(tmp_path: Path, hopper: Path, collins: Path, no_one: list[Path]) -> Path:
+    """Two people, a cat, coffee; copies of three of them, links, and a broken file."""
+    root = tmp_path / "photos"
+    (root / "copies").mkdir(parents=True)
+    shutil.copy(hopper, root / "hopper.jpg")
     for i, alteration in enumerate(alterations()):
-        (folder / "copies" / f"{i}.jpg").write_bytes(altered(hopper, alteration))
-    (folder / "collins.png").write_bytes(collins.read_bytes())
-    (folder / "cat.png").write_bytes(no_one[0].read_bytes())
-    (folder / "same cat.png").write_bytes(no_one[0].read_bytes())
-    (folder / "coffee.png").write_bytes(no_one[1].read_bytes())
-    (folder / "broken.jpg").write_bytes(hopper.read_bytes()[:3000])
+        (root / "copies" / f"{i}.jpg").write_bytes(altered(hopper, alteration))
+    shutil.copy(collins, root / "collins.png")
+    shutil.copy(no_one[0], root / "cat.png")
+    shutil.copy(no_one[0], root / "same cat.png")
+    with Image.open(no_one[1]) as coffee:
+        coffee.save(root / "coffee.png")
+        width, height = coffee.size
+        coffee.crop((12, 9, width - 20, height - 7)).save(
+            root / "copies" / "coffee.jpg", quality=50
+        )
+    (root / "broken.jpg").write_bytes(hopper.read_bytes()[:3000])
+    (root / "loop.jpg").symlink_to(root / "loop.jpg")
+    (root / "link.png").symlink_to(root / "cat.png")
+    (root / "copies" / "up").symlink_to(root)
+    return root
+
+
+@pytest.fixture
+def found(gallery: Gallery, folder: Path) -> Findings:
     return gallery.dedupe_folder(folder)
 
 
-def test_copies_are_found_by_bytes_by_look_and_by_face(report: FolderReport) -> None:
-    copies = [sorted(Path(p).name for p in group.photos) for group in report.copies]
-    assert copies == [["0.jpg", "1.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg", "hopper.jpg"],
-                      ["cat.png", "same cat.png"]]  # fmt: skip
-    assert report.copies[1].similarity == 1.0
+def test_copies_are_found_by_bytes_by_look_and_by_face(found: Findings) -> None:
+    copies = [sorted(Path(p).name for p in group.photos) for group in found.copies]
+    assert copies[0] == ["0.jpg", "1.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg", "hopper.jpg"]
+    assert sorted(copies[1:]) == [["cat.png", "same cat.png"], ["coffee.jpg", "coffee.png"]]
+    assert all(group.probability > 0.5 for group in found.copies)
 
 
-def test_faces_of_one_person_are_one_group(report: FolderReport) -> None:
-    (group,) = report.people
-    assert len(group.faces) == 1 + len(alterations())
-    assert group.probability > 0.5
-    assert not any("collins" in face.photo for face in group.faces)
+def test_faces_of_one_person_are_one_group(found: Findings) -> None:
+    (person,) = found.people
+    assert len(person.faces) == 1 + len(alterations())
+    assert 0.5 < person.probability < 1.0
+    assert not any("collins" in face.photo for face in person.faces)
 
 
-def test_what_cannot_be_read_is_listed(report: FolderReport) -> None:
-    ((photo, reason),) = report.skipped
-    assert (Path(photo).name, "broken.jpg" in reason) == ("broken.jpg", True)
-    assert (report.photos, report.faces) == (11, 8)
+def test_what_cannot_be_read_is_listed(found: Findings) -> None:
+    skipped = {Path(photo).name: reason for photo, reason in found.skipped}
+    assert skipped.keys() == {"broken.jpg", "loop.jpg", "link.png"}
+    assert "symbolic" in skipped["loop.jpg"] and "link" in skipped["link.png"]
+    assert (found.photos, found.faces) == (12, 8)
 
 
-def test_an_empty_folder_has_nothing_twice(gallery: Gallery, tmp_path: Path) -> None:
+def test_nothing_is_read_twice_unless_it_changed(
+    gallery: Gallery, folder: Path, found: Findings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    see = reading.see
+
+    def noted(eye: Eye, one: reading.Listed, views: int) -> seen.SeenPhoto:
+        read.append(one.path.name)
+        return see(eye, one, views)
+
+    monkeypatch.setattr(reading, "see", noted)
+    assert gallery.dedupe_folder(folder) == found
+    assert read == []
+    shutil.copy(folder / "collins.png", folder / "cat.png")
+    gallery.dedupe_folder(folder)
+    assert read == ["cat.png"]
+
+
+def test_what_was_read_before_it_was_stopped_is_kept(gallery: Gallery, folder: Path) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(_what: str, done: int, _all: int) -> None:
+        if done == 5:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        gallery.dedupe_folder(folder, progress=stop)
+    with gallery.database.reading() as session:
+        assert seen.count(session) == 5
+
+
+def test_a_photo_that_changes_while_it_is_read_is_skipped(eye: Eye, folder: Path) -> None:
+    ((one,), _) = reading.listed([folder / "cat.png"], eye, 2)
+    os.utime(one.path, (1, 1))
+    assert "changed while it was read" in reading.see(eye, one, 2).reason
+
+
+def test_readers_in_processes_see_the_same(
+    gallery: Gallery, folder: Path, found: Findings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_WORTH_A_WORKER", 1)
+    with Gallery.open(tmp_path / "other", cache=gallery.settings.cache, threads=1) as other:
+        other.__dict__["eye"] = gallery.eye
+        assert other.dedupe_folder(folder) == found
+
+
+def test_forgetting_anyone_forgets_what_was_seen(
+    gallery: Gallery, found: Findings, hopper: Path
+) -> None:
+    gallery.enroll("Grace", hopper)
+    with gallery.database.reading() as session:
+        assert seen.count(session) > 0
+    gallery.forget("Grace")
+    with gallery.database.reading() as session:
+        assert seen.count(session) == 0
+
+
+def test_a_folder_without_photos_is_refused(gallery: Gallery, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    report = gallery.dedupe_folder(tmp_path / "empty")
-    assert (report.photos, report.copies, report.people, report.skipped) == (0, (), (), ())
+    with pytest.raises(NoPhotos):
+        gallery.dedupe_folder(tmp_path / "empty")
     with pytest.raises(PhotoUnreadable):
         gallery.dedupe_folder(tmp_path / "nowhere")
+
+
+def test_a_precision_that_was_not_measured_is_refused(gallery: Gallery, folder: Path) -> None:
+    with pytest.raises(SettingInvalid):
+        gallery.dedupe_folder(folder, precision=1.0)
 
 
 def test_an_empty_gallery_has_nothing_twice(gallery: Gallery) -> None:
@@ -63,18 +145,35 @@ def test_an_empty_gallery_has_nothing_twice(gallery: Gallery) -> None:
     assert (report.identities, report.same_people, report.same_faces) == (0, (), ())
 
 
-def test_people_of_the_research_photos_are_not_run_together(
+def test_people_of_the_research_photos_and_wrong_names_among_them(
     gallery: Gallery, shared_faces: Path, tmp_path: Path
 ) -> None:
-    """40 photos of 10 people: no group may hold two of them."""
+    """32 photos of 8 people, a folder each, but one photo in another's, and one person in two."""
     people = sorted(f for f in (shared_faces / "lfw").iterdir() if len(list(f.iterdir())) in (4, 5))
-    drawn = np.random.default_rng(0).choice(len(people), 10, replace=False)
-    folder = tmp_path / "photos"
-    folder.mkdir()
+    drawn = np.random.default_rng(0).choice(len(people), 8, replace=False)
+    root = tmp_path / "people"
     for i in drawn:
-        for photo in sorted(people[i].iterdir())[:4]:
-            (folder / photo.name).write_bytes(photo.read_bytes())
-    report = gallery.dedupe_folder(folder)
-    named = [{Path(f.photo).stem[:-5] for f in group.faces} for group in report.people]
+        shutil.copytree(people[i], root / people[i].name)
+    first, second, third = (people[i].name for i in drawn[:3])
+    wrong = sorted((root / first).iterdir())[-1]
+    shutil.move(wrong, root / second / wrong.name)
+    (root / "Another Name").mkdir()
+    for photo in sorted((root / third).iterdir())[:2]:
+        shutil.move(photo, root / "Another Name" / photo.name)
+    found = gallery.dedupe_folder(root)
+    named = [{Path(f.photo).stem[:-5] for f in group.faces} for group in found.people]
     assert all(len(names) == 1 for names in named), named
-    assert sum(len(group.faces) for group in report.people) >= 20
+    assert found.folders_are_people
+    assert [(Path(w.face.photo).name, w.identity, w.suggested) for w in found.misfiled] == [
+        (wrong.name, second, first)
+    ]
+    assert [set(same.names) for same in found.identities] == [{third, "Another Name"}]
+
+
+def test_photos_of_one_sitting_are_no_copies(
+    gallery: Gallery, shared_faces: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "studio"
+    for person in sorted((shared_faces / "orl").iterdir())[:2]:
+        shutil.copytree(person, root / person.name)
+    assert gallery.dedupe_folder(root).copies == ()

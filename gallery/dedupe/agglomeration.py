@@ -1,0 +1,84 @@
+"""Greedy agglomeration of a few thousand rows at most, by mean margin, aware of sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gallery.types import Float64, Int64
+
+SIZE_BONUS = 0.5
+"""What the mean margin of two groups may be lower by, for each unit of ln(pairs between them): the
+mean over many pairs of two people strays less upwards than one pair does. Chosen of 0, 0.5, 1 and
+1.5 on LFW's train people, where it finds the most at an equal precision (README)."""
+_GONE = -np.inf
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Group `gone` joined group `kept`; both are named by their first row.
+
+    score : mean margin over the pairs between them plus the size bonus.
+    """
+
+    kept: int
+    gone: int
+    score: float
+
+
+def merges(margins: Float64) -> Iterator[Merge]:
+    """Every merge, the best first, until one group is left.
+
+    margins : float64 (n, n), symmetric; the diagonal is not looked at. The order does not depend on
+    where the caller stops, so that all operating points can be read off one run.
+    Takes n squared numbers of memory and, mostly, time.
+    """
+    count = len(margins)
+    sums = margins.astype(np.float64).copy()
+    sizes = np.ones(count)
+    alive = np.ones(count, dtype=np.bool_)
+
+    def scores_of(i: int) -> Float64:
+        pairs = sizes[i] * sizes
+        scores: Float64 = sums[i] / pairs + SIZE_BONUS * np.log(pairs)
+        scores[~alive] = _GONE
+        scores[i] = _GONE
+        return scores
+
+    best, nearest = np.full(count, _GONE), np.zeros(count, dtype=np.int64)
+
+    def look(i: int) -> Float64:
+        scores = scores_of(i)
+        nearest[i] = scores.argmax()
+        best[i] = scores[nearest[i]]
+        return scores
+
+    for i in range(count):
+        look(i)
+    for _ in range(count - 1):
+        top = int(best.argmax())
+        i, j = sorted((top, int(nearest[top])))
+        yield Merge(i, j, float(best[top]))
+        sums[i] += sums[j]
+        sums[:, i] = sums[i]
+        sizes[i] += sizes[j]
+        alive[j], best[j] = False, _GONE
+        scores = look(i)
+        for k in np.flatnonzero(alive & ((nearest == i) | (nearest == j))):
+            if k != i:
+                look(int(k))
+        closer = alive & (scores > best)
+        closer[i] = False
+        best[closer], nearest[closer] = scores[closer], i
+
+
+def joined(margins: Float64, least: float) -> Int64:
+    """Labels, int64 (n,): the groups there are when the next merge would score `least` or less."""
+    labels = np.arange(len(margins), dtype=np.int64)
+    for merge in merges(margins):
+        if merge.score <= least:
+            break
+        labels[labels == merge.gone] = merge.kept
+    return labels

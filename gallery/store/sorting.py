@@ -1,0 +1,166 @@
+"""Faces put under another name or taken out, undoable; and what was called right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from gallery.store.changes import log_changes
+from gallery.store.merging import pack_face, unpack_face
+from gallery.store.tables import (
+    AppliedRow,
+    AppliedStepRow,
+    FaceRow,
+    MisfiledDecisionRow,
+    PhotoRow,
+)
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was done, as it is kept. See gallery.store.tables.AppliedStepRow."""
+
+    kind: str
+    first_id: int | None = None
+    second_id: int | None = None
+    number: int | None = None
+    kept: Json | None = None
+
+
+def move(session: Session, face_id: int, to: int) -> Step:
+    """Put a face under another identity, which has no face of the same photo."""
+    row = session.get_one(FaceRow, face_id)
+    step = Step("move", row.identity_id, to, face_id)
+    session.execute(update(FaceRow).where(FaceRow.id == face_id).values(identity_id=to))
+    session.expire_all()
+    log_changes(session, [face_id])
+    return step
+
+
+def move_back(session: Session, step: Step) -> bool:
+    """Whether the face was still where it was put, and is back."""
+    row = session.get(FaceRow, step.number)
+    if row is None or row.identity_id != step.second_id or step.first_id is None:
+        return False
+    if has_photo(session, step.first_id, row.photo_id):
+        return False
+    session.execute(update(FaceRow).where(FaceRow.id == row.id).values(identity_id=step.first_id))
+    session.expire_all()
+    log_changes(session, [row.id])
+    return True
+
+
+def drop(session: Session, face_id: int) -> Step:
+    """Take a face out of its identity; it is kept with the step, and goes with the identity."""
+    row = session.get_one(FaceRow, face_id)
+    step = Step("drop", row.identity_id, None, face_id, pack_face(session, row))
+    photo_id = row.photo_id
+    session.delete(row)
+    session.flush()
+    left = select(FaceRow.id).where(FaceRow.photo_id == photo_id).exists()
+    session.execute(delete(PhotoRow).where(PhotoRow.id == photo_id, ~left))
+    log_changes(session, [face_id])
+    return step
+
+
+def put_back(session: Session, step: Step) -> bool:
+    """Whether the face can be there again, and is."""
+    if step.first_id is None or step.kept is None or session.get(FaceRow, step.number) is not None:
+        return False
+    unpack_face(session, step.first_id, step.kept)
+    return True
+
+
+def has_photo(session: Session, identity_id: int, photo_id: int) -> bool:
+    """Whether the identity has a face of this photo."""
+    query = select(FaceRow.id).where(
+        FaceRow.identity_id == identity_id, FaceRow.photo_id == photo_id
+    )
+    return session.scalar(query) is not None
+
+
+def photo_of(session: Session, face_id: int) -> int | None:
+    """The photo's row that a face was enrolled from."""
+    return session.scalar(select(FaceRow.photo_id).where(FaceRow.id == face_id))
+
+
+def owner_of(session: Session, face_id: int) -> int | None:
+    """Whose face it is."""
+    return session.scalar(select(FaceRow.identity_id).where(FaceRow.id == face_id))
+
+
+def call_right(session: Session, face_id: int, identity_id: int) -> None:
+    """Remember that this face is under the right name."""
+    session.merge(MisfiledDecisionRow(face_id=face_id, identity_id=identity_id))
+    session.flush()
+
+
+def uncall_right(session: Session, face_id: int) -> None:
+    """Forget that."""
+    session.execute(delete(MisfiledDecisionRow).where(MisfiledDecisionRow.face_id == face_id))
+
+
+def known_right(session: Session) -> set[tuple[int, int]]:
+    """(face, identity) of those."""
+    return {(row.face_id, row.identity_id) for row in session.scalars(select(MisfiledDecisionRow))}
+
+
+def begin(session: Session) -> int:
+    """The number of a new application of a plan."""
+    row = AppliedRow(steps=0)
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def note(session: Session, applied_id: int, step: Step) -> None:
+    """Keep what undoes a step, in the transaction that does it."""
+    session.add(
+        AppliedStepRow(
+            applied_id=applied_id,
+            kind=step.kind,
+            first_id=step.first_id,
+            second_id=step.second_id,
+            number=step.number,
+            kept=step.kept,
+        )
+    )
+    session.execute(
+        update(AppliedRow).where(AppliedRow.id == applied_id).values(steps=AppliedRow.steps + 1)
+    )
+    session.flush()
+
+
+def applied(session: Session) -> list[tuple[int, int, int]]:
+    """Of each application its number, how many steps it had and how many can be undone; newest
+    first.
+    """
+    left = (
+        select(func.count())
+        .where(AppliedStepRow.applied_id == AppliedRow.id)
+        .correlate(AppliedRow)
+        .scalar_subquery()
+    )
+    query = select(AppliedRow.id, AppliedRow.steps, left).order_by(AppliedRow.id.desc())
+    return [(row[0], row[1], row[2]) for row in session.execute(query)]
+
+
+def steps(session: Session, applied_id: int) -> list[Step]:
+    """Of one application, the last first."""
+    rows = session.scalars(
+        select(AppliedStepRow)
+        .where(AppliedStepRow.applied_id == applied_id)
+        .order_by(AppliedStepRow.id.desc())
+    )
+    return [Step(r.kind, r.first_id, r.second_id, r.number, r.kept) for r in rows]
+
+
+def end(session: Session, applied_id: int) -> None:
+    """Drop an application that was undone, or had no step."""
+    session.execute(delete(AppliedStepRow).where(AppliedStepRow.applied_id == applied_id))
+    session.execute(delete(AppliedRow).where(AppliedRow.id == applied_id))
