@@ -1,7 +1,7 @@
 """Erasing people, or faces: rows, index, files, what was learned; then a search, then receipts.
 
-1. Everything each would be known by is gathered, and files of the cache that hold any of it are
-   deleted, as they may be at any time.
+1. Everything each would be known by is gathered, and what the cache holds of any of it is
+   dropped, as it may be at any time.
 2. One transaction for each deletes the rows, puts calibrations that were fitted without them in
    the place of those that knew them, and notes that bytes are left in the files.
 3. The index file is written anew, the database file rebuilt and its log emptied, and a head that
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from gallery import encoded_cache
 from gallery.config import ENCODINGS_FOLDER
 from gallery.errors import (
     ErasureIncomplete,
@@ -75,7 +76,7 @@ class _Taken:
             whole=self.found.whole,
             faces=len(self.found.face_ids),
             erased_at=self.at,
-            erased=self.found.counted | {"cache_files": self.cached},
+            erased=self.found.counted | {"cached_photos": self.cached},
             learned=self.learned,
             backups=self.backups,
             searched_files=searched.files,
@@ -249,20 +250,23 @@ class Eraser:
         return fitted
 
     def _clear_cache(self, traces: tuple[Trace, ...]) -> int:
-        """Delete every file of people's encodings in the cache that has a trace; how many."""
+        """Drop every photo's encodings in the cache that have a trace; of how many photos."""
         folder = self._cache / ENCODINGS_FOLDER
         if not folder.is_dir():
             return 0
-        files = {hit.file for hit in search([folder], traces).hits}
-        for file in files:
-            try:
-                file.unlink(missing_ok=True)
-            except OSError as error:
-                raise HomeUnusable(
-                    f"{file} cannot be deleted ({error.strerror}), and it holds encodings of"
-                    " somebody who is to be erased; delete it and try again"
-                ) from error
-        return len(files)
+        contents, dropped = [trace.content for trace in traces], 0
+        try:
+            files = {hit.file for hit in search([folder], traces).hits}
+            for file in files:
+                dropped += encoded_cache.erase(file, contents)
+            for hit in search([folder], traces).hits if files else ():
+                hit.file.unlink(missing_ok=True)  # what else it is, it may go
+        except OSError as error:
+            raise HomeUnusable(
+                f"{folder} cannot be changed ({error.strerror}), and it holds encodings of somebody"
+                " who is to be erased; delete it and try again"
+            ) from error
+        return dropped
 
     def _search(self, taken: Sequence[_Taken]) -> list[Receipt]:
         """Erase the bytes and look for them; the receipts. Raises ErasureIncomplete."""

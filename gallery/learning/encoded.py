@@ -9,11 +9,12 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
+from gallery import encoded_cache
 from gallery.config import ENCODINGS_FOLDER
+from gallery.encoded_cache import Entry
 from gallery.encoder import fuse
 from gallery.errors import PhotoError, TrainingInterrupted
 from gallery.faces import VIEWS, align
@@ -22,7 +23,6 @@ from gallery.seeing import Eye
 from gallery.store.records import FaceRecord, StoredEncodings
 from gallery.types import Encodings, Float32, Int64, Several
 from gallery.weights.sources import DLIB_RESNET
-from indexer.whole_file import written_whole
 
 _SAVE_EVERY = 500
 _WORTH_A_WORKER = 64
@@ -126,7 +126,7 @@ def encode_people(
     """
     key = f"2 {eye.sees} {views.probe} {views.enrolled} {folder.root.resolve()}"
     file = cache / ENCODINGS_FOLDER / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
-    kept = _load(file)
+    kept = encoded_cache.load(file)
     listed = [
         (person, path, _mark(folder.root, path))
         for person, photos in enumerate(folder.people.values())
@@ -139,17 +139,17 @@ def encode_people(
         encoded = _by_workers(paths, views, workers, make_eye)
     else:
         encoded = (_encode(eye, path, views) for path in paths)
+    new: dict[str, Entry] = {}
     for fresh, ((_, mark), seen) in enumerate(zip(missing, encoded, strict=True), start=1):
-        kept[mark] = seen
+        kept[mark] = new[mark] = seen
         if fresh % _SAVE_EVERY == 0:
-            _save(file, kept)
+            encoded_cache.add(file, new)
+            new = {}
         progress(len(listed) - len(missing) + fresh)
     wanted = {mark: kept[mark] for _, _, mark in listed}
     gone = [m for m in kept.keys() - wanted.keys() if not _still(folder.root, m)]
-    for mark in gone:  # others of the folder, who were not asked for, stay
-        del kept[mark]
-    if missing or gone:
-        _save(file, kept)
+    if missing or gone:  # others of the folder, who were not asked for, stay
+        encoded_cache.add(file, new, gone)
     usable = [(person, path, wanted[mark]) for person, path, mark in listed if not wanted[mark][2]]
     half = eye.encoder.network.traits.dimension + 2
     rows = np.array([row for _, _, (row, _, _) in usable], np.float32).reshape(-1, 2 * half)
@@ -172,11 +172,7 @@ def near_identical_of(eye: Eye) -> float | None:
     return NEAR_IDENTICAL_COSINE if eye.encoder.name == DLIB_RESNET.name else None
 
 
-_Seen = tuple[Float32, str, str]
-"""Both encodings as one row, the file's hash, the reason why there is none."""
-
-
-def _encode(eye: Eye, path: Path, views: Views) -> _Seen:
+def _encode(eye: Eye, path: Path, views: Views) -> Entry:
     try:
         photo = eye.open(path)
         face = eye.one_face(photo, Several.CENTRAL)
@@ -209,13 +205,13 @@ def _start(make_eye: Callable[[], Eye], views: Views) -> None:
     _own.append((make_eye(), views))
 
 
-def _work(path: Path) -> _Seen:
+def _work(path: Path) -> Entry:
     return _encode(_own[0][0], path, _own[0][1])
 
 
 def _by_workers(
     paths: list[Path], views: Views, workers: int, make_eye: Callable[[], Eye]
-) -> Iterator[_Seen]:
+) -> Iterator[Entry]:
     with ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), _start, (make_eye, views)
     ) as pool:
@@ -239,25 +235,3 @@ def _mark(root: Path, path: Path) -> str:
 def _still(root: Path, mark: str) -> bool:
     """Whether the photo is there and as it was."""
     return _mark(root, root / mark.rsplit("|", 2)[0]) == mark
-
-
-def _load(file: Path) -> dict[str, _Seen]:
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            marks, rows = arrays["marks"].tolist(), arrays["rows"]
-            hashes, reasons = arrays["sha256"].tolist(), arrays["reasons"].tolist()
-            return {m: (r, h, w) for m, r, h, w in zip(marks, rows, hashes, reasons, strict=True)}
-    except (OSError, ValueError, KeyError, BadZipFile):
-        return {}
-
-
-def _save(file: Path, kept: dict[str, _Seen]) -> None:
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with written_whole(file) as out:
-        np.savez(
-            out,
-            marks=np.array(list(kept)),
-            rows=np.array([row for row, _, _ in kept.values()], dtype=np.float32),
-            sha256=np.array([sha256 for _, sha256, _ in kept.values()]),
-            reasons=np.array([reason for _, _, reason in kept.values()]),
-        )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gallery import encoded_cache
 from gallery.assembly import Gallery
 from gallery.backup import restore
 from gallery.config import ENCODINGS_FOLDER, load_settings
@@ -66,18 +67,25 @@ def forms(row: np.ndarray) -> list[bytes]:
 def test_a_person_is_in_no_file_any_more(people: Gallery, rows: Encodings) -> None:
     cached = people.settings.cache / ENCODINGS_FOLDER / "of-a-folder.npz"
     cached.parent.mkdir(exist_ok=True)
-    np.savez(cached, rows=rows.vectors[1:2], photos=np.array(["people/Ada Lovelace/1.jpg"]))
-    other = cached.with_name("of-others.npz")
-    np.savez(other, rows=rows.vectors[3:4])
+    encoded_cache.add(
+        cached,
+        {
+            "people/ada/1.jpg|1|2": (rows.vectors[1], "0" * 64, ""),
+            "people/annabel/1.jpg|1|2": (rows.vectors[3], "1" * 64, ""),
+        },
+    )
+    damaged = cached.with_name("damaged.npz")
+    damaged.write_bytes(b"no archive, with Ada Lovelace in it")
     assert holding(people, *forms(rows.vectors[0])) >= {"faces.index"}
     receipt = people.forget("Ada Lovelace")
     assert holding(people, b"Ada Lovelace", "Ada".encode("utf-32-le"), b"photos/1.jpg") == set()
     assert holding(people, *(f for row in rows.vectors[:3] for f in forms(row))) == set()
     assert holding(people, *(picture[1000:1040] for picture in PICTURES)) == set()
-    assert holding(people, rows.vectors[3].tobytes()) == {"gallery.db", "of-others.npz"}
-    assert not cached.exists()
+    assert holding(people, rows.vectors[3].tobytes()) == {"gallery.db", "of-a-folder.npz"}
+    assert list(encoded_cache.load(cached)) == ["people/annabel/1.jpg|1|2"]
+    assert not damaged.exists()
     assert receipt.erased == {
-        "faces": 3, "thumbnails": 3, "merges": 0, "distinct": 0, "cache_files": 1,
+        "faces": 3, "thumbnails": 3, "merges": 0, "distinct": 0, "cached_photos": 1,
     }  # fmt: skip
     assert receipt.searched_bytes > 0 and receipt.learned == () and receipt.backups == ()
     with people.database.reading() as session:
