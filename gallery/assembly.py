@@ -95,6 +95,7 @@ class Gallery:
         home = open_home(settings.home)
         self.database = open_database(settings, home / DATABASE_FILE)
         self._turn = RLock()
+        self._heads_seen: tuple[tuple[str, int, int], ...] = ()
         self._check_encoder()
         self.index = self._copy_of(self._encoder_now() or DLIB_RESNET.sha256)
         # An erasure that was cut short is finished now. What still hinders it must not hinder
@@ -150,9 +151,13 @@ class Gallery:
         return None if now is None else now.weights_sha256
 
     def _follow(self) -> str | None:
-        """Have the parts for the encoder that the gallery has now: another process may have changed
-        it. Returns its SHA-256; None while nothing was ever enrolled.
+        """Have the parts for the encoder and the head that the gallery has now: another process may
+        have changed them. Returns the encoder's SHA-256; None while nothing was ever enrolled.
         """
+        if "_judge" in self.__dict__ and self._heads() != self._heads_seen:
+            with self._turn:  # trained anew, or dropped because it knew somebody who was erased
+                for part in ("_judge", "_identifier", "_enroller", "_comparer"):
+                    self.__dict__.pop(part, None)
         now = self._encoder_now()
         if now is None or now == self.index.encoder:
             return now
@@ -167,6 +172,16 @@ class Gallery:
                 for part in stale:
                     self.__dict__.pop(part, None)
         return now
+
+    def _heads(self) -> tuple[tuple[str, int, int], ...]:
+        """The head files that could be in use, and their state."""
+        named = [] if self.settings.head is None else [self.settings.head]
+        states = []
+        for file in (*named, *sorted(self.settings.home.glob("head*.safetensors"))):
+            with contextlib.suppress(OSError):
+                found = file.stat()
+                states.append((file.name, found.st_mtime_ns, found.st_ino))
+        return tuple(states)
 
     def _steady(self, ask: Callable[[], T]) -> T:
         """An answer during which the gallery's encoder did not change."""
@@ -667,6 +682,7 @@ class Gallery:
             sha256 = DLIB_RESNET.sha256
         else:
             traits, sha256 = self.eye.encoder.network.traits, self.eye.encoder.weights_sha256
+        self._heads_seen = self._heads()
         head = load_head(find_head(self.settings, traits), traits.name, sha256, traits.spec)
         rate = self.settings.false_positive_identification_rate
         return Judge(head, self.database, rate=rate)

@@ -217,7 +217,9 @@ def test_a_head_that_was_learned_from_them_goes(
     (home / HEAD_FILE).write_bytes(shipped_file(HEAD_FILE).read_bytes())
     (home / PLOT_FILE).write_bytes(b"a plot")
     (home / CARD_FILE).write_text(json.dumps({"source": source}))
+    judge = people.judge
     receipt = people.forget("Ada Lovelace")
+    assert (people.judge is judge) is not goes  # an open gallery does not go on with it
     for name in (HEAD_FILE, CARD_FILE, PLOT_FILE):
         assert (home / name).exists() is not goes
     assert bool(receipt.learned) is goes
