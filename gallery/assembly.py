@@ -478,7 +478,8 @@ class Gallery:
         self, progress: Callable[[int, int], None] = lambda _done, _total: None
     ) -> Findings:
         """What `dedupe` found, copies confirmed on the photos where these are still there."""
-        from gallery.dedupe.reports import confirmed, findings_of
+        from gallery.dedupe.confirming import confirmed
+        from gallery.dedupe.reports import findings_of
 
         return findings_of(confirmed(self.dedupe(progress), build_reader(self.settings)))
 

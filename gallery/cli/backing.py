@@ -56,7 +56,7 @@ def restore_backup(
 
     Example: `gallery restore gallery-2026-11-24.backup --home restored`
     """
-    settings = load_settings(home=context.obj)
+    settings = load_settings(home=context.obj.home)
     with progress("restoring") as advance:
         if only_verify:
             found = verify(file, advance)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from scipy.special import expit
 
-from gallery.dedupe.copies import shown_twice
 from gallery.dedupe.findings import Copies, Findings, FoundFace, Misfiled, SameIdentities
-from gallery.errors import PhotoError
-from gallery.photo import PhotoReader
 from gallery.store.records import FaceRecord
-from gallery.types import IdentityRef, Photo
+from gallery.types import IdentityRef
 
-_EVEN = 0.5
 _EVEN_COSINE, _COSINE_STEP = 0.985, 0.0012
 """Of LFW's altered photos and of other photos of the same people; see alike.SAME_PICTURE_COSINE."""
 
@@ -103,32 +99,6 @@ def findings_of(report: GalleryReport) -> Findings:
             for one in report.misfiled
         ),
     )
-
-
-def confirmed(report: GalleryReport, reader: PhotoReader) -> GalleryReport:
-    """Without faces that are only nearly one picture, as far as the photos are still where they
-    were enrolled from: two photos of one sitting have near encodings too.
-    """
-    kept = []
-    for found in report.same_faces:
-        photos = [_still_there(face, reader) for face in found.faces]
-        first, second = photos
-        if (
-            first is None
-            or second is None
-            or first.sha256 == second.sha256
-            or shown_twice(first, second) > _EVEN
-        ):
-            kept.append(found)
-    return replace(report, same_faces=tuple(kept))
-
-
-def _still_there(face: FaceRecord, reader: PhotoReader) -> Photo | None:
-    try:
-        photo = reader.read(face.photo)
-    except PhotoError:
-        return None
-    return photo if photo.sha256 == face.photo_sha256 else None
 
 
 def same_picture(cosine: float) -> float:

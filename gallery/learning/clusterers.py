@@ -72,17 +72,16 @@ def _dbscan(cosines: Float32) -> Iterator[tuple[str, Int64]]:
 
 def _hdbscan(cosines: Float32) -> Iterator[tuple[str, Int64]]:
     distances = np.clip(1.0 - cosines, 0.0, 2.0).astype(np.float64)
-    for points in (1, 2):
-        for least in (None, *_FEW_COSINES[::5]):
-            epsilon = 0.0 if least is None else 1.0 - float(least)
+    for points in (1, 2, 3):
+        for chosen in ("eom", "leaf"):
             labels = HDBSCAN(
                 min_cluster_size=2,
                 min_samples=points,
                 metric="precomputed",
-                cluster_selection_epsilon=epsilon,
+                cluster_selection_method=chosen,
                 copy=True,
             ).fit_predict(distances)
-            yield f"{points} points, epsilon {epsilon:.4f}", _alone(labels)
+            yield f"{points} points, {chosen}", _alone(labels)
 
 
 def _whispers(cosines: Float32) -> Iterator[tuple[str, Int64]]:

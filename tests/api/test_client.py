@@ -216,7 +216,7 @@ def test_what_is_no_gallery_is_refused_and_not_a_traceback(said: Said) -> None:
 
 
 def _job(state: str) -> Said:
-    result = {"identities": 0, "faces": 0, "same_people": [], "same_faces": []}
+    result = {"identities": 0, "faces": 0, "same_people": [], "same_faces": [], "misfiled": []}
     job = {"id": "ab", "state": state, "done": 0, "total": 0, "result": result, "error": None}
     return 200, JSON, json.dumps(job).encode()
 
