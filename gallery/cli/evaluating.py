@@ -435,7 +435,7 @@ def encoded(
 
     eye : another than the gallery's.  native : see encode_people.
     """
-    from gallery.assembly import build_eye
+    from gallery.building import build_eye
     from gallery.encoders.opening import read_spec
     from gallery.learning.encoded import Views, encode_people
 

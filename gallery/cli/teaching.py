@@ -62,7 +62,7 @@ def train_head(
     Examples: `gallery train-head people/ --out my-head/`,
     `gallery train-head --encoder onnx:model.onnx people/`
     """
-    from gallery.assembly import build_eye
+    from gallery.building import build_eye
     from gallery.encoder import encoder_sha256
     from gallery.errors import HeadWorse
     from gallery.heads import home_stem

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from gallery import Gallery
-from gallery.assembly import build_eye
+from gallery.building import build_eye
 from gallery.judge import near_margins, own_adjustment
 from gallery.learning.calibration import few_each
 from gallery.learning.conflicts import without_conflicts

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gallery.assembly import build_eye
+from gallery.building import build_eye
 from gallery.config import load_settings
 from gallery.encoders.opening import read_spec
 from gallery.learning.benchmarks import open_set

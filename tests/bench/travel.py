@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from gallery import Gallery
-from gallery.assembly import build_eye
+from gallery.building import build_eye
 from gallery.learning.conflicts import without_conflicts
 from gallery.learning.encoded import Views, encode_people
 from gallery.learning.people import PeopleFolder, people_in

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gallery.assembly import DATABASE_FILE, INDEX_FILE, Gallery
+from gallery.assembly import Gallery
 from gallery.cli import main
+from gallery.parts import DATABASE_FILE, INDEX_FILE
 from gallery.store import faces
 from gallery.store.changes import to_scrub
 from gallery.store.database import Database

@@ -17,11 +17,12 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance
 
-from gallery.assembly import DATABASE_FILE, Gallery
+from gallery.assembly import Gallery
 from gallery.cli import main
 from gallery.encoders.opening import Spec, open_network
 from gallery.encoders.protocol import Network
 from gallery.errors import CannotReencode, EncoderChanged, HeadUnusable
+from gallery.parts import DATABASE_FILE
 from gallery.seeing import Eye
 from gallery.store import pictures, reencoding
 from tests.cli.conftest import Ran

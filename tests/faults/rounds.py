@@ -29,10 +29,11 @@ from typing import Any
 
 import numpy as np
 
-from gallery.assembly import DATABASE_FILE, Gallery
+from gallery.assembly import Gallery
 from gallery.backup import verify
 from gallery.check import kept
 from gallery.errors import BackupUnusable
+from gallery.parts import DATABASE_FILE
 from gallery.store import audit, faces, identities
 from gallery.store.database import Database
 from gallery.store.records import NewFace

@@ -17,8 +17,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import URL, create_engine
 
-from gallery.assembly import DATABASE_FILE, Gallery
+from gallery.assembly import Gallery
 from gallery.errors import HomeError
+from gallery.parts import DATABASE_FILE
 from gallery.store import calibrations, faces, identities, merging
 from gallery.store.database import SCHEMA, Database
 from gallery.store.tables import Base
