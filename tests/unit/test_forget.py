@@ -78,7 +78,10 @@ def test_a_person_is_in_no_file_any_more(people: Gallery, rows: Encodings) -> No
     damaged.write_bytes(b"no archive, with Ada Lovelace in it")
     assert holding(people, *forms(rows.vectors[0])) >= {"faces.index"}
     receipt = people.forget("Ada Lovelace")
-    assert holding(people, b"Ada Lovelace", "Ada".encode("utf-32-le"), b"photos/1.jpg") == set()
+    assert (
+        holding(people, b"Ada Lovelace", "Ada Lovelace".encode("utf-32-le"), b"photos/1.jpg")
+        == set()
+    )
     assert holding(people, *(f for row in rows.vectors[:3] for f in forms(row))) == set()
     assert holding(people, *(picture[1000:1040] for picture in PICTURES)) == set()
     assert holding(people, rows.vectors[3].tobytes()) == {"gallery.db", "of-a-folder.npz"}

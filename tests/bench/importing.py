@@ -1,0 +1,101 @@
+"""Faces a second of `gallery import` and `export`, beside SQLite alone taking the same bytes.
+
+    python -m tests.bench.importing --faces 100000 --save data/results/importing.json
+
+The peer, in the same run: the encodings and names as rows of one table, in transactions as large
+and as durable (write-ahead log, synchronous=FULL), through Python's own driver. Random encodings of
+nobody.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sqlite3
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gallery.assembly import Gallery
+from gallery.weights.sources import DLIB_RESNET
+from indexer.whole_file import written_whole
+
+FACES_A_PERSON = 3
+AT_ONCE = 20_000
+
+
+def made(faces: int, seed: int, file: Path) -> np.ndarray[Any, Any]:
+    """A file as another program would make it; its encodings."""
+    rows = np.random.default_rng(seed).normal(size=(faces, 128)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    np.savez(
+        file,
+        encoder=np.array([DLIB_RESNET.name, DLIB_RESNET.sha256]),
+        names=np.array([f"person {i // FACES_A_PERSON}" for i in range(faces)]),
+        photos=np.array([f"people/{i // FACES_A_PERSON}/{i}.jpg" for i in range(faces)]),
+        encodings=rows,
+    )
+    return rows
+
+
+def seconds(work: Any) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def by_sqlite(file: Path, rows: np.ndarray[Any, Any]) -> None:
+    connection = sqlite3.connect(file, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("CREATE TABLE faces (id INTEGER PRIMARY KEY, name TEXT, encoding BLOB)")
+    for start in range(0, len(rows), AT_ONCE):
+        some = range(start, min(start + AT_ONCE, len(rows)))
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(
+            "INSERT INTO faces VALUES (?, ?, ?)",
+            ((i, f"person {i // FACES_A_PERSON}", rows[i].tobytes()) for i in some),
+        )
+        connection.execute("COMMIT")
+    connection.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faces", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save", type=Path)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="importing-") as folder:
+        home = Path(folder)
+        rows = made(asked.faces, asked.seed, home / "faces.npz")
+        with Gallery.open(home / "home", cache=home / "cache") as gallery:
+            took = {"import": seconds(lambda: gallery.import_from(home / "faces.npz"))}
+            took["export"] = seconds(lambda: gallery.export(home / "again.npz"))
+            took["first search after it"] = seconds(lambda: gallery.index.search(rows[:1], 1))
+        took["sqlite alone"] = seconds(lambda: by_sqlite(home / "peer.db", rows))
+    found = {
+        "faces": asked.faces,
+        "seed": asked.seed,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "seconds": {name: round(value, 2) for name, value in took.items()},
+        "faces_a_second": {
+            name: round(asked.faces / took[name]) for name in ("import", "export", "sqlite alone")
+        },
+        "import_times_as_long_as_sqlite_alone": round(took["import"] / took["sqlite alone"], 2),
+    }
+    text = json.dumps(found, indent=2) + "\n"
+    sys.stdout.write(text)
+    if asked.save is not None:
+        with written_whole(asked.save) as target:
+            target.write(text.encode())
+
+
+if __name__ == "__main__":
+    main()

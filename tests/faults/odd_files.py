@@ -1,0 +1,39 @@
+"""Every file of a folder, enrolled and asked about, in a process of its own; prints what it took.
+
+python -m tests.faults.odd_files HOME CACHE FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+from gallery import Gallery
+from gallery.errors import PhotoError
+from gallery.types import EnrolOutcome
+
+
+def main() -> None:
+    home, cache, folder = (Path(argument) for argument in sys.argv[1:4])
+    found = []
+    with Gallery.open(home, cache=cache, threads=1) as gallery:
+        for file in sorted(f for f in folder.rglob("*") if f.is_file()):
+            result = gallery.enroll("Odd", file)
+            assert result.reason
+            try:
+                answer = gallery.query(file).outcome.value
+            except PhotoError as error:
+                assert result.outcome is EnrolOutcome.ERROR and str(error), file
+                answer = "error"
+            found.append((file.name, result.outcome.value, answer))
+        listed = sum(record.faces for record in gallery.identities())
+        problems = gallery.database.problems()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    answer = {"files": found, "faces": listed, "problems": problems, "peak_kib": peak}
+    sys.stdout.write(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()
