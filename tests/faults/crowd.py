@@ -14,6 +14,7 @@ import time
 import traceback
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def run(seconds: float) -> str:
                 ended.set()
             try:
                 kind, what, ids = told.get(timeout=0.2)
-            except Exception:  # nothing was said just now
+            except Empty:  # nothing was said just now
                 continue
             assert kind != "failed", what
             if kind == "there":
