@@ -12,14 +12,14 @@ from gallery.operating_point import OperatingPoint
 from gallery.store.records import StoredEncodings
 from gallery.templates import fused
 from gallery.types import Encodings, Int64
-from indexer import Edges, near_pairs
+from indexer import Edges, near_pairs, nearest_of
 
 _NEIGHBOURS = 32
 SAME_PICTURE_COSINE = 0.988
 """Two encodings at least this alike may be of one picture of a face; pixels say whether they are.
 Of 100 LFW photos altered six ways, copies are at 0.986 or more in 99 of 100, other photos of the
 person at 0.985 or less in 99 of 100."""
-_SAMPLE = 2_000
+_SAMPLE, _OF_EACH = 500, 8
 _SURELY = 2.5
 
 
@@ -38,41 +38,39 @@ class LookAlikes:
 def near_faces(
     encodings: Encodings,
     judge: Judge,
-    bias: float,
+    point: OperatingPoint,
     most: int = _NEIGHBOURS,
     progress: Callable[[int], None] = lambda _done: None,
 ) -> Edges:
-    """The pairs of n faces whose margin may be over a bias, rows as ids, with their cosines.
+    """The pairs of n faces that may match at this point, rows as ids, with their cosines.
 
+    All that may be of one picture are among them.
     most : a face keeps so many of its nearest.  progress : called with the number of faces done.
     """
-    least = _least_cosine(encodings, judge, bias)
+    least = least_cosine(encodings, judge, point)
     return near_pairs(encodings.vectors, least, most, progress=progress)
 
 
-def _least_cosine(encodings: Encodings, judge: Judge, bias: float) -> float:
-    """Under this cosine no margin is over the bias: so says a line through a sample of near pairs,
-    less two and a half deviations from it.
+def least_cosine(encodings: Encodings, judge: Judge, point: OperatingPoint) -> float:
+    """Under this cosine hardly a pair matches, some two in a thousand of those that do: so says a
+    line through the nearest neighbours of a sample, less two and a half deviations from it.
+
+    The neighbours are looked for among all faces: those within a sample of many are strangers, and
+    a line through strangers does not say where one person's pairs are.
     """
-    rng = np.random.default_rng(0)
-    rows = np.sort(rng.permutation(len(encodings))[:_SAMPLE])
-    if len(rows) < 3:
+    if len(encodings) < 3:
         return -1.0
-    sample = encodings.take(rows)
-    cosines = sample.vectors @ sample.vectors.T
-    np.fill_diagonal(cosines, -1.0)
-    keep = min(8, len(rows) - 1)
-    near = np.argpartition(-cosines, keep - 1, axis=1)[:, :keep].ravel()
-    first = np.repeat(np.arange(len(rows)), keep)
-    margins = judge.head.margins(*(judge.head.sides(sample)[side] for side in (first, near)))
-    found = cosines[first, near]
-    if np.ptp(found) < 1e-4:
+    rows = np.sort(np.random.default_rng(0).permutation(len(encodings))[:_SAMPLE])
+    near = nearest_of(encodings.vectors, rows, _OF_EACH)
+    cosines = near.similarities
+    if np.ptp(cosines) < 1e-4:
         return -1.0
-    slope, offset = np.polyfit(found, margins, 1)
+    margins = judge.margins(encodings, near.first, near.second, point)
+    slope, offset = np.polyfit(cosines, margins, 1)
     if slope <= 0:
         return -1.0
-    stray = float((margins - offset - slope * found).std())
-    return float(np.clip((bias - offset - _SURELY * stray) / slope, -1.0, 0.9999))
+    stray = float((margins - offset - slope * cosines).std())
+    return float(np.clip((-offset - _SURELY * stray) / slope, -1.0, SAME_PICTURE_COSINE))
 
 
 def look_alikes(stored: StoredEncodings, judge: Judge, point: OperatingPoint) -> list[LookAlikes]:
@@ -80,7 +78,7 @@ def look_alikes(stored: StoredEncodings, judge: Judge, point: OperatingPoint) ->
     templates = fused(stored.identity_ids, stored.encodings)
     if len(templates.identity_ids) < 2:
         return []
-    edges = near_faces(templates.encodings, judge, point.bias)
+    edges = near_faces(templates.encodings, judge, point)
     margins = judge.margins(templates.encodings, edges.first, edges.second, point)
     probabilities = point.probabilities((margins + point.bias).astype(np.float32))
     return [

@@ -206,6 +206,37 @@ class Gallery(Parts):
             else:
                 merging.forget_distinct(session, *ids)
 
+    def move_face(self, face_id: int, to: str | int) -> IdentityRecord:
+        """Put a face under another identity, whose name it should have; the identity.
+
+        Raises FaceNotFound, IdentityNotFound, LastFace for the only face of its identity (merge
+        the two), FaceThere when the other has a face of the same photo. Moving it back undoes it.
+        """
+        with self.database.writing() as session:
+            owner = sorting.owner_of(session, face_id)
+            if owner is None:
+                raise FaceNotFound(f"no face {face_id}")
+            here, there = identities.get(session, owner), identities.get(session, to)
+            if there.id != here.id:
+                sorting.refuse_move(session, face_id, here, there)
+                sorting.move(session, face_id, there.id)
+                audit.record(session, "move face", identity_id=there.id)
+        return self.identity(there.id)[0]
+
+    def call_right(self, face_id: int, *, right: bool = True) -> None:
+        """Remember that a face is under the right name, so that `dedupe` does not doubt it; or
+        forget it. Raises FaceNotFound.
+        """
+        with self.database.writing() as session:
+            owner = sorting.owner_of(session, face_id)
+            if owner is None:
+                raise FaceNotFound(f"no face {face_id}")
+            audit.record(session, "call right" if right else "doubt again", identity_id=owner)
+            if right:
+                sorting.call_right(session, face_id, owner)
+            else:
+                sorting.uncall_right(session, face_id)
+
     def forget(self, who: str | int) -> Receipt:
         """Erase a person, by name or id; there is no undo. See gallery.forget."""
         return self._eraser.identity(who)

@@ -178,6 +178,14 @@ class Client:
         """Erase a person; there is no undo. Raises IdentityNotFound."""
         return self._ask("DELETE", f"/v1/identities/{identity_id}", from_wire.receipt)
 
+    def move_face(self, face_id: int, to: int) -> None:
+        """Put a face under another identity, by id."""
+        self._answered("PUT", f"/v1/faces/{face_id}/identity/{to}")
+
+    def call_right(self, face_id: int, *, right: bool = True) -> None:
+        """Remember that a face is under the right name; or forget it."""
+        self._answered("PUT" if right else "DELETE", f"/v1/faces/{face_id}/right")
+
     def forget_face(self, face_id: int) -> Receipt:
         """Erase one face of somebody who has others. Raises FaceNotFound or LastFace."""
         return self._ask("DELETE", f"/v1/faces/{face_id}", from_wire.receipt)

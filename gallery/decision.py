@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from gallery.types import Candidate, Decision, Face, Outcome, Verdict
 
 
 def decide(
-    face: Face, candidates: Sequence[Candidate], promised_rate: float | None = None
+    face: Face,
+    candidates: Sequence[Candidate],
+    promised_rate: float | None = None,
+    *,
+    not_of: Collection[int] = (),
+    told_apart: bool = False,
 ) -> Decision:
     """The answer for one face.
 
     candidates : one an identity. Those with verdict "same" are counted: exactly one is the match,
     none is "unknown", several are "ambiguous".
+    not_of : identities, by id, of whom the user said that this face is not theirs; they are out.
+    told_apart : whether the user said of those that match that they are several people.
     """
-    ranked = tuple(sorted(candidates, key=lambda c: (-c.probability, c.identity.id)))
+    ranked = tuple(
+        sorted(
+            (c for c in candidates if c.identity.id not in not_of),
+            key=lambda c: (-c.probability, c.identity.id),
+        )
+    )
+    out = ", ".join(c.identity.name for c in candidates if c.identity.id in not_of)
+    said = f"; not {out}, as you said" if out else ""
     matched = [c for c in ranked if c.verdict is Verdict.SAME]
     nearest = ranked[0] if ranked else None
     if len(matched) == 1:
@@ -27,15 +41,18 @@ def decide(
             probability=best.probability,
             face=face,
             candidates=ranked,
-            reason=f"only {best.identity.name} matches, by {best.photo}",
+            reason=f"only {best.identity.name} matches, by {best.photo}{said}",
             promised_rate=promised_rate,
         )
     if matched:
         names = ", ".join(c.identity.name for c in matched)
-        outcome, reason = Outcome.AMBIGUOUS, f"{len(matched)} identities match: {names}"
+        people = "people whom you told apart" if told_apart else "identities"
+        outcome, reason = Outcome.AMBIGUOUS, f"{len(matched)} {people} match: {names}{said}"
     elif nearest is not None:
         outcome = Outcome.UNKNOWN
-        reason = f"no one matches; the nearest is {nearest.identity.name}"
+        reason = f"no one matches; the nearest is {nearest.identity.name}{said}"
+    elif out:
+        outcome, reason = Outcome.UNKNOWN, f"it is not {out}, as you said, and there is no one else"
     else:
         outcome, reason = Outcome.UNKNOWN, "the gallery is empty"
     return Decision(

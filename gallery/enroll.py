@@ -100,7 +100,7 @@ class Enroller:
         self, name: str, photo: Photo, new: NewFace, position: int, *, force: bool
     ) -> Enrolment | None:
         """None when someone else wrote after `position`: the face must be judged again."""
-        decision = self._identifier.decide(new.face, new.encodings)
+        decision = self._identifier.decide(photo, new.face, new.encodings)
         rivals = [
             c for c in decision.candidates if c.verdict is Verdict.SAME and c.identity.name != name
         ]

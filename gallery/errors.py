@@ -13,7 +13,8 @@ GalleryError                     exit status 2 at the command line; never a trac
 ├── IdentityNotFound             no identity of that name or id
 ├── IdentityExists               a name that is taken
 ├── FaceNotFound                 no face of that number
-├── LastFace                     the only face of an identity cannot be erased alone
+├── LastFace                     the only face of an identity cannot be erased or moved alone
+├── FaceThere                    an identity has a face of that photo already
 ├── InvalidEncoding              wrong shape, wrong type, or not finite
 ├── WeightsError
 │   ├── WeightsMissing           the file is not installed
@@ -108,7 +109,11 @@ class FaceNotFound(GalleryError):
 
 
 class LastFace(GalleryError):
-    """The only face of an identity was to be erased alone."""
+    """The only face of an identity was to be erased, or moved, alone."""
+
+
+class FaceThere(GalleryError):
+    """A face was to be put under an identity that has a face of the same photo."""
 
 
 class InvalidEncoding(GalleryError):

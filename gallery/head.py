@@ -34,7 +34,7 @@ from indexer.whole_file import written_whole
 DIFFERENT, SAME = 0, 1
 """The two outputs' places."""
 _FORM = "pairwise-head-2"
-_BATCH = 4_096  # of pairs; larger ones leave the cores' caches
+_BATCH = 2_048  # of pairs; larger ones leave the cores' caches
 _MEAN, _DEVIATION, _NORM, _AGREEMENT = range(DIMENSION, DIMENSION + 4)
 SIDE_WIDTH = DIMENSION + 4
 """One side of a pair: the encoding, its standing in the cohort (2), its norm, its agreement."""
@@ -102,8 +102,12 @@ class PairNetwork(nn.Module):
         return torch.cat([_FEATURES[name][1](a, b) for name in self.features], dim=1)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        x = (self.describe(a, b) - self.offset) / self.scale
-        logits: Tensor = self.out(self.dropout(torch.relu(self.dense(x))))
+        return self.judge(self.describe(a, b))
+
+    def judge(self, described: Tensor) -> Tensor:
+        """Logits, (n, 2), of pairs whose features are known."""
+        x = (described - self.offset).div_(self.scale)
+        logits: Tensor = self.out(self.dropout(torch.relu_(self.dense(x))))
         return logits
 
 
@@ -140,14 +144,15 @@ class Head:
 
     def recalibrated(self, calibration: Calibration) -> Head:
         """The same networks with another calibration."""
-        networks: list[PairNetwork] = list(self._networks)  # type: ignore[arg-type]
         marks = replace(self.marks, calibration=calibration)
-        return Head(self._cohort, networks, marks, self.projection)
+        return Head(self._cohort, self._each(), marks, self.projection)
 
     def with_projection(self, projection: Projection | None) -> Head:
         """The same head, in one file with a projection."""
-        networks: list[PairNetwork] = list(self._networks)  # type: ignore[arg-type]
-        return Head(self._cohort, networks, self.marks, projection)
+        return Head(self._cohort, self._each(), self.marks, projection)
+
+    def _each(self) -> list[PairNetwork]:
+        return list(self._networks)  # type: ignore[arg-type]
 
     def sides(self, encodings: Encodings) -> Float32:
         """What the head knows of each encoding by itself, float32 (n, SIDE_WIDTH).
@@ -166,11 +171,13 @@ class Head:
     def logits(self, a: Float32, b: Float32) -> Float32:
         """Row i judges side a[i] against side b[i]; float32 (n, 2): (different, same)."""
         judged = [np.empty((0, 2), dtype=np.float32)]
+        networks = self._each()
         with torch.inference_mode():
             for start in range(0, len(a), _BATCH):
                 first = torch.from_numpy(a[start : start + _BATCH])
                 second = torch.from_numpy(b[start : start + _BATCH])
-                each = [network(first, second) for network in self._networks]
+                described = networks[0].describe(first, second)  # they all look at the same
+                each = [network.judge(described) for network in networks]
                 judged.append(torch.stack(each).mean(dim=0).numpy())
         return np.concatenate(judged)
 

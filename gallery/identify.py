@@ -7,13 +7,24 @@ from gallery.decision import decide, one_face_an_identity, without_face
 from gallery.judge import Judge
 from gallery.seeing import Eye, PhotoSource
 from gallery.stages import stage
-from gallery.types import Decision, Encodings, Face, Outcome, Photo, Several
+from gallery.store import told
+from gallery.store.database import Database
+from gallery.types import Decision, Encodings, Face, Outcome, Photo, Several, Verdict
 
 
 class Identifier:
     """Answers queries. views : how many views of a query's face are averaged."""
 
-    def __init__(self, eye: Eye, candidates: CandidateFinder, judge: Judge, *, views: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        eye: Eye,
+        candidates: CandidateFinder,
+        judge: Judge,
+        *,
+        views: int,
+    ) -> None:
+        self._database = database
         self._eye = eye
         self._candidates = candidates
         self._judge = judge
@@ -51,12 +62,24 @@ class Identifier:
 
     def _decide(self, photo: Photo, faces: list[Face]) -> list[Decision]:
         encodings = self._eye.encode(photo, faces, self._views)
-        return [self.decide(face, encodings.row(i)) for i, face in enumerate(faces)]
+        return [self.decide(photo, face, encodings.row(i)) for i, face in enumerate(faces)]
 
-    def decide(self, face: Face, encoding: Encodings) -> Decision:
-        """The answer for one encoded face, (1, 128)."""
+    def decide(self, photo: Photo, face: Face, encoding: Encodings) -> Decision:
+        """The answer for one encoded face, (1, 128), of a photo.
+
+        Nobody of whom the user said that this face is not theirs is a candidate.
+        """
         with stage("search"):
             near = self._candidates.find(encoding)
         with stage("judge"):
             point = self._judge.point()
-            return decide(face, self._judge.candidates(encoding, near, point), point.rate)
+            candidates = self._judge.candidates(encoding, near, point)
+            with self._database.reading() as session:
+                out = told.not_of(session, photo.sha256, face.box)
+                matched = [
+                    c.identity.id
+                    for c in candidates
+                    if c.verdict is Verdict.SAME and c.identity.id not in out
+                ]
+                two = told.are_two(session, matched)
+            return decide(face, candidates, point.rate, not_of=out, told_apart=two)

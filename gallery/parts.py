@@ -237,7 +237,9 @@ class Parts:
         from gallery.identify import Identifier
 
         candidates = CandidateFinder(self.database, self.index, identities=self.settings.candidates)
-        return Identifier(self.eye, candidates, self._judge, views=self.settings.views_query)
+        return Identifier(
+            self.database, self.eye, candidates, self._judge, views=self.settings.views_query
+        )
 
     @cached_property
     def _eraser(self) -> Eraser:

@@ -1,6 +1,6 @@
 """Vectors in, neighbours out. Knows int64 ids and float32 rows, and nothing about faces."""
 
-from indexer.cells import near_pairs
+from indexer.cells import near_pairs, nearest_of
 from indexer.errors import (
     DuplicateId,
     InvalidVectors,
@@ -8,7 +8,7 @@ from indexer.errors import (
     UnknownEngine,
     VectorIndexError,
 )
-from indexer.graph import Edges, neighbour_graph
+from indexer.graph import Edges
 from indexer.hamming import near_bits
 from indexer.opening import DEFAULT_ENGINE, load_index, open_index
 from indexer.protocol import NO_NEIGHBOUR, Neighbours, VectorIndex
@@ -27,6 +27,6 @@ __all__ = [
     "load_index",
     "near_bits",
     "near_pairs",
-    "neighbour_graph",
+    "nearest_of",
     "open_index",
 ]

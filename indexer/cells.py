@@ -60,6 +60,23 @@ def near_pairs(
     return Edges(*_once([kept, *loose], len(rows), most))
 
 
+def nearest_of(vectors: Float32, rows: Int64, most: int) -> Edges:
+    """Of each of some rows, int64 (r,), the `most` others nearest to it, exactly.
+
+    Takes r times n products. Raises InvalidVectors.
+    """
+    everyone = checked_vectors(vectors, vectors.shape[1])
+    most = min(most, len(everyone) - 1)
+    near, ids = faiss.knn(everyone[rows], everyone, most + 1, faiss.METRIC_INNER_PRODUCT)
+    first = np.repeat(rows, most + 1)
+    second, similarities = ids.ravel(), near.ravel()
+    real = first != second
+    first, second, similarities = first[real], second[real], similarities[real]
+    first, second = np.minimum(first, second), np.maximum(first, second)
+    _, once = np.unique(first * len(everyone) + second, return_index=True)
+    return Edges(first[once], second[once], similarities[once])
+
+
 def _over(products: Float32, least: float, most: int) -> Int64:
     """Places in the flat products of at least `least`; of a row with more than `most`, the best."""
     found = np.flatnonzero(products.ravel() >= least)

@@ -19,7 +19,7 @@ from gallery.api.shapes import PROBLEMS, Job
 from gallery.assembly import Gallery
 from gallery.dedupe.misfiled import said
 from gallery.errors import GalleryError
-from gallery.store import audit, faces, identities, jobs, merging
+from gallery.store import audit, faces, identities, jobs, merging, sorting
 from gallery.store.jobs import JobState
 from gallery.store.records import JobRecord
 from gallery.wire import face_record_json, identity_json
@@ -211,7 +211,7 @@ def _named(gallery: Gallery, result: dict[str, Any]) -> dict[str, Any]:
     with gallery.database.reading() as session:
         people = {record.id: record for record in identities.list_all(session)}
         records = faces.records_by_id(session, face_ids)
-        distinct = merging.all_distinct(session)
+        distinct, right = merging.all_distinct(session), sorting.known_right(session)
     return {
         "identities": result["identities"],
         "faces": result["faces"],
@@ -244,6 +244,7 @@ def _named(gallery: Gallery, result: dict[str, Any]) -> dict[str, Any]:
             }
             for face, owner, suggested, probability, nearest in wrong
             if records.keys() >= {face, nearest}
+            and (face, owner) not in right
             and records[face].identity.id == owner
             and (suggested is None or records[nearest].identity.id == suggested)
         ],

@@ -189,6 +189,22 @@ def routes(gallery: Gallery) -> APIRouter:
         (receipt,) = await request.app.state.rows.do(request, lambda: gallery.forget_faces([face]))
         return receipt_json(receipt)
 
+    @router.put("/faces/{face}/identity/{identity}", response_model=Identity)
+    async def move_face(request: Request, face: FaceId, identity: IdentityId) -> dict[str, Any]:
+        """Put a face under another name, whose it is; the identity. Moving it back undoes it."""
+        record = await request.app.state.rows.do(request, lambda: gallery.move_face(face, identity))
+        return identity_json(record)
+
+    @router.put("/faces/{face}/right", status_code=HTTPStatus.NO_CONTENT)
+    async def call_right(request: Request, face: FaceId) -> None:
+        """This face is under the right name: a dedupe does not doubt it again."""
+        await request.app.state.rows.do(request, lambda: gallery.call_right(face))
+
+    @router.delete("/faces/{face}/right", status_code=HTTPStatus.NO_CONTENT)
+    async def doubt_again(request: Request, face: FaceId) -> None:
+        """Take that back."""
+        await request.app.state.rows.do(request, lambda: gallery.call_right(face, right=False))
+
     @router.post("/identities/{identity}/merge", response_model=Merged)
     async def merge_identities(
         request: Request, identity: IdentityId, others: Others

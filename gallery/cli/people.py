@@ -255,7 +255,7 @@ def show_receipt(receipt: Receipt, as_json: bool) -> None:
 
 
 faces = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-app.add_typer(faces, name="faces", help="Erase single faces.")
+app.add_typer(faces, name="faces", help="Erase single faces, or put them under another name.")
 
 
 @faces.command("forget")
@@ -294,6 +294,27 @@ def forget_faces(
         receipts = gallery.forget_faces(ids)
     for receipt in receipts:
         show_receipt(receipt, as_json)
+
+
+@faces.command("move")
+def move_face(
+    context: typer.Context,
+    face_id: Annotated[int, typer.Argument(metavar="FACE_ID", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Put a face under another person's name. Moving it back undoes it.
+
+    `gallery identities show NAME` tells a face's number.
+
+    Example: `gallery faces move 12 "Grace Hopper"`
+    """
+    with open_gallery(context) as gallery:
+        record = gallery.move_face(face_id, name)
+    if as_json:
+        emit({"face_id": face_id, "identity": record.name})
+    else:
+        say(f"face {face_id} is {record.name} now")
 
 
 @app.command()

@@ -38,26 +38,11 @@ def merges(margins: Float64) -> Iterator[Merge]:
     """
     count = len(margins)
     sums = margins.astype(np.float64).copy()
-    sizes = np.ones(count)
-    alive = np.ones(count, dtype=np.bool_)
-
-    def scores_of(i: int) -> Float64:
-        pairs = sizes[i] * sizes
-        scores: Float64 = sums[i] / pairs + SIZE_BONUS * np.log(pairs)
-        scores[~alive] = _GONE
-        scores[i] = _GONE
-        return scores
-
-    best, nearest = np.full(count, _GONE), np.zeros(count, dtype=np.int64)
-
-    def look(i: int) -> Float64:
-        scores = scores_of(i)
-        nearest[i] = scores.argmax()
-        best[i] = scores[nearest[i]]
-        return scores
-
-    for i in range(count):
-        look(i)
+    sizes, logs = np.ones(count), np.zeros(count)
+    scores = sums.copy()
+    np.fill_diagonal(scores, _GONE)
+    nearest = scores.argmax(axis=1)
+    best = scores[np.arange(count), nearest]
     for _ in range(count - 1):
         top = int(best.argmax())
         i, j = sorted((top, int(nearest[top])))
@@ -65,14 +50,20 @@ def merges(margins: Float64) -> Iterator[Merge]:
         sums[i] += sums[j]
         sums[:, i] = sums[i]
         sizes[i] += sizes[j]
-        alive[j], best[j] = False, _GONE
-        scores = look(i)
-        for k in np.flatnonzero(alive & ((nearest == i) | (nearest == j))):
-            if k != i:
-                look(int(k))
-        closer = alive & (scores > best)
-        closer[i] = False
-        best[closer], nearest[closer] = scores[closer], i
+        logs[i] = np.log(sizes[i])
+        row = sums[i] / (sizes[i] * sizes) + SIZE_BONUS * (logs[i] + logs)
+        row[scores[i] == _GONE] = _GONE  # itself, and whoever has joined another
+        row[j] = _GONE
+        scores[i] = scores[:, i] = row
+        scores[j] = scores[:, j] = _GONE
+        lost = np.flatnonzero((nearest == i) | (nearest == j))
+        nearest[lost] = scores[lost].argmax(axis=1)
+        best[lost] = scores[lost, nearest[lost]]
+        nearest[i] = row.argmax()
+        best[i] = row[nearest[i]]
+        best[j] = _GONE
+        closer = row > best
+        best[closer], nearest[closer] = row[closer], i
 
 
 def joined(margins: Float64, least: float) -> Int64:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gallery.alike import SAME_PICTURE_COSINE, near_faces
 from gallery.dedupe.folder import closest
-from gallery.dedupe.grouping import near_groups
+from gallery.dedupe.joining import near_groups
 from gallery.dedupe.misfiled import said, wrong_names
 from gallery.dedupe.reports import GalleryReport, SameFace, SamePerson, WrongIdentity
 from gallery.judge import Judge
@@ -40,7 +40,7 @@ def dedupe_gallery(
     everyone = np.unique(owners)
     count, whole = len(encodings), len(encodings) + 2 * len(everyone)
     point = judge.point()
-    edges = near_faces(encodings, judge, point.bias, progress=lambda done: progress(done, whole))
+    edges = near_faces(encodings, judge, point, progress=lambda done: progress(done, whole))
     same_faces = [
         SameFace((records[face_ids[a]], records[face_ids[b]]), cosine)
         for a, b, cosine in zip(

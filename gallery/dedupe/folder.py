@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gallery.dedupe.constraints import Constraints
 from gallery.dedupe.copies import CopyGroup, copy_groups
 from gallery.dedupe.findings import (
     Copies,
@@ -18,7 +19,8 @@ from gallery.dedupe.findings import (
     Person,
     SameIdentities,
 )
-from gallery.dedupe.grouping import Constraints, Group, near_groups, same_person_groups
+from gallery.dedupe.grouping import Group, same_person_groups
+from gallery.dedupe.joining import near_groups
 from gallery.dedupe.look import Look
 from gallery.dedupe.misfiled import said, wrong_names
 from gallery.dedupe.precision import DEFAULT_PRECISION
@@ -31,6 +33,7 @@ from gallery.seeing import Eye
 from gallery.store import seen
 from gallery.store.database import Database
 from gallery.store.seen import FaceDecision, SeenPhoto
+from gallery.store.told import face_key
 from gallery.types import Box, Encodings, Int64
 
 Progress = Callable[[str, int, int], None]
@@ -67,11 +70,6 @@ class _Seen:
         place = row - int(np.searchsorted(self.owners, photo))
         box = Box(*(round(float(v), 1) for v in self.photos[photo].boxes[place]))
         return FoundFace(self.paths[photo], box, face_key(self.photos[photo].sha256, box))
-
-
-def face_key(sha256: str, box: Box) -> str:
-    """What names a face of a photo for ever: the photo's hash and the box in whole pixels."""
-    return f"{sha256} {' '.join(str(round(v)) for v in box.as_list())}"
 
 
 def dedupe_folder(

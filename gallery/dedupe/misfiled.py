@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import expit, logit
 
-from gallery.dedupe.grouping import spread
+from gallery.dedupe.joining import spread
 from gallery.judge import Judge
 from gallery.operating_point import OperatingPoint
 from gallery.templates import fused

@@ -8,8 +8,10 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from gallery.errors import FaceThere, LastFace
 from gallery.store.changes import log_changes
 from gallery.store.merging import pack_face, unpack_face
+from gallery.store.records import IdentityRecord
 from gallery.store.tables import (
     AppliedRow,
     AppliedStepRow,
@@ -40,6 +42,23 @@ def move(session: Session, face_id: int, to: int) -> Step:
     session.expire_all()
     log_changes(session, [face_id])
     return step
+
+
+def refuse_move(
+    session: Session, face_id: int, here: IdentityRecord, there: IdentityRecord
+) -> None:
+    """Raise LastFace or FaceThere when a face cannot be put from one identity under the other."""
+    if here.faces < 2:
+        raise LastFace(
+            f"face {face_id} is the only one of {here.name}, who would be without any; merge"
+            f" {here.name} into {there.name} instead"
+        )
+    photo = photo_of(session, face_id)
+    if photo is not None and has_photo(session, there.id, photo):
+        raise FaceThere(
+            f"{there.name} has a face of the photo of face {face_id} already; erase face"
+            f" {face_id} of {here.name} instead"
+        )
 
 
 def move_back(session: Session, step: Step) -> bool:

@@ -6,6 +6,7 @@ import io
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 from gallery.assembly import Gallery
 from gallery.store import jobs
 from gallery.store.jobs import JobState
-from tests.api.asking import enrol, is_problem, query
+from tests.api.asking import enrol, is_problem, misfile, query
 from tests.api.conftest import Serve
 
 
@@ -147,6 +148,46 @@ def test_duplicates_are_found_by_a_job_and_decided(client: httpx.Client, hopper:
     assert client.get(path).json()["result"]["same_people"] == []
     assert client.get(path).json()["result"]["same_faces"] == []
     assert is_problem(client.get("/v1/jobs/abc"), 404, "job-not-found")
+
+
+def test_a_face_under_a_wrong_name_is_found_moved_and_moved_back(
+    client: httpx.Client, tmp_path: Path, hopper: Path, collins: Path
+) -> None:
+    misfile(client, tmp_path, hopper, collins)
+    path = f"/v1/jobs/{ended(client, client.post('/v1/dedupe').json()['id'])['id']}"
+
+    def wrong() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = client.get(path).json()["result"]["misfiled"]
+        return found
+
+    (found,) = wrong()
+    face, owner, suggested = found["face"], found["face"]["identity"], found["suggested"]
+    assert (owner["name"], suggested["name"]) == ("Eileen", "Grace")
+    assert face["photo"] == "wrong.jpg" and 0.5 < found["probability"] <= 1.0
+    right = f"/v1/faces/{face['face_id']}/right"
+    assert client.put(right).status_code == 204 and wrong() == []
+    assert client.delete(right).status_code == 204 and len(wrong()) == 1
+    place = f"/v1/faces/{face['face_id']}/identity"
+    moved = client.put(f"{place}/{suggested['id']}")
+    assert moved.status_code == 200 and moved.json()["faces"] == 4 and wrong() == []
+    assert client.put(f"{place}/{owner['id']}").json()["faces"] == 4 and len(wrong()) == 1
+    assert is_problem(client.put(f"{place}/99"), 404, "identity-not-found")
+    assert is_problem(client.put("/v1/faces/99/right"), 404, "face-not-found")
+    assert is_problem(client.put("/v1/faces/99/identity/1"), 404, "face-not-found")
+
+
+def test_a_face_is_not_moved_where_it_would_leave_nobody_or_be_twice(
+    client: httpx.Client, hopper: Path, collins: Path
+) -> None:
+    enrol(client, "Grace", hopper)
+    enrol(client, "Eileen", collins)
+    assert is_problem(client.put("/v1/faces/1/identity/2"), 409, "last-face")
+    client.post(
+        "/v1/identities?force=true",
+        data={"name": "Eileen"},
+        files={"photo": ("again.jpg", hopper.read_bytes())},
+    )
+    assert is_problem(client.put("/v1/faces/3/identity/1"), 409, "face-there")
 
 
 def test_a_job_is_cancelled(

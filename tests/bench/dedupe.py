@@ -24,7 +24,7 @@ import faiss
 import numpy as np
 
 from gallery import Gallery
-from gallery.alike import _least_cosine
+from gallery.alike import least_cosine
 from gallery.dedupe.grouping import same_person_groups
 from gallery.dedupe.precision import shipped_marks
 from gallery.learning.clustering import as_json, figures_of
@@ -33,6 +33,7 @@ from indexer import near_pairs
 
 K = 32
 RECALL = 0.99
+_PROBES = (4, 8, 16, 32, 64)
 
 
 def drawn(
@@ -63,23 +64,19 @@ def over(rows: np.ndarray, ids: np.ndarray, cosines: np.ndarray, least: float) -
     return set((np.minimum(a[real], b[real]) * 10**8 + np.maximum(a[real], b[real])).tolist())
 
 
-def peers(count: int) -> list[tuple[str, Any]]:
-    """Names and makers of raw FAISS indexes, the quickest settings first within a kind."""
+def peers(count: int) -> list[tuple[str, str]]:
+    """Names and recipes of raw FAISS indexes; each is searched with more and more probes."""
     cells = min(4096, count // 100)
-
-    def inverted(probes: int) -> Any:
-        index = faiss.index_factory(128, f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
-        index.cp.niter, index.nprobe = 6, probes
-        return index
-
-    return [(f"IVF{cells}, {p} probes", lambda p=p: inverted(p)) for p in (4, 8, 16, 32, 64, 128)]
+    return [
+        (f"IVF{cells}", f"IVF{cells},Flat"),
+        (f"IVF{cells}, 4-bit codes and refined", f"IVF{cells},PQ64x4fs,RFlat"),
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faces", type=int, default=1_000_000)
     parser.add_argument("--sample", type=int, default=2_000)
-    parser.add_argument("--hnsw", action="store_true", help="Build an HNSW index as well.")
     parser.add_argument("--save", type=Path)
     asked = parser.parse_args()
     rng = np.random.default_rng(0)
@@ -95,10 +92,16 @@ def main() -> None:
         centres = next(v.numpy() for n, v in judge.head._state().items() if n == "cohort.centres")
         encodings, people = drawn(asked.faces, rng, centres)
         rows = np.sort(rng.choice(asked.faces, min(asked.sample, asked.faces), replace=False))
-        bias = shipped_marks().point(judge.head.marks.calibration, asked.faces).bias
-        least = _least_cosine(encodings, judge, bias)
+        point = shipped_marks().point(judge.head.marks.calibration, asked.faces)
+        least = least_cosine(encodings, judge, point)
         found["least_cosine"] = least
         say(f"{asked.faces:,} faces of {people.max() + 1:,} people, pairs over {least:.4f}")
+
+        start = time.perf_counter()
+        grouping = same_person_groups(encodings, judge)
+        whole = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        say(f"whole dedupe: {whole:.0f} s, {len(grouping.groups):,} groups, {peak:.1f} GiB")
 
         flat = faiss.IndexFlatIP(128)
         flat.add(encodings.vectors)
@@ -108,7 +111,6 @@ def main() -> None:
         found["exact"] = {"seconds": took, "measured_on_rows": len(rows), "carried_on": "linearly"}
         wanted = over(rows, ids, cosines, least)
         pairs = np.array(sorted(wanted), dtype=np.int64)
-        point = shipped_marks().point(judge.head.marks.calibration, asked.faces)
         margins = judge.margins(encodings, pairs // 10**8, pairs % 10**8, point)
         wanted = set(pairs[margins > 0].tolist())  # the head's, at the operating point
         found["pairs_in_sample"] = len(wanted)
@@ -125,21 +127,8 @@ def main() -> None:
         del edges, number
 
         found["peers"] = []
-        for name, make in peers(asked.faces):
-            row = raw(name, make, encodings.vectors, rows, wanted, least)
-            found["peers"].append(row)
-            if row["recall"] >= RECALL:
-                break
-        if asked.hnsw:
-            index = faiss.IndexHNSWFlat(128, 16, faiss.METRIC_INNER_PRODUCT)
-            index.hnsw.efConstruction, index.hnsw.efSearch = 40, 64
-            found["peers"].append(
-                raw("HNSW16, ef 64", lambda: index, encodings.vectors, rows, wanted, least)
-            )
-
-        start = time.perf_counter()
-        grouping = same_person_groups(encodings, judge)
-        whole = time.perf_counter() - start
+        for name, recipe in peers(asked.faces):
+            found["peers"] += raw(name, recipe, encodings.vectors, rows, wanted, least)
     labels = np.arange(asked.faces)
     for group in grouping.groups:
         labels[list(group.rows)] = group.rows[0]
@@ -148,7 +137,7 @@ def main() -> None:
         "seconds": whole,
         "groups": len(grouping.groups),
         "figures": as_json(figures_of(labels, people)),
-        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "peak_gib": peak,
         "times_best_raw_graph": None if best is None else whole / best,
         "times_faster_than_exact": found["exact"]["seconds"] / whole,
     }
@@ -158,27 +147,40 @@ def main() -> None:
 
 
 def raw(
-    name: str, make: Any, vectors: np.ndarray, rows: np.ndarray, wanted: set[int], least: float
-) -> dict[str, Any]:
-    """One raw FAISS graph: building, then searching every row (a tenth of them, times ten)."""
+    name: str,
+    recipe: str,
+    vectors: np.ndarray,
+    rows: np.ndarray,
+    wanted: set[int],
+    least: float,
+) -> list[dict[str, Any]]:
+    """Raw FAISS graphs: building once, then searching every row (a tenth of them, times ten)."""
     start = time.perf_counter()
-    index = make()
-    if not index.is_trained:
-        index.train(vectors[:: max(1, len(vectors) // 160_000)])
+    index = faiss.index_factory(vectors.shape[1], recipe, faiss.METRIC_INNER_PRODUCT)
+    cells = faiss.extract_index_ivf(index)
+    cells.cp.niter = 6
+    index.train(vectors[:: max(1, len(vectors) // 160_000)])
     index.add(vectors)
     built = time.perf_counter() - start
+    if hasattr(index, "k_factor"):
+        index.k_factor = 4
     some = vectors[:: 10 if len(vectors) > 100_000 else 1]
-    start = time.perf_counter()
-    for at in range(0, len(some), 65_536):
-        index.search(some[at : at + 65_536], K + 1)
-    searched = (time.perf_counter() - start) * len(vectors) / len(some)
-    cosines, ids = index.search(vectors[rows], K + 1)
-    pairs = over(rows, ids, cosines, least)
-    recall = len(pairs & wanted) / max(1, len(wanted))
-    row = {"index": name, "build_seconds": built, "search_seconds": searched}
-    row |= {"seconds": built + searched, "recall": recall}
-    say(f"{name}: built in {built:.0f} s, searched in {searched:.0f} s, recall {recall:.4f}")
-    return row
+    found = []
+    for probes in _PROBES:
+        cells.nprobe = probes
+        start = time.perf_counter()
+        for at in range(0, len(some), 65_536):
+            index.search(some[at : at + 65_536], K + 1)
+        searched = (time.perf_counter() - start) * len(vectors) / len(some)
+        cosines, ids = index.search(vectors[rows], K + 1)
+        recall = len(over(rows, ids, cosines, least) & wanted) / max(1, len(wanted))
+        row = {"index": f"{name}, {probes} probes", "build_seconds": built}
+        row |= {"search_seconds": searched, "seconds": built + searched, "recall": recall}
+        found.append(row)
+        say(f"{row['index']}: built {built:.0f} s, searched {searched:.0f} s, recall {recall:.4f}")
+        if recall >= RECALL:
+            break
+    return found
 
 
 def say(text: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,14 +17,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from indexer import (
     NO_NEIGHBOUR,
     DuplicateId,
-    Edges,
     InvalidVectors,
     Neighbours,
     SnapshotUnusable,
     UnknownEngine,
     VectorIndex,
     load_index,
-    neighbour_graph,
     open_index,
 )
 from indexer.snapshot import write_snapshot
@@ -467,49 +464,3 @@ class EnginesAgree(RuleBasedStateMachine):
 
 EnginesAgree.TestCase.settings = settings(max_examples=25, stateful_step_count=20)
 TestEnginesAgree = EnginesAgree.TestCase
-
-
-# The graph
-
-
-def _brute_force(ids: Int64, rows: Float32, k: int) -> dict[tuple[int, int], float]:
-    similarities = rows.astype(np.float64) @ rows.T.astype(np.float64)
-    edges: dict[tuple[int, int], float] = {}
-    for i, row in enumerate(similarities):
-        others = [j for j in np.argsort(-row).tolist() if j != i]
-        for j in others[:k]:
-            edges[min(ids[i], ids[j]), max(ids[i], ids[j])] = row[j]
-    return edges
-
-
-def _as_dict(edges: Edges) -> dict[tuple[int, int], float]:
-    pairs = zip(edges.first.tolist(), edges.second.tolist(), strict=True)
-    return dict(zip(pairs, edges.similarities.tolist(), strict=True))
-
-
-@pytest.mark.parametrize("count", [1, 2, 5, 150])
-@pytest.mark.parametrize("block", [16, 1024])
-def test_the_graph_has_every_edge_once(
-    index: VectorIndex, engine: str, count: int, block: int
-) -> None:
-    rows = unit(count, 29)
-    ids = np.random.default_rng(30).permutation(10_000)[:count].astype(np.int64)
-    index.add(ids, rows)
-    done: list[int] = []
-    edges = neighbour_graph(index, ids, rows, 6, block=block, progress=done.append)
-    assert (edges.first < edges.second).all()
-    found, wanted = _as_dict(edges), _brute_force(ids, rows, 6)
-    assert len(found) == len(edges.first)
-    for pair, similarity in found.items():
-        a, b = (rows[np.flatnonzero(ids == i)[0]] for i in pair)
-        assert similarity == pytest.approx(float(a @ b), abs=TOLERANCE[engine])
-    if engine == "exact":
-        assert found.keys() == wanted.keys()
-    else:  # a neighbour may differ only where two are as good as equally near
-        assert len(found.keys() ^ wanted.keys()) <= 0.02 * len(wanted)
-    assert done[-1] == count and all(a < b for a, b in pairwise(done))
-
-
-def test_nothing_has_a_graph_without_edges(index: VectorIndex) -> None:
-    edges = neighbour_graph(index, int64(), unit(0, 31), 5)
-    assert len(edges.first) == len(edges.second) == len(edges.similarities) == 0

@@ -7,7 +7,7 @@ import pytest
 
 from gallery.dedupe.agglomeration import SIZE_BONUS, joined, merges
 from gallery.learning.clustering import figures_of
-from indexer import InvalidVectors, near_bits, near_pairs
+from indexer import InvalidVectors, near_bits, near_pairs, nearest_of
 
 
 def clustered(people: int, each: int, seed: int) -> np.ndarray:
@@ -53,6 +53,16 @@ def test_of_a_crowd_each_keeps_its_nearest() -> None:
         for j in np.argsort(-cosines[i])[:5].tolist():
             assert (min(i, j), max(i, j)) in kept
     assert len(kept) <= 5 * len(rows)
+
+
+def test_the_nearest_of_some_rows_are_exact() -> None:
+    rows = clustered(50, 4, 3)
+    edges = nearest_of(rows, np.array([7, 30]), 5)
+    cosines = rows @ rows.T
+    np.fill_diagonal(cosines, -2.0)
+    wanted = {(min(i, j), max(i, j)) for i in (7, 30) for j in np.argsort(-cosines[i])[:5].tolist()}
+    assert set(zip(edges.first.tolist(), edges.second.tolist(), strict=True)) == wanted
+    assert edges.similarities == pytest.approx(cosines[edges.first, edges.second], abs=1e-5)
 
 
 def test_no_rows_have_no_pairs() -> None:

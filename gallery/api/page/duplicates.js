@@ -9,6 +9,7 @@ let job = null;
 async function look() {
   $("pairs").replaceChildren();
   $("twice").replaceChildren();
+  $("doubted").replaceChildren();
   $("compared").hidden = $("stop").hidden = false;
   say("Comparing everyone with everyone ...");
   try {
@@ -28,13 +29,14 @@ async function look() {
 }
 
 function summary(result) {
-  const { same_people: { length: pairs }, identities } = result;
+  const { same_people: { length: pairs }, misfiled: { length: doubted }, identities } = result;
   const twice = facesTwice(result).length;
   const people = `${counted(identities, "person was", "people were")} compared`;
-  if (!pairs && !twice) return `${people}; nobody seems to be enrolled twice.`;
+  if (!pairs && !twice && !doubted) return `${people}; nobody seems to be enrolled twice, or under a wrong name.`;
   const one = pairs ? counted(pairs, "pair seems", "pairs seem") : "no two seem";
   const faces = twice ? `, and ${counted(twice, "picture of a face is", "pictures of a face are")} enrolled twice` : "";
-  return `${people}: ${one} to be one person${faces}.`;
+  const wrong = doubted ? `, and ${counted(doubted, "face seems", "faces seem")} to be under a wrong name` : "";
+  return `${people}: ${one} to be one person${faces}${wrong}.`;
 }
 
 async function again() {
@@ -46,7 +48,9 @@ async function again() {
 async function show() {
   const pairs = await Promise.all(job.result.same_people.map(pair));
   const twice = await Promise.all(facesTwice(job.result).map(sameFace));
+  const doubted = await Promise.all(job.result.misfiled.map(wrongName));
   $("pairs").replaceChildren(...pairs);
+  $("doubted").replaceChildren(...doubted);
   $("twice").replaceChildren(...twice);
 }
 
@@ -86,6 +90,38 @@ async function pair({ identities: [one, two], probability, deciding: [first, sec
     button(`Same: keep ${one.name}`, `${one.name} and ${two.name} are one person, called ${one.name}`, decided(one, two), false),
     button(`Same: keep ${two.name}`, `${one.name} and ${two.name} are one person, called ${two.name}`, decided(two, one), false),
     button("Two people", `${one.name} and ${two.name} are two people`, apart)));
+}
+
+async function wrongName({ face, suggested, probability, nearest, why }) {
+  const owner = face.identity;
+  const file = fileOf(face.photo);
+  const beside = element("div", "", await side(owner, face), await side(nearest.identity, nearest));
+  beside.className = "beside";
+  const move = async () => {
+    await call(`/v1/faces/${face.face_id}/identity/${suggested.id}`, { method: "PUT" });
+    await again();
+    const undo = async () => {
+      await call(`/v1/faces/${face.face_id}/identity/${owner.id}`, { method: "PUT" });
+      say(`It is ${owner.name} again.`);
+      await again();
+    };
+    say(`${file} is ${suggested.name} now.`, { offers: [button("Undo", "Undo that", undo)] });
+  };
+  const right = async () => {
+    await call(`/v1/faces/${face.face_id}/right`, { method: "PUT" });
+    await again();
+    const undo = async () => {
+      await call(`/v1/faces/${face.face_id}/right`, { method: "DELETE" });
+      say("It is looked at again.");
+      await again();
+    };
+    say(`${file} is ${owner.name}, and is not doubted again.`, { offers: [button("Undo", "Undo that", undo)] });
+  };
+  const moves = suggested ? [button(`It is ${suggested.name}`, `Put ${file} under ${suggested.name}`, move, false)] : [];
+  return element("li", "", element("p", `Under a wrong name? ${percent(probability)}: ${why}.`), beside, row(
+    ...moves,
+    button(`It is ${owner.name}`, `${file} is ${owner.name}`, right, false),
+    button("Erase this face", `Erase the face ${file} of ${owner.name}`, () => eraseFace(face.face_id, owner, again))));
 }
 
 async function sameFace({ faces, similarity }) {

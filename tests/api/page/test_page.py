@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from gallery.assembly import Gallery
 from gallery.store import keys
-from tests.api.asking import enrol
+from tests.api.asking import enrol, misfile
 from tests.api.page.using import Shot, answer, ask
 
 
@@ -147,6 +147,28 @@ def test_duplicates_are_reviewed_side_by_side(
     assert server.get("/v1/identities").json()["total"] == 1
     page.get_by_role("button", name="Undo").click()
     expect(pairs).to_have_count(1)
+
+
+def test_a_wrong_name_is_reviewed(
+    page: Page, shot: Shot, server: httpx.Client, tmp_path: Path, hopper: Path, collins: Path
+) -> None:
+    misfile(server, tmp_path, hopper, collins)
+    page.get_by_role("button", name="Duplicates").click()
+    page.get_by_role("button", name="Look for duplicates").click()
+    doubted = page.locator("#doubted > li")
+    expect(doubted).to_have_count(1)
+    expect(page.locator("#note")).to_contain_text("1 face seems to be under a wrong name")
+    expect(doubted.get_by_role("img")).to_have_count(2)
+    shot("wrong-name")
+    page.get_by_role("button", name="wrong.jpg is Eileen").click()
+    expect(doubted).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    expect(doubted).to_have_count(1)
+    page.get_by_role("button", name="Put wrong.jpg under Grace").click()
+    expect(page.locator("#note")).to_contain_text("wrong.jpg is Grace now")
+    expect(doubted).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    expect(doubted).to_have_count(1)
 
 
 def test_the_promise_is_said_and_drawn(

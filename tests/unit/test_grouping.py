@@ -1,0 +1,83 @@
+"""Faces into people on drawn encodings, by the shipped head; and what the user said goes first."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gallery import Gallery
+from gallery.alike import least_cosine
+from gallery.dedupe import grouping
+from gallery.dedupe.constraints import Constraints
+from gallery.dedupe.grouping import same_person_groups
+from gallery.dedupe.precision import shipped_marks
+from gallery.judge import Judge
+from gallery.learning.clustering import figures_of
+from gallery.types import Encodings, Int64
+from tests.bench.dedupe import drawn
+
+
+@pytest.fixture
+def judge(gallery: Gallery) -> Judge:
+    return gallery.judge
+
+
+def people(judge: Judge, count: int) -> tuple[Encodings, Int64]:
+    centres = next(v.numpy() for n, v in judge.head._state().items() if n == "cohort.centres")
+    return drawn(count, np.random.default_rng(0), centres)
+
+
+def labels(judge: Judge, encodings: Encodings, constraints: Constraints | None = None) -> Int64:
+    found = np.arange(len(encodings))
+    for group in same_person_groups(encodings, judge, constraints=constraints).groups:
+        found[list(group.rows)] = group.rows[0]
+    return found
+
+
+def test_nearly_all_that_match_are_near_enough_also_among_very_many(judge: Judge) -> None:
+    """At the point of a million faces a sample of 100,000 holds hardly a pair of one person."""
+    encodings, owners = people(judge, 100_000)
+    point = shipped_marks().point(judge.head.marks.calibration, 1_000_000)
+    least = least_cosine(encodings, judge, point)
+    order = np.argsort(owners, kind="stable")
+    same = np.flatnonzero(owners[order][1:] == owners[order][:-1])
+    first, second = order[same], order[same + 1]
+    matching = judge.margins(encodings, first, second, point) > 0
+    cosines = np.einsum("ij,ij->i", encodings.vectors[first], encodings.vectors[second])
+    assert matching.sum() > 10_000
+    assert (cosines[matching] >= least).mean() >= 0.99
+
+
+def test_a_sample_says_enough_of_how_alike_people_are(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encodings, owners = people(judge, 4_000)
+    whole = figures_of(labels(judge, encodings), owners)
+    monkeypatch.setattr(grouping, "_LOOKED_AT_FIRST", 800)
+    sampled = figures_of(labels(judge, encodings), owners)
+    assert min(whole.precision, sampled.precision) >= 0.98
+    assert abs(whole.recall - sampled.recall) <= 0.03 < 0.8 <= whole.recall
+
+
+def test_what_the_user_said_goes_before_the_faces(judge: Judge) -> None:
+    encodings, _ = people(judge, 600)
+    (group, *_) = same_person_groups(encodings, judge).groups
+    one, other, third = group.rows[:3]
+    strangers = [row for row in range(len(encodings)) if row not in group.rows][:2]
+    said = Constraints(
+        apart=frozenset({(one, other)}),
+        # The second is near as well: it is one pair all the same.
+        together=frozenset({(strangers[0], strangers[1]), (one, third)}),
+    )
+    found = labels(judge, encodings, said)
+    assert found[one] != found[other] and found[one] == found[third]
+    assert found[strangers[0]] == found[strangers[1]]
+
+
+def test_constraints_of_some_rows_are_counted_anew() -> None:
+    said = Constraints(
+        np.array([5, 5, 6, 7]), apart=frozenset({(0, 3)}), together=frozenset({(1, 2), (2, 3)})
+    )
+    some = said.of(np.array([1, 2, 3]))
+    assert some.photos is not None and some.photos.tolist() == [5, 6, 7]
+    assert some.together == {(0, 1), (1, 2)} and some.apart == frozenset()

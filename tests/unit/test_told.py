@@ -1,0 +1,74 @@
+"""What the user said of faces and identities is heard by a query and by an enrolment."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gallery import Gallery
+from gallery.demo.photos import alterations, altered
+from gallery.store import seen, told
+from gallery.store.seen import FaceDecision
+from gallery.types import Box, Outcome
+
+
+@pytest.fixture
+def copies(tmp_path: Path, hopper: Path) -> list[Path]:
+    """One person's photo and two altered copies."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copy(hopper, folder / "first.jpg")
+    for i, alteration in enumerate(alterations()[:2]):
+        (folder / f"copy {i}.jpg").write_bytes(altered(hopper, alteration))
+    return sorted(folder.iterdir(), key=lambda p: p.name != "first.jpg")
+
+
+def apart(gallery: Gallery, photos: list[Path]) -> list[FaceDecision]:
+    """As `dedupe --apply` keeps a no to the group of these faces."""
+    (person,) = gallery.dedupe_folder(photos[0].parent).people
+    keys = {Path(face.photo).name: face.key for face in person.faces}
+    first = keys.pop(photos[0].name)
+    return [FaceDecision(first, other, False, "") for other in keys.values()]
+
+
+def test_a_face_told_apart_is_nobody(gallery: Gallery, copies: list[Path]) -> None:
+    gallery.enroll("Grace", copies[0])
+    assert gallery.query(copies[1]).outcome is Outcome.MATCH
+    decisions = apart(gallery, copies)
+    with gallery.database.writing() as session:
+        seen.decide(session, decisions)
+    decision = gallery.query(copies[1])
+    assert decision.outcome is Outcome.UNKNOWN and decision.candidates == ()
+    assert "not Grace, as you said" in decision.reason
+    enrolled = gallery.enroll("Someone else", copies[1])
+    assert enrolled.face_id is not None  # and is no rival of hers
+    assert gallery.query(copies[0]).identity is not None  # her own photo stays hers
+    with gallery.database.writing() as session:
+        seen.undecide(session, [(one.first, one.second) for one in decisions])
+    assert "Grace" in gallery.query(copies[2]).reason
+
+
+def test_a_box_may_stray_by_a_pixel_and_no_more(gallery: Gallery, copies: list[Path]) -> None:
+    gallery.enroll("Grace", copies[0])
+    decisions = apart(gallery, copies)
+    sha256, *edges = decisions[0].second.split(" ")
+    box = Box(*(float(edge) + 1 for edge in edges))
+    far = Box(box.left + 9, box.top, box.right + 9, box.bottom)
+    with gallery.database.writing() as session:
+        assert told.not_of(session, sha256, box) == set()
+        seen.decide(session, decisions)
+        assert told.not_of(session, sha256, box) == {1}
+        assert told.not_of(session, sha256, far) == set()
+        assert told.not_of(session, "0" * 64, box) == set()
+
+
+def test_people_who_were_told_apart_are_named_so(gallery: Gallery, copies: list[Path]) -> None:
+    gallery.enroll("Grace", copies[0])
+    gallery.enroll("Her twin", copies[1], force=True)
+    assert "2 identities match" in gallery.query(copies[2]).reason
+    gallery.keep_distinct("Grace", "Her twin")
+    decision = gallery.query(copies[2])
+    assert decision.outcome is Outcome.AMBIGUOUS
+    assert "2 people whom you told apart match" in decision.reason
