@@ -21,7 +21,7 @@ class Projection:
     """vector @ matrix. matrix : float32 (d, 128).
 
     Nothing is subtracted: of networks whose numbers are all positive the mean is part of what tells
-    people apart (`python -m tests.bench.projections`).
+    people apart (`python -m tests.bench.views`).
     network_sha256 : see Traits.sha256; of the network whose encodings it was learned on.
     """
 
