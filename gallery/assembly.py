@@ -353,7 +353,7 @@ class Gallery(Parts):
         """Identities that seem to be one person, faces enrolled twice or under a wrong name."""
         from gallery.dedupe.enrolled import dedupe_gallery
 
-        return dedupe_gallery(self.database, self.judge, progress)
+        return self._steady(lambda: dedupe_gallery(self.database, self.judge, progress))
 
     def findings(
         self, progress: Callable[[int, int], None] = lambda _done, _total: None

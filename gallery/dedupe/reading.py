@@ -86,7 +86,9 @@ def mark_of(path: Path, eye: Eye, views: int) -> str:
         was = f"{state.st_size} {state.st_mtime_ns} {state.st_ino}"
     except OSError:
         was = "unreadable"
-    key = f"1 {eye.sees} {views} {os.path.abspath(path)} {was}"
+    # The encoder's own hash too: its projection is part of what is kept.
+    seeing = f"{eye.sees} {eye.encoder.weights_sha256} {views}"
+    key = f"2 {seeing} {os.path.abspath(path)} {was}"
     return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
 
