@@ -33,6 +33,7 @@ GalleryError                     exit status 2 at the command line; never a trac
 ├── BackupUnusable               no backup, or one that was cut short, altered, or is newer
 ├── ExportUnusable               no export, or not one of this gallery's encoder
 ├── NoPhotos                     a folder in which nothing looks like a photo
+├── FolderForgotten              what was seen of a folder was erased while it was compared
 ├── PlanUnusable                 a dedupe plan that cannot be read, or says what cannot be done
 ├── PlanOutdated                 a plan made for another state of the gallery; names what changed
 ├── UndoImpossible               what was applied was built upon since, or there is nothing to undo
@@ -186,6 +187,10 @@ class ExportUnusable(GalleryError):
 
 class NoPhotos(GalleryError):
     """A folder has nothing in it that looks like a photo."""
+
+
+class FolderForgotten(GalleryError):
+    """What was seen of a folder was erased while it was compared."""
 
 
 class PlanUnusable(GalleryError):

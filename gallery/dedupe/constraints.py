@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from gallery.judge import Judge
 from gallery.operating_point import OperatingPoint
 from gallery.types import Encodings, Float64, Int64
 
-NEVER, ALWAYS = -1e6, 1e6
-"""Margins of pairs that the user decided on."""
+NEVER, ALWAYS = -1e12, 1e9
+"""Margins of pairs that the user decided on: no mean over a few million pairs outweighs one."""
 _ORDINARY = 0.5
 """Two faces of one photo count as a pair of strangers of the middling kind does."""
 
@@ -31,6 +32,15 @@ class Constraints:
     apart: frozenset[tuple[int, int]] = field(default_factory=frozenset)
     together: frozenset[tuple[int, int]] = field(default_factory=frozenset)
 
+    @cached_property
+    def partners(self) -> dict[int, list[int]]:
+        """Of each row those that it is together with."""
+        found: dict[int, list[int]] = {}
+        for a, b in self.together:
+            found.setdefault(a, []).append(b)
+            found.setdefault(b, []).append(a)
+        return found
+
     def of(self, rows: Int64) -> Constraints:
         """Those among some rows, int64 ascending, which are counted anew."""
         place = dict(zip(rows.tolist(), range(len(rows)), strict=True))
@@ -43,7 +53,7 @@ class Constraints:
 
 
 class Bound:
-    """Puts constraints into margins."""
+    """Puts constraints into margins. apart : those of the constraints."""
 
     def __init__(
         self, constraints: Constraints, encodings: Encodings, judge: Judge, point: OperatingPoint
@@ -53,6 +63,7 @@ class Bound:
         curve = judge.head.marks.calibration.strangers
         self._ordinary = point.adjustment.here(curve.margin_at(_ORDINARY)) - point.bias
         self._count = len(encodings)
+        self.apart = constraints.apart
         self._apart = self._keys(constraints.apart)
         self._together = self._keys(constraints.together)
 

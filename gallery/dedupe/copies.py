@@ -15,7 +15,7 @@ from gallery.store.seen import SeenPhoto
 from gallery.types import Float64, Photo
 from indexer import Edges, near_bits
 
-_NEAR_BITS = 11
+_NEAR_BITS, _OF_EACH = 11, 32
 _CANDIDATE_COSINE = 0.98
 """Faces this alike may be of one picture."""
 _EVEN_AGREEMENT, _STEEPNESS = 0.80, 40.0
@@ -59,13 +59,18 @@ def copy_groups(
     """
     first_of: dict[str, int] = {}
     pairs: list[CopyPair] = []
+    joined = Joined()
     for i, photo in enumerate(photos):
         first = first_of.setdefault(photo.sha256, i)
         if first != i:
             pairs.append(CopyPair(first, i, 1.0, "the same bytes"))
+            joined.join(first, i)
     distinct = sorted(first_of.values())
     asked = _candidates(photos, distinct, owners, edges)
     for done, ((i, j), faces) in enumerate(sorted(asked.items()), start=1):
+        progress(done, len(asked))
+        if joined.top(i) == joined.top(j):
+            continue  # copies of one and the same: nothing is learned from them
         one, other = look(i), look(j)
         found = max(
             (agreement(one, other, start) for start in _starts(photos, i, j, faces)), default=-1.0
@@ -74,7 +79,7 @@ def copy_groups(
         if probability > 0.5:
             why = f"the same picture, {found:.0%} of its detail alike"
             pairs.append(CopyPair(i, j, probability, why))
-        progress(done, len(asked))
+            joined.join(i, j)
     return _groups(pairs, len(photos))
 
 
@@ -94,7 +99,7 @@ def _candidates(
         hashes = [photos[i].hashes for i in distinct]
         sources = np.repeat(distinct, [len(h) for h in hashes])
         whole = np.stack([h[0] for h in hashes])
-        found, stored = near_bits(np.concatenate(hashes), whole, _NEAR_BITS)
+        found, stored = near_bits(np.concatenate(hashes), whole, _NEAR_BITS, _OF_EACH)
         for a, b in zip(sources[found].tolist(), np.array(distinct)[stored].tolist(), strict=True):
             if a != b:
                 asked.setdefault((min(a, b), max(a, b)), [])
@@ -152,21 +157,33 @@ def _groups(pairs: list[CopyPair], count: int) -> list[CopyGroup]:
     return sorted(found, key=lambda g: (-len(g.photos), -g.probability, g.photos))
 
 
+class Joined:
+    """Numbers that were joined to one another, directly or not."""
+
+    def __init__(self) -> None:
+        self._parent: dict[int, int] = {}
+
+    def top(self, i: int) -> int:
+        """The same number of all that are joined."""
+        parent = self._parent
+        while (above := parent.get(i, i)) != i:
+            parent[i] = i = parent.get(above, above)
+        return i
+
+    def join(self, i: int, j: int) -> bool:
+        """Whether they were not joined before."""
+        one, other = self.top(i), self.top(j)
+        self._parent[one] = other
+        return one != other
+
+
 def _weakest(pairs: list[CopyPair]) -> CopyPair:
     """The least sure link that is needed: the likeliest links that join all of them, then the
     last of these.
     """
-    parent: dict[int, int] = {}
-
-    def top(i: int) -> int:
-        while parent.get(i, i) != i:
-            i = parent[i]
-        return i
-
+    joined = Joined()
     needed = pairs[0]
     for pair in sorted(pairs, key=lambda p: -p.probability):
-        a, b = top(pair.first), top(pair.second)
-        if a != b:
-            parent[a] = b
+        if joined.join(pair.first, pair.second):
             needed = pair
     return needed

@@ -60,13 +60,13 @@ def dedupe_gallery(
         )
         for one in wrong_names(owners, encodings, judge, point)
         if (int(face_ids[one.row]), one.owner) not in right
-        and tuple(sorted((one.owner, one.suggested or 0))) not in distinct
     ]
     progress(count + len(everyone), whole)
     out = {one.face.id for one in wrong}
+    order = np.argsort(owners, kind="stable")
     people = [
         kept if len(kept := rows[[int(face_ids[row]) not in out for row in rows]]) else rows
-        for rows in (np.flatnonzero(owners == owner) for owner in everyone)
+        for rows in np.split(order, np.searchsorted(owners[order], everyone)[1:])
     ]
     strict = judge.point_of(max(1, len(everyone)))
     pairs = near_groups(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ from gallery.dedupe.look import Look
 from gallery.dedupe.misfiled import said, wrong_names
 from gallery.dedupe.precision import DEFAULT_PRECISION
 from gallery.dedupe.reading import Readers, listed, read_all
-from gallery.errors import NoPhotos
+from gallery.errors import FolderForgotten, NoPhotos
 from gallery.judge import Judge, own_adjustment
 from gallery.operating_point import OperatingPoint, operating_point
 from gallery.photo import photos_in
@@ -40,6 +42,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is, and how much there is."""
 _LEAST_FOLDERS, _ALIKE_INSIDE, _AT_HOME = 2, 0.6, 0.8
 _KEY = 16
+_LOOKS = 1_024
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,12 @@ def dedupe_folder(
         progress=lambda done: progress("comparing faces", done, count),
     )
 
+    @lru_cache(_LOOKS)
     def look(row: int) -> Look:
         with database.reading() as session:
-            (found,) = seen.photos(session, [seen_folder.photos[row].mark])
-        return Look.of(found.look)
+            for found in seen.photos(session, [seen_folder.photos[row].mark]):
+                return Look.of(found.look)
+        raise _erased_meanwhile()
 
     copies = copy_groups(
         seen_folder.photos,
@@ -131,7 +136,7 @@ def dedupe_folder(
             )
             for group in copies
         ),
-        people=tuple(_person(group, seen_folder, confirmed) for group in grouping.groups),
+        people=_people(grouping.groups, seen_folder, confirmed),
         identities=tuple(same),
         misfiled=tuple(wrong),
         skipped=tuple(seen_folder.skipped),
@@ -176,10 +181,19 @@ def _see(
             owners += [len(photos)] * len(photo.encodings)
             names.append(path_of[photo.mark])
             photos.append(seen.without_look(photo))
+    if len(photos) + len(skipped) < len(paths):
+        raise _erased_meanwhile()
     parts = [Encodings(*part) for part in zip(vectors, norms, agreement, strict=True)]
     everyone = Encodings.joined(parts)
     skipped.sort()
     return _Seen(folder, names, photos, np.array(owners, dtype=np.int64), everyone, skipped)
+
+
+def _erased_meanwhile() -> FolderForgotten:
+    return FolderForgotten(
+        "someone was erased from the gallery meanwhile, and with them all that was seen in folders;"
+        " run it again"
+    )
 
 
 def _constraints(
@@ -189,41 +203,61 @@ def _constraints(
     if not decided:
         return Constraints(photos=folder.owners), {}
     wanted = {key for one in decided for key in (one.first, one.second)}
-    row_of: dict[str, int] = {}
     hashes = {key.split(" ", 1)[0] for key in wanted}
+    rows_of: dict[str, list[int]] = {}  # several, where a file is there twice
     for row, photo in enumerate(folder.owners.tolist()):
         if folder.photos[photo].sha256 in hashes:
-            row_of.setdefault(folder.face(row).key, row)
+            rows_of.setdefault(folder.face(row).key, []).append(row)
     apart: set[tuple[int, int]] = set()
-    together: set[tuple[int, int]] = set()
     confirmed: dict[str, str] = {}
     for one in decided:
         if one.same:
             confirmed[one.first] = confirmed[one.second] = one.person
-        if one.first in row_of and one.second in row_of and one.first != one.second:
-            pair = row_of[one.first], row_of[one.second]
-            (together if one.same else apart).add((min(pair), max(pair)))
+        else:
+            pairs = product(rows_of.get(one.first, ()), rows_of.get(one.second, ()))
+            apart |= {(min(pair), max(pair)) for pair in pairs if pair[0] != pair[1]}
+    # Those of a group are tied to each other, whichever of its photos are not here.
+    members: dict[str, list[int]] = {}
+    for key, person in confirmed.items():
+        members.setdefault(person, []).extend(rows_of.get(key, ()))
+    together = {pair for rows in members.values() for pair in pairwise(sorted(rows))}
     return Constraints(folder.owners, frozenset(apart), frozenset(together)), confirmed
 
 
-def _person(group: Group, folder: _Seen, confirmed: dict[str, str]) -> Person:
-    faces = tuple(folder.face(row) for row in group.rows)
-    known = [confirmed[face.key] for face in faces if face.key in confirmed]
-    # A group that the user confirmed keeps its id, whatever is added to it.
-    name = max(set(known), key=known.count) if known else group_id([face.key for face in faces])
-    return Person(
-        id=name,
-        faces=faces,
-        probability=group.probability,
-        deciding=(folder.face(group.deciding[0]), folder.face(group.deciding[1])),
-        why=group.why,
-        confirmed=bool(known),
-    )
+def _people(
+    groups: Sequence[Group], folder: _Seen, confirmed: dict[str, str]
+) -> tuple[Person, ...]:
+    """With ids that stay when photos are added. A group that holds faces which the user confirmed
+    keeps their id; it is confirmed when all of its faces are.
+    """
+    found: list[Person] = []
+    taken = set(confirmed.values())
+    given: set[str] = set()
+    for group in groups:
+        faces = tuple(folder.face(row) for row in group.rows)
+        keys = [face.key for face in faces]
+        known = sorted(confirmed[key] for key in keys if key in confirmed)
+        name = max(known, key=known.count) if known else group_id(keys, taken)
+        if name in given:  # its faces are in two groups, told apart since
+            name = group_id(keys, taken | given)
+        given.add(name)
+        found.append(
+            Person(
+                id=name,
+                faces=faces,
+                probability=group.probability,
+                deciding=(folder.face(group.deciding[0]), folder.face(group.deciding[1])),
+                why=group.why,
+                confirmed=len(known) == len(faces) and len(set(known)) == 1,
+            )
+        )
+    return tuple(found)
 
 
-def group_id(keys: Sequence[str]) -> str:
-    """The id of a group that nobody has confirmed yet: of one of its faces."""
-    return hashlib.sha256(min(keys).encode()).hexdigest()[:_KEY]
+def group_id(keys: Sequence[str], taken: Collection[str] = ()) -> str:
+    """The id of a group that nobody has confirmed yet: of one of its faces. taken : by others."""
+    names = (hashlib.sha256(key.encode()).hexdigest()[:_KEY] for key in sorted(keys))
+    return next(name for name in names if name not in taken)
 
 
 def _names(folder: _Seen) -> list[str | None]:
@@ -276,10 +310,11 @@ def _by_name(
     people = sorted({name for name in names if name is not None})
     number = {name: i for i, name in enumerate(people)}
     rows, owners = [], []
+    inside = _by_folder(folder, names)
     for photo, some in enumerate(_faces_of(folder)):
         name = names[photo]
         if name is not None and len(some) and photo not in copied:
-            rows.append(_main_face(photo, some, folder, names))
+            rows.append(_main_face(some, inside[name], folder))
             owners.append(number[name])
     kept, whose = np.array(rows, dtype=np.int64), np.array(owners, dtype=np.int64)
     if not len(kept):
@@ -352,15 +387,22 @@ def _faces_of(folder: _Seen) -> list[Int64]:
     return [np.arange(ends[i], ends[i + 1]) for i in range(len(folder.photos))]
 
 
-def _main_face(photo: int, faces: Int64, folder: _Seen, names: Sequence[str | None]) -> int:
+def _by_folder(folder: _Seen, names: Sequence[str | None]) -> dict[str, Int64]:
+    """The faces' rows of each folder right inside."""
+    found: dict[str, list[int]] = {}
+    for row, owner in enumerate(folder.owners.tolist()):
+        name = names[owner]
+        if name is not None:
+            found.setdefault(name, []).append(row)
+    return {name: np.array(rows, dtype=np.int64) for name, rows in found.items()}
+
+
+def _main_face(faces: Int64, rows: Int64, folder: _Seen) -> int:
+    """Of a photo's faces. rows : all faces of the folder right inside that the photo lies in."""
     if len(faces) == 1:
         return int(faces[0])
-    others = [
-        row
-        for row, owner in enumerate(folder.owners.tolist())
-        if owner != photo and names[owner] == names[photo]
-    ]
-    if not others:
+    others = np.setdiff1d(rows, faces)
+    if not len(others):
         return int(faces[0])  # the largest
     cosines = folder.encodings.vectors[faces] @ folder.encodings.vectors[others].T
     best = np.sort(cosines, axis=1)[:, -max(1, len(others) // 2) :].mean(axis=1)

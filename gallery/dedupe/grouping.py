@@ -137,25 +137,52 @@ def _components(
 ) -> list[tuple[Int64, bool]]:
     """Connected rows, and whether all their pairs are over the point.
 
-    Where one component is too large to look at in full, it is taken apart at a higher margin.
+    Where one component is too large to look at in full, it is taken apart at its weakest links.
     """
+    kept = margins > 0
+    first, second, margins = first[kept], second[kept], margins[kept]
+    graph = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(count, count))
+    labels = connected_components(graph, directed=False)[1]
+    sizes = np.bincount(labels, minlength=1)
+    links = np.bincount(labels[first], minlength=len(sizes))
+    order = np.argsort(labels, kind="stable")
+    ends = np.cumsum(sizes)
     found: list[tuple[Int64, bool]] = []
-    kept, least = margins > 0, 0.0
-    while kept.any():
-        ones = np.ones(int(kept.sum()), dtype=np.int8)
-        graph = coo_array((ones, (first[kept], second[kept])), shape=(count, count))
-        _, labels = connected_components(graph, directed=False)
-        sizes = np.bincount(labels, minlength=1)
-        links = np.bincount(labels[first[kept]], minlength=len(sizes))
-        order = np.argsort(labels, kind="stable")
-        ends = np.cumsum(sizes)
-        for label in np.flatnonzero((sizes > 1) & (sizes <= _LARGEST_COMPONENT)):
-            rows = order[ends[label] - sizes[label] : ends[label]]
-            found.append((rows, bool(links[label] == sizes[label] * (sizes[label] - 1) // 2)))
-        too_large = sizes > _LARGEST_COMPONENT
-        least += 1.0
-        kept &= too_large[labels[first]] & (margins > least)
+    for label in np.flatnonzero(sizes > 1):
+        rows = order[ends[label] - sizes[label] : ends[label]]
+        if len(rows) <= _LARGEST_COMPONENT:
+            found.append((rows, bool(links[label] == len(rows) * (len(rows) - 1) // 2)))
+        else:
+            inside = labels[first] == label
+            blocks = _blocks(rows, first[inside], second[inside], margins[inside])
+            found += [(block, False) for block in blocks]
     return found
+
+
+def _blocks(rows: Int64, first: Int64, second: Int64, margins: Float64) -> list[Int64]:
+    """A component in parts of at most so many rows: the strongest links first, as long as what they
+    join is not too large. Parts of one person find each other as groups.
+
+    rows : ascending.
+    """
+    order = np.argsort(-margins, kind="stable")
+    ends = (np.searchsorted(rows, side[order]).tolist() for side in (first, second))
+    parent = list(range(len(rows)))
+    sizes = [1] * len(rows)
+
+    def top(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for a, b in zip(*ends, strict=True):
+        i, j = top(a), top(b)
+        if i != j and sizes[i] + sizes[j] <= _LARGEST_COMPONENT:
+            parent[j] = i
+            sizes[i] += sizes[j]
+    labels = np.array([top(i) for i in range(len(rows))])
+    return [rows[places] for places in rows_of(labels)]
 
 
 def _described(
@@ -169,7 +196,7 @@ def _described(
     loosest = int(means.argmin())
     nearest = int(np.nanargmax(matrix[loosest]))
     over = float(means[loosest] + SIZE_BONUS * np.log(len(rows) - 1))
-    decided = _said(rows, constraints.together)
+    decided = _said(rows, constraints)
     why = f"{len(rows)} faces that match each other" if len(rows) > 2 else "two faces that match"
     if constraints.photos is not None and _twice(constraints.photos[rows]).any():
         why += "; two of them are in one photo, as in a mirror or a collage"
@@ -181,10 +208,15 @@ def _described(
     )
 
 
-def _said(rows: Int64, together: frozenset[tuple[int, int]]) -> bool:
+def _said(rows: Int64, constraints: Constraints) -> bool:
     """Whether the user said of all of these that they are one person."""
-    inside = {row for pair in together for row in pair}
-    return bool(together) and set(rows.tolist()) <= inside
+    partners = constraints.partners
+    left, waiting = set(rows.tolist()), [int(rows[0])]
+    while waiting:
+        row = waiting.pop()
+        left.discard(row)
+        waiting += left.intersection(partners.get(row, ()))
+    return not left
 
 
 def _twice(values: Int64) -> Bool:

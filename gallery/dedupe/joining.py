@@ -24,16 +24,36 @@ def rejoined(
     """Someone with more photos than a face has neighbours may stand in two groups: join them."""
     groups = rows_of(labels)
     near = near_groups(encodings, groups, judge, point)
+    apart = _told_apart(groups, bound, len(labels))
     for i, j in sorted(near, key=lambda pair: -near[pair]):
         # Either may have grown or gone since it was looked at: no chain of groups either.
-        if not (len(groups[i]) and len(groups[j])):
+        if not (len(groups[i]) and len(groups[j])) or j in apart.get(i, ()):
             continue
         if _scores([(i, j)], groups, encodings, judge, point, bound)[0] > 0:
             groups[i], groups[j] = np.concatenate([groups[i], groups[j]]), groups[j][:0]
+            for other in apart.pop(j, set()):
+                apart.setdefault(i, set()).add(other)
+                apart[other] = apart[other] - {j} | {i}
     for rows in groups:
         if len(rows):
             labels[rows] = rows.min()
     return labels
+
+
+def _told_apart(groups: Sequence[Int64], bound: Bound, count: int) -> dict[int, set[int]]:
+    """Of each group those that the user told apart from it: a spread of both may not show that."""
+    found: dict[int, set[int]] = {}
+    if not bound.apart:
+        return found
+    group = np.full(count, -1)
+    for i, rows in enumerate(groups):
+        group[rows] = i
+    for a, b in bound.apart:
+        i, j = int(group[a]), int(group[b])
+        if i >= 0 and j >= 0 and i != j:
+            found.setdefault(i, set()).add(j)
+            found.setdefault(j, set()).add(i)
+    return found
 
 
 def rows_of(labels: Int64) -> list[Int64]:

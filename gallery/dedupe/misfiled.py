@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,7 +13,7 @@ from gallery.dedupe.joining import spread
 from gallery.judge import Judge
 from gallery.operating_point import OperatingPoint
 from gallery.templates import fused
-from gallery.types import Bool, Encodings, Float64, Int64
+from gallery.types import Bool, Encodings, Float32, Float64, Int64
 
 _WRONG_AT_FIRST = 0.02
 """Of a hundred photos two are under a wrong name: what is believed before a face is looked at."""
@@ -21,6 +22,7 @@ _EVEN = 0.5
 _LEAST_FOR_NOBODY = 3
 """Of two photos that do not match, nobody knows which one is wrong."""
 _STEPS = 3
+_PRODUCTS_AT_ONCE = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,12 @@ def _best_elsewhere(
     if count < 2 or not len(rows):
         return np.full(len(rows), -1), np.zeros(len(rows)), none
     keep = min(_SHORTLIST + 1, count)
-    cosines = encodings.vectors[rows] @ templates.encodings.vectors.T
-    near = np.argpartition(-cosines, keep - 1, axis=1)[:, :keep]
+    near = np.concatenate(
+        [
+            np.argpartition(-cosines, keep - 1, axis=1)[:, :keep]
+            for cosines in _cosines(encodings.vectors[rows], templates.encodings.vectors)
+        ]
+    )
     sides, enrolled = judge.head.sides(encodings.take(rows)), judge.head.sides(templates.encodings)
     margins = judge.head.margins(np.repeat(sides, keep, axis=0), enrolled[near.ravel()])
     margins = margins.reshape(near.shape)
@@ -153,6 +159,13 @@ def _best_elsewhere(
     found = np.maximum(margins[at], -1e3).astype(np.float32)
     others: Int64 = templates.identity_ids[near[at]]
     return others, point.probabilities(found), point.same(found)
+
+
+def _cosines(rows: Float32, others: Float32) -> Iterator[Float32]:
+    """In blocks of rows, so that memory stays bounded."""
+    block = max(1, _PRODUCTS_AT_ONCE // max(1, len(others)))
+    for start in range(0, len(rows), block):
+        yield rows[start : start + block] @ others.T
 
 
 def _one_of_two(found: list[WrongName], owners: Int64) -> list[WrongName]:

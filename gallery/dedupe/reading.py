@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -105,12 +105,12 @@ def read_all(
     progress : called with photos done and photos in all; what it raises ends the work.
     """
     with database.reading() as session:
-        there = seen.known(session, [one.mark for one in photos])
+        there = seen.usable(session, [one.mark for one in photos])
     missing = [one for one in photos if one.mark not in there]
     done = len(photos) - len(missing)
     progress(done, len(photos))
     if readers is not None and readers.count > 1 and len(missing) >= _WORTH_A_WORKER:
-        results = _by_workers(missing, views, readers)
+        results = _by_workers(missing, eye, views, readers)
     else:
         results = (see(eye, one, views) for one in missing)
     fresh: list[SeenPhoto] = []
@@ -141,6 +141,8 @@ def see(eye: Eye, one: Listed, views: int) -> SeenPhoto:
         look = look_of(photo)
     except PhotoError as error:
         return seen.unusable(one.mark, str(error))
+    except MemoryError:
+        return seen.unusable(one.mark, f"{one.path} needs more memory than there is")
     if mark_of(one.path, eye, views) != one.mark:
         return seen.unusable(one.mark, f"{one.path} changed while it was read; run it again")
     points = [face.landmarks for face in faces]
@@ -173,17 +175,40 @@ def _work(some: list[Listed]) -> list[SeenPhoto]:
     return [see(eye, one, views) for one in some]
 
 
-def _by_workers(photos: Sequence[Listed], views: int, readers: Readers) -> Iterator[SeenPhoto]:
+def _ready() -> bool:
+    return bool(_own)
+
+
+def _can_start(views: int, readers: Readers) -> bool:
+    """Whether a reader starts at all."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, _start, (readers.make_eye, views)) as pool:
+        try:
+            return pool.submit(_ready).result()
+        except BrokenProcessPool:
+            return False
+
+
+def _by_workers(
+    photos: Sequence[Listed], eye: Eye, views: int, readers: Readers
+) -> Iterator[SeenPhoto]:
+    """eye : what to see with where no reader starts."""
     remaining = iter(photos)
+    any_read = False
     while True:
         lost: list[Listed] = []
-        yield from _until_broken(remaining, views, readers, readers.count, _A_TASK, lost)
+        for one in _until_broken(remaining, views, readers, readers.count, _A_TASK, lost):
+            any_read = True
+            yield one
         if not lost:
             return
+        if not any_read and not _can_start(views, readers):
+            yield from (see(eye, photo, views) for photo in chain(lost, remaining))
+            return
         # One of these killed its reader: each by itself, so that it takes none with it.
-        for one in lost:
+        for suspect in lost:
             killed: list[Listed] = []
-            yield from _until_broken(iter([one]), views, readers, 1, 1, killed)
+            yield from _until_broken(iter([suspect]), views, readers, 1, 1, killed)
             for gone in killed:
                 yield seen.unusable(gone.mark, f"{gone.path}: {_KILLED}")
 

@@ -13,7 +13,7 @@ from gallery.names import checked_details, checked_external_id, checked_name
 from gallery.store import seen
 from gallery.store.changes import log_changes, remember_to_scrub
 from gallery.store.records import IdentityRecord
-from gallery.store.tables import FaceRow, IdentityRow, PhotoRow
+from gallery.store.tables import AppliedStepRow, FaceRow, IdentityRow, MergeRow, PhotoRow
 
 _IDS_A_QUERY = 10_000  # SQLite takes 32,766 parameters
 
@@ -127,9 +127,22 @@ def remove(session: Session, identity_id: int) -> list[int]:
     Returns the ids of the deleted faces.
     """
     face_ids = list(session.scalars(select(FaceRow.id).where(FaceRow.identity_id == identity_id)))
+    # Also of faces that are only kept to undo something, and of somebody who has none.
+    seen.forget_photos(session, _aside(session, identity_id))
     delete_faces(session, face_ids)
     session.execute(delete(IdentityRow).where(IdentityRow.id == identity_id))
     return face_ids
+
+
+def _aside(session: Session, identity_id: int) -> set[str]:
+    """The photos' hashes of faces of an identity that a merge or a plan took out."""
+    notes = session.scalars(select(MergeRow).where(MergeRow.holder_id == identity_id))
+    faces = [face for note in notes for other in note.others for face in other["aside"]]
+    taken_out = select(AppliedStepRow).where(
+        AppliedStepRow.first_id == identity_id, AppliedStepRow.kind == "drop"
+    )
+    faces += [step.kept for step in session.scalars(taken_out) if step.kept]
+    return {face["photo"]["sha256"] for face in faces}
 
 
 def drop_empty(session: Session, identity_id: int) -> None:

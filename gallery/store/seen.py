@@ -79,11 +79,12 @@ def unusable(mark: str, reason: str) -> SeenPhoto:
     )
 
 
-def known(session: Session, marks: Iterable[str]) -> set[str]:
-    """Which of these photos were seen already."""
+def usable(session: Session, marks: Iterable[str]) -> set[str]:
+    """Which of these photos were seen already, and could be used: the others may be by now."""
     found: set[str] = set()
     for some in _batches(marks):
-        found |= set(session.scalars(select(SeenPhotoRow.mark).where(SeenPhotoRow.mark.in_(some))))
+        query = select(SeenPhotoRow.mark).where(SeenPhotoRow.mark.in_(some))
+        found |= set(session.scalars(query.where(SeenPhotoRow.reason == "")))
     return found
 
 
@@ -128,12 +129,15 @@ def count(session: Session) -> int:
 
 def forget_photos(session: Session, sha256s: Iterable[str]) -> None:
     """Forget all that was seen in folders, where other photos of an erased person may be; and
-    what was decided about faces of these photos.
+    what was decided about faces of these photos, and about groups that have one of them.
     """
     gone = tuple(sha256s)
     session.execute(delete(SeenPhotoRow))
-    for row in session.scalars(select(FaceDecisionRow)):
-        if row.first.startswith(gone) or row.second.startswith(gone):
+    rows = session.scalars(select(FaceDecisionRow)).all()
+    about = {row for row in rows if row.first.startswith(gone) or row.second.startswith(gone)}
+    people = {row.person for row in about if row.same}
+    for row in rows:
+        if row in about or (row.same and row.person in people):
             session.delete(row)
     for step in session.scalars(select(AppliedStepRow).where(AppliedStepRow.kind == "decision")):
         if any(sha256 in json.dumps(step.kept) for sha256 in gone):

@@ -28,6 +28,12 @@ class DeadlyEye:
         return self._eye.open(source)
 
 
+def no_eye() -> Eye:
+    """A process that cannot start."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
 def deadly_eye(home: Path, cache: Path) -> Eye:
     """Made in the process that is to see with it."""
     eye: Eye = DeadlyEye(Gallery.open(home, cache=cache, threads=1).eye)  # type: ignore[assignment]

@@ -16,7 +16,7 @@ from gallery import Gallery
 from gallery.dedupe import reading
 from gallery.dedupe.reading import Readers
 from gallery.store import seen
-from tests.faults.deadly import DEADLY, deadly_eye
+from tests.faults.deadly import DEADLY, deadly_eye, no_eye
 
 
 def test_a_photo_that_kills_its_reader_takes_none_with_it(
@@ -40,6 +40,20 @@ def test_a_photo_that_kills_its_reader_takes_none_with_it(
     reasons = {one.path.name: photo.reason for one, photo in zip(photos, found, strict=True)}
     assert "its reader was killed on it" in reasons.pop(DEADLY)
     assert len(reasons) == 5 and not any(reasons.values())
+
+
+def test_photos_are_read_here_where_no_reader_starts(
+    gallery: Gallery, tmp_path: Path, hopper: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in "abc":
+        shutil.copy(hopper, tmp_path / "photos" / f"{name}.jpg")
+    monkeypatch.setattr(reading, "_WORTH_A_WORKER", 2)
+    photos, _ = reading.listed(sorted((tmp_path / "photos").iterdir()), gallery.eye, 2)
+    reading.read_all(photos, gallery.database, gallery.eye, 2, Readers(2, no_eye))
+    with gallery.database.reading() as session:
+        found = list(seen.photos(session, [one.mark for one in photos]))
+    assert len(found) == 3 and not any(photo.reason for photo in found)
 
 
 def test_a_killed_dedupe_goes_on_where_it_was(

@@ -14,9 +14,10 @@ from gallery import Gallery
 from gallery.dedupe import reading
 from gallery.dedupe.findings import Findings
 from gallery.demo.photos import alterations, altered
-from gallery.errors import NoPhotos, PhotoUnreadable, SettingInvalid
+from gallery.errors import FolderForgotten, NoPhotos, PhotoUnreadable, SettingInvalid
 from gallery.seeing import Eye
 from gallery.store import seen
+from gallery.store.seen import FaceDecision
 
 
 @pytest.fixture
@@ -81,10 +82,54 @@ def test_nothing_is_read_twice_unless_it_changed(
 
     monkeypatch.setattr(reading, "see", noted)
     assert gallery.dedupe_folder(folder) == found
-    assert read == []
+    assert read == ["broken.jpg"]  # which may be whole by now
     shutil.copy(folder / "collins.png", folder / "cat.png")
+    read.clear()
     gallery.dedupe_folder(folder)
-    assert read == ["cat.png"]
+    assert sorted(read) == ["broken.jpg", "cat.png"]
+
+
+def test_a_photo_that_could_not_be_used_is_looked_at_again(
+    gallery: Gallery, cache: Path, folder: Path, eye: Eye
+) -> None:
+    home = gallery.settings.home
+    with Gallery.open(home, cache=cache, threads=1, max_photo_pixels=1_000) as small:
+        skipped = dict(small.dedupe_folder(folder).skipped)
+    assert any("GALLERY_MAX_PHOTO_PIXELS" in reason for reason in skipped.values())
+    assert gallery.dedupe_folder(folder).photos == 12
+
+
+def test_what_was_seen_and_is_erased_meanwhile_is_said(gallery: Gallery, folder: Path) -> None:
+    def erase(what: str, _done: int, _all: int) -> None:
+        if what == "comparing photos":
+            with gallery.database.writing() as session:
+                seen.forget_photos(session, ())
+
+    with pytest.raises(FolderForgotten, match="run it again"):
+        gallery.dedupe_folder(folder, progress=erase)
+
+
+def test_a_confirmed_group_is_tied_and_named_whichever_of_its_photos_are_there(
+    gallery: Gallery, folder: Path
+) -> None:
+    (person,) = gallery.dedupe_folder(folder).people
+    keys = [face.key for face in person.faces]
+    kept = [FaceDecision(keys[0], key, True, "mine") for key in keys[1:]]
+    with gallery.database.writing() as session:
+        seen.decide(session, kept)
+    (person,) = gallery.dedupe_folder(folder).people
+    assert (person.id, person.confirmed, person.why) == ("mine", True, "as you said")
+    first = keys[0].split(" ")[0]
+    for face in person.faces:  # the one that the decisions name first, wherever it lies
+        if face.key.startswith(first):
+            Path(face.photo).unlink()
+    shutil.copy(folder / "collins.png", folder / "collins again.png")
+    people = {one.id: one for one in gallery.dedupe_folder(folder).people}
+    assert people["mine"].why == "as you said" and len(people["mine"].faces) == len(keys) - 1
+    with gallery.database.writing() as session:  # one more that nobody confirmed
+        seen.undecide(session, [(keys[0], keys[-1])])
+    people = {one.id: one for one in gallery.dedupe_folder(folder).people}
+    assert not people["mine"].confirmed and people["mine"].probability < 1.0
 
 
 def test_what_was_read_before_it_was_stopped_is_kept(gallery: Gallery, folder: Path) -> None:

@@ -81,3 +81,51 @@ def test_constraints_of_some_rows_are_counted_anew() -> None:
     some = said.of(np.array([1, 2, 3]))
     assert some.photos is not None and some.photos.tolist() == [5, 6, 7]
     assert some.together == {(0, 1), (1, 2)} and some.apart == frozenset()
+
+
+def of_one(judge: Judge, count: int, seed: int) -> Encodings:
+    """So many photos of one person, who is one of the drawn people."""
+    encodings, owners = people(judge, 2_000)
+    rng = np.random.default_rng(seed)
+    row = int(rng.integers(len(owners)))
+    vectors = encodings.vectors[row] + rng.normal(size=(count, 128)).astype(np.float32) * 0.012
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    same = np.full(count, row)
+    return Encodings(vectors, encodings.norms[same], encodings.agreement[same])
+
+
+def test_who_has_more_photos_than_are_looked_at_in_full_is_one_group(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grouping, "_LARGEST_COMPONENT", 60)
+    encodings = of_one(judge, 130, 1)
+    (group,) = same_person_groups(encodings, judge).groups
+    assert len(group.rows) >= 120  # a few are left over between the parts
+    # And whom the user confirmed to be one, however many.
+    strangers, _ = people(judge, 130)
+    chain = frozenset((i, i + 1) for i in range(129))
+    found = same_person_groups(strangers, judge, constraints=Constraints(together=chain)).groups
+    assert max(len(group.rows) for group in found) >= 60
+
+
+def test_one_pair_that_was_told_apart_keeps_large_groups_apart(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grouping, "_LARGEST_COMPONENT", 100)
+    encodings = of_one(judge, 180, 2)
+    whole = labels(judge, encodings)
+    assert len(set(whole.tolist())) == 1
+    rng = np.random.default_rng(3)
+    for one, other in rng.permutation(180)[:20].reshape(10, 2).tolist():
+        found = labels(judge, encodings, Constraints(apart=frozenset({(one, other)})))
+        assert found[one] != found[other]
+
+
+def test_as_you_said_is_only_said_of_one_group_that_was_confirmed(judge: Judge) -> None:
+    encodings = of_one(judge, 4, 4)
+    both = Constraints(together=frozenset({(0, 1), (2, 3)}))
+    (group,) = same_person_groups(encodings, judge, constraints=both).groups
+    assert len(group.rows) == 4 and group.why != "as you said" and group.probability < 1.0
+    tied = Constraints(together=frozenset({(0, 1), (2, 3), (1, 2)}))
+    (group,) = same_person_groups(encodings, judge, constraints=tied).groups
+    assert group.why == "as you said" and group.probability == 1.0

@@ -85,6 +85,14 @@ def test_near_bits_are_found(count: int) -> None:
     assert found == wanted and (49, 49) in wanted and (13, 13) not in wanted
 
 
+def test_many_strings_that_are_all_alike_have_some_pairs_each() -> None:
+    stored = np.zeros((300, 8), np.uint8)
+    stored[100:, 0] = 1
+    first, second = near_bits(stored, stored, 11, of_each=5)
+    assert np.bincount(first).tolist() == [5] * 300
+    assert (stored[first] == stored[second]).all()  # the nearest of those that are near
+
+
 def test_a_chain_does_not_join_two_groups() -> None:
     """Two groups of four, one pair of theirs very near."""
     margins = np.full((8, 8), -20.0)
