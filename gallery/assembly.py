@@ -37,7 +37,7 @@ from gallery.store import (
     sorting,
     thumbnails,
 )
-from gallery.store.encoders import EncoderState
+from gallery.store.encoders import EncoderRecord, EncoderState
 from gallery.store.records import (
     CalibrationRecord,
     FaceRecord,
@@ -471,22 +471,41 @@ class Gallery(Parts):
         load_head(head, encoder.name, encoder.weights_sha256, traits.spec)
         return eye
 
-    def reencoder(self, eye: Eye, photos: Path | None = None) -> Reencoder:
+    def encoder_record(self, eye: Eye) -> EncoderRecord:
+        """What the gallery knows of the encoder that this sees with, made when it knows nothing."""
+        traits, encoder = eye.encoder.network.traits, eye.encoder
+        with self.database.writing() as session:
+            return encoders.make(session, encoder.name, encoder.weights_sha256, traits.spec)
+
+    def recorded_eye(self, record: EncoderRecord) -> Eye:
+        """What sees with this very encoder.
+
+        Raises CannotReencode when another one opens in its place; else as encoder_eye.
+        """
+        eye = self.encoder_eye(read_spec(record.spec or record.name))
+        encoder = eye.encoder
+        if (encoder.name, encoder.weights_sha256) != (record.name, record.weights_sha256):
+            raise CannotReencode(
+                f"what opens now is {encoder.name} ({encoder.weights_sha256[:12]}), not {record},"
+                " and some faces are still to be encoded with that: put back the model, the TOML"
+                " and the head with the projection that it had, or name the other one with"
+                " --encoder"
+            )
+        return eye
+
+    def reencoder(self, record: EncoderRecord, photos: Path | None = None) -> Reencoder:
         """What encodes this gallery's faces with that encoder. See gallery.reencode."""
         from gallery.reencode import Reencoder
 
-        traits, encoder = eye.encoder.network.traits, eye.encoder
-        with self.database.writing() as session:
-            record = encoders.make(session, encoder.name, encoder.weights_sha256, traits.spec)
-        return Reencoder(self.database, eye.reader, record, photos)
+        return Reencoder(self.database, build_reader(self.settings), record, photos)
 
-    def previous_encoder(self) -> Spec:
+    def previous_encoder(self) -> EncoderRecord:
         """The one that there is a way back to. Raises CannotReencode."""
         with self.database.reading() as session:
             record = encoders.in_state(session, EncoderState.PREVIOUS)
         if record is None:
             raise CannotReencode("no encodings of an earlier encoder are kept to go back to")
-        return read_spec(record.spec or record.name)
+        return record
 
     def switched(self) -> None:
         """Build the index of the encoder that is in use now."""

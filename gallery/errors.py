@@ -27,7 +27,7 @@ GalleryError                     exit status 2 at the command line; never a trac
 │   ├── DatabaseUnusable         corrupt, foreign, full disk
 │   ├── DatabaseBusy             another process holds the lock for too long
 │   ├── EncoderChanged           the gallery's encodings were made by another encoder
-│   ├── CannotReencode           faces of which no picture is kept, or nothing to go back to
+│   ├── CannotReencode           faces without a picture, nothing to go back to, or ended meanwhile
 │   ├── ErasureIncomplete        erased, but a file beside it holds a trace
 │   └── SearchFailed             the search for traces did not end
 ├── BackupUnusable               no backup, or one that was cut short, altered, or is newer
@@ -166,7 +166,7 @@ class EncoderChanged(HomeError):
 
 
 class CannotReencode(HomeError):
-    """Not every face can be encoded anew, or there is nothing to go back to."""
+    """Not every face can be encoded anew, there is nothing to go back to, or it was ended."""
 
 
 class ErasureIncomplete(HomeError):

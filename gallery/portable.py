@@ -12,7 +12,7 @@ What an archive holds (no pickles; `numpy.load` reads it), for n faces of m iden
     photos, photo_sha256    texts (n): what each was called, the file's hash (hexadecimal)
     sizes           int64 (n, 2): width, height of the upright photo
     boxes           float64 (n, 4);  landmarks  float64 (n, 5, 2): in its pixels
-    probabilities, sharpness    float64 (n,);  views  int64 (n,)
+    probabilities, sharpness    float64 (n,);  views  int64 (n,), 1 to 10
 
 `encoder`, `names` and `encodings` must be there; what else is missing is taken as unknown. Texts
 are a JSON list in UTF-8, uint8 (b,): `json.loads(archive["names"].tobytes())`, since a NumPy array
@@ -32,6 +32,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from gallery.config import MAX_VIEWS
 from gallery.errors import DetailsInvalid, ExportUnusable, InvalidName, SettingInvalid
 from gallery.moments import moment
 from gallery.names import checked_details, checked_external_id, checked_name
@@ -188,7 +189,7 @@ def _checked(file: Path, arrays: Arrays, encoder: tuple[str, str]) -> ManyFaces:
         landmarks=_numbers(file, arrays, "landmarks", (n, 5, 2), 0.0),
         probabilities=_numbers(file, arrays, "probabilities", (n,), 1.0),
         sharpness=_numbers(file, arrays, "sharpness", (n,), 0.0),
-        views=_numbers(file, arrays, "views", (n,), 1.0).astype(np.int64),
+        views=_views(file, arrays, n),
     )
 
 
@@ -263,6 +264,18 @@ def _hashes(file: Path, arrays: Arrays, n: int) -> tuple[str, ...]:
     if wrong is not None:
         raise _unusable(file, f"photo_sha256 {wrong} is {found[wrong]!r}, expected 64 hex digits")
     return found
+
+
+def _views(file: Path, arrays: Arrays, n: int) -> Int64:
+    found = _numbers(file, arrays, "views", (n,), 1.0)
+    bad = np.flatnonzero((found < 1) | (found > MAX_VIEWS) | (found != np.floor(found)))
+    if len(bad):
+        raise _unusable(
+            file,
+            f"views {bad[0]} is {found[bad[0]]:g}, expected a whole number from 1 to {MAX_VIEWS};"
+            " leave views out where they are unknown",
+        )
+    return found.astype(np.int64)
 
 
 def _numbers(

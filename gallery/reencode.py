@@ -33,28 +33,47 @@ class Plan:
     """What a re-encoding would do.
 
     faces : all of them.  ready : those that the encoder has seen already.
-    possible : those with a picture to encode from.  missing : those without.
+    possible : those with a picture to encode from.
+    missing : those without, or without landmarks to find the face in it.
+    failed : those whose picture could not be encoded. See Reencoder.failed.
     """
 
     faces: int
     ready: int
     possible: tuple[FaceToEncode, ...]
     missing: tuple[FaceToEncode, ...]
+    failed: tuple[FaceToEncode, ...]
+
+    @property
+    def unable(self) -> tuple[FaceToEncode, ...]:
+        """Those that cannot be encoded, missing or failed."""
+        return (*self.missing, *self.failed)
+
+    @property
+    def left(self) -> tuple[FaceToEncode, ...]:
+        """All that the encoder has not seen."""
+        return (*self.possible, *self.unable)
 
     @property
     def said(self) -> str:
         """What cannot be done, in words; empty when everything can."""
-        if not self.missing:
-            return ""
-        people: dict[str, int] = {}
-        for face in self.missing:
-            people[face.name] = people.get(face.name, 0) + 1
-        named = [f"{name} ({n})" if n > 1 else name for name, n in people.items()]
-        more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
-        return (
-            f"{len(self.missing)} of {self.faces} faces have no picture to be encoded from, of"
-            f" {', '.join(named[:_MOST_NAMED])}{more}"
+        return "; ".join(
+            f"{len(those)} of {self.faces} faces {what}, of {_people(those)}"
+            for those, what in (
+                (self.missing, "have no picture (or no landmarks in it) to be encoded from"),
+                (self.failed, "could not be encoded from their pictures"),
+            )
+            if those
         )
+
+
+def _people(those: tuple[FaceToEncode, ...]) -> str:
+    people: dict[str, int] = {}
+    for face in those:
+        people[face.name] = people.get(face.name, 0) + 1
+    named = [f"{name} ({n})" if n > 1 else name for name, n in people.items()]
+    more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    return f"{', '.join(named[:_MOST_NAMED])}{more}"
 
 
 class Reencoder:
@@ -74,7 +93,7 @@ class Reencoder:
         self._files: dict[str, Path] = {}
         self._tried: set[str] = set()
         self.failed: dict[int, str] = {}
-        """Of faces whose picture could not be encoded, why."""
+        """Of faces whose picture could not be encoded, whose each is and why."""
 
     def look(self, progress: Callable[[int, int], None] = lambda _done, _all: None) -> None:
         """Hash the photos of the folder. Raises PhotoUnreadable when it is none."""
@@ -92,7 +111,7 @@ class Reencoder:
 
     def _can(self, face: FaceToEncode) -> bool:
         """Whether there is a picture: kept, in the folder, or still where it was enrolled from."""
-        if face.id in self.failed:
+        if not face.kept and not face.placed:
             return False
         if not face.kept and face.photo_sha256 not in self._files and face.photo not in self._tried:
             self._hash(Path(face.photo))
@@ -103,10 +122,12 @@ class Reencoder:
         with self._database.reading() as session:
             left = list(reencoding.to_encode(session, self._record.id))
             ready, faces = reencoding.done(session, self._record.id)
-        possible = tuple(face for face in left if self._can(face))
+        failed = tuple(face for face in left if face.id in self.failed)
+        untried = [face for face in left if face.id not in self.failed]
+        possible = tuple(face for face in untried if self._can(face))
         able = {face.id for face in possible}
-        missing = tuple(f for f in left if f.id not in able)
-        return Plan(faces, ready, possible, missing)
+        missing = tuple(face for face in untried if face.id not in able)
+        return Plan(faces, ready, possible, missing, failed)
 
     def start(self) -> None:
         """Make it the next encoder. Raises EncoderChanged when it is the one in use."""
@@ -116,16 +137,23 @@ class Reencoder:
             reencoding.begin(session, record.name, record.weights_sha256, str(record.spec))
 
     def encode(
-        self, eye: Eye, progress: Callable[[int, int], None] = lambda _done, _all: None
+        self,
+        eye: Callable[[], Eye],
+        progress: Callable[[int, int], None] = lambda _done, _all: None,
     ) -> None:
-        """Encode everything possible, what is enrolled meanwhile too. See failed."""
+        """Encode everything possible, what is enrolled meanwhile too. See failed.
+
+        eye : what sees with the encoder; asked for only when something is to be encoded.
+        Raises CannotReencode when the re-encoding was ended meanwhile.
+        """
         while todo := self.plan().possible:
+            seeing = eye()
             for start in range(0, len(todo), _FACES_A_WRITE):
                 some = todo[start : start + _FACES_A_WRITE]
                 seen: list[tuple[int, Encodings]] = []
                 for face in some:
                     try:
-                        seen.append((face.id, self._encoded(eye, face)))
+                        seen.append((face.id, self._encoded(seeing, face)))
                     except (PhotoError, InvalidEncoding) as error:
                         self.failed[face.id] = f"{face.name}, {face.photo}: {error}"
                 with self._database.writing() as session:
@@ -136,7 +164,7 @@ class Reencoder:
 
     def _encoded(self, eye: Eye, face: FaceToEncode) -> Encodings:
         photo, landmarks = self._picture(face)
-        chips = align(photo, landmarks, VIEWS[: face.views], eye.encoder.template)
+        chips = align(photo, landmarks, VIEWS[: max(1, face.views)], eye.encoder.template)
         return eye.encoder.encode(chips[None])
 
     def _picture(self, face: FaceToEncode) -> tuple[Photo, Float32]:
@@ -156,17 +184,18 @@ class Reencoder:
         """Let the encoder answer, if nothing is left to encode; False when there is.
 
         leave_missing : faces that cannot be encoded stay enrolled, in no search.
-        Raises CannotReencode when there are some and they must not be left.
+        Raises CannotReencode when there are some and they must not be left, or when the
+        re-encoding was ended meanwhile.
         """
         plan = self.plan()
         if plan.possible:
             return False
-        if plan.missing and not leave_missing:
+        if plan.unable and not leave_missing:
             raise cannot(plan)
         with self._database.writing() as session:
             # Under the write lock: nobody enrols from here on.
             left = {face.id for face in reencoding.to_encode(session, self._record.id)}
-            if left != {face.id for face in plan.missing}:
+            if left != {face.id for face in plan.unable}:
                 return False
             reencoding.switch(session, self._record.id)
             audit.record(session, "re-encode")
@@ -175,8 +204,9 @@ class Reencoder:
 
 def cannot(plan: Plan) -> CannotReencode:
     """What is missing, and what can be done about it."""
+    remedies = ["name a folder that their photos are in with --photos FOLDER"] * bool(plan.missing)
+    remedies += ["mend what hinders the encoder"] * bool(plan.failed)
     return CannotReencode(
-        f"{plan.said}; name a folder that their photos are in with --photos FOLDER, or leave them"
-        " with --leave-missing: they stay enrolled under their names, but are not found until"
-        " their photos are enrolled again"
+        f"{plan.said}; {', '.join(remedies)}, or leave them with --leave-missing: they stay"
+        " enrolled under their names, but are not found until their photos are enrolled again"
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +14,11 @@ from filelock import FileLock, Timeout
 from gallery.assembly import Gallery
 from gallery.cli.app import ENCODER_HELP, WEIGHTS_HELP, JsonOption, app, open_beside
 from gallery.cli.output import count, emit, progress, say
-from gallery.encoders.opening import Spec
-from gallery.errors import DatabaseBusy, SettingInvalid
+from gallery.errors import CannotReencode, DatabaseBusy, SettingInvalid
 
 if TYPE_CHECKING:
-    from gallery.reencode import Plan
+    from gallery.seeing import Eye
+    from gallery.store.encoders import EncoderRecord
     from gallery.store.reencoding import FaceToEncode
 
 _LOCK_FILE = "reencode.lock"
@@ -67,72 +70,120 @@ def re_encode(
             raise SettingInvalid(
                 "give one of --encoder NAME, --rollback, --finish and --drop-pictures"
             )
-        if finish or drop_pictures:
-            _erase(gallery, pictures=drop_pictures, yes=yes, as_json=as_json)
-            return
-        if rollback:
-            spec = gallery.previous_encoder()
-        assert spec is not None
-        try:
-            with FileLock(gallery.settings.home / _LOCK_FILE, timeout=0, mode=0o600):
-                _run(gallery, spec, photos, leave_missing, yes, as_json)
-        except Timeout as error:
-            raise DatabaseBusy(
-                f"{gallery.settings.home} is being re-encoded by another process; wait for it"
-            ) from error
+        with _alone(gallery):
+            if finish or drop_pictures:
+                _erase(gallery, pictures=drop_pictures, yes=yes, as_json=as_json)
+                return
+            if rollback:
+                record = gallery.previous_encoder()
+                eye = cache(lambda: gallery.recorded_eye(record))
+            else:
+                assert spec is not None
+                seeing = gallery.encoder_eye(spec)
+                record = gallery.encoder_record(seeing)
+                eye = cache(lambda: seeing)
+            _run(gallery, record, eye, photos, leave_missing, yes, as_json)
+
+
+@contextmanager
+def _alone(gallery: Gallery) -> Iterator[None]:
+    """One process at a time changes what is stored of encoders. Raises DatabaseBusy."""
+    lock = FileLock(gallery.settings.home / _LOCK_FILE, timeout=0, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise DatabaseBusy(
+            f"{gallery.settings.home} is being re-encoded by another process; wait for it"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _run(
-    gallery: Gallery, spec: Spec, photos: Path | None, leave: bool, yes: bool, as_json: bool
+    gallery: Gallery,
+    record: EncoderRecord,
+    eye: Callable[[], Eye],
+    photos: Path | None,
+    leave: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     from gallery.reencode import cannot
 
-    eye = gallery.encoder_eye(spec)
-    work = gallery.reencoder(eye, photos)
+    work = gallery.reencoder(record, photos)
     with progress("looking for photos") as advance:
         work.look(advance)
     plan = work.plan()
+    named = {face.id for face in plan.missing}
     if plan.missing:
-        _name(plan, as_json)
+        _name(plan.missing, as_json)
         if not leave:
             raise cannot(plan)
         if not yes and not as_json:
             typer.confirm(f"Leave {count(len(plan.missing), 'face')} unfound?", abort=True)
+    if plan.possible:
+        eye()  # before anything is changed
     work.start()
     while True:
         with progress("encoding") as advance:
             work.encode(eye, advance)
-        if work.switch(leave_missing=leave):
-            break
+        try:
+            if work.switch(leave_missing=leave):
+                break
+        except CannotReencode:
+            _name([face for face in work.plan().missing if face.id not in named], as_json)
+            _name_failed(work.failed, as_json)
+            raise
     gallery.switched()
-    left = work.plan().missing
+    end = work.plan()  # somebody may have been enrolled or erased meanwhile
+    _name([face for face in end.missing if face.id not in named], as_json)
+    failed = {face.id: work.failed[face.id] for face in end.failed}
     if as_json:
         emit(
             {
-                "encoder": eye.encoder.network.traits.spec,
-                "weights_sha256": eye.encoder.weights_sha256,
-                "faces": plan.faces,
-                "encoded": plan.faces - len(left),
-                "left": [face.id for face in left],
-                "failed": list(work.failed.values()),
+                "encoder": record.spec or record.name,
+                "weights_sha256": record.weights_sha256,
+                "faces": end.faces,
+                "encoded": end.ready,
+                "left": [face.id for face in end.left],
+                "failed": list(failed.values()),
             }
         )
         return
-    for reason in work.failed.values():
-        say(reason, "yellow")
-    say(f"{plan.faces - len(left)} of {count(plan.faces, 'face')} are now of {spec}", "green")
+    _name_failed(failed, as_json)
+    said = record.spec or record.name
+    say(f"{end.ready} of {count(end.faces, 'face')} are now of {said}", "green")
     say("`gallery re-encode --rollback` goes back; --finish erases what that needs", "dim")
 
 
-def _name(plan: Plan, as_json: bool) -> None:
-    """Say which faces cannot be encoded."""
+def _name(missing: Sequence[FaceToEncode], as_json: bool) -> None:
+    """Say which faces cannot be encoded, if there are any."""
     if as_json:
-        emit({"missing": [_face(face) for face in plan.missing]})
+        if missing:
+            emit({"missing": [_face(face) for face in missing]})
         return
-    for face in plan.missing[:_MOST_NAMED]:
-        say(f"no picture of {face.name} (face {face.id}), enrolled from {face.photo}", "yellow")
-    if len(plan.missing) > _MOST_NAMED:
-        say(f"and {len(plan.missing) - _MOST_NAMED} more (--json names all)", "yellow")
+    for face in missing[:_MOST_NAMED]:
+        what = "picture" if face.placed else "landmarks"
+        say(f"no {what} of {face.name} (face {face.id}), enrolled from {face.photo}", "yellow")
+    _say_more(len(missing))
+
+
+def _name_failed(failed: dict[int, str], as_json: bool) -> None:
+    """Say which faces' pictures could not be encoded, and why, if there are any."""
+    if as_json:
+        if failed:
+            emit({"failed": [{"face_id": i, "reason": why} for i, why in failed.items()]})
+        return
+    for why in list(failed.values())[:_MOST_NAMED]:
+        say(why, "yellow")
+    _say_more(len(failed))
+
+
+def _say_more(number: int) -> None:
+    if number > _MOST_NAMED:
+        say(f"and {number - _MOST_NAMED} more (--json names all)", "yellow")
 
 
 def _face(face: FaceToEncode) -> dict[str, Any]:

@@ -41,6 +41,11 @@ def in_state(session: Session, state: EncoderState) -> EncoderRecord | None:
     return None if row is None else _record(row)
 
 
+def get(session: Session, encoder_id: int) -> EncoderRecord:
+    """The encoder of this id, which is there."""
+    return _record(session.get_one(EncoderRow, encoder_id))
+
+
 def current(session: Session) -> EncoderRecord | None:
     """The encoder in use; None while nothing was ever enrolled."""
     return in_state(session, EncoderState.CURRENT)

@@ -6,16 +6,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
-from sqlalchemy import ColumnElement, Row, Select, func, select
+from sqlalchemy import ColumnElement, Row, Select, delete, func, select
 from sqlalchemy.orm import Session, contains_eager
 
 from gallery.errors import InvalidEncoding
 from gallery.names import printable
 from gallery.store import encoders
-from gallery.store.changes import log_changes
+from gallery.store.changes import log_changes, remember_to_scrub
 from gallery.store.encoders import EncoderState
 from gallery.store.records import FaceRecord, NewFace, StoredEncodings
-from gallery.store.tables import EncoderRow, FaceRow, IdentityRow, PhotoRow
+from gallery.store.tables import (
+    EncoderRow,
+    FaceRow,
+    IdentityRow,
+    KeptRow,
+    OtherEncodingRow,
+    PhotoRow,
+    ThumbnailRow,
+)
 from gallery.types import DIMENSION, Box, Encodings, IdentityRef, Photo
 
 _IDS_A_QUERY = 10_000  # SQLite takes 32,766 parameters
@@ -66,7 +74,8 @@ def of_photo(session: Session, photo_sha256: str) -> list[int]:
 def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder: int) -> int:
     """Store one face and log it; returns its id.
 
-    A face that an earlier encoder saw, and this one did not, keeps its id.
+    A face that an earlier encoder saw, and this one did not, keeps its id, and what a way back to
+    that encoder needs.
     Raises InvalidEncoding for anything but one finite encoding of unit length.
     """
     vectors = new.encodings.vectors
@@ -83,6 +92,8 @@ def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder:
             FaceRow.identity_id == identity_id, FaceRow.photo_id == photo_id, ~in_search()
         )
     )
+    if earlier is not None:
+        _make_room(session, earlier, new.face.box, encoder)
     row = FaceRow(
         id=None if earlier is None else earlier.id,
         identity_id=identity_id,
@@ -106,6 +117,47 @@ def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder:
     session.flush()
     log_changes(session, [row.id])
     return row.id
+
+
+def _make_room(session: Session, row: FaceRow, box: Box, encoder: int) -> None:
+    """Before a face is seen anew: put its encoding beside, while its encoder's are kept.
+
+    Of what there is of another face of the photo, which was enrolled in its place, only the
+    previous encoder's encoding stays: going back gives the answers that there were.
+    """
+    kept = {record.id: record.state for record in encoders.kept(session)}
+    last = next((i for i, state in kept.items() if state is EncoderState.PREVIOUS), None)
+    same = _is_in(box, Box(row.left, row.top, row.right, row.bottom))
+    theirs = OtherEncodingRow
+    stale = theirs.encoder_id == encoder
+    if not same:
+        stale |= theirs.encoder_id != (encoder if last is None else last)
+        pictures = [
+            session.scalar(delete(table).where(table.face_id == row.id).returning(table.face_id))
+            for table in (KeptRow, ThumbnailRow)
+        ]
+        if any(face_id is not None for face_id in pictures):
+            remember_to_scrub(session)
+    session.execute(delete(theirs).where(theirs.face_id == row.id, stale))
+    if row.encoder_id == last or (same and row.encoder_id in kept):
+        session.merge(
+            OtherEncodingRow(
+                face_id=row.id,
+                encoder_id=row.encoder_id,
+                encoding=row.encoding,
+                norm=row.norm,
+                agreement=row.agreement,
+            )
+        )
+    session.flush()
+
+
+def _is_in(one: Box, other: Box) -> bool:
+    """Whether the middle of each is in the other."""
+    return all(
+        box.left <= x <= box.right and box.top <= y <= box.bottom
+        for box, (x, y) in ((one, other.centre), (other, one.centre))
+    )
 
 
 def _photo_id(session: Session, photo: Photo) -> int:

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, inspect, or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from gallery.errors import IdentityExists, MergeEmpty, MergeNotFound, MergeTooOld
-from gallery.store import encoders, identities
+from gallery.store import identities
 from gallery.store.changes import log_changes
+from gallery.store.packing import pack_face, unpack_face
 from gallery.store.records import IdentityRecord, Merged, MergeRecord
-from gallery.store.tables import (
-    DistinctRow,
-    FaceRow,
-    IdentityRow,
-    KeptRow,
-    MergeRow,
-    OtherEncodingRow,
-    PhotoRow,
-    ThumbnailRow,
-)
+from gallery.store.tables import DistinctRow, FaceRow, IdentityRow, MergeRow
 
 Json = dict[str, Any]
 
@@ -207,68 +198,6 @@ def _own(row: IdentityRow) -> Json:
         "details": dict(row.details),
         "expires_at": _maybe_text(row.expires_at),
     }
-
-
-def pack_face(session: Session, face: FaceRow) -> Json:
-    """A face as JSON, with its photo's row, its thumbnail, its picture and its other encodings."""
-    packed = {
-        column.key: getattr(face, column.key)
-        for column in inspect(FaceRow).columns
-        if column.key not in ("identity_id", "photo_id")
-    }
-    packed["encoding"] = base64.b64encode(face.encoding).decode()
-    packed["created_at"] = _text(face.created_at)
-    photo = face.photo
-    packed["photo"] = {"sha256": photo.sha256, "width": photo.width, "height": photo.height}
-    thumbnail = session.get(ThumbnailRow, face.id)
-    packed["thumbnail"] = None if thumbnail is None else base64.b64encode(thumbnail.jpeg).decode()
-    kept = session.get(KeptRow, face.id)
-    if kept is not None:
-        content = base64.b64encode(kept.content).decode()
-        packed["kept"] = {"kind": kept.kind, "content": content, "landmarks": kept.landmarks}
-    packed["others"] = [
-        {
-            "encoder_id": other.encoder_id,
-            "encoding": base64.b64encode(other.encoding).decode(),
-            "norm": other.norm,
-            "agreement": other.agreement,
-        }
-        for other in session.scalars(
-            select(OtherEncodingRow).where(OtherEncodingRow.face_id == face.id)
-        )
-    ]
-    return packed
-
-
-def unpack_face(session: Session, identity_id: int, packed: Json) -> None:
-    face = dict(packed)
-    photo, thumbnail = face.pop("photo"), face.pop("thumbnail")
-    kept, others = face.pop("kept", None), face.pop("others", [])
-    found = session.scalar(select(PhotoRow.id).where(PhotoRow.sha256 == photo["sha256"]))
-    if found is None:
-        row = PhotoRow(**photo)
-        session.add(row)
-        session.flush()
-        found = row.id
-    face |= {
-        "identity_id": identity_id,
-        "photo_id": found,
-        "encoding": base64.b64decode(face["encoding"]),
-        "created_at": _time(face["created_at"]),
-    }
-    session.execute(insert(FaceRow).values(**face))
-    if thumbnail is not None:
-        jpeg = base64.b64decode(thumbnail)
-        session.execute(insert(ThumbnailRow).values(face_id=face["id"], jpeg=jpeg))
-    if kept is not None:
-        content = base64.b64decode(kept.pop("content"))
-        session.execute(insert(KeptRow).values(face_id=face["id"], content=content, **kept))
-    wanted = {record.id for record in encoders.kept(session)} - {face["encoder_id"]}
-    for other in others:
-        if other["encoder_id"] in wanted:  # of past encoders nothing is kept
-            other["encoding"] = base64.b64decode(other["encoding"])
-            session.execute(insert(OtherEncodingRow).values(face_id=face["id"], **other))
-    log_changes(session, [face["id"]])
 
 
 def _record(row: MergeRow) -> MergeRecord:

@@ -7,6 +7,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from gallery.store.changes import remember_to_scrub
+from gallery.store.packing import drop_packed_pictures
 from gallery.store.records import Picture
 from gallery.store.tables import KeptRow
 
@@ -38,8 +39,12 @@ def size(session: Session) -> tuple[int, int]:
 
 
 def drop_all(session: Session) -> int:
-    """Keep nothing any more; returns how many there were. Their bytes are to be scrubbed."""
+    """Keep nothing any more, of faces that a merge or a plan put aside neither.
+
+    Returns how many there were; their bytes are to be scrubbed.
+    """
     count, _ = size(session)
     session.execute(delete(KeptRow))
+    count += drop_packed_pictures(session)
     remember_to_scrub(session)
     return count

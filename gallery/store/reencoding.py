@@ -9,10 +9,11 @@ import numpy as np
 from sqlalchemy import Exists, delete, func, insert, literal_column, select, update
 from sqlalchemy.orm import Session
 
-from gallery.errors import EncoderChanged
+from gallery.errors import CannotReencode, EncoderChanged
 from gallery.store import encoders
 from gallery.store.changes import log_changes, remember_to_scrub
 from gallery.store.encoders import EncoderState
+from gallery.store.packing import drop_packed_encodings
 from gallery.store.tables import FaceRow, IdentityRow, KeptRow, OtherEncodingRow, PhotoRow
 from gallery.types import Encodings, Float32
 
@@ -33,18 +34,26 @@ class FaceToEncode:
     views: int
     kept: bool
 
+    @property
+    def placed(self) -> bool:
+        """Whether its landmarks say where it is; those of an imported face may be unknown."""
+        return bool(np.isfinite(self.landmarks).all() and np.ptp(self.landmarks, axis=0).any())
+
 
 def begin(session: Session, name: str, weights_sha256: str, spec: str) -> None:
     """Make an encoder the next one; what another next one had encoded is dropped.
 
     What is there of it already, from before or from a run that was cut short, stays.
     The one in use stays that, and is for the faces that were left when it came into use.
-    Raises EncoderChanged when there are none.
+    The previous one stays that until the switch, so that there is a way back all the time.
+    Raises EncoderChanged when it is in use and no faces were left.
     """
     record = encoders.make(session, name, weights_sha256, spec)
     if record.state is EncoderState.CURRENT:
         if not unseen(session):
             raise EncoderChanged(f"the gallery's encodings are of {record} already; nothing to do")
+        return
+    if record.state is EncoderState.PREVIOUS:
         return
     other = encoders.in_state(session, EncoderState.NEXT)
     if other is not None and other.id != record.id:
@@ -76,7 +85,11 @@ def to_encode(session: Session, encoder_id: int) -> Iterator[FaceToEncode]:
 
 
 def put(session: Session, encoder_id: int, face_id: int, encodings: Encodings) -> bool:
-    """Store a face's encoding, (1, 128); False when the face is gone."""
+    """Store a face's encoding, (1, 128); False when the face is gone.
+
+    Raises CannotReencode when the encoder's encodings are not kept any more.
+    """
+    _refuse_past(session, encoder_id)
     if session.scalar(select(FaceRow.id).where(FaceRow.id == face_id)) is None:
         return False
     session.merge(
@@ -102,8 +115,9 @@ def switch(session: Session, encoder_id: int) -> None:
     """Let this encoder's encodings answer; those in use until now are kept for a way back.
 
     Faces that it has not seen keep what they have, and are in no search until they are encoded.
-    Of older encoders nothing is kept.
+    Of older encoders nothing is kept. Raises CannotReencode when that is so of this one, too.
     """
+    _refuse_past(session, encoder_id)
     before = encoders.current(session)
     ids = select(FaceRow.id).where(_has(encoder_id), FaceRow.encoder_id != encoder_id)
     now = (FaceRow.id, FaceRow.encoder_id, FaceRow.encoding, FaceRow.norm, FaceRow.agreement)
@@ -146,7 +160,8 @@ def switch(session: Session, encoder_id: int) -> None:
 
 
 def finish(session: Session) -> int:
-    """Drop what is kept of the previous encoder, and of one that is being encoded with.
+    """Drop what is kept of the previous encoder, and of one that is being encoded with, of faces
+    that a merge or a plan put aside too.
 
     Returns how many encodings that were; their bytes are to be scrubbed.
     """
@@ -156,7 +171,7 @@ def finish(session: Session) -> int:
             _drop(session, record.id)
     session.execute(delete(OtherEncodingRow))
     remember_to_scrub(session)
-    return dropped or 0
+    return (dropped or 0) + drop_packed_encodings(session)
 
 
 def unseen(session: Session) -> list[tuple[int, str, str]]:
@@ -172,6 +187,15 @@ def unseen(session: Session) -> list[tuple[int, str, str]]:
         .order_by(FaceRow.id)
     )
     return [(row[0], row[1], row[2]) for row in rows]
+
+
+def _refuse_past(session: Session, encoder_id: int) -> None:
+    record = encoders.get(session, encoder_id)
+    if record.state is EncoderState.PAST:
+        raise CannotReencode(
+            f"re-encoding with {record} was ended meanwhile, by --finish or by another change, and"
+            " what it had encoded was dropped; run `gallery re-encode` again to begin anew"
+        )
 
 
 def _has(encoder_id: int) -> Exists:

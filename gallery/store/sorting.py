@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from gallery.errors import FaceThere, LastFace
 from gallery.store.changes import log_changes
-from gallery.store.merging import pack_face, unpack_face
+from gallery.store.packing import pack_face, unpack_face
 from gallery.store.records import IdentityRecord
 from gallery.store.tables import (
     AppliedRow,

@@ -10,8 +10,8 @@ from gallery.store.tables import ThumbnailRow
 
 
 def add(session: Session, face_id: int, jpeg: bytes) -> None:
-    """Keep one; it goes with its face."""
-    session.add(ThumbnailRow(face_id=face_id, jpeg=jpeg))
+    """Keep one, in the place of an earlier one; it goes with its face."""
+    session.merge(ThumbnailRow(face_id=face_id, jpeg=jpeg))
     session.flush()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import signal
@@ -11,10 +12,14 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from filelock import FileLock
+from onnx import numpy_helper
 from PIL import Image, ImageEnhance
 
 from gallery.assembly import Gallery
@@ -23,10 +28,11 @@ from gallery.encoders.opening import Spec, open_network
 from gallery.encoders.protocol import Network
 from gallery.errors import CannotReencode, EncoderChanged, HeadUnusable
 from gallery.parts import DATABASE_FILE
+from gallery.reencode import Reencoder
 from gallery.seeing import Eye
 from gallery.store import pictures, reencoding
 from tests.cli.conftest import Ran
-from tests.models import exported_dlib, head_for_dlib_in_onnx
+from tests.models import exported_dlib, head_for_dlib_in_onnx, made_model
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +142,11 @@ def answer(cli: Cli, photo: Path) -> dict[str, object]:
     return dict(cli("query", photo, "--json").line)
 
 
+def how_close(answered: dict[str, object]) -> dict[int, float]:
+    """Of each candidate's face."""
+    return {c["face_id"]: c["similarity"] for c in answered["candidates"]}  # type: ignore[attr-defined]
+
+
 def test_killed_in_the_middle_it_answers_goes_on_and_goes_back(
     cli: Cli, eye: Eye, many: None, model: Path, collins: Path
 ) -> None:
@@ -172,9 +183,7 @@ def test_killed_in_the_middle_it_answers_goes_on_and_goes_back(
     assert facts(cli) == before
     there = answer(cli, collins)
     assert there["identity"] == known["identity"]
-    close = {c["face_id"]: c["similarity"] for c in known["candidates"]}  # type: ignore[attr-defined]
-    for candidate in there["candidates"]:  # type: ignore[attr-defined]
-        assert candidate["similarity"] == pytest.approx(close[candidate["face_id"]], abs=1e-4)
+    assert how_close(there) == pytest.approx(how_close(known), abs=1e-4)
     assert cli("check").status == 0
 
     assert cli("re-encode", "--rollback").status == 0
@@ -250,16 +259,21 @@ def test_who_cannot_be_re_encoded_is_named_and_not_lost(
 
 
 def test_enrolling_the_photo_again_finds_who_was_left(
-    cli: Cli, eye: Eye, hopper: Path, model: Path
+    cli: Cli, eye: Eye, hopper: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("GALLERY_THUMBNAILS", "true")
     with opened(cli, eye) as gallery:
         face = gallery.enroll("Grace Hopper", hopper.read_bytes()).face_id
+    known = answer(cli, hopper)
     head_for_dlib_in_onnx(model, cli.home)
     assert cli("re-encode", "--encoder", f"onnx:{model}", "--leave-missing", "--yes").status == 0
     enrolled = cli("enroll-identity", "Grace Hopper", hopper, "--json").line
     assert (enrolled["outcome"], enrolled["face_id"]) == ("enrolled", face)
     assert answer(cli, hopper)["outcome"] == "match"
     assert cli("enroll-identity", "Grace Hopper", hopper, "--json").line["outcome"] == "already"
+    assert cli("re-encode", "--rollback").status == 0  # to what was seen of it then
+    there = answer(cli, hopper)
+    assert there["outcome"] == "match" and how_close(there) == how_close(known)
 
 
 def test_an_open_gallery_follows_the_switch(
@@ -278,6 +292,146 @@ def test_an_open_gallery_follows_the_switch(
         assert gallery.query(hopper).outcome == "match"
     with pytest.raises(EncoderChanged, match="GALLERY_ENCODER"):
         opened(cli, encoder="dlib-resnet")
+
+
+@pytest.fixture
+def own_model(tmp_path: Path, model: Path, cli: Cli) -> Path:
+    """A model that may be changed."""
+    file = tmp_path / "own" / "own.onnx"
+    file.parent.mkdir()
+    shutil.copy(model, file)
+    shutil.copy(model.with_suffix(".toml"), file.with_suffix(".toml"))
+    cli.home.mkdir(exist_ok=True)
+    head_for_dlib_in_onnx(file, cli.home)
+    return file
+
+
+def test_going_back_needs_no_network_for_what_it_has_seen(
+    cli: Cli, many: None, own_model: Path, collins: Path
+) -> None:
+    change = ("re-encode", "--encoder", f"onnx:{own_model}")
+    assert cli(*change).status == 0
+    there = answer(cli, collins)
+    assert cli("re-encode", "--encoder", "dlib-resnet").status == 0
+    own_model.parent.rename(own_model.parent.with_name("away"))
+    assert cli("re-encode", "--rollback").status == 0
+    own_model.parent.with_name("away").rename(own_model.parent)
+    assert answer(cli, collins) == there
+
+
+def test_going_back_is_to_that_encoder_or_nowhere(
+    cli: Cli, eye: Eye, many: None, own_model: Path, collins: Path, tmp_path: Path
+) -> None:
+    change = ("re-encode", "--encoder", f"onnx:{own_model}")
+    assert cli(*change).status == 0
+    there = answer(cli, collins)
+    assert cli("re-encode", "--encoder", "dlib-resnet").status == 0
+    with opened(cli, eye, keep="chips") as gallery:
+        assert gallery.enroll("Late", collins, force=True).outcome == "enrolled"
+    known = answer(cli, collins)
+    toml = own_model.with_suffix(".toml")
+    as_it_was = toml.read_text()
+    toml.write_text(as_it_was.replace("rgb", "bgr"))
+    head_for_dlib_in_onnx(own_model, cli.home)
+    refused = cli("re-encode", "--rollback")
+    assert (refused.status, "what opens now is onnx" in refused.err) == (2, True)
+    assert answer(cli, collins) == known
+
+    toml.write_text(as_it_was)
+    with opened(cli) as gallery:  # begun, and cut short
+        gallery.reencoder(gallery.previous_encoder()).start()
+    assert cli("re-encode", "--rollback").status == 0
+    assert cli("identities", "forget", "Late", "--yes").status == 0
+    assert answer(cli, collins) == there
+
+
+def test_one_process_at_a_time(cli: Cli, many: None, model: Path) -> None:
+    head_for_dlib_in_onnx(model, cli.home)
+    assert cli("re-encode", "--encoder", f"onnx:{model}").status == 0
+    with FileLock(cli.home / "reencode.lock"):
+        for what in ("--finish", "--drop-pictures", "--rollback"):
+            refused = cli("re-encode", what, "--yes")
+            assert (refused.status, "by another process" in refused.err) == (2, True)
+    assert cli("re-encode", "--drop-pictures", "--json").line == {"erased": 12}
+    assert cli("re-encode", "--finish", "--json").line == {"erased": 12}
+
+
+def test_a_model_that_fails_is_named_for_what_it_is(
+    cli: Cli, eye: Eye, hopper: Path, collins: Path, tmp_path: Path
+) -> None:
+    with opened(cli, eye) as gallery:
+        gallery.enroll("Grace Hopper", hopper)
+    file = made_model(tmp_path / "made.onnx", 128)
+    graph = onnx.load(file)
+    weights = numpy_helper.to_array(graph.graph.initializer[0])
+    nothing = numpy_helper.from_array(np.full_like(weights, np.nan), "w")
+    graph.graph.initializer[0].CopyFrom(nothing)
+    onnx.save(graph, file)
+    head_for_dlib_in_onnx(file, cli.home)
+    change = ("re-encode", "--encoder", f"onnx:{file}")
+    failed = cli(*change)
+    assert failed.status == 2
+    assert f"Grace Hopper, {hopper}: an encoding is not finite" in failed.out
+    assert "1 of 1 faces could not be encoded from their pictures, of Grace Hopper" in failed.err
+    assert "no picture" not in failed.out + failed.err and "--photos" not in failed.err
+    (said,) = cli(*change, "--json").line["failed"]
+    assert said["face_id"] == 1 and "not finite" in said["reason"]
+    with opened(cli, eye) as gallery:
+        gallery.enroll("Eileen Collins", collins.read_bytes())
+    both = cli(*change, "--leave-missing", "--json")
+    assert [missing["face_id"] for missing in both.lines[0]["missing"]] == [2]
+    assert both.lines[1]["left"] == [2, 1] and both.lines[1]["encoded"] == 0
+    assert [r.count("not finite") for r in both.lines[1]["failed"]] == [1]
+
+
+def test_a_face_that_is_nowhere_in_its_photo_is_missing(
+    cli: Cli, eye: Eye, hopper: Path, collins: Path, model: Path, tmp_path: Path
+) -> None:
+    with opened(cli, eye, keep="chips") as gallery:
+        gallery.enroll("Eileen Collins", collins)
+        vectors = gallery.encodings().encodings.vectors
+        file, folder = tmp_path / "x.npz", tmp_path / "photos"
+        np.savez(
+            file,
+            encoder=np.array([eye.encoder.name, eye.encoder.weights_sha256]),
+            names=np.array(["Grace Hopper"]),
+            encodings=vectors,
+            photo_sha256=np.array([hashlib.sha256(hopper.read_bytes()).hexdigest()]),
+        )
+        assert gallery.import_from(file) == (1, 0)
+    with closing(sqlite3.connect(cli.home / DATABASE_FILE)) as connection:
+        connection.execute("UPDATE faces SET views = 0 WHERE id = 1")  # as it could be imported
+        connection.commit()
+    folder.mkdir()
+    shutil.copy(hopper, folder)
+    head_for_dlib_in_onnx(model, cli.home)
+    change = ("re-encode", "--encoder", f"onnx:{model}", "--photos", folder)
+    refused = cli(*change)
+    assert refused.status == 2 and "no landmarks of Grace Hopper (face 2)" in refused.out
+    assert "1 of 2 faces have no picture (or no landmarks in it)" in refused.err
+    left = cli(*change, "--leave-missing", "--yes", "--json").lines[-1]
+    assert (left["encoded"], left["left"]) == (1, [2])
+    assert answer(cli, collins)["outcome"] == "match"
+
+
+def test_who_comes_and_goes_meanwhile_is_counted_and_named(
+    cli: Cli, eye: Eye, many: None, model: Path, hopper: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head_for_dlib_in_onnx(model, cli.home)
+    encode = Reencoder.encode
+
+    def meanwhile(self: Reencoder, *arguments: Any) -> None:
+        encode(self, *arguments)
+        monkeypatch.setattr(Reencoder, "encode", encode)
+        with opened(cli, eye) as gallery:
+            gallery.enroll("Late", hopper.read_bytes(), force=True)
+            gallery.forget("Eileen Collins")
+
+    monkeypatch.setattr(Reencoder, "encode", meanwhile)
+    done = cli("re-encode", "--encoder", f"onnx:{model}", "--leave-missing", "--yes")
+    assert done.status == 0, done.err
+    assert "no picture of Late (face 13)" in done.out
+    assert "6 of 7 faces are now of onnx:" in done.out
 
 
 def test_forgetting_erases_pictures_and_both_encodings(cli: Cli, many: None, model: Path) -> None:

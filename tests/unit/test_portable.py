@@ -111,6 +111,8 @@ def changed(**values: Any):  # type: ignore[no-untyped-def]
         (lambda a: a.update(norms=np.full(12, np.inf, np.float32)), "norms has values"),
         (lambda a: a.update(details=np.array(["["] * 4)), "cannot be read"),
         (lambda a: a.update(boxes=np.zeros((12, 3))), "boxes are"),
+        (changed(views=np.zeros(12)), "views 0 is 0, expected a whole number from 1 to 10"),
+        (lambda a: a["views"].__setitem__(7, 11), "views 7 is 11"),
         (lambda a: a.update(external_ids=np.array(["e"] * 4)), "external id stands in it twice"),
     ],
 )
