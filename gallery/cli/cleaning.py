@@ -159,6 +159,12 @@ def _show(found: Findings) -> None:
     )
     if found.folders_are_people:
         say("the folders were taken for people by name; --no-people says that they are not", "dim")
+    elif found.folders > 1:
+        say(
+            "the folders were not taken for people by name, since they hold several each, or the"
+            " same ones; --people says that they are, and looks for wrong names",
+            "dim",
+        )
     for wrong in found.misfiled[:_MOST_SHOWN]:
         whose = f"{wrong.suggested}'s" if wrong.suggested else "nobody's here"
         say(f"wrong name? {wrong.face.photo} ({percent(wrong.probability)})", "magenta")

@@ -80,7 +80,7 @@ class Findings:
     """Everything, the most certain first, of people and copies the largest groups first.
 
     skipped : (photo, reason).  folders_are_people : whether the folder was taken for people by
-    name, a folder each.
+    name, a folder each.  folders : how many there are right inside.
     """
 
     photos: int
@@ -91,3 +91,4 @@ class Findings:
     misfiled: tuple[Misfiled, ...] = ()
     skipped: tuple[tuple[str, str], ...] = field(default=())
     folders_are_people: bool = False
+    folders: int = 0

@@ -141,6 +141,7 @@ def dedupe_folder(
         misfiled=tuple(wrong),
         skipped=tuple(seen_folder.skipped),
         folders_are_people=bool(as_people),
+        folders=len(set(names) - {None}),
     )
 
 
@@ -337,6 +338,8 @@ def _by_name(
     present = np.unique(whose[right])
     groups = [right[whose[right] == owner] for owner in present]
     same = []
+    # Of people of whom nothing is known: names that are one person make these seem more alike.
+    point = judge.point_of(len(present))
     for (i, j), score in near_groups(encodings, groups, judge, point).items():
         a, b = closest(encodings, groups[i], groups[j])
         same.append(

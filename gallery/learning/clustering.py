@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from sklearn.linear_model import LogisticRegression
 
 from gallery.dedupe.agglomeration import SIZE_BONUS, merges
-from gallery.dedupe.precision import GroupingMarks
+from gallery.dedupe.precision import DEFAULT_PRECISION, GroupingMarks
 from gallery.head import Head
 from gallery.judge import own_adjustment
 from gallery.learning.calibration import few_each
@@ -113,6 +113,7 @@ def fit_grouping(
     whole, done = 2 * sum(draws for _, draws in sizes), 0
     for size, draws in sizes:
         right, wrong = np.zeros(len(_RATES)), np.zeros(len(_RATES))
+        folders: list[tuple[_Made, Float64]] = []
         for draw in range(2 * draws):
             rows = _folder(people, size, rng, singles=draw % 2 == 1)
             made = _Made.of(margins[np.ix_(rows, rows)], people[rows])
@@ -120,12 +121,15 @@ def fit_grouping(
             at = np.searchsorted(-made.lowest, -biases, side="left")
             right += made.right[at]
             wrong += made.wrong[at]
-            some = made.groups_at(float(np.interp(0.3, _RATES[::-1], biases[::-1])))
-            over += some[0]
-            pure += some[1]
+            folders.append((made, biases))
             done += 1
             progress(done, whole)
         kept.append(_keeping(right / np.maximum(right + wrong, 1e-12)))
+        usual = int(np.flatnonzero(kept[-1][_WANTED.index(DEFAULT_PRECISION)] == _RATES)[0])
+        for made, biases in folders:  # how sure a group is, at the point where it is made
+            some = made.groups_at(float(biases[usual]))
+            over += some[0]
+            pure += some[1]
     fitted = LogisticRegression(C=10.0).fit(np.array(over)[:, None], np.array(pure))
     sureness = float(fitted.intercept_[0]), max(float(fitted.coef_[0, 0]), 1e-3)
     # A smaller folder says less, and its few wrong pairs weigh more: rates may only rise with size.
