@@ -20,6 +20,7 @@ from gallery.store.tables import (
     IdentityRow,
     KeptRow,
     MergeRow,
+    MisfiledDecisionRow,
     OtherEncodingRow,
     PhotoRow,
     ThumbnailRow,
@@ -62,6 +63,7 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
                 "aside": [pack_face(session, face) for face in aside],
                 "distinct": sorted(distinct),
                 "lent": sorted(lent),
+                "called_right": _called_right(session, other.id),
             }
         )
         for face in aside:
@@ -73,6 +75,11 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
         )
         session.execute(
             update(MergeRow).where(MergeRow.holder_id == other.id).values(holder_id=kept.id)
+        )
+        session.execute(
+            update(MisfiledDecisionRow)
+            .where(MisfiledDecisionRow.identity_id == other.id)
+            .values(identity_id=kept.id)
         )
         keep_distinct(session, kept.id, lent)
         session.expire(gone)
@@ -180,6 +187,12 @@ def _restore(session: Session, kept_id: int, other: Json) -> None:
             .where(FaceRow.id == face, FaceRow.identity_id == kept_id)
             .values(identity_id=other["id"])
         )
+    for face in other.get("called_right", []):  # if it is called right still
+        session.execute(
+            update(MisfiledDecisionRow)
+            .where(MisfiledDecisionRow.face_id == face, MisfiledDecisionRow.identity_id == kept_id)
+            .values(identity_id=other["id"])
+        )
     for packed in other["aside"]:
         unpack_face(session, other["id"], packed)
     for lent in other["lent"]:
@@ -201,6 +214,14 @@ def _hold(session: Session, identity_id: int) -> None:
     session.flush()
 
 
+def _called_right(session: Session, identity_id: int) -> list[int]:
+    """The faces that are under the right name when they are under this one."""
+    query = select(MisfiledDecisionRow.face_id).where(
+        MisfiledDecisionRow.identity_id == identity_id
+    )
+    return sorted(session.scalars(query))
+
+
 def _own(row: IdentityRow) -> Json:
     return {
         "external_id": row.external_id,
@@ -210,7 +231,9 @@ def _own(row: IdentityRow) -> Json:
 
 
 def pack_face(session: Session, face: FaceRow) -> Json:
-    """A face as JSON, with its photo's row, its thumbnail, its picture and its other encodings."""
+    """A face as JSON, with its photo's row, its thumbnail, its picture, its other encodings, and
+    whether it was called right.
+    """
     packed = {
         column.key: getattr(face, column.key)
         for column in inspect(FaceRow).columns
@@ -226,6 +249,8 @@ def pack_face(session: Session, face: FaceRow) -> Json:
     if kept is not None:
         content = base64.b64encode(kept.content).decode()
         packed["kept"] = {"kind": kept.kind, "content": content, "landmarks": kept.landmarks}
+    right = session.get(MisfiledDecisionRow, face.id)
+    packed["called_right"] = right is not None and right.identity_id == face.identity_id
     packed["others"] = [
         {
             "encoder_id": other.encoder_id,
@@ -243,7 +268,11 @@ def pack_face(session: Session, face: FaceRow) -> Json:
 def unpack_face(session: Session, identity_id: int, packed: Json) -> None:
     face = dict(packed)
     photo, thumbnail = face.pop("photo"), face.pop("thumbnail")
-    kept, others = face.pop("kept", None), face.pop("others", [])
+    kept, others, right = (
+        face.pop("kept", None),
+        face.pop("others", []),
+        face.pop("called_right", False),
+    )
     found = session.scalar(select(PhotoRow.id).where(PhotoRow.sha256 == photo["sha256"]))
     if found is None:
         row = PhotoRow(**photo)
@@ -263,6 +292,10 @@ def unpack_face(session: Session, identity_id: int, packed: Json) -> None:
     if kept is not None:
         content = base64.b64decode(kept.pop("content"))
         session.execute(insert(KeptRow).values(face_id=face["id"], content=content, **kept))
+    if right:
+        session.execute(
+            insert(MisfiledDecisionRow).values(face_id=face["id"], identity_id=identity_id)
+        )
     wanted = {record.id for record in encoders.kept(session)} - {face["encoder_id"]}
     for other in others:
         if other["encoder_id"] in wanted:  # of past encoders nothing is kept
