@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gallery.store.plans import State
 from gallery.types import Box
 
 
@@ -80,7 +81,7 @@ class Findings:
     """Everything, the most certain first, of people and copies the largest groups first.
 
     skipped : (photo, reason).  folders_are_people : whether the folder was taken for people by
-    name, a folder each.
+    name, a folder each.  state : of the gallery when it was read; None of a folder.
     """
 
     photos: int
@@ -91,3 +92,4 @@ class Findings:
     misfiled: tuple[Misfiled, ...] = ()
     skipped: tuple[tuple[str, str], ...] = field(default=())
     folders_are_people: bool = False
+    state: State | None = field(default=None, compare=False, repr=False)
