@@ -18,6 +18,7 @@ from gallery.encoders.opening import DEFAULT, Spec, read_spec
 from gallery.errors import (
     CannotReencode,
     FaceNotFound,
+    PlanUnusable,
     ThumbnailNotFound,
 )
 from gallery.forget import finish_erasing
@@ -374,11 +375,19 @@ class Gallery(Parts):
         """Write plan.json, plan.csv and report.html of what was found; returns the files.
 
         folder : what was looked at; None for the gallery. The files are removed when anyone is
-        forgotten, unless they were moved. Raises OSError.
+        forgotten, unless they were moved. Raises PlanOutdated when the gallery changed since it
+        was compared, PlanUnusable for findings in it that do not say when that was; OSError.
         """
+        from gallery.dedupe.applying import refuse_if_changed
         from gallery.dedupe.page import page
-        from gallery.dedupe.plan import CSV_FILE, JSON_FILE, PAGE_FILE, as_csv, as_json, plan_of
+        from gallery.dedupe.plan import plan_of
+        from gallery.dedupe.plan_files import CSV_FILE, JSON_FILE, PAGE_FILE, as_csv, as_json
 
+        if folder is None and found.state is None:
+            raise PlanUnusable(
+                "findings of the gallery without the state that they were made in; take those of"
+                " Gallery.findings()"
+            )
         plan = plan_of(found, plans.new_id())
         text = page(
             found, plan, folder, build_reader(self.settings), self._kept_thumbnail, progress
@@ -390,7 +399,9 @@ class Gallery(Parts):
         }
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.database.writing() as session:
-            state = None if folder is not None else plans.state_of(session)
+            state = None if folder is not None else found.state
+            if state is not None:
+                refuse_if_changed(session, state, "it was compared", "run `gallery dedupe` again")
             plans.add(session, plan.id, state, [str(file.resolve()) for file in contents])
             for file, content in contents.items():
                 with written_whole(file) as target:
@@ -409,7 +420,7 @@ class Gallery(Parts):
     ) -> Applied:
         """Do what was accepted in a plan. See gallery.dedupe.applying."""
         from gallery.dedupe.applying import apply_plan
-        from gallery.dedupe.plan import read_plan
+        from gallery.dedupe.plan_files import read_plan
 
         plan = read_plan(file)
         return apply_plan(self.database, plan, accept_over=accept_over, dry_run=dry_run)
@@ -421,7 +432,7 @@ class Gallery(Parts):
 
     def undo_plan(self, number: int | None = None) -> tuple[int, list[str]]:
         """Take back what a plan did, the last one's without a number. Raises UndoImpossible."""
-        from gallery.dedupe.applying import undo_plan
+        from gallery.dedupe.undoing import undo_plan
 
         return undo_plan(self.database, number)
 

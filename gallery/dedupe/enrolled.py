@@ -14,7 +14,7 @@ from gallery.dedupe.joining import near_groups
 from gallery.dedupe.misfiled import said, wrong_names
 from gallery.dedupe.reports import GalleryReport, SameFace, SamePerson, WrongIdentity
 from gallery.judge import Judge
-from gallery.store import faces, merging, sorting
+from gallery.store import faces, merging, plans, sorting
 from gallery.store.database import Database
 from gallery.types import Encodings
 
@@ -32,6 +32,7 @@ def dedupe_gallery(
     with database.reading() as session:
         distinct = merging.all_distinct(session)
         right = sorting.known_right(session)
+        state = plans.state_of(session)
         blocks = list(faces.all_encodings(session))
         records = {r.id: r for r in faces.records(session)}
     face_ids = np.concatenate([np.empty(0, np.int64), *(b.face_ids for b in blocks)])
@@ -90,4 +91,5 @@ def dedupe_gallery(
         same_people=tuple(sorted(same_people, key=lambda s: -s.probability)),
         same_faces=tuple(sorted(same_faces, key=lambda s: -s.similarity)),
         misfiled=tuple(wrong),
+        state=state,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gallery.store.plans import State
 from gallery.types import Box
 
 
@@ -80,7 +81,8 @@ class Findings:
     """Everything, the most certain first, of people and copies the largest groups first.
 
     skipped : (photo, reason).  folders_are_people : whether the folder was taken for people by
-    name, a folder each.  folders : how many there are right inside.
+    name, a folder each.  folders : how many there are right inside.  state : of the gallery when
+    it was read; None of a folder.
     """
 
     photos: int
@@ -92,3 +94,4 @@ class Findings:
     skipped: tuple[tuple[str, str], ...] = field(default=())
     folders_are_people: bool = False
     folders: int = 0
+    state: State | None = field(default=None, compare=False, repr=False)

@@ -34,6 +34,7 @@ from gallery.photo import photos_in
 from gallery.seeing import Eye
 from gallery.store import seen
 from gallery.store.database import Database
+from gallery.store.decided import NotOne, pairs_in
 from gallery.store.seen import FaceDecision, SeenPhoto
 from gallery.store.told import face_key
 from gallery.types import Box, Encodings, Int64
@@ -91,7 +92,8 @@ def dedupe_folder(
     encodings, owners = seen_folder.encodings, seen_folder.owners
     with database.reading() as session:
         decided = seen.decisions(session)
-    constraints, confirmed = _constraints(seen_folder, decided)
+    not_one = NotOne(decided)
+    constraints, confirmed = _constraints(seen_folder, pairs_in(decided))
     count = len(encodings)
     grouping = same_person_groups(
         encodings,
@@ -136,7 +138,11 @@ def dedupe_folder(
             )
             for group in copies
         ),
-        people=_people(grouping.groups, seen_folder, confirmed),
+        people=tuple(
+            person
+            for person in _people(grouping.groups, seen_folder, confirmed)
+            if not not_one.within([face.key for face in person.faces])
+        ),
         identities=tuple(same),
         misfiled=tuple(wrong),
         skipped=tuple(seen_folder.skipped),

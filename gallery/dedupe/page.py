@@ -14,7 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from gallery.dedupe.findings import Findings, FoundFace
-from gallery.dedupe.plan import Plan, Planned, as_json
+from gallery.dedupe.plan import Plan, Planned
+from gallery.dedupe.plan_files import as_json
 from gallery.errors import PhotoError
 from gallery.photo import PhotoReader
 from gallery.types import Box, Photo

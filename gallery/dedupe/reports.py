@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scipy.special import expit
 
 from gallery.dedupe.findings import Copies, Findings, FoundFace, Misfiled, SameIdentities
+from gallery.store.plans import State
 from gallery.store.records import FaceRecord
+from gallery.store.told import face_key
 from gallery.types import IdentityRef
 
 _EVEN_COSINE, _COSINE_STEP = 0.985, 0.0012
@@ -50,13 +52,14 @@ class WrongIdentity:
 
 @dataclass(frozen=True)
 class GalleryReport:
-    """What was found in the gallery."""
+    """What was found in the gallery. state : what it was when it was read, as plans know it."""
 
     identities: int
     faces: int
     same_people: tuple[SamePerson, ...]
     same_faces: tuple[SameFace, ...]
     misfiled: tuple[WrongIdentity, ...] = ()
+    state: State | None = field(default=None, compare=False, repr=False)
 
 
 def findings_of(report: GalleryReport) -> Findings:
@@ -98,6 +101,7 @@ def findings_of(report: GalleryReport) -> Findings:
             )
             for one in report.misfiled
         ),
+        state=report.state,
     )
 
 
@@ -107,5 +111,5 @@ def same_picture(cosine: float) -> float:
 
 
 def _found(record: FaceRecord) -> FoundFace:
-    key = f"{record.photo_sha256} {' '.join(str(round(v)) for v in record.box.as_list())}"
+    key = face_key(record.photo_sha256, record.box)
     return FoundFace(record.photo, record.box, key, record.id)

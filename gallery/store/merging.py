@@ -14,7 +14,7 @@ from gallery.store import identities
 from gallery.store.changes import log_changes
 from gallery.store.packing import pack_face, unpack_face
 from gallery.store.records import IdentityRecord, Merged, MergeRecord
-from gallery.store.tables import DistinctRow, FaceRow, IdentityRow, MergeRow
+from gallery.store.tables import DistinctRow, FaceRow, IdentityRow, MergeRow, MisfiledDecisionRow
 
 Json = dict[str, Any]
 
@@ -53,6 +53,7 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
                 "aside": [pack_face(session, face) for face in aside],
                 "distinct": sorted(distinct),
                 "lent": sorted(lent),
+                "called_right": _called_right(session, other.id),
             }
         )
         for face in aside:
@@ -64,6 +65,11 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
         )
         session.execute(
             update(MergeRow).where(MergeRow.holder_id == other.id).values(holder_id=kept.id)
+        )
+        session.execute(
+            update(MisfiledDecisionRow)
+            .where(MisfiledDecisionRow.identity_id == other.id)
+            .values(identity_id=kept.id)
         )
         keep_distinct(session, kept.id, lent)
         session.expire(gone)
@@ -171,6 +177,12 @@ def _restore(session: Session, kept_id: int, other: Json) -> None:
             .where(FaceRow.id == face, FaceRow.identity_id == kept_id)
             .values(identity_id=other["id"])
         )
+    for face in other.get("called_right", []):  # if it is called right still
+        session.execute(
+            update(MisfiledDecisionRow)
+            .where(MisfiledDecisionRow.face_id == face, MisfiledDecisionRow.identity_id == kept_id)
+            .values(identity_id=other["id"])
+        )
     for packed in other["aside"]:
         unpack_face(session, other["id"], packed)
     for lent in other["lent"]:
@@ -190,6 +202,14 @@ def _hold(session: Session, identity_id: int) -> None:
             note.holder_id = identity_id
             ours |= {other["id"] for other in note.others}
     session.flush()
+
+
+def _called_right(session: Session, identity_id: int) -> list[int]:
+    """The faces that are under the right name when they are under this one."""
+    query = select(MisfiledDecisionRow.face_id).where(
+        MisfiledDecisionRow.identity_id == identity_id
+    )
+    return sorted(session.scalars(query))
 
 
 def _own(row: IdentityRow) -> Json:

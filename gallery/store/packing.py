@@ -17,6 +17,7 @@ from gallery.store.tables import (
     FaceRow,
     KeptRow,
     MergeRow,
+    MisfiledDecisionRow,
     OtherEncodingRow,
     PhotoRow,
     ThumbnailRow,
@@ -28,7 +29,9 @@ _SEEN = ("encoder_id", "encoding", "norm", "agreement")
 
 
 def pack_face(session: Session, face: FaceRow) -> Json:
-    """A face as JSON, with its photo's row, its thumbnail, its picture and its other encodings."""
+    """A face as JSON, with its photo's row, its thumbnail, its picture, its other encodings, and
+    whether it was called right.
+    """
     packed = {
         column.key: getattr(face, column.key)
         for column in inspect(FaceRow).columns
@@ -44,6 +47,8 @@ def pack_face(session: Session, face: FaceRow) -> Json:
     if kept is not None:
         content = base64.b64encode(kept.content).decode()
         packed["kept"] = {"kind": kept.kind, "content": content, "landmarks": kept.landmarks}
+    right = session.get(MisfiledDecisionRow, face.id)
+    packed["called_right"] = right is not None and right.identity_id == face.identity_id
     packed["others"] = [
         {
             "encoder_id": other.encoder_id,
@@ -65,6 +70,7 @@ def unpack_face(session: Session, identity_id: int, packed: Json) -> None:
     face = _settled(packed, None if now is None else now.id, kept_encoders)
     photo, thumbnail = face.pop("photo"), face.pop("thumbnail")
     kept, others = face.pop("kept", None), face.pop("others")
+    right = face.pop("called_right", False)
     found = session.scalar(select(PhotoRow.id).where(PhotoRow.sha256 == photo["sha256"]))
     if found is None:
         row = PhotoRow(**photo)
@@ -85,6 +91,10 @@ def unpack_face(session: Session, identity_id: int, packed: Json) -> None:
         content = base64.b64decode(kept["content"])
         values = {**kept, "content": content}
         session.execute(insert(KeptRow).values(face_id=face["id"], **values))
+    if right:
+        session.execute(
+            insert(MisfiledDecisionRow).values(face_id=face["id"], identity_id=identity_id)
+        )
     for other in others:
         values = {**other, "encoding": base64.b64decode(other["encoding"])}
         session.execute(insert(OtherEncodingRow).values(face_id=face["id"], **values))

@@ -9,10 +9,11 @@ from uuid import uuid4
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from gallery.store.tables import FaceRow, IdentityRow, PlanRow
+from gallery.store.tables import DistinctRow, FaceRow, IdentityRow, MisfiledDecisionRow, PlanRow
 
 State = dict[str, str]
-"""Of each identity, by id, a digest of its name and of its faces' ids."""
+"""Of each identity, by id, a digest of its name and of its faces' ids; and after a blank another of
+who it was told apart from and which faces were called its own, where anything was."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,24 @@ def state_of(session: Session) -> State:
         select(FaceRow.id, FaceRow.identity_id).order_by(FaceRow.id)
     ):
         faces.setdefault(owner, []).append(face)
+    decided: dict[int, list[tuple[str, int]]] = {}
+    for a, b in session.execute(
+        select(DistinctRow.first_id, DistinctRow.second_id).order_by(
+            DistinctRow.first_id, DistinctRow.second_id
+        )
+    ):
+        decided.setdefault(a, []).append(("distinct", b))
+        decided.setdefault(b, []).append(("distinct", a))
+    for face, owner in session.execute(
+        select(MisfiledDecisionRow.face_id, MisfiledDecisionRow.identity_id).order_by(
+            MisfiledDecisionRow.face_id
+        )
+    ):
+        decided.setdefault(owner, []).append(("right", face))
     rows = session.execute(select(IdentityRow.id, IdentityRow.name).order_by(IdentityRow.id))
     return {
-        str(who): hashlib.sha256(repr((name, faces.get(who, []))).encode()).hexdigest()[:16]
+        str(who): _digest((name, faces.get(who, [])))
+        + (f" {_digest(decided[who])}" if who in decided else "")
         for who, name in rows
     }
 
@@ -72,6 +88,12 @@ def changed(before: State, now: State) -> list[tuple[int, str]]:
             found.append((int(who), "is gone"))
         elif who not in before:
             found.append((int(who), "is new"))
-        elif before[who] != now[who]:
+        elif before[who].split(" ")[0] != now[who].split(" ")[0]:
             found.append((int(who), "has another name or other faces"))
+        elif before[who] != now[who]:
+            found.append((int(who), "was decided on"))
     return found
+
+
+def _digest(facts: object) -> str:
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]

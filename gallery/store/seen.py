@@ -145,33 +145,6 @@ def forget_photos(session: Session, sha256s: Iterable[str]) -> None:
     session.flush()
 
 
-def decide(session: Session, decisions: Iterable[FaceDecision]) -> list[FaceDecision]:
-    """Remember decisions, over earlier ones; returns those earlier ones."""
-    before: list[FaceDecision] = []
-    for one in decisions:
-        first, second = sorted((one.first, one.second))
-        row = session.get(FaceDecisionRow, (first, second))
-        if row is None:
-            row = FaceDecisionRow(first=first, second=second)
-            session.add(row)
-        else:
-            before.append(FaceDecision(row.first, row.second, row.same, row.person))
-        row.same, row.person = one.same, one.person
-    session.flush()
-    return before
-
-
-def undecide(session: Session, pairs: Iterable[tuple[str, str]]) -> None:
-    """Forget decisions."""
-    for pair in pairs:
-        first, second = sorted(pair)
-        session.execute(
-            delete(FaceDecisionRow).where(
-                FaceDecisionRow.first == first, FaceDecisionRow.second == second
-            )
-        )
-
-
 def decisions(session: Session) -> list[FaceDecision]:
     """Everything that was decided about faces of photos."""
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,10 @@ from gallery.store.tables import (
     MisfiledDecisionRow,
     PhotoRow,
 )
+from gallery.store.told import face_key
+from gallery.types import Box
+
+_IDS_A_QUERY = 10_000
 
 Json = dict[str, Any]
 
@@ -91,6 +96,10 @@ def put_back(session: Session, step: Step) -> bool:
     """Whether the face can be there again, and is."""
     if step.first_id is None or step.kept is None or session.get(FaceRow, step.number) is not None:
         return False
+    sha256 = step.kept["photo"]["sha256"]
+    photo = session.scalar(select(PhotoRow.id).where(PhotoRow.sha256 == sha256))
+    if photo is not None and has_photo(session, step.first_id, photo):
+        return False
     unpack_face(session, step.first_id, step.kept)
     return True
 
@@ -113,10 +122,32 @@ def owner_of(session: Session, face_id: int) -> int | None:
     return session.scalar(select(FaceRow.identity_id).where(FaceRow.id == face_id))
 
 
+def named(session: Session, face_ids: Iterable[int]) -> dict[int, tuple[str, int]]:
+    """Of each of these faces that is there its key, see told.face_key, and its identity."""
+    wanted, found = sorted(face_ids), {}
+    for start in range(0, len(wanted), _IDS_A_QUERY):
+        query = (
+            select(FaceRow.id, PhotoRow.sha256, FaceRow.left, FaceRow.top, FaceRow.right,
+                   FaceRow.bottom, FaceRow.identity_id)
+            .join(PhotoRow, PhotoRow.id == FaceRow.photo_id)
+            .where(FaceRow.id.in_(wanted[start : start + _IDS_A_QUERY]))
+        )  # fmt: skip
+        for face, sha256, left, top, right, bottom, owner in session.execute(query):
+            found[face] = face_key(sha256, Box(left, top, right, bottom)), owner
+    return found
+
+
 def call_right(session: Session, face_id: int, identity_id: int) -> None:
     """Remember that this face is under the right name."""
     session.merge(MisfiledDecisionRow(face_id=face_id, identity_id=identity_id))
     session.flush()
+
+
+def right_of(session: Session, face_id: int) -> int | None:
+    """Under whose name the face was called right."""
+    return session.scalar(
+        select(MisfiledDecisionRow.identity_id).where(MisfiledDecisionRow.face_id == face_id)
+    )
 
 
 def uncall_right(session: Session, face_id: int) -> None:
@@ -157,7 +188,7 @@ def note(session: Session, applied_id: int, step: Step) -> None:
 
 def applied(session: Session) -> list[tuple[int, int, int]]:
     """Of each application its number, how many steps it had and how many can be undone; newest
-    first.
+    first. One without a step is none.
     """
     left = (
         select(func.count())
@@ -165,7 +196,8 @@ def applied(session: Session) -> list[tuple[int, int, int]]:
         .correlate(AppliedRow)
         .scalar_subquery()
     )
-    query = select(AppliedRow.id, AppliedRow.steps, left).order_by(AppliedRow.id.desc())
+    query = select(AppliedRow.id, AppliedRow.steps, left).where(AppliedRow.steps > 0)
+    query = query.order_by(AppliedRow.id.desc())
     return [(row[0], row[1], row[2]) for row in session.execute(query)]
 
 

@@ -16,7 +16,7 @@ from gallery.dedupe.findings import Findings
 from gallery.demo.photos import alterations, altered
 from gallery.errors import FolderForgotten, NoPhotos, PhotoUnreadable, SettingInvalid
 from gallery.seeing import Eye
-from gallery.store import seen
+from gallery.store import decided, seen
 from gallery.store.seen import FaceDecision
 
 
@@ -116,7 +116,7 @@ def test_a_confirmed_group_is_tied_and_named_whichever_of_its_photos_are_there(
     keys = [face.key for face in person.faces]
     kept = [FaceDecision(keys[0], key, True, "mine") for key in keys[1:]]
     with gallery.database.writing() as session:
-        seen.decide(session, kept)
+        decided.put(session, kept)
     (person,) = gallery.dedupe_folder(folder).people
     assert (person.id, person.confirmed, person.why) == ("mine", True, "as you said")
     first = keys[0].split(" ")[0]
@@ -127,7 +127,7 @@ def test_a_confirmed_group_is_tied_and_named_whichever_of_its_photos_are_there(
     people = {one.id: one for one in gallery.dedupe_folder(folder).people}
     assert people["mine"].why == "as you said" and len(people["mine"].faces) == len(keys) - 1
     with gallery.database.writing() as session:  # one more that nobody confirmed
-        seen.undecide(session, [(keys[0], keys[-1])])
+        decided.drop(session, [decided.name_pair(keys[0], keys[-1])])
     people = {one.id: one for one in gallery.dedupe_folder(folder).people}
     assert not people["mine"].confirmed and people["mine"].probability < 1.0
 

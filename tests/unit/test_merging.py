@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from gallery.errors import IdentityExists, MergeEmpty, MergeNotFound, MergeTooOld
-from gallery.store import faces, identities, merging, thumbnails
+from gallery.store import faces, identities, merging, sorting, thumbnails
 from gallery.store.changes import changed_since, latest_change
 from gallery.store.database import Database
 from tests.conftest import AddFace, UnitRows
@@ -74,6 +74,25 @@ def test_undoing_puts_everything_back(people: Database) -> None:
         assert merging.list_merges(session) == []
     with pytest.raises(MergeNotFound, match="no merge 1"):
         undone(people, number)
+
+
+def test_what_was_called_right_is_so_after_a_merge_and_its_undoing(people: Database) -> None:
+    with people.writing() as session:
+        ada, countess = (identities.get(session, name).id for name in ("Ada", "Countess"))
+        for face, owner in ((1, ada), (3, countess), (4, countess)):
+            sorting.call_right(session, face, owner)
+    number = merged(people, "Ada", "Countess")  # face 3 is put aside
+    with people.writing() as session:
+        assert sorting.known_right(session) == {(1, ada), (4, ada)}
+    undone(people, number)
+    with people.writing() as session:
+        assert sorting.known_right(session) == {(1, ada), (3, countess), (4, countess)}
+    number = merged(people, "Ada", "Countess")
+    with people.writing() as session:
+        sorting.uncall_right(session, 4)
+    undone(people, number)
+    with people.reading() as session:
+        assert sorting.known_right(session) == {(1, ada), (3, countess)}
 
 
 def test_merges_on_merges_are_undone_from_the_top(people: Database) -> None:

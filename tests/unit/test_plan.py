@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
 import json
+import random
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gallery import Gallery
-from gallery.dedupe.findings import Findings, FoundFace, Misfiled, Person, SameIdentities
-from gallery.dedupe.plan import Plan, as_csv, as_json, plan_of, read_plan
+from gallery.dedupe import applying
+from gallery.dedupe.findings import Copies, Findings, FoundFace, Misfiled, Person, SameIdentities
+from gallery.dedupe.plan import Plan, Planned, plan_of
+from gallery.dedupe.plan_files import as_csv, as_json, read_plan
 from gallery.errors import PlanOutdated, PlanUnusable, UndoImpossible
+from gallery.store import identities, merging, plans, sorting
+from gallery.store.database import Session
+from gallery.store.told import face_key
 from gallery.types import Box
 from tests.conftest import AddFace, UnitRows
 from tests.unit.test_merging import picture
 
-BOX = Box(1.0, 2.0, 30.0, 40.0)
+BOX = Box(1.5, 2.0, 101.25, 120.0)
 
 
 @pytest.fixture
@@ -29,7 +40,8 @@ def filled(gallery: Gallery, unit_rows: UnitRows, add_face: AddFace) -> Gallery:
 
 
 def face(number: int) -> FoundFace:
-    return FoundFace(f"photos/{number}.jpg", BOX, f"hash{number} 1 2 30 40", number)
+    sha256 = hashlib.sha256(str(number).encode()).hexdigest()
+    return FoundFace(f"photos/{number}.jpg", BOX, face_key(sha256, BOX), number)
 
 
 @pytest.fixture
@@ -44,15 +56,56 @@ def findings() -> Findings:
 
 
 def written(gallery: Gallery, findings: Findings, out: Path) -> Plan:
-    gallery.write_plan(findings, None, out)
+    with gallery.database.reading() as session:
+        state = plans.state_of(session)
+    gallery.write_plan(replace(findings, state=state), None, out)
     return read_plan(out)
 
 
-def decided(plan: Plan, file: Path, **accept: bool) -> Path:
-    kinds = {kind: value for kind, value in accept.items()}
-    found = tuple(replace(one, accept=kinds.get(one.kind)) for one in plan.findings)
+def saved(plan: Plan, file: Path, change: Any) -> Path:
+    """The plan with each finding changed."""
+    found = tuple(change(one) for one in plan.findings)
     file.write_text(json.dumps(as_json(replace(plan, findings=found))))
     return file
+
+
+def decided(plan: Plan, file: Path, **accept: bool) -> Path:
+    """By kind, or by finding."""
+    return saved(
+        plan, file, lambda one: replace(one, accept=accept.get(one.kind, accept.get(one.id)))
+    )
+
+
+def marked(one: Planned, **accept: bool) -> Planned:
+    """By the member's name."""
+    members = tuple(replace(m, accept=accept.get(m.member)) for m in one.members)
+    return replace(one, members=members)
+
+
+def pairs(*names: str) -> Findings:
+    """Of each two names, "Ada Cy", that they are one person; by the ids of `three`."""
+    ids = {"Ada": 1, "Ben": 2, "Cy": 3}
+    return Findings(
+        3,
+        3,
+        identities=tuple(
+            SameIdentities((a, b), (ids[a], ids[b]), 0.9, (face(ids[a]), face(ids[b])), "why")
+            for a, b in (name.split() for name in names)
+        ),
+    )
+
+
+@pytest.fixture
+def three(gallery: Gallery, unit_rows: UnitRows, add_face: AddFace) -> Gallery:
+    """Ada, Ben and Cy, a face each."""
+    rows = unit_rows(3, 4)
+    for i, name in enumerate(["Ada", "Ben", "Cy"]):
+        add_face(gallery.database, name, rows.row(i), i + 1)
+    return gallery
+
+
+def counts(gallery: Gallery) -> dict[str, int]:
+    return {record.name: record.faces for record in gallery.identities()}
 
 
 def test_json_and_csv_say_the_same(findings: Findings, tmp_path: Path) -> None:
@@ -62,13 +115,50 @@ def test_json_and_csv_say_the_same(findings: Findings, tmp_path: Path) -> None:
     assert read_plan(tmp_path / "a.json") == read_plan(tmp_path / "a.csv") == plan
     semicolons = as_csv(plan).replace(",", ";")
     (tmp_path / "b.csv").write_text(semicolons, encoding="utf-8-sig")
-    assert [one.id for one in read_plan(tmp_path / "b.csv").findings] == ["m1", "i1", "p-abc"]
+    assert read_plan(tmp_path / "b.csv") == plan
+    found = tuple(replace(one, accept=one.kind != "misfiled") for one in plan.findings)
+    found = (*found[:-1], marked(found[-1], **{"photos/2.jpg": False}))
+    said = replace(plan, findings=found)
+    (tmp_path / "a.json").write_text(json.dumps(as_json(said)))
+    (tmp_path / "b.csv").write_text(as_csv(said).replace(",", ";"), encoding="utf-8-sig")
+    assert read_plan(tmp_path / "a.json") == read_plan(tmp_path / "b.csv") == said
+
+
+def test_a_sorted_csv_is_the_same_plan(findings: Findings, tmp_path: Path) -> None:
+    plan = plan_of(findings, "0123")
+    plan = replace(plan, findings=tuple(replace(one, accept=True) for one in plan.findings))
+    head, *rows = csv.reader(io.StringIO(as_csv(plan)))
+    random.Random(1).shuffle(rows)
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([head, *rows])
+    read = read_plan(tmp_path / "a.csv")
+    assert {one.id: one for one in read.findings} == {one.id: one for one in plan.findings}
+    with (tmp_path / "b.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([head, *rows, rows[0]])
+    with pytest.raises(PlanUnusable, match="there twice"):
+        read_plan(tmp_path / "b.csv")
+
+
+def test_a_line_of_the_csv_speaks_for_its_member_alone(
+    filled: Gallery, findings: Findings, tmp_path: Path
+) -> None:
+    written(filled, findings, tmp_path / "plan")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "plan" / "plan.csv").read_text())))
+    for row in rows:
+        row["accept"] = "yes" if (row["kind"], row["line"]) == ("identities", "2") else ""
+    file = tmp_path / "one.csv"
+    with file.open("w", newline="") as opened:
+        writer = csv.DictWriter(opened, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    with pytest.raises(PlanUnusable, match="accepts Countess alone"):
+        filled.apply_plan(file)
 
 
 def test_a_name_like_a_formula_is_text_in_a_spreadsheet(findings: Findings, tmp_path: Path) -> None:
     same = replace(findings.identities[0], names=("=1+1", "'Ada"))
     plan = plan_of(replace(findings, identities=(same,)), "0123")
-    assert "\n0123,i1,identities,,'=1+1," in as_csv(plan).replace("\r", "")
+    assert "\n0123,i1,1,identities,,'=1+1," in as_csv(plan).replace("\r", "")
     (tmp_path / "a.csv").write_text(as_csv(plan))
     assert read_plan(tmp_path / "a.csv") == plan
 
@@ -163,7 +253,305 @@ def test_an_accept_that_is_neither_yes_nor_no_is_refused(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
     written(filled, findings, tmp_path / "plan")
-    text = (tmp_path / "plan" / "plan.csv").read_text().replace(",misfiled,,", ",misfiled,maybe,")
+    text = (
+        (tmp_path / "plan" / "plan.csv").read_text().replace(",misfiled,,", ",misfiled,maybe,", 1)
+    )
     (tmp_path / "plan" / "plan.csv").write_text(text)
     with pytest.raises(PlanUnusable, match="maybe"):
         filled.apply_plan(tmp_path / "plan" / "plan.csv")
+
+
+def test_two_who_were_told_apart_are_not_merged_by_way_of_a_third(
+    three: Gallery, tmp_path: Path
+) -> None:
+    three.keep_distinct("Ada", "Ben")
+    plan = written(three, pairs("Ada Cy", "Ben Cy"), tmp_path / "plan")
+    before = picture(three.database)
+    with pytest.raises(PlanUnusable, match=r"i2 \(Ben and Cy\).*i1 \(Ada and Cy\).*Ben and Ada"):
+        three.apply_plan(decided(plan, tmp_path / "yes.json", identities=True))
+    assert picture(three.database) == before and three.applied_plans() == []
+    three.apply_plan(decided(plan, tmp_path / "one.json", i1=True))
+    assert counts(three) == {"Ada": 2, "Ben": 1}
+
+
+def test_a_no_holds_against_what_the_same_plan_merges(three: Gallery, tmp_path: Path) -> None:
+    plan = written(three, pairs("Ada Ben", "Ada Cy", "Ben Cy"), tmp_path / "plan")
+    before = picture(three.database)
+    with pytest.raises(PlanUnusable, match=r"finding i3.*i2.*finding i1 tells them apart"):
+        three.apply_plan(decided(plan, tmp_path / "no.json", i1=False), accept_over=0.5)
+    assert picture(three.database) == before
+    done = three.apply_plan(decided(plan, tmp_path / "two.json", i1=False, i2=True))
+    assert done.lines == ("merged Ada and Cy, called Ada", "Ada and Ben are two people")
+    assert three.undo_plan()[0] == done.number
+    assert picture(three.database) == before
+
+
+def test_a_plan_is_of_what_was_compared_not_of_when_it_was_written(
+    filled: Gallery, findings: Findings, tmp_path: Path
+) -> None:
+    found = filled.findings()
+    assert found.state is not None
+    filled.keep_distinct("Ada", "Bob")
+    with pytest.raises(PlanOutdated, match=r"since it was compared: Ada was decided on, Bob"):
+        filled.write_plan(found, None, tmp_path / "plan")
+    assert not (tmp_path / "plan").exists() or list((tmp_path / "plan").iterdir()) == []
+    with pytest.raises(PlanUnusable, match="without the state"):
+        filled.write_plan(findings, None, tmp_path / "plan")
+    filled.write_plan(filled.findings(), None, tmp_path / "plan")
+
+
+def test_a_decision_after_the_plan_makes_it_outdated(
+    filled: Gallery, findings: Findings, tmp_path: Path
+) -> None:
+    plan = written(filled, findings, tmp_path / "plan")
+    file = decided(plan, tmp_path / "yes.json", misfiled=True)
+    filled.call_right(5)
+    with pytest.raises(PlanOutdated, match="Bob was decided on"):
+        filled.apply_plan(file)
+    filled.call_right(5, right=False)
+    assert len(filled.apply_plan(file).lines) == 1
+
+
+def test_a_wrong_name_without_a_right_one_is_not_accepted_by_probability(
+    filled: Gallery, findings: Findings, tmp_path: Path
+) -> None:
+    wrong = replace(findings.misfiled[0], suggested=None, suggested_id=None)
+    written(filled, replace(findings, misfiled=(wrong,)), tmp_path / "plan")
+    assert filled.apply_plan(tmp_path / "plan", accept_over=0.9).lines == (
+        "merged Ada and Countess, called Ada",
+    )
+
+
+def test_what_cannot_be_done_is_found_before_anything_is(
+    filled: Gallery, findings: Findings, tmp_path: Path
+) -> None:
+    wrong = replace(findings.misfiled[0], suggested=None, suggested_id=None)
+    plan = written(filled, replace(findings, misfiled=(wrong,)), tmp_path / "plan")
+    before = picture(filled.database)
+    for dry_run in (True, False):
+        file = decided(plan, tmp_path / "yes.json", identities=True, misfiled=True)
+        with pytest.raises(PlanUnusable, match="without a name"):
+            filled.apply_plan(file, dry_run=dry_run)
+    assert picture(filled.database) == before and filled.applied_plans() == []
+
+
+def test_what_stops_a_plan_midway_tells_what_undoes_it(
+    filled: Gallery, findings: Findings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = picture(filled.database)
+    plan = written(filled, findings, tmp_path / "plan")
+    file = decided(plan, tmp_path / "yes.json", identities=True, misfiled=True)
+    writing, begun = filled.database.writing, 0
+
+    def after_another() -> AbstractContextManager[Session]:
+        """The first transaction tries everything, the second merges, the third comes too late."""
+        nonlocal begun
+        begun += 1
+        if begun == 3:
+            with writing() as session:
+                identities.rename(session, "Bob", "Robert")
+        return writing()
+
+    monkeypatch.setattr(filled.database, "writing", after_another)
+    with pytest.raises(PlanOutdated, match=r"another process .*`gallery undo 1` takes it back"):
+        filled.apply_plan(file)
+    monkeypatch.undo()
+    assert counts(filled) == {"Ada": 3, "Robert": 2}
+    filled.rename("Robert", "Bob")
+    assert filled.undo_plan(1)[0] == 1
+    assert picture(filled.database) == before
+
+
+def test_an_application_without_a_step_is_none(filled: Gallery) -> None:
+    with filled.database.writing() as session:
+        sorting.begin(session)
+    assert filled.applied_plans() == []
+    with pytest.raises(UndoImpossible, match="no dedupe plan"):
+        filled.undo_plan()
+
+
+def test_a_suggested_name_that_was_merged_away_is_whom_it_was_merged_into(
+    filled: Gallery, findings: Findings, tmp_path: Path
+) -> None:
+    wrong = replace(findings.misfiled[0], suggested="Countess", suggested_id=2)
+    plan = written(filled, replace(findings, misfiled=(wrong,)), tmp_path / "plan")
+    file = decided(plan, tmp_path / "yes.json", identities=True, misfiled=True)
+    assert filled.apply_plan(file).lines[1] == "photos/5.jpg is Ada now, not Bob"
+    assert counts(filled) == {"Ada": 4, "Bob": 1}
+    filled.undo_plan()
+
+    def edited(name: str) -> Path:
+        return saved(
+            plan,
+            tmp_path / "edited.json",
+            lambda one: (
+                replace(one, accept=True, suggested=name)
+                if one.kind == "misfiled"
+                else replace(one, accept=one.kind == "identities" or None)
+            ),
+        )
+
+    filled.apply_plan(edited("Eve"))
+    assert counts(filled) == {"Ada": 3, "Bob": 1, "Eve": 1}
+    filled.undo_plan()
+    with pytest.raises(PlanUnusable, match="finding m1: the name"):
+        filled.apply_plan(edited("..\x07"))
+
+
+@pytest.mark.parametrize("edit", ["details", "external id", "expiry", "name", "distinct", ""])
+def test_undoing_keeps_a_new_name_that_was_edited_since(
+    filled: Gallery, findings: Findings, tmp_path: Path, edit: str
+) -> None:
+    plan = written(filled, findings, tmp_path / "plan")
+    file = saved(
+        plan,
+        tmp_path / "new.json",
+        lambda one: replace(one, accept=one.kind == "misfiled" or None, suggested="Eve"),
+    )
+    filled.apply_plan(file)
+    with filled.database.writing() as session:
+        if edit == "details":
+            identities.describe(session, "Eve", None, {"born": "1900"})
+        elif edit == "external id":
+            identities.describe(session, "Eve", "e1", {})
+        elif edit == "expiry":
+            identities.expire_at(session, "Eve", identities.get(session, "Eve").created_at)
+        elif edit == "name":
+            identities.rename(session, "Eve", "Eva")
+        elif edit == "distinct":
+            merging.keep_distinct(session, identities.get(session, "Eve").id, [1])
+    filled.undo_plan()
+    kept = {"": {}, "name": {"Eva": 0}}.get(edit, {"Eve": 0})
+    assert counts(filled) == {"Ada": 2, "Countess": 1, "Bob": 2} | kept
+
+
+def test_undoing_after_the_photo_was_enrolled_again_is_refused(
+    filled: Gallery, findings: Findings, unit_rows: UnitRows, add_face: AddFace, tmp_path: Path
+) -> None:
+    copies = Copies(("photos/1.jpg", "photos/2.jpg"), 0.9, ("1", "2"), "why", (face(1), face(2)))
+    plan = written(filled, replace(findings, copies=(copies,)), tmp_path / "plan")
+    filled.apply_plan(decided(plan, tmp_path / "yes.json", copies=True))
+    again = add_face(filled.database, "Ada", unit_rows(1, 9).row(0), 2)
+    with pytest.raises(UndoImpossible, match="face 2 was enrolled again"):
+        filled.undo_plan()
+    assert counts(filled)["Ada"] == 2
+    filled.move_face(again, "Bob")
+    filled.undo_plan()
+    assert counts(filled) == {"Ada": 2, "Countess": 1, "Bob": 3}
+
+
+def test_a_face_taken_out_and_put_back_is_right_still(
+    filled: Gallery, findings: Findings, tmp_path: Path
+) -> None:
+    filled.call_right(2)
+    copies = Copies(("photos/1.jpg", "photos/2.jpg"), 0.9, ("1", "2"), "why", (face(1), face(2)))
+    plan = written(filled, replace(findings, copies=(copies,)), tmp_path / "plan")
+    filled.apply_plan(decided(plan, tmp_path / "yes.json", copies=True))
+    filled.undo_plan()
+    with filled.database.reading() as session:
+        assert sorting.known_right(session) == {(2, 1)}
+
+
+def test_undoing_leaves_what_was_decided_by_hand(
+    filled: Gallery, findings: Findings, tmp_path: Path
+) -> None:
+    filled.keep_distinct("Ada", "Countess")
+    filled.call_right(5)
+    plan = written(filled, findings, tmp_path / "plan")
+    no = decided(plan, tmp_path / "no.json", identities=False, misfiled=False)
+    assert filled.apply_plan(no) == applying.Applied(None, ())  # it was so before
+    filled.keep_distinct("Ada", "Countess", distinct=False)
+    filled.call_right(5, right=False)
+    for kind in ("identities", "misfiled"):
+        plan = written(filled, findings, tmp_path / "plan")
+        filled.apply_plan(decided(plan, tmp_path / "no.json", **{kind: False}))
+    filled.call_right(5, right=False)
+    filled.keep_distinct("Ada", "Countess", distinct=False)
+    for number, _, _ in filled.applied_plans():
+        with pytest.raises(UndoImpossible, match="decided otherwise since"):
+            filled.undo_plan(number)
+    filled.call_right(5)
+    filled.undo_plan()
+    with filled.database.reading() as session:
+        assert sorting.known_right(session) == set()
+
+
+def test_not_this_one_of_two_names_tells_them_apart(
+    filled: Gallery, findings: Findings, tmp_path: Path
+) -> None:
+    plan = written(filled, findings, tmp_path / "plan")
+    file = saved(
+        plan,
+        tmp_path / "not.json",
+        lambda one: marked(one, Countess=False) if one.kind == "identities" else one,
+    )
+    assert filled.apply_plan(file).lines == ("Ada and Countess are two people",)
+
+
+def tampered(plan: Plan, file: Path, which: str, member: dict[str, Any], **more: Any) -> Path:
+    """All accepted, and one finding's first member and itself changed."""
+    form = as_json(plan)
+    for one in form["findings"]:
+        one["accept"] = True
+        if one["finding"] == which:
+            one |= more
+            for m in one["members"][:1]:
+                m |= member
+    file.write_text(json.dumps(form))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("finding", "member", "more"),
+    [
+        ("i1", {"identity_id": 99}, {}),
+        ("i1", {"identity_id": None}, {}),
+        ("i1", {"identity_id": 10**30}, {}),
+        ("i1", {"identity_id": -1}, {}),
+        ("m1", {"face_id": 10**30}, {}),
+        ("m1", {"face_id": "1e3"}, {}),
+        ("m1", {"face_id": 99}, {}),
+        ("m1", {"face_id": None}, {}),
+        ("m1", {"face_id": 4}, {}),
+        ("m1", {"identity_id": 1}, {}),
+        ("m1", {}, {"suggested_id": 99}),
+        ("m1", {}, {"members": []}),
+        ("m1", {}, {"probability": 10**400}),
+        ("m1", {}, {"probability": float("nan")}),
+        ("p-abc", {"key": "0" * 64 + " x y"}, {}),
+        ("p-abc", {"key": "0" * 64 + " 1 2 3"}, {}),
+        ("p-abc", {"key": "not-one 0123456789abcdef"}, {}),
+        ("p-abc", {"key": ""}, {}),
+        ("p-abc", {}, {"finding": "p-" + "x" * 100}),
+    ],
+)
+def test_a_plan_that_was_tampered_with_is_refused_and_changes_nothing(
+    filled: Gallery,
+    findings: Findings,
+    tmp_path: Path,
+    finding: str,
+    member: dict[str, Any],
+    more: dict[str, Any],
+) -> None:
+    plan = written(filled, findings, tmp_path / "plan")
+    before = picture(filled.database)
+    with pytest.raises(PlanUnusable):
+        filled.apply_plan(tampered(plan, tmp_path / "bad.json", finding, member, **more))
+    assert picture(filled.database) == before
+    filled.apply_plan(tampered(plan, tmp_path / "good.json", finding, {}))
+
+
+def test_a_plan_of_a_folder_does_nothing_to_the_gallery(
+    filled: Gallery, findings: Findings, tmp_path: Path
+) -> None:
+    filled.write_plan(findings, tmp_path, tmp_path / "plan")
+    before = picture(filled.database)
+    file = decided(
+        read_plan(tmp_path / "plan"),
+        tmp_path / "yes.json",
+        identities=True,
+        misfiled=True,
+        people=True,
+    )
+    assert filled.apply_plan(file).lines == ("3 faces are one person",)
+    assert picture(filled.database) == before

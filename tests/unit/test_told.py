@@ -9,7 +9,7 @@ import pytest
 
 from gallery import Gallery
 from gallery.demo.photos import alterations, altered
-from gallery.store import seen, told
+from gallery.store import decided, told
 from gallery.store.seen import FaceDecision
 from gallery.types import Box, Outcome
 
@@ -38,7 +38,7 @@ def test_a_face_told_apart_is_nobody(gallery: Gallery, copies: list[Path]) -> No
     assert gallery.query(copies[1]).outcome is Outcome.MATCH
     decisions = apart(gallery, copies)
     with gallery.database.writing() as session:
-        seen.decide(session, decisions)
+        decided.put(session, decisions)
     decision = gallery.query(copies[1])
     assert decision.outcome is Outcome.UNKNOWN and decision.candidates == ()
     assert "not Grace, as you said" in decision.reason
@@ -46,7 +46,7 @@ def test_a_face_told_apart_is_nobody(gallery: Gallery, copies: list[Path]) -> No
     assert enrolled.face_id is not None  # and is no rival of hers
     assert gallery.query(copies[0]).identity is not None  # her own photo stays hers
     with gallery.database.writing() as session:
-        seen.undecide(session, [(one.first, one.second) for one in decisions])
+        decided.drop(session, [decided.pair_of(one) for one in decisions])
     assert "Grace" in gallery.query(copies[2]).reason
 
 
@@ -58,7 +58,7 @@ def test_a_box_may_stray_by_a_pixel_and_no_more(gallery: Gallery, copies: list[P
     far = Box(box.left + 9, box.top, box.right + 9, box.bottom)
     with gallery.database.writing() as session:
         assert told.not_of(session, sha256, box) == set()
-        seen.decide(session, decisions)
+        decided.put(session, decisions)
         assert told.not_of(session, sha256, box) == {1}
         assert told.not_of(session, sha256, far) == set()
         assert told.not_of(session, "0" * 64, box) == set()
