@@ -66,6 +66,7 @@ def made_model(
     recipe: str | None = ARCFACE_RECIPE,
     together: str = "any number",
     darkest: float | None = None,
+    fails_from: float | None = None,
     sequence: bool = False,
 ) -> Path:
     """A coarse picture of the chip through a random matrix.
@@ -73,6 +74,7 @@ def made_model(
     norm_first : an output of one number before the encoding.  external : where its weights lie.
     together : what it makes of several chips: "fails", or "mixes" them.
     darkest : the mean of a chip from which on its encoding is not a number.
+    fails_from : the number in a chip from which on it fails.
     sequence : its output is a sequence of the encoding, and no tensor.
     """
     rng = np.random.default_rng(dimension)
@@ -110,6 +112,21 @@ def made_model(
             helper.make_node("Mul", [last, "one"], ["poisoned"]),
         ]
         last = "poisoned"
+    if fails_from is not None:
+        constants += [
+            numpy_helper.from_array(np.array(fails_from, np.float32), "fails from"),
+            numpy_helper.from_array(np.ones(1, np.float32), "only"),
+        ]
+        nodes += [
+            helper.make_node("ReduceMax", ["chips"], ["largest"], keepdims=0),
+            helper.make_node("Sub", ["largest", "fails from"], ["beyond"]),
+            helper.make_node("Relu", ["beyond"], ["by"]),
+            helper.make_node("Ceil", ["by"], ["steps"]),
+            helper.make_node("Cast", ["steps"], ["place"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["only", "place"], ["there"]),  # or out of bounds
+            helper.make_node("Mul", [last, "there"], ["checked"]),
+        ]
+        last = "checked"
     nodes += [
         helper.make_node("Identity", [last], ["encoding"]),
         helper.make_node("SequenceConstruct", ["encoding"], ["sequence"]),
