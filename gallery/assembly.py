@@ -280,14 +280,16 @@ class Gallery(Parts):
         self, adjustment: dict[str, Any], report: dict[str, Any], evidence: dict[str, Any]
     ) -> int:
         """Keep a calibration of the head in use and use it; returns its number."""
+        head = self.judge.head.sha256  # before the write lock: a head may have to be read
         with self.database.writing() as session:
             audit.record(session, "calibrate")
-            return calibrations.add(session, self.judge.head.sha256, adjustment, report, evidence)
+            return calibrations.add(session, head, adjustment, report, evidence)
 
     def use_calibration(self, number: int) -> None:
         """Use a kept calibration, or none with 0. Raises CalibrationNotFound."""
+        head = self.judge.head.sha256
         with self.database.writing() as session:
-            calibrations.use(session, self.judge.head.sha256, number)
+            calibrations.use(session, head, number)
             audit.record(session, "use calibration")
 
     # Elsewhere
@@ -473,12 +475,9 @@ class Gallery(Parts):
         from gallery.head import load_head
         from gallery.heads import find_head
 
-        settings = self.settings
-        if settings.head is not None and spec.kind != self.spec.kind:
-            settings = settings.model_copy(update={"head": None})  # it is the gallery's encoder's
-        eye = build_eye(settings, spec)
+        eye = build_eye(self.settings, spec)
         traits, encoder = eye.encoder.network.traits, eye.encoder
-        head = find_head(settings, traits)
+        head = find_head(self.settings, traits)
         load_head(head, encoder.name, encoder.weights_sha256, traits.spec)
         return eye
 

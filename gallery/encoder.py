@@ -85,7 +85,7 @@ def fuse(raw: Float32) -> Encodings:
         agreement = np.linalg.norm(mean, axis=1)
         vectors = mean / agreement[:, None]
     if not np.isfinite(vectors).all():
-        raise InvalidEncoding("an encoding is not finite or has length zero; the photo is unusable")
+        raise InvalidEncoding("an encoding is not finite or has length zero; use another photo")
     return Encodings(
         vectors=vectors.astype(np.float32),
         norms=norms.mean(axis=1).astype(np.float32),

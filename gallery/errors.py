@@ -7,7 +7,8 @@ GalleryError                     exit status 2 at the command line; never a trac
 │   ├── PhotoUndecodable         not a photo, an unsupported format, truncated, corrupt
 │   ├── NoFaceFound              nothing to enrol or compare
 │   ├── TooManyFaces             more faces than the limit (checked before encoding)
-│   └── SeveralFacesFound        more than one face where one is needed
+│   ├── SeveralFacesFound        more than one face where one is needed
+│   └── FaceUnencodable          the encoder gives no usable numbers for a face
 ├── InvalidName                  empty, too long, or with characters a name cannot have
 ├── DetailsInvalid               an external id or details: too long, too many, or no text
 ├── IdentityNotFound             no identity of that name or id
@@ -87,6 +88,10 @@ class SeveralFacesFound(PhotoError):
 
 class TooManyFaces(PhotoError):
     """The photo has more faces than the limit."""
+
+
+class FaceUnencodable(PhotoError):
+    """The encoder gives numbers for a face that are not finite, or have no direction."""
 
 
 class InvalidName(GalleryError):

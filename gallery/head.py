@@ -258,8 +258,20 @@ def load_projection(file: Path, network_sha256: str, spec: str) -> Projection:
         raise HeadUnusable(f"{file} has no projection for {spec}; {remedy}")
     try:
         return _projection(state, found)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise HeadUnusable(f"{file} is damaged: {error}; {remedy}") from error
+
+
+def network_of(file: Path) -> str | None:
+    """SHA-256 of the network whose encodings a head's file is for; None when it is no head."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            found: dict[str, str] = opened.metadata() or {}
+    except (OSError, SafetensorError):
+        return None
+    if found.get("form") != _FORM:
+        return None
+    return found.get("network_sha256", found.get("encoder_sha256"))
 
 
 def keep_projection(file: Path) -> None:
@@ -297,7 +309,10 @@ def _opened(file: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]
 
 
 def _projection(state: Mapping[str, Tensor], found: Mapping[str, str]) -> Projection:
-    return Projection(state["projection.matrix"].numpy(), found["network_sha256"])
+    matrix = state["projection.matrix"]
+    if matrix.dtype != torch.float32:
+        raise ValueError(f"a projection of {matrix.dtype}, expected torch.float32")
+    return Projection(matrix.numpy(), found["network_sha256"])
 
 
 def _head(state: dict[str, Tensor], found: Mapping[str, Any]) -> Head:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from gallery.config import Settings
@@ -9,7 +10,8 @@ from gallery.encoder import Encoder
 from gallery.encoders.opening import DEFAULT
 from gallery.encoders.protocol import Network, Traits
 from gallery.errors import HeadUnusable
-from gallery.head import load_projection
+from gallery.head import load_projection, network_of
+from gallery.projection import Projection
 from gallery.shipped import HEAD_FILE, shipped_file
 from gallery.types import DIMENSION
 
@@ -23,11 +25,21 @@ def home_stem(traits: Traits) -> str:
 def find_head(settings: Settings, traits: Traits) -> Path:
     """The head that the settings name, else the home's own, else the shipped one.
 
-    Raises HeadUnusable, with the command that makes one, when there is none.
+    One that the settings name for another network is passed over: it is there for the encoder that
+    was in use, or will be. Raises HeadUnusable when there is none, with the command that makes one.
     """
-    if settings.head is not None:
-        return settings.head
-    return head_at_home(settings, traits)
+    named = settings.head
+    if named is not None and network_of(named) in (None, traits.sha256):
+        return named  # whoever reads it says what is wrong with it
+    try:
+        return head_at_home(settings, traits)
+    except HeadUnusable as error:
+        if named is None:
+            raise
+        raise HeadUnusable(
+            f"{named} (GALLERY_HEAD) was made for another encoder than {traits.spec}, and in"
+            f" {settings.home} {error}"
+        ) from error
 
 
 def head_at_home(settings: Settings, traits: Traits) -> Path:
@@ -42,6 +54,16 @@ def head_at_home(settings: Settings, traits: Traits) -> Path:
         " a folder of people, a folder each, with `gallery train-head --encoder"
         f" {traits.spec} PEOPLE_FOLDER`"
     )
+
+
+def projections(settings: Settings, traits: Traits) -> list[Projection]:
+    """This network's: the home's, then that of the head that the settings name."""
+    found = []
+    for file in (settings.home / f"{home_stem(traits)}.safetensors", settings.head):
+        with contextlib.suppress(HeadUnusable):
+            if file is not None:
+                found.append(load_projection(file, traits.sha256, traits.spec))
+    return found
 
 
 def fitted_out(network: Network, head: Path) -> Encoder:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cached_property
 from threading import RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from gallery.building import build_eye
 from gallery.config import Settings
@@ -34,7 +34,29 @@ if TYPE_CHECKING:
     from gallery.seeing import Eye
 
 DATABASE_FILE, INDEX_FILE = "gallery.db", "faces.index"
+REENCODE_LOCK = "reencode.lock"
+"""Held by who re-encodes the gallery, and by who replaces what that needs."""
+_WITH_HEAD = ("_judge", "_identifier", "_enroller", "_comparer")
 T = TypeVar("T")
+
+
+class _part(cached_property[T]):  # it is used as cached_property is
+    """A part that is built when it is first used, by one thread, under the lock that `_follow`
+    takes away parts under: so no part is built of others of two encoders, and none outlives them.
+    """
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> T: ...
+
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> Self | T:
+        if instance is None:
+            return self
+        assert isinstance(instance, Parts)
+        with instance._turn:
+            return super().__get__(instance, owner)
 
 
 class Parts:
@@ -45,7 +67,7 @@ class Parts:
         home = open_home(settings.home)
         self.database = open_database(settings, home / DATABASE_FILE)
         self._turn = RLock()
-        self._heads_seen: tuple[tuple[str, int, int], ...] = ()
+        self._heads_seen: tuple[tuple[str, int, int], ...] | None = None
         self._check_encoder()
         self.index = self._copy_of(self._encoder_now() or DLIB_RESNET.sha256)
         # An erasure that was cut short is finished now. What still hinders it must not hinder
@@ -95,24 +117,58 @@ class Parts:
         """Have the parts for the encoder and the head that the gallery has now: another process may
         have changed them. Returns the encoder's SHA-256; None while nothing was ever enrolled.
         """
-        if "_judge" in self.__dict__ and self._heads() != self._heads_seen:
+        if self._heads_seen is not None and self._heads() != self._heads_seen:
             with self._turn:  # trained anew, or dropped because it knew somebody who was erased
-                for part in ("_judge", "_identifier", "_enroller", "_comparer"):
-                    self.__dict__.pop(part, None)
+                self._drop(*_WITH_HEAD, *(["eye"] if self._projects_otherwise() else []))
+                self._heads_seen = None
         now = self._encoder_now()
-        if now is None or now == self.index.encoder:
+        if now is None or not self._stale(now):
             return now
         with self._turn:
+            now = self._encoder_now()  # it may have taken long to get here
+            if now is None:
+                return now
+            # The index is last: who sees it without the lock finds nothing old beside it.
+            self._drop(*self._stale(now))
             if now != self.index.encoder:
-                self.index.close()
-                self.index = self._copy_of(now)
-                built = self.__dict__.get("eye")
-                stale = ["_identifier", "_enroller", "_eraser"]
-                if built is not None and built.encoder.weights_sha256 != now:
-                    stale += ["eye", "_judge", "_comparer"]
-                for part in stale:
-                    self.__dict__.pop(part, None)
+                old, self.index = self.index, self._copy_of(now)
+                old.close()
         return now
+
+    def _stale(self, now: str) -> list[str]:
+        """The parts that are not for this encoder. `_index` stands for the index."""
+        stale = []
+        judge = self.__dict__.get("_judge")
+        if self.index.encoder != now:
+            stale += ["_index", "_eraser", "_identifier", "_enroller"]
+        if self._sees_otherwise(now):
+            stale += ["eye", "_identifier", "_enroller", "_comparer"]
+        if judge is not None and judge.head.marks.encoder_sha256 != now:
+            stale += _WITH_HEAD
+        return stale
+
+    def _sees_otherwise(self, now: str | None) -> bool:
+        eye = self.__dict__.get("eye")
+        return eye is not None and eye.encoder.weights_sha256 != now
+
+    def _drop(self, *parts: str) -> None:
+        for part in parts:
+            self.__dict__.pop(part, None)
+
+    def _projects_otherwise(self) -> bool:
+        """Whether the head that is there now brings another projection than the eye has."""
+        from gallery.head import load_projection
+        from gallery.heads import find_head
+
+        eye = self.__dict__.get("eye")
+        if eye is None or eye.encoder.projection is None:
+            return False
+        traits = eye.encoder.network.traits
+        try:
+            found = load_projection(find_head(self.settings, traits), traits.sha256, traits.spec)
+        except HeadUnusable:
+            return False
+        return bool(found.sha256 != eye.encoder.projection.sha256)
 
     def _heads(self) -> tuple[tuple[str, int, int], ...]:
         """The head files that could be in use, and their state."""
@@ -134,7 +190,9 @@ class Parts:
                 if self._encoder_now() == before:
                     raise
                 continue
-            if before is None or self._encoder_now() == before:
+            now = self._encoder_now()
+            # A first enrolment, this one or another, makes an encoder the gallery's.
+            if now == before or (before is None and not self._sees_otherwise(now)):
                 return answer
 
     def close(self) -> None:
@@ -170,14 +228,16 @@ class Parts:
             with self.database.writing() as session:
                 audit.prune(session, days)
 
-    @cached_property
+    @_part
     def eye(self) -> Eye:
         """Photo to encodings. Raises WeightsError, HeadUnusable or EncoderChanged."""
         import torch
 
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
+        heads = self._heads()
         eye = build_eye(self.settings, self.spec)
+        self._heads_seen = heads if self._heads_seen is None else self._heads_seen
         traits, encoder = eye.encoder.network.traits, eye.encoder
         with self.database.reading() as session:
             encoders.check_current(session, encoder.name, encoder.weights_sha256, traits.spec)
@@ -188,19 +248,18 @@ class Parts:
         return eye
 
     def projection_in_use(self, traits: Traits) -> Projection | None:
-        """This network's projection, if encodings of the gallery were made with it."""
+        """This network's projection that encodings of the gallery were made with, if any were;
+        before others the one at home, since that is where a new one would be written.
+        """
         from gallery.encoder import encoder_sha256
-        from gallery.head import load_projection
-        from gallery.heads import find_head
+        from gallery.heads import projections
 
-        try:
-            file = find_head(self.settings, traits)
-            projection = load_projection(file, traits.sha256, traits.spec)
-        except HeadUnusable:
-            return None
         with self.database.reading() as session:
             kept = {record.weights_sha256 for record in encoders.kept(session)}
-        return projection if encoder_sha256(traits.sha256, projection) in kept else None
+        for projection in projections(self.settings, traits):
+            if encoder_sha256(traits.sha256, projection) in kept:
+                return projection
+        return None
 
     @property
     def judge(self) -> Judge:
@@ -208,21 +267,23 @@ class Parts:
         self._follow()
         return self._judge
 
-    @cached_property
+    @_part
     def _judge(self) -> Judge:
         from gallery.head import load_head
         from gallery.heads import find_head
         from gallery.judge import Judge
 
-        if self.spec.kind == DEFAULT:  # a head can be looked at without loading its encoder
+        heads = self._heads()
+        # A head can be looked at without loading its encoder.
+        if "eye" not in self.__dict__ and self.spec.kind == DEFAULT:
             from gallery.encoders.in_torch import DLIB_TRAITS as traits
 
             sha256 = DLIB_RESNET.sha256
         else:
             traits, sha256 = self.eye.encoder.network.traits, self.eye.encoder.weights_sha256
-        self._heads_seen = self._heads()
         head = load_head(find_head(self.settings, traits), traits.name, sha256, traits.spec)
         rate = self.settings.false_positive_identification_rate
+        self._heads_seen = heads if self._heads_seen is None else self._heads_seen
         return Judge(head, self.database, rate=rate)
 
     @property
@@ -231,7 +292,7 @@ class Parts:
         self._follow()
         return self._identifier
 
-    @cached_property
+    @_part
     def _identifier(self) -> Identifier:
         from gallery.candidates import CandidateFinder
         from gallery.identify import Identifier
@@ -241,7 +302,7 @@ class Parts:
             self.database, self.eye, candidates, self._judge, views=self.settings.views_query
         )
 
-    @cached_property
+    @_part
     def _eraser(self) -> Eraser:
         return Eraser(
             self.database,
@@ -251,7 +312,7 @@ class Parts:
             cache=self.settings.cache,
         )
 
-    @cached_property
+    @_part
     def _enroller(self) -> Enroller:
         from gallery.enroll import Enroller
 
@@ -265,7 +326,7 @@ class Parts:
             keep=self.settings.keep,
         )
 
-    @cached_property
+    @_part
     def _comparer(self) -> Comparer:
         from gallery.compare import Comparer
 

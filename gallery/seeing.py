@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from gallery.encoder import Encoder
-from gallery.errors import NoFaceFound, SeveralFacesFound, TooManyFaces
+from gallery.errors import (
+    FaceUnencodable,
+    InvalidEncoding,
+    NoFaceFound,
+    SeveralFacesFound,
+    TooManyFaces,
+)
 from gallery.faces import VIEWS, FaceFinder, align
 from gallery.photo import PhotoReader
 from gallery.stages import stage
@@ -106,11 +112,20 @@ class Eye:
         return face
 
     def encode(self, photo: Photo, faces: Sequence[Face], views: int) -> Encodings:
-        """Encodings of n faces of one photo, each the mean of this many views."""
+        """Encodings of n faces of one photo, each the mean of this many views.
+
+        Raises FaceUnencodable when the encoder gives nothing usable for one of them.
+        """
         if not faces:
             return Encodings.none()
         with stage("encode"):
             chips = [
                 align(photo, face.landmarks, VIEWS[:views], self.encoder.template) for face in faces
             ]
-            return self.encoder.encode(np.stack(chips))
+            try:
+                return self.encoder.encode(np.stack(chips))
+            except InvalidEncoding as error:
+                raise FaceUnencodable(
+                    f"{photo.source} has a face that {self.encoder.network.traits.spec} cannot"
+                    f" encode: {error}"
+                ) from error

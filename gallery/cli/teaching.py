@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from filelock import FileLock, Timeout
 
 from gallery.cli.app import ENCODER_HELP, WEIGHTS_HELP, JsonOption, app, open_beside
 from gallery.cli.evaluating import encoded
 from gallery.cli.output import count, emit, percent, progress, say
-from gallery.errors import HeadUnusable, SettingInvalid
+from gallery.errors import DatabaseBusy, EncoderChanged, HeadUnusable, SettingInvalid
+from gallery.parts import REENCODE_LOCK
+from gallery.types import DIMENSION
 
 if TYPE_CHECKING:
     from gallery.assembly import Gallery
@@ -57,7 +62,8 @@ def train_head(
     has a split.csv (columns person and split) in it or beside it, only its train people are used.
     Writes head.safetensors, its model card head.json and a plot. A head in use that finds more of
     the people it is measured on is not replaced. With --encoder it is another encoder's head, and
-    with it that encoder's projection to 128 numbers, if it gives more.
+    with it that encoder's projection to 128 numbers, if it gives more; one that is at home already
+    stays, so that heads can be compared, unless --force is given and nothing is enrolled with it.
 
     Examples: `gallery train-head people/ --out my-head/`,
     `gallery train-head --encoder onnx:model.onnx people/`
@@ -77,6 +83,8 @@ def train_head(
     gallery, spec = open_beside(context, encoder, weights)
     with gallery:
         settings = gallery.settings
+        out = settings.home if out is None else out
+        at_home = out.resolve() == settings.home.resolve()
         eye = build_eye(settings, spec or gallery.spec, native=True)
         traits = eye.encoder.network.traits
         source: dict[str, Any]
@@ -101,7 +109,11 @@ def train_head(
         people, conflicts = without_conflicts(everyone)
         with progress("projection") as advance:
             advance(0, 1)
-            people, projection, how = _projected(gallery, eye, people, people_folder is None, seed)
+            if people_folder is None:
+                kept: Projection | None = gallery.eye.encoder.projection
+            else:
+                kept = _kept(gallery, traits, at_home=at_home, force=force)
+            people, projection, how = _projected(eye, people, people_folder is None, kept, seed)
         recipe = Recipe(seed=seed)
         recipe = recipe if epochs is None else replace(recipe, epochs=epochs)
         with progress("training") as advance:
@@ -120,8 +132,8 @@ def train_head(
             "hard_pairs_roc_auc": round(head_auc, 4),
             "hard_pairs_roc_auc_of_a_distance": round(distance_auc, 4),
         }
-        if out is None:
-            old = _in_use(gallery, traits, name)
+        if at_home:
+            old = _at_home(gallery, traits, name)
             if old is not None and (found := measured(old)) > new and not force:
                 raise HeadWorse(
                     f"the new head finds {new:.1%} of known people held out, the one in use"
@@ -129,13 +141,9 @@ def train_head(
                     " it with --force"
                 )
         card = model_card(source, everyone, conflicts, trained, recipe, figures, how)
-        files = write_report(
-            out if out is not None else settings.home,
-            trained.head,
-            card,
-            trained.history,
-            "head" if out is not None else home_stem(traits),
-        )
+        stem = home_stem(traits) if at_home else "head"
+        with _unneeded(gallery, traits, projection) if at_home else contextlib.nullcontext():
+            files = write_report(out, trained.head, card, trained.history, stem)
     if as_json:
         emit({"files": [str(f) for f in files], "card": card})
         return
@@ -157,17 +165,59 @@ def train_head(
         say(f"wrote {file}", "green")
 
 
+def _kept(gallery: Gallery, traits: Traits, *, at_home: bool, force: bool) -> Projection | None:
+    """The projection that the new head is to be for, if there is one.
+
+    What encodings of the gallery were made with stays in any case. That of a head at home, which
+    would be replaced, stays as well, so that the two heads can be compared.
+    """
+    from gallery.heads import projections
+
+    used = gallery.projection_in_use(traits)
+    if used is not None or not at_home or force:
+        return used
+    return next(iter(projections(gallery.settings.model_copy(update={"head": None}), traits)), None)
+
+
+@contextlib.contextmanager
+def _unneeded(gallery: Gallery, traits: Traits, projection: Projection | None) -> Iterator[None]:
+    """While this lasts, a head with this projection may be written over the home's.
+
+    Raises EncoderChanged when encodings of the gallery need another one by now, and DatabaseBusy
+    when it is being re-encoded, so that they may soon.
+    """
+    if traits.dimension <= DIMENSION:
+        yield
+        return
+    settings = gallery.settings
+    elsewhere = "or write this one elsewhere with --out"
+    lock = FileLock(settings.home / REENCODE_LOCK, timeout=settings.busy_timeout, mode=0o600)
+    try:
+        held = lock.acquire()
+    except Timeout as error:
+        raise DatabaseBusy(
+            f"{settings.home} is being re-encoded by another process, which may need the head that"
+            f" is there; wait for it, {elsewhere}"
+        ) from error
+    with held, gallery.database.writing():  # nobody enrols meanwhile
+        used = gallery.projection_in_use(traits)
+        if used is not None and (projection is None or used.sha256 != projection.sha256):
+            raise EncoderChanged(
+                f"encodings of {settings.home} were made with another projection of {traits.spec}"
+                f" meanwhile, and would be lost with it; train again, which keeps it, {elsewhere}"
+            )
+        yield
+
+
 def _projected(
-    gallery: Gallery, eye: Eye, people: EncodedPeople, stored: bool, seed: int
+    eye: Eye, people: EncodedPeople, stored: bool, kept: Projection | None, seed: int
 ) -> tuple[EncodedPeople, Projection | None, dict[str, Any]]:
     """The people with 128 numbers each, the projection that made them, and what the card says.
 
-    stored : they are the gallery's, and projected already. A projection that encodings of the
-    gallery were made with stays, so that the new head is for them.
+    stored : they are the gallery's, and projected already.  kept : the projection to go on with.
     """
     from gallery.learning.projecting import choose_projection, projected
     from gallery.learning.training import halves
-    from gallery.types import DIMENSION
 
     encoder = eye.encoder
     traits = encoder.network.traits
@@ -181,7 +231,7 @@ def _projected(
             "licence_weights": traits.licence_weights,
         }
     if stored:
-        return people, gallery.eye.encoder.projection, how
+        return people, kept, how
     if traits.dimension <= DIMENSION:
         plain = replace(
             people,
@@ -189,7 +239,6 @@ def _projected(
             enrolled=encoder.stored(people.enrolled),
         )
         return plain, None, how
-    kept = gallery.projection_in_use(traits)
     if kept is not None:
         return projected(people, kept), kept, {**how, "projection": {"kept": kept.sha256}}
     fitted = people.of(halves(people, seed)[0])  # the others calibrate the head
@@ -201,20 +250,23 @@ def _projected(
     return projected(people, chosen.projection), chosen.projection, how
 
 
-def _in_use(gallery: Gallery, traits: Traits, name: tuple[str, str]) -> Any:
-    """The head that is there for this encoder and projection, if any."""
+def _at_home(gallery: Gallery, traits: Traits, name: tuple[str, str]) -> Any:
+    """The head that the new one would stand in for, if it is for this encoder and projection."""
     from gallery.head import load_head
-    from gallery.heads import find_head
+    from gallery.heads import head_at_home
 
     try:
-        return load_head(find_head(gallery.settings, traits), *name, traits.spec)
+        return load_head(head_at_home(gallery.settings, traits), *name, traits.spec)
     except HeadUnusable:
         return None
 
 
 def _said(projection: dict[str, Any], dimension: int) -> str:
     if "kept" in projection:
-        return f"the projection of {dimension} numbers to 128 stays: the gallery was made with it"
+        return (
+            f"the projection of {dimension} numbers to 128 stays, so that what it made stays"
+            " comparable"
+        )
     shares = ", ".join(
         f"{kind} {percent(share)}"
         for kind, share in projection["known_found_by_cosine_at_fpir_0.01"].items()

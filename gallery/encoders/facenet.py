@@ -6,14 +6,12 @@ They come with no package. Nothing is fetched unless `gallery encoders --fetch N
 from __future__ import annotations
 
 import hashlib
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from facenet_pytorch import InceptionResnetV1
 from facenet_pytorch.models.inception_resnet_v1 import get_torch_home, load_weights
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -98,12 +96,7 @@ def facenet_network(name: str, file: Path | None, device: torch.device) -> Torch
             f" --fetch {name}`; or, without a network, bring it from {published.address} and name"
             f" it: --encoder {name} --weights FILE"
         )
-    network = InceptionResnetV1(pretrained=None, classify=False)
-    try:
-        network.load_state_dict(_state(given))
-    except RuntimeError as error:
-        said = " ".join(str(error).split())[:300]
-        raise WeightsUnreadable(f"{given} is not InceptionResnetV1's: {said}") from error
+    network = _filled(given)
     with given.open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
     return TorchNetwork(
@@ -125,6 +118,21 @@ def _traits(name: str, file: Path | None, sha256: str) -> Traits:
     )
 
 
+def _filled(file: Path) -> InceptionResnetV1:
+    """The network with the file's tensors. Raises WeightsUnreadable."""
+    state = _state(file)
+    network = InceptionResnetV1(pretrained=None, classify=False)
+    try:
+        network.load_state_dict(state)
+        broken = [key for key, value in state.items() if not bool(torch.isfinite(value).all())]
+    except Exception as error:  # of tensors that are no plain ones torch raises all kinds
+        said = " ".join(str(error).split())[:300]
+        raise WeightsUnreadable(f"{file} is not InceptionResnetV1's: {said}") from error
+    if broken:
+        raise WeightsUnreadable(f"{file} has numbers that are not finite, in {broken[0]}")
+    return network
+
+
 def _state(file: Path) -> dict[str, Tensor]:
     """The file's tensors, without those of the classifier that it was trained with."""
     try:
@@ -132,28 +140,35 @@ def _state(file: Path) -> dict[str, Tensor]:
             state = load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError, ValueError,
-            KeyError) as error:  # fmt: skip
+    except Exception as error:  # a damaged file makes pickle and torch raise all kinds
         raise WeightsUnreadable(
             f"{file} is no file of weights: a state dictionary of tensors and nothing else is read,"
             " as torch.save or safetensors leave it"
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
+    ):
         raise WeightsUnreadable(f"{file} is no state dictionary of tensors")
     return {key: value for key, value in state.items() if not key.startswith("logits.")}
 
 
 def fetch(name: str) -> Path:
-    """Let facenet-pytorch fetch the weights; returns where they are. Raises WeightsMissing."""
+    """Let facenet-pytorch fetch the weights, if they are not there; returns where they are.
+
+    Raises WeightsMissing, or WeightsUnreadable for a file that is not what it should be.
+    """
     published = PUBLISHED[name]
+    said = "nothing came"
+    bring = f"bring it from {published.address} and name it: --encoder {name} --weights FILE"
     try:
         load_weights(InceptionResnetV1(pretrained=None, classify=False), published.pretrained)
-    except RuntimeError:
-        pass  # the classifier's tensors, which our module lacks; it is checked when it is read
     except Exception as error:  # whatever the network's libraries raise
+        # Also when all is well: our module lacks the tensors of the classifier. The file tells.
         said = " ".join(str(error).split())[:200]
-        raise WeightsMissing(
-            f"{published.address} cannot be fetched ({said}); bring it and name it: --encoder"
-            f" {name} --weights FILE"
-        ) from error
+    if not published.cached.is_file():
+        raise WeightsMissing(f"{published.cached} cannot be fetched ({said}); {bring}")
+    try:
+        _filled(published.cached)
+    except WeightsUnreadable as error:
+        raise WeightsUnreadable(f"{error}; delete it and fetch it again, or {bring}") from error
     return published.cached

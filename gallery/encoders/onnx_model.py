@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,7 +12,13 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from gallery.encoders.onnx_recipe import Recipe, recipe_beside
+from gallery.encoders.onnx_recipe import (
+    LARGEST_DIMENSION,
+    LARGEST_SIDE,
+    SMALLEST_SIDE,
+    Recipe,
+    recipe_beside,
+)
 from gallery.encoders.protocol import Traits, checked_chips
 from gallery.errors import WeightsMissing, WeightsUnreadable
 from gallery.types import Float32, UInt8
@@ -20,7 +26,9 @@ from gallery.types import Float32, UInt8
 NAME = "onnx"
 _BATCH = 32
 _MOST_BYTES = 2**31 - 1  # a protobuf has no more
-_LARGEST_DIMENSION = 16_384
+_LARGEST_BATCH = 64
+_AS_ALONE = 1e-2
+"""A chip's numbers among others may differ from those alone by so much of the largest."""
 _TYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -53,6 +61,7 @@ class OnnxNetwork:
         self._shape = _input(model, self._session, recipe)
         template = recipe.aligned(self._shape.width, self._shape.height)
         self._output, dimension = self._encoding_output(model)
+        self._shape = replace(self._shape, batch=self._chips_at_once())
         if recipe.dimension not in (None, dimension):
             raise WeightsUnreadable(
                 f"{recipe.file}: dimension = {recipe.dimension}, but {model.name} gives {dimension}"
@@ -101,13 +110,14 @@ class OnnxNetwork:
             (found,) = self._session.run([output], given)
         except Exception as error:  # onnxruntime's errors have no common base but this
             raise WeightsUnreadable(f"the model failed on a chip: {_said(error)}") from error
-        answer = np.asarray(found)
-        if answer.ndim < 2 or len(answer) < rows:
+        if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+            raise WeightsUnreadable(f"output {output!r} is no tensor of numbers, expected (n, d)")
+        if found.ndim < 2 or len(found) < rows:
             raise WeightsUnreadable(
-                f"output {output!r} has shape {answer.shape} for {len(filled)} chips, expected"
+                f"output {output!r} has shape {found.shape} for {len(filled)} chips, expected"
                 " (n, d)"
             )
-        return answer[:rows].reshape(rows, -1).astype(np.float32)
+        return found[:rows].reshape(rows, -1).astype(np.float32)
 
     def _encoding_output(self, model: Path) -> tuple[str, int]:
         """The output that is the encoding, and its length: the one that is named, else the first
@@ -122,17 +132,41 @@ class OnnxNetwork:
         blank = np.zeros((1, self._shape.height, self._shape.width, 3), dtype=np.uint8)
         for name in names if wanted is None else [wanted]:
             try:
-                dimension = self._run(blank, name).shape[1]
+                found = self._run(blank, name)
             except WeightsUnreadable:
                 if wanted is not None or len(names) == 1:
                     raise
                 continue
-            if 2 <= dimension <= _LARGEST_DIMENSION:
-                return name, dimension
+            if not 2 <= found.shape[1] <= LARGEST_DIMENSION:
+                continue
+            if not np.isfinite(found).all():
+                raise WeightsUnreadable(
+                    f"{model} gives numbers that are not finite for a blank chip, in output"
+                    f" {name!r}; look at mean and scale in {self._recipe.file}"
+                )
+            return name, found.shape[1]
         raise WeightsUnreadable(
-            f"{model} has no output of shape (n, d) with d of 2 to {_LARGEST_DIMENSION}; it has"
+            f"{model} has no output of shape (n, d) with d of 2 to {LARGEST_DIMENSION}; it has"
             f" {', '.join(names)}"
         )
+
+    def _chips_at_once(self) -> int | None:
+        """As many as the model wants; None where it takes any number; one where it only says so,
+        and fails on two or mixes them.
+        """
+        shape = self._shape
+        if shape.batch is not None:
+            return shape.batch
+        two = np.zeros((2, shape.height, shape.width, 3), dtype=np.uint8)
+        two[1] = (np.arange(two[1].size) % 251).reshape(two[1].shape)
+        alone = np.concatenate([self._run(two[i : i + 1], self._output) for i in range(2)])
+        try:
+            both = self._run(two, self._output)
+        except WeightsUnreadable:
+            return 1
+        if both.shape != alone.shape:
+            return 1
+        return None if np.abs(both - alone).max() <= _AS_ALONE * np.abs(alone).max() else 1
 
 
 def _absent(model: Path) -> Recipe:
@@ -246,8 +280,18 @@ def _input(model: Path, session: onnxruntime.InferenceSession, recipe: Recipe) -
             )
         side = own if said is None else said
         assert side is not None
+        if not SMALLEST_SIDE <= side <= LARGEST_SIDE:
+            raise WeightsUnreadable(
+                f"{model} wants chips {side} pixels {what}, expected {SMALLEST_SIDE} to"
+                f" {LARGEST_SIDE}"
+            )
         sides.append(side)
     batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
+    if batch is not None and batch > _LARGEST_BATCH:
+        raise WeightsUnreadable(
+            f"{model} wants {batch} chips at a time, expected at most {_LARGEST_BATCH}; export it"
+            " for one, or for any number"
+        )
     return _Shape(only.name, dtype, layout, sides[0], sides[1], batch)
 
 

@@ -57,8 +57,24 @@ _POINTS = (
 """What the landmarks of a template are called where they have names."""
 _TABLES = ("input", "model", "encoder", "preprocessing", "preprocess", "normalisation",
            "normalization", "alignment", "output", "licence", "license", "info")  # fmt: skip
+_INSIDE: Mapping[str, Mapping[str, str]] = {
+    "output": {"name": "output", "size": "dimension", "output": "output", "dimension": "dimension"},
+    "alignment": {"name": "template"},
+    "licence": {"name": "licence"},
+    "license": {"name": "licence"},
+}
+"""What a key means inside a table, where that is another thing than at the top."""
+_NAMED = ("model", "encoder", "info")
+"""Tables in which a name is the encoder's."""
 _NEEDED = ("channel_order", "mean", "template")
-_SMALLEST, _LARGEST = 16, 1024
+SMALLEST_SIDE, LARGEST_SIDE = 16, 1024
+"""Of a chip, in pixels."""
+LARGEST_DIMENSION = 16_384
+"""As many numbers a face may have."""
+_LARGEST_FILE = 1_000_000
+_MOST = 1e12
+"""Mean and scale beyond it, or a scale below one part of it, are nobody's, and overflow."""
+_MOST_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -121,8 +137,12 @@ def recipe_beside(model: Path) -> Recipe:
             f"{EXAMPLE}(template: {', '.join(BUILT_IN)}, or five points [x, y]; see the README)"
         )
     try:
+        if file.stat().st_size > _LARGEST_FILE:
+            raise WeightsUnreadable(
+                f"{file} has over {_LARGEST_FILE:,} bytes; it needs a few lines"
+            )
         content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # of numbers too long, of nesting
         raise WeightsUnreadable(f"{file} is no TOML file: {error}") from error
     return _recipe(file, _flat(file, content))
 
@@ -130,12 +150,12 @@ def recipe_beside(model: Path) -> Recipe:
 def _flat(file: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """Keys as we call them, from the top and from tables of known names."""
     found: dict[str, Any] = {}
-    items = list(content.items())
+    items = [("", given, value) for given, value in content.items()]
     while items:
-        given, value = items.pop(0)
+        table, given, value = items.pop(0)
         if isinstance(value, dict):
             if _plain(given) in _TABLES:
-                items += value.items()
+                items += [(_plain(given), inner, one) for inner, one in value.items()]
                 continue
             if _KEY_OF.get(_plain(given)) != "template":
                 raise WeightsUnreadable(
@@ -146,10 +166,23 @@ def _flat(file: Path, content: Mapping[str, Any]) -> dict[str, Any]:
             raise WeightsUnreadable(
                 f"{file}: unknown key {given!r}; known: {', '.join(_SPELLINGS)}"
             )
+        key = _meant(file, table, given, key)
         if key in found and key != "source":
             raise WeightsUnreadable(f"{file}: {key} is given twice")
         found[key] = value
     return found
+
+
+def _meant(file: Path, table: str, given: str, key: str) -> str:
+    """What a key of ours means in this table. Raises WeightsUnreadable where it means nothing."""
+    inside = _INSIDE.get(table, {})
+    if key in inside:
+        return inside[key]
+    if table == "output" or (key == "name" and table and table not in _NAMED):
+        raise WeightsUnreadable(
+            f"{file}: {given} means nothing in [{table}]; write it at the top, before all tables"
+        )
+    return key
 
 
 def _plain(key: str) -> str:
@@ -169,7 +202,7 @@ def _recipe(file: Path, found: Mapping[str, Any]) -> Recipe:
         try:
             return reader(found[key]) if key in found else None
         except (TypeError, ValueError, KeyError) as error:
-            raise WeightsUnreadable(f"{file}: {key} = {found[key]!r}: {error}") from error
+            raise WeightsUnreadable(f"{file}: {key} = {_shown(found[key])}: {error}") from error
 
     size = read("size", _size)
     if size is None and ("width" in found or "height" in found):
@@ -187,7 +220,7 @@ def _recipe(file: Path, found: Mapping[str, Any]) -> Recipe:
         template=read("template", _template),
         layout=read("layout", _one_of("nchw", "nhwc")),
         output=read("output", _text),
-        dimension=read("dimension", _whole),
+        dimension=read("dimension", _dimension),
         name=read("name", _text),
         licence=read("licence", _text),
         licence_code=read("licence_code", _text),
@@ -198,26 +231,52 @@ def _recipe(file: Path, found: Mapping[str, Any]) -> Recipe:
 def _normalisation(
     file: Path, read: Callable[[str, Callable[[Any], Any]], Any], found: Mapping[str, Any]
 ) -> tuple[Three, Three]:
-    """Mean and scale for pixels of 0 to 255."""
+    """Mean and scale for pixels of 0 to 255. Raises WeightsUnreadable."""
+    mean, scale = _stated(file, read, found)
+    if max(map(abs, mean)) > _MOST or not 1.0 / _MOST <= min(scale) <= max(scale) <= _MOST:
+        raise WeightsUnreadable(
+            f"{file}: mean {mean} and scale {scale} make no pixels: expected a mean of at most"
+            f" {_MOST:g}, and a scale of {1.0 / _MOST:g} to {_MOST:g}"
+        )
+    return mean, scale
+
+
+def _stated(
+    file: Path, read: Callable[[str, Callable[[Any], Any]], Any], found: Mapping[str, Any]
+) -> tuple[Three, Three]:
+    """Those that the file states, with pixels of 0 to 255."""
     if "scale" in found and "std" in found:
         raise WeightsUnreadable(f"{file}: give scale (multiplies) or std (divides), not both")
     mean: Three = read("mean", _three)
     largest = read("range", _range)
     if largest is None and 0.0 < max(mean) <= 1.0:
         raise WeightsUnreadable(
-            f"{file}: mean = {found['mean']} looks as if pixels went from 0 to 1; say range = 1 if"
-            " they do, range = 255 if they do not"
+            f"{file}: mean = {_shown(found['mean'])} looks as if pixels went from 0 to 1; say"
+            " range = 1 if they do, range = 255 if they do not"
         )
     if "std" in found:
-        scale = _each(lambda v: 1.0 / v, read("std", _positive))
+        scale = _each(_inverse, read("std", _positive))
     else:
         scale = read("scale", _positive)
         # Nobody makes pixels of 0 to 255 larger: numbers above one are what they are divided by.
         if largest != 1.0 and min(scale) > 1.0:
-            scale = _each(lambda v: 1.0 / v, scale)
+            scale = _each(_inverse, scale)
     if largest == 1.0:
         return _each(lambda v: 255.0 * v, mean), _each(lambda v: v / 255.0, scale)
     return mean, scale
+
+
+def _inverse(value: float) -> float:
+    return 1.0 / value if value > 1.0 / _MOST else math.inf
+
+
+def _shown(value: Any) -> str:
+    """A value of the file as it may be printed."""
+    try:
+        said = repr(value)
+    except (ValueError, RecursionError):  # Python prints no numbers of many thousand digits
+        return "(too long to show)"
+    return said if len(said) <= _MOST_SHOWN else f"{said[:_MOST_SHOWN]}..."
 
 
 def _each(change: Callable[[float], float], three: Three) -> Three:
@@ -233,8 +292,8 @@ def _size(value: Any) -> tuple[int, int]:
 
 def _side(value: Any) -> int:
     side = _whole(value)
-    if not _SMALLEST <= side <= _LARGEST:
-        raise ValueError(f"expected {_SMALLEST} to {_LARGEST} pixels")
+    if not SMALLEST_SIDE <= side <= LARGEST_SIDE:
+        raise ValueError(f"expected {SMALLEST_SIDE} to {LARGEST_SIDE} pixels")
     return side
 
 
@@ -244,10 +303,23 @@ def _whole(value: Any) -> int:
     return value
 
 
+def _dimension(value: Any) -> int:
+    found = _whole(value)
+    if found > LARGEST_DIMENSION:
+        raise ValueError(f"expected at most {LARGEST_DIMENSION}")
+    return found
+
+
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("expected a number")
-    return float(value)
+    try:
+        found = float(value)
+    except OverflowError as error:
+        raise ValueError("expected a number that is not so large") from error
+    if not math.isfinite(found):
+        raise ValueError("expected a number")
+    return found
 
 
 def _three(value: Any) -> Three:

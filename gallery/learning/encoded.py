@@ -16,7 +16,7 @@ from gallery import encoded_cache
 from gallery.config import ENCODINGS_FOLDER
 from gallery.encoded_cache import Entry
 from gallery.encoder import fuse
-from gallery.errors import PhotoError, TrainingInterrupted
+from gallery.errors import InvalidEncoding, PhotoError, TrainingInterrupted
 from gallery.faces import VIEWS, align
 from gallery.learning.people import PeopleFolder
 from gallery.seeing import Eye
@@ -181,7 +181,7 @@ def _encode(eye: Eye, path: Path, views: Views) -> Entry:
         raw = eye.encoder.raw(chips)[None]
         rows = [_packed(fuse(raw[:, :count])) for count in (views.probe, views.enrolled)]
         return np.concatenate(rows), photo.sha256, ""
-    except PhotoError as error:
+    except (PhotoError, InvalidEncoding) as error:
         width = 2 * (eye.encoder.network.traits.dimension + 2)
         return np.zeros(width, dtype=np.float32), "", str(error)
 

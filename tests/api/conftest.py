@@ -23,14 +23,22 @@ Serve = Callable[..., AbstractContextManager[httpx.Client]]
 
 @pytest.fixture(scope="session")
 def serve(eye: Eye, cache: Path) -> Serve:
-    """In a `with serve(home)` block, a client of a server of that gallery."""
+    """In a `with serve(home)` block, a client of a server of that gallery.
+
+    own_eye : it sees with the encoder of its settings, and not with the session's networks.
+    """
 
     @contextmanager
     def serving(
-        home: Path, doors: Mapping[str, bool] = MappingProxyType({}), **settings: object
+        home: Path,
+        doors: Mapping[str, bool] = MappingProxyType({}),
+        *,
+        own_eye: bool = False,
+        **settings: object,
     ) -> Iterator[httpx.Client]:
         with Gallery.open(home, cache=cache, threads=1, **settings) as gallery:
-            gallery.__dict__["eye"] = eye
+            if not own_eye:
+                gallery.__dict__["eye"] = eye
             app = create_app(gallery, **doors)
             config = uvicorn.Config(
                 app,

@@ -5,12 +5,17 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock
+from safetensors.torch import load_file
 
 from gallery.assembly import Gallery
 from gallery.cli import main
-from tests.cli.conftest import Ran
+from gallery.cli.reencoding import _LOCK_FILE
+from gallery.learning.calibration import train_head
+from tests.cli.conftest import Ran, Run
 from tests.models import made_model
 
 Argument = str | Path
@@ -34,18 +39,21 @@ def people(shared_faces: Path, tmp_path: Path) -> Path:
     raise AssertionError("LFW has more people")
 
 
-def test_a_model_of_512_numbers_from_nothing_to_an_answer(
-    people: Path,
-    tmp_path: Path,
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def run(
+    home: Path,
     cache: Path,
-    hopper: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:
+) -> Run:
+    """Run `gallery --home HOME ...` with networks of its own."""
     monkeypatch.setenv("GALLERY_CACHE", str(cache))
     monkeypatch.setenv("GALLERY_VIEWS_ENROLLED", "2")
-    model = made_model(tmp_path / "wide.onnx", 512)
-    home = tmp_path / "home"
 
     def run(*arguments: Argument) -> Ran:
         given = ["gallery", "--home", str(home), *map(str, arguments)]
@@ -57,6 +65,13 @@ def test_a_model_of_512_numbers_from_nothing_to_an_answer(
         assert "Traceback" not in printed.out + printed.err
         return Ran(int(ended.value.code or 0), printed.out, printed.err)
 
+    return run
+
+
+def test_a_model_of_512_numbers_from_nothing_to_an_answer(
+    run: Run, home: Path, people: Path, tmp_path: Path, cache: Path, hopper: Path
+) -> None:
+    model = made_model(tmp_path / "wide.onnx", 512)
     spec = f"onnx:{model}"
     train = ("train-head", "--encoder", spec, people, "--epochs", "1", "--json")
     taught = run(*train)
@@ -85,3 +100,80 @@ def test_a_model_of_512_numbers_from_nothing_to_an_answer(
     assert run("check").status == 0
     assert json.loads((home / f"{Path(again.line['files'][1]).name}").read_text())
     assert sorted(home.glob("head-onnx-*.safetensors"))
+
+
+def projection_of(file: Path) -> str:
+    head = load_file(file)
+    return str(head["projection.matrix"].sum())
+
+
+def test_a_projection_at_home_stays_and_so_does_a_better_head(
+    run: Run, home: Path, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = made_model(tmp_path / "wide.onnx", 512)
+    train = ("train-head", "--encoder", f"onnx:{model}", people, "--json")
+    file = Path(run(*train).line["files"][0])
+    first = file.read_bytes(), projection_of(file)
+    again = run(*train, "--epochs", "1", "--seed", "1")
+    assert (again.status, file.read_bytes()) == (2, first[0]) and "the one in use" in again.err
+
+    elsewhere = run(*train, "--epochs", "1", "--seed", "3", "--out", tmp_path / "out")
+    named = tmp_path / "out" / "head.safetensors"
+    assert elsewhere.line["files"][0] == str(named) and projection_of(named) != first[1]
+    dlibs = home / "head.safetensors"
+    here = run(*train, "--epochs", "1", "--seed", "1", "--force", "--out", home)
+    assert here.line["files"][0] == str(file) and not dlibs.exists()
+    assert projection_of(file) != first[1]  # nothing was made with it, and it was forced
+
+    with_it = projection_of(file)
+    monkeypatch.setenv("GALLERY_HEAD", str(named))
+    kept = run(*train, "--seed", "2")
+    assert list(kept.line["card"]["encoder"]["projection"]) == ["kept"]
+    assert projection_of(file) == with_it != projection_of(named)
+
+
+def test_what_was_enrolled_while_it_learned_keeps_its_projection(
+    run: Run,
+    home: Path,
+    people: Path,
+    tmp_path: Path,
+    cache: Path,
+    hopper: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = f"onnx:{made_model(tmp_path / 'wide.onnx', 512)}"
+    train = ("train-head", "--encoder", spec, people, "--epochs", "1", "--json")
+    file = Path(run(*train).line["files"][0])
+    first = file.read_bytes()
+    anew = (*train, "--seed", "1", "--force")
+
+    monkeypatch.setenv("GALLERY_BUSY_TIMEOUT", "0.1")
+    with FileLock(home / _LOCK_FILE):
+        busy = run(*anew)
+    assert (busy.status, file.read_bytes()) == (2, first) and "being re-encoded" in busy.err
+    monkeypatch.delenv("GALLERY_BUSY_TIMEOUT")
+
+    def learned(*arguments: Any) -> Any:
+        with Gallery.open(home, cache=cache, encoder=spec) as other:
+            assert other.enroll("Grace Hopper", hopper).outcome == "enrolled"
+        return train_head(*arguments)
+
+    monkeypatch.setattr("gallery.learning.calibration.train_head", learned)
+    late = run(*anew)
+    assert (late.status, file.read_bytes()) == (2, first)
+    assert "another projection" in late.err and "--out" in late.err
+    assert run("query", hopper, "--json").line["candidates"][0]["similarity"] > 0.99
+
+
+def test_a_model_that_fails_is_listed_with_the_reason(run: Run, tmp_path: Path) -> None:
+    """One that is opened well, and fails on some chips."""
+    brightest = (254 - 127.5) / 128
+    failing = made_model(tmp_path / "failing.onnx", 64, fails_from=brightest)
+    sound = made_model(tmp_path / "sound.onnx", 64)
+    ran = run("encoders", "--encoder", f"onnx:{failing}", "--encoder", f"onnx:{sound}", "--json")
+    assert ran.status == 0, ran.err
+    found = {line["encoder"]: line for line in ran.lines}
+    assert not found[f"onnx:{failing}"]["usable"]
+    assert "the model failed on a chip" in found[f"onnx:{failing}"]["reason"]
+    assert found[f"onnx:{sound}"]["usable"]
+    assert "not usable: the model failed" in run("encoders", "--encoder", f"onnx:{failing}").out

@@ -64,13 +64,23 @@ def made_model(
     norm_first: bool = False,
     external: str | None = None,
     recipe: str | None = ARCFACE_RECIPE,
+    together: str = "any number",
+    darkest: float | None = None,
+    fails_from: float | None = None,
+    sequence: bool = False,
 ) -> Path:
     """A coarse picture of the chip through a random matrix.
 
     norm_first : an output of one number before the encoding.  external : where its weights lie.
+    together : what it makes of several chips: "fails", or "mixes" them.
+    darkest : the mean of a chip from which on its encoding is not a number.
+    fails_from : the number in a chip from which on it fails.
+    sequence : its output is a sequence of the encoding, and no tensor.
     """
     rng = np.random.default_rng(dimension)
     nodes, last = [], "chips"
+    sides = shape[2:4] if shape[1] == 3 else shape[1:3]
+    parts = [side // 8 if isinstance(side, int) else 14 for side in sides]
     if dtype != TensorProto.FLOAT:
         nodes.append(helper.make_node("Cast", [last], ["float"], to=TensorProto.FLOAT))
         last = "float"
@@ -78,9 +88,48 @@ def made_model(
         nodes.append(helper.make_node("Transpose", [last], ["nchw"], perm=[0, 3, 1, 2]))
         last = "nchw"
     nodes += [
-        helper.make_node("AveragePool", [last], ["p"], kernel_shape=[14, 14], strides=[14, 14]),
-        helper.make_node("Flatten", ["p"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "w"], ["encoding"]),
+        helper.make_node("AveragePool", [last], ["p"], kernel_shape=parts, strides=parts),
+        helper.make_node("Reshape", ["p", "one row"], ["flat"])
+        if together == "fails"
+        else helper.make_node("Flatten", ["p"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["carried"]),
+    ]
+    constants = [numpy_helper.from_array(np.array([1, -1], np.int64), "one row")]
+    last = "carried"
+    if together == "mixes":
+        nodes += [
+            helper.make_node("ReduceMean", [last], ["middle"], axes=[0], keepdims=1),
+            helper.make_node("Add", [last, "middle"], ["mixed"]),
+        ]
+        last = "mixed"
+    if darkest is not None:
+        constants.append(numpy_helper.from_array(np.array([darkest], np.float32), "darkest"))
+        nodes += [
+            helper.make_node("ReduceMean", ["flat"], ["light"], axes=[1], keepdims=1),
+            helper.make_node("Sub", ["darkest", "light"], ["left"]),
+            helper.make_node("Relu", ["left"], ["some"]),
+            helper.make_node("Div", ["some", "some"], ["one"]),  # or 0 / 0
+            helper.make_node("Mul", [last, "one"], ["poisoned"]),
+        ]
+        last = "poisoned"
+    if fails_from is not None:
+        constants += [
+            numpy_helper.from_array(np.array(fails_from, np.float32), "fails from"),
+            numpy_helper.from_array(np.ones(1, np.float32), "only"),
+        ]
+        nodes += [
+            helper.make_node("ReduceMax", ["chips"], ["largest"], keepdims=0),
+            helper.make_node("Sub", ["largest", "fails from"], ["beyond"]),
+            helper.make_node("Relu", ["beyond"], ["by"]),
+            helper.make_node("Ceil", ["by"], ["steps"]),
+            helper.make_node("Cast", ["steps"], ["place"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["only", "place"], ["there"]),  # or out of bounds
+            helper.make_node("Mul", [last, "there"], ["checked"]),
+        ]
+        last = "checked"
+    nodes += [
+        helper.make_node("Identity", [last], ["encoding"]),
+        helper.make_node("SequenceConstruct", ["encoding"], ["sequence"]),
         helper.make_node("ReduceL2", ["encoding"], ["norm"], axes=[1], keepdims=1),
     ]
     weights = numpy_helper.from_array(
@@ -96,13 +145,14 @@ def made_model(
     outputs = [
         helper.make_tensor_value_info("encoding", TensorProto.FLOAT, ["n", dimension]),
         helper.make_tensor_value_info("norm", TensorProto.FLOAT, ["n", 1]),
+        helper.make_tensor_sequence_value_info("sequence", TensorProto.FLOAT, None),
     ]
     graph = helper.make_graph(
         nodes,
         "made",
         [helper.make_tensor_value_info("chips", dtype, shape)],
-        outputs[::-1] if norm_first else outputs[:1],
-        [weights],
+        outputs[2:] if sequence else outputs[1::-1] if norm_first else outputs[:1],
+        [weights, *constants],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     file.write_bytes(model.SerializeToString())

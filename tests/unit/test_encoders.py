@@ -13,6 +13,7 @@ from onnx import TensorProto
 
 from gallery.encoder import Encoder, encoder_sha256
 from gallery.encoders.facenet import PUBLISHED, facenet_network
+from gallery.encoders.facenet import fetch as fetch_facenet
 from gallery.encoders.fetched import FETCHABLE, fetch
 from gallery.encoders.onnx_model import OnnxNetwork
 from gallery.encoders.opening import read_spec
@@ -167,6 +168,40 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         OnnxNetwork(nothing)
 
 
+def test_a_model_that_only_says_it_takes_any_number_has_one_chip_at_a_time(tmp_path: Path) -> None:
+    chips = random_chips(6)
+    plain = OnnxNetwork(made_model(tmp_path / "plain.onnx", 70))
+    failing = OnnxNetwork(made_model(tmp_path / "failing.onnx", 70, together="fails"))
+    np.testing.assert_allclose(failing.raw(chips), plain.raw(chips), atol=1e-5)
+    mixing = OnnxNetwork(made_model(tmp_path / "mixing.onnx", 70, together="mixes"))
+    np.testing.assert_array_equal(mixing.raw(chips)[:1], mixing.raw(chips[:1]))
+
+
+def test_what_a_model_gives_is_checked_when_it_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(WeightsUnreadable, match="not finite for a blank chip"):
+        OnnxNetwork(made_model(tmp_path / "nan.onnx", 40, darkest=-10.0))
+    assert OnnxNetwork(made_model(tmp_path / "most.onnx", 40, darkest=0.0))
+    with pytest.raises(WeightsUnreadable, match="no tensor of numbers"):
+        OnnxNetwork(made_model(tmp_path / "sequence.onnx", 40, sequence=True))
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((1, 3, 20_000, 20_000), "20000 pixels wide, expected 16 to 1024"),
+        (("n", 3, 112, 1_025), "1025 pixels wide"),
+        ((1, 3, 8, 112), "8 pixels high"),
+        ((100_000, 3, 112, 112), "100000 chips at a time, expected at most 64"),
+    ],
+)
+def test_a_model_that_wants_too_much_is_refused(
+    tmp_path: Path, shape: tuple[object, ...], said: str
+) -> None:
+    recipe = ARCFACE_RECIPE.replace("size = 112\n", "")
+    with pytest.raises(WeightsUnreadable, match=said):
+        OnnxNetwork(made_model(tmp_path / "m.onnx", 40, shape=shape, recipe=recipe))
+
+
 def test_facenet_is_read_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(5)
@@ -205,6 +240,46 @@ def test_files_that_are_not_facenets_are_refused(tmp_path: Path) -> None:
     file.write_bytes(b"not weights")
     with pytest.raises(WeightsUnreadable, match=r"weights\.pt"):
         facenet_network("facenet-casia", file, CPU)
+
+    broken = {**made, "last_bn.bias": torch.full((512,), float("nan"))}
+    torch.save(broken, file)
+    with pytest.raises(WeightsUnreadable, match=r"not finite, in last_bn\.bias"):
+        facenet_network("facenet-casia", file, CPU)
+    torch.save({1: torch.zeros(3)}, file)
+    with pytest.raises(WeightsUnreadable, match="no state dictionary"):
+        facenet_network("facenet-casia", file, CPU)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damaged_files_of_weights_are_refused(tmp_path: Path, zipped: bool) -> None:
+    file = tmp_path / "weights.pt"
+    torch.save({1: torch.arange(9.0)}, file, _use_new_zipfile_serialization=zipped)
+    whole = file.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(1_000):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), rng.integers(1, 4)):
+            damaged[place] = rng.integers(0, 256)
+        file.write_bytes(damaged)
+        with pytest.raises(WeightsUnreadable, match=r"weights\.pt"):
+            facenet_network("facenet-casia", file, CPU)
+
+
+def test_what_was_fetched_is_read_before_it_is_said_to_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is fetched here: the file is there already."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cached = PUBLISHED["facenet-casia"].cached
+    cached.parent.mkdir(parents=True)
+    made = InceptionResnetV1(classify=True, num_classes=11).state_dict()
+    short = {key: value for key, value in made.items() if key != "last_linear.weight"}
+    for content in (short, {"a": torch.zeros(1)}, [1]):
+        torch.save(content, cached)
+        with pytest.raises(WeightsUnreadable, match="delete it and fetch it again"):
+            fetch_facenet("facenet-casia")
+    torch.save(made, cached)
+    assert fetch_facenet("facenet-casia") == cached
 
 
 def test_any_number_of_numbers_becomes_128(tmp_path: Path) -> None:

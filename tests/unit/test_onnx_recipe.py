@@ -117,12 +117,65 @@ def test_what_is_missing_is_named(tmp_path: Path, key: str) -> None:
         ({"template": "[[1, 2]]"}, "five points"),
         ({"template": POINTS.replace("51.7", '"x"')}, "expected a number"),
         ({"dimension": "0"}, "above zero"),
+        ({"dimension": "0x" + "f" * 9_000}, "at most 16384"),
+        ({"size": "0x" + "f" * 9_000}, "16 to 1024"),
+        ({"mean": "1" + 400 * "0"}, "not so large"),
+        ({"mean": "1" + 5_000 * "0"}, "no TOML file"),
+        ({"mean": "1e300"}, "make no pixels"),
+        ({"mean": "1e308", "range": "1"}, "make no pixels"),
+        ({"scale": None, "std": "1e-320"}, "make no pixels"),
+        ({"scale": None, "std": "1e300"}, "make no pixels"),
+        ({"scale": "1e-60"}, "make no pixels"),
+        ({"template": POINTS.replace("51.7", "9" * 400)}, "not so large"),
+        ({"mean": 20_000 * "[" + 20_000 * "]"}, "no TOML file"),
     ],
 )
 def test_wrong_values_are_refused(tmp_path: Path, changes: dict[str, str], said: str) -> None:
     with pytest.raises(WeightsUnreadable) as refused:
         read(tmp_path, **changes)
     assert said in str(refused.value) and "model.toml" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "output", "name"),
+    [
+        ('[output]\nname = "embedding"', "embedding", None),
+        ('[output]\noutput_name = "embedding"\nsize = 128', "embedding", None),
+        ('[model]\nname = "Ada"\n[model.output]\nname = "embedding"', "embedding", "Ada"),
+        ('[info]\nname = "Ada"', None, "Ada"),
+        ('[licence]\nname = "MIT"', None, None),
+    ],
+)
+def test_a_name_in_a_table_is_what_the_table_is_of(
+    tmp_path: Path, table: str, output: str | None, name: str | None
+) -> None:
+    toml = written(tmp_path).with_suffix(".toml")
+    toml.write_text(f"{toml.read_text()}\n{table}\n")
+    recipe = recipe_beside(tmp_path / "model.onnx")
+    assert (recipe.output, recipe.name) == (output, name)
+    assert recipe.dimension == (128 if "size" in table else None)
+    assert recipe.licence == ("MIT" if "MIT" in table else None)
+
+
+def test_an_alignment_by_name(tmp_path: Path) -> None:
+    toml = written(tmp_path, template=None).with_suffix(".toml")
+    toml.write_text(f'{toml.read_text()}\n[alignment]\nname = "arcface-112"\n')
+    assert recipe_beside(tmp_path / "model.onnx").aligned(112, 112) == ARCFACE_112
+
+
+@pytest.mark.parametrize("table", ['[input]\nname = "chips"', '[output]\nlayout = "nchw"'])
+def test_a_key_in_the_wrong_table_is_refused(tmp_path: Path, table: str) -> None:
+    toml = written(tmp_path).with_suffix(".toml")
+    toml.write_text(f"{toml.read_text()}\n{table}\n")
+    with pytest.raises(WeightsUnreadable, match=r"means nothing in \[(in|out)put\]"):
+        recipe_beside(tmp_path / "model.onnx")
+
+
+def test_a_file_of_a_megabyte_is_none(tmp_path: Path) -> None:
+    toml = written(tmp_path).with_suffix(".toml")
+    toml.write_text(f"{toml.read_text()}\n#" + 1_000_000 * "x")
+    with pytest.raises(WeightsUnreadable, match="1,000,000 bytes"):
+        recipe_beside(tmp_path / "model.onnx")
 
 
 def test_eyes_the_wrong_way_round_are_refused(tmp_path: Path) -> None:

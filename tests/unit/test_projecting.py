@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from gallery.errors import HeadUnusable
 from gallery.head import load_head, load_projection
@@ -101,6 +104,23 @@ def test_a_projection_lies_with_its_head(tmp_path: Path) -> None:
     head.save(file)
     with pytest.raises(HeadUnusable, match="no projection"):
         load_projection(file, NETWORK, "onnx:m")
+
+
+def test_a_projection_of_another_type_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "head.safetensors"
+    made_head().with_projection(Projection(np.eye(200, DIMENSION, dtype=np.float32), NETWORK)).save(
+        file
+    )
+    with safe_open(file, framework="pt") as opened:
+        marks = opened.metadata()
+    state = load_file(file)
+    for dtype in (torch.bfloat16, torch.float64):
+        changed = {**state, "projection.matrix": state["projection.matrix"].to(dtype)}
+        save_file(changed, file, marks)
+        with pytest.raises(HeadUnusable, match=f"{dtype}, expected torch.float32"):
+            load_projection(file, NETWORK, "onnx:m")
+        with pytest.raises(HeadUnusable, match=f"{dtype}, expected torch.float32"):
+            load_head(file, ENCODER, SHA256)
 
 
 @pytest.mark.parametrize("shape", [(200, 64), (DIMENSION,)])
