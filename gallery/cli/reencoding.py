@@ -15,13 +15,13 @@ from gallery.assembly import Gallery
 from gallery.cli.app import ENCODER_HELP, WEIGHTS_HELP, JsonOption, app, open_beside
 from gallery.cli.output import count, emit, progress, say
 from gallery.errors import CannotReencode, DatabaseBusy, SettingInvalid
+from gallery.parts import REENCODE_LOCK
 
 if TYPE_CHECKING:
     from gallery.seeing import Eye
     from gallery.store.encoders import EncoderRecord
     from gallery.store.reencoding import FaceToEncode
 
-_LOCK_FILE = "reencode.lock"
 _MOST_NAMED = 20
 
 
@@ -88,7 +88,7 @@ def re_encode(
 @contextmanager
 def _alone(gallery: Gallery) -> Iterator[None]:
     """One process at a time changes what is stored of encoders. Raises DatabaseBusy."""
-    lock = FileLock(gallery.settings.home / _LOCK_FILE, timeout=0, mode=0o600)
+    lock = FileLock(gallery.settings.home / REENCODE_LOCK, timeout=0, mode=0o600)
     try:
         lock.acquire()
     except Timeout as error:

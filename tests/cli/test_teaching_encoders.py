@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from gallery.assembly import Gallery
 from gallery.cli import main
-from gallery.cli.reencoding import _LOCK_FILE
 from gallery.learning.calibration import train_head
+from gallery.parts import REENCODE_LOCK
 from tests.cli.conftest import Ran, Run
 from tests.models import made_model
 
@@ -148,7 +148,7 @@ def test_what_was_enrolled_while_it_learned_keeps_its_projection(
     anew = (*train, "--seed", "1", "--force")
 
     monkeypatch.setenv("GALLERY_BUSY_TIMEOUT", "0.1")
-    with FileLock(home / _LOCK_FILE):
+    with FileLock(home / REENCODE_LOCK):
         busy = run(*anew)
     assert (busy.status, file.read_bytes()) == (2, first) and "being re-encoded" in busy.err
     monkeypatch.delenv("GALLERY_BUSY_TIMEOUT")
