@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -408,6 +409,10 @@ class Gallery(Parts):
             for file, content in contents.items():
                 with written_whole(file) as target:
                     target.write(printable(content).encode())
+        # Of one time, so that it can be told which of them was changed.
+        written = time.time_ns()
+        for file in contents:
+            os.utime(file, ns=(written, written))
         return list(contents)
 
     def _kept_thumbnail(self, face_id: int) -> bytes | None:

@@ -42,12 +42,16 @@ def dedupe(
     ] = None,
     apply: Annotated[
         Path | None,
-        typer.Option(help="Do what was accepted in this plan (.json or .csv, or its folder)."),
+        typer.Option(
+            help="Do what was accepted in this plan: a .json or .csv file, or the folder, of which"
+            " the one that was changed last is taken."
+        ),
     ] = None,
     over: Annotated[
         float | None,
         typer.Option(
-            "--accept-over", help="With --apply: what is undecided is accepted from here."
+            "--accept-over",
+            help="With --apply: what is undecided is accepted from this probability on, 0 to 1.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -133,6 +137,8 @@ def _find(gallery: Gallery, folder: Path | None, precision: float, people: bool 
 
 
 def _apply(gallery: Gallery, plan: Path, over: float | None, dry_run: bool, as_json: bool) -> None:
+    if over is not None and not 0.0 <= over <= 1.0:
+        raise SettingInvalid(f"--accept-over {over:g}, expected 0 to 1")
     done = gallery.apply_plan(plan, accept_over=over, dry_run=dry_run)
     if as_json:
         emit({"number": done.number, "done": list(done.lines), "dry_run": dry_run})

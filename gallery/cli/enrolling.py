@@ -12,7 +12,7 @@ from gallery.cli.app import JsonOption, LargestOption, app, open_gallery, severa
 from gallery.cli.output import ERROR, FOUND, NONE, emit, progress, say
 from gallery.errors import SettingInvalid
 from gallery.names import checked_name
-from gallery.types import EnrolOutcome
+from gallery.types import EnrolOutcome, Refusal
 from gallery.wire import enrolment_json
 
 _STYLES = {
@@ -68,14 +68,23 @@ def _jobs(
     return [(checked_name(name), photo) for photo in photos]
 
 
+_REMEDIES = {
+    Refusal.SEVERAL_FACES: "--largest takes the largest of several faces.",
+    Refusal.MATCHES_ANOTHER: "--force enrols who matches another.",
+}
+
+
 def _enroll(
     gallery: Gallery, jobs: list[tuple[str, Path]], largest: bool, force: bool, as_json: bool
 ) -> int:
     counts = dict.fromkeys(EnrolOutcome, 0)
+    refusals: set[Refusal | None] = set()
     with progress("enrolling") as advance:
         for done, (who, photo) in enumerate(jobs, start=1):
             result = gallery.enroll(who, photo, several=several(largest), force=force)
             counts[result.outcome] += 1
+            if result.refusal in _REMEDIES:
+                refusals.add(result.refusal)
             if as_json:
                 emit(enrolment_json(result))
             else:
@@ -83,6 +92,8 @@ def _enroll(
             advance(done, len(jobs))
     if not as_json and len(jobs) > 1:
         say(", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count), "bold")
+    if not as_json and refusals:
+        say(" ".join(_REMEDIES[why] for why in _REMEDIES if why in refusals), "dim")
     if counts[EnrolOutcome.ERROR]:
         return ERROR
     return NONE if counts[EnrolOutcome.REFUSED] else FOUND

@@ -51,6 +51,10 @@ def train_head(
     all_people: Annotated[
         bool, typer.Option("--all-people", help="Learn from a split.csv's test people as well.")
     ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Learn from so many of the people, drawn at random."),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the head in use even by a worse one.")
     ] = False,
@@ -105,6 +109,8 @@ def train_head(
             }
         else:
             folder = people_in(people_folder, None if all_people else "train")
+            if limit is not None:
+                folder = folder.some(limit, seed)
             everyone, source = encoded(gallery, folder, eye, native=True), source_of(folder)
         people, conflicts = without_conflicts(everyone)
         with progress("projection") as advance:

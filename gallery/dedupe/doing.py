@@ -233,6 +233,13 @@ class Work:
         return None if found is None else found.id
 
     def _copies(self, session: Session, task: Task) -> Done:
+        if not task.said.yes and not task.said.no:  # a plain no
+            keys = [m.key for m in task.said.open]
+            step = _decide(session, decided.keep_all(keys), [])
+            if step is not None:
+                names = " and ".join(m.member for m in task.said.open)
+                yield step, f"{names} are kept, and not named again"
+            return
         faces = [(m, m.face_id) for m in task.said.yes if m.face_id is not None]
         owners = [sorting.owner_of(session, face_id) for _, face_id in faces]
         for (member, face_id), owner in list(zip(faces, owners, strict=True))[1:]:
@@ -253,7 +260,7 @@ class Work:
         wanted += [FaceDecision(yes[0], key, True, person) for key in yes[1:]]
         wanted += [FaceDecision(a, b, False, "") for a in yes or rest for b in no]
         if yes:
-            gone = decided.sets(session).within(yes)
+            gone = decided.sets(session, decided.NOT_ONE).within(yes)
             told = f"{len(yes)} faces are one person"
             if no:
                 told += f", {len(no)} are not"

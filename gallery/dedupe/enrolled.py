@@ -14,8 +14,10 @@ from gallery.dedupe.joining import near_groups
 from gallery.dedupe.misfiled import said, wrong_names
 from gallery.dedupe.reports import GalleryReport, SameFace, SamePerson, WrongIdentity
 from gallery.judge import Judge
-from gallery.store import faces, merging, plans, sorting
+from gallery.store import decided, faces, merging, plans, sorting
 from gallery.store.database import Database
+from gallery.store.records import FaceRecord
+from gallery.store.told import face_key
 from gallery.types import Encodings
 
 
@@ -32,6 +34,7 @@ def dedupe_gallery(
     with database.reading() as session:
         distinct = merging.all_distinct(session)
         right = sorting.known_right(session)
+        all_kept = decided.sets(session, decided.KEEP_ALL)
         state = plans.state_of(session)
         blocks = list(faces.all_encodings(session))
         records = {r.id: r for r in faces.records(session)}
@@ -48,6 +51,7 @@ def dedupe_gallery(
             edges.first.tolist(), edges.second.tolist(), edges.similarities.tolist(), strict=True
         )
         if cosine >= SAME_PICTURE_COSINE
+        and not all_kept.within([_key(records[face_ids[a]]), _key(records[face_ids[b]])])
     ]
     wrong = [
         WrongIdentity(
@@ -93,3 +97,7 @@ def dedupe_gallery(
         misfiled=tuple(wrong),
         state=state,
     )
+
+
+def _key(record: FaceRecord) -> str:
+    return face_key(record.photo_sha256, record.box)

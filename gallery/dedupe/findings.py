@@ -12,13 +12,15 @@ from gallery.types import Box
 class FoundFace:
     """A face of a photo.
 
-    key : its photo's hash and its box, which name it for ever.  face_id : when it is enrolled.
+    key : its photo's hash and its box, which name it for ever.  face_id, name : of whom, when it is
+    enrolled.
     """
 
     photo: str
     box: Box
     key: str
     face_id: int | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from gallery.photo import photos_in
 from gallery.seeing import Eye
 from gallery.store import seen
 from gallery.store.database import Database
-from gallery.store.decided import NotOne, pairs_in
+from gallery.store.decided import NOT_ONE, Sets, pairs_in
 from gallery.store.seen import FaceDecision, SeenPhoto
 from gallery.store.told import face_key
 from gallery.types import Box, Encodings, Int64
@@ -92,7 +92,7 @@ def dedupe_folder(
     encodings, owners = seen_folder.encodings, seen_folder.owners
     with database.reading() as session:
         decided = seen.decisions(session)
-    not_one = NotOne(decided)
+    not_one = Sets(decided, NOT_ONE)
     constraints, confirmed = _constraints(seen_folder, pairs_in(decided))
     count = len(encodings)
     grouping = same_person_groups(

@@ -69,8 +69,8 @@ def wrong_names(
 def said(elsewhere: bool, name: str) -> str:
     """Why a photo seems to be under a wrong name."""
     if elsewhere:
-        return f"it does not look like the better half of {name}'s photos, and matches another's"
-    return f"it does not look like the better half of {name}'s photos, nor like anyone else's"
+        return f"it does not look like most of {name}'s photos, and matches another's"
+    return f"it does not look like most of {name}'s photos, nor like anyone else's"
 
 
 def _once(

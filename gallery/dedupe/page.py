@@ -21,6 +21,7 @@ from gallery.photo import PhotoReader
 from gallery.types import Box, Photo
 
 _SIDE, _MARGIN, _QUALITY = 150, 0.35, 80
+_YOURS = " There is nothing to decide here: photo files are yours to move or remove."
 _MOST_FINDINGS, _MOST_MEMBERS = 300, 24
 
 Kept = Callable[[int], bytes | None]
@@ -175,7 +176,7 @@ def _sections(
         shown(
             f"c{i}",
             f"{len(c.photos)} copies",
-            [(_face(f), "") for f in c.faces] or [(_Picture(p), "") for p in c.photos],
+            [(_face(f), f.name) for f in c.faces] or [(_Picture(p), "") for p in c.photos],
             [f"{p} None" for p in c.deciding],
             False,
             enrolled,
@@ -195,15 +196,16 @@ def _sections(
     ]
     return [
         _section("misfiled", "Under the wrong name?", found.misfiled, misfiled,
-                 "On the left the photo; on the right the photo that it is most like.",
+                 "On the left the photo; on the right the photo that it is most like."
+                 + ("" if enrolled else _YOURS),
                  "Put it there", "It is right"),
         _section("identities", "Two names, one person?", found.identities, identities,
-                 "The most alike photos of two names. Accepting keeps the first name.",
+                 "The most alike photos of two names."
+                 + (" Accepting keeps the first name." if enrolled else _YOURS),
                  "One person", "Two people"),
         _section("copies", "Copies", found.copies, copies,
                  "The same picture, again. Outlined: the link that is least sure."
-                 + (" Accepting keeps the first in the gallery." if enrolled else
-                    " Photo files are yours to keep or remove."),
+                 + (" Accepting keeps the first in the gallery." if enrolled else _YOURS),
                  "Keep the first alone", "Keep all"),
         _section("people", "One person", found.people, people,
                  "The largest groups first. Outlined: the face that is least sure, and the one it"

@@ -119,8 +119,8 @@ def _wild(text: str) -> str:
 
 
 def read_plan(path: Path) -> Plan:
-    """A plan's file, or plan.json of its folder. Raises PlanUnusable with the remedy."""
-    file = path / JSON_FILE if path.is_dir() else path
+    """A plan's file, or of its folder that which was changed last. Raises PlanUnusable."""
+    file = _latest(path) if path.is_dir() else path
     try:
         if file.stat().st_size > _LARGEST:
             raise PlanUnusable(f"{file} is larger than {_LARGEST:,} bytes; it is no plan")
@@ -136,11 +136,23 @@ def read_plan(path: Path) -> Plan:
         raise PlanUnusable(f"{file} is no plan: nested too deep") from error
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError, csv.Error) as error:
         said = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else str(error)
-        raise PlanUnusable(f"{file} is no plan: {said}; make it anew with --plan") from error
+        raise PlanUnusable(
+            f"{file} is no plan that can be applied: {said}; correct that, or make it anew with"
+            " --plan"
+        ) from error
     numbers = [one.id for one in plan.findings]
     if len(set(numbers)) != len(numbers):
         raise PlanUnusable(f"{file} names a finding twice; make it anew with --plan")
     return plan
+
+
+def _latest(folder: Path) -> Path:
+    """plan.csv when it was changed after plan.json was, else plan.json."""
+    as_json, as_csv = folder / JSON_FILE, folder / CSV_FILE
+    try:
+        return as_csv if as_csv.stat().st_mtime_ns > as_json.stat().st_mtime_ns else as_json
+    except OSError:
+        return as_csv if as_csv.exists() and not as_json.exists() else as_json
 
 
 def _from_json(text: str) -> Plan:

@@ -112,4 +112,4 @@ def same_picture(cosine: float) -> float:
 
 def _found(record: FaceRecord) -> FoundFace:
     key = face_key(record.photo_sha256, record.box)
-    return FoundFace(record.photo, record.box, key, record.id)
+    return FoundFace(record.photo, record.box, key, record.id, record.identity.name)

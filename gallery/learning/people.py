@@ -6,6 +6,8 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from gallery.errors import NoPeople, PhotoUnreadable
 from gallery.photo import photos_in
 
@@ -24,6 +26,11 @@ class PeopleFolder:
     @property
     def photos(self) -> int:
         return sum(len(photos) for photos in self.people.values())
+
+    def some(self, most: int, seed: int) -> PeopleFolder:
+        """At most so many of them, drawn at random."""
+        names = np.random.default_rng(seed).permutation(sorted(self.people))[:most].tolist()
+        return PeopleFolder(self.root, {n: self.people[n] for n in sorted(names)}, self.part)
 
 
 def people_in(root: Path, part: str | None = None) -> PeopleFolder:

@@ -1,5 +1,5 @@
-"""Decisions about faces of photos, many at once: what is kept, what stood before, and a group that
-is not one person as a set rather than as all its pairs.
+"""Decisions about faces of photos, many at once: what is kept, what stood before, and what is said
+of a whole group as a set rather than as all its pairs.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, delete, insert, select, tuple_
+from sqlalchemy import ColumnElement, and_, delete, insert, select, tuple_
 from sqlalchemy.orm import Session
 
 from gallery.store.seen import FaceDecision
 from gallery.store.tables import FaceDecisionRow
 
-NOT_ONE = "not-one "
-"""What the first of a set's decisions begins with, where a pair has a face's key."""
+NOT_ONE, KEEP_ALL = "not-one ", "keep-all "
+"""What the first of a set's decisions begins with, where a pair has a face's key: these faces are
+not one person; these are copies and all of them are kept.
+"""
+_SETS = (NOT_ONE, KEEP_ALL)
 _AT_ONCE = 5_000
 
 _BOTH = tuple_(FaceDecisionRow.first, FaceDecisionRow.second)
@@ -32,7 +35,7 @@ def pair_of(one: FaceDecision) -> Pair:
 
 def name_pair(first: str, second: str) -> Pair:
     """The same of two keys."""
-    if first.startswith(NOT_ONE) or (first < second and not second.startswith(NOT_ONE)):
+    if first.startswith(_SETS) or (first < second and not second.startswith(_SETS)):
         return first, second
     return second, first
 
@@ -44,26 +47,35 @@ def not_one(keys: Collection[str]) -> list[FaceDecision]:
         return []
     if len(ordered) == 2:
         return [FaceDecision(ordered[0], ordered[1], False, "")]
-    name = _set_name(ordered)
-    return [FaceDecision(name, key, False, "") for key in ordered]
+    return _set(NOT_ONE, ordered)
+
+
+def keep_all(keys: Collection[str]) -> list[FaceDecision]:
+    """That these copies of one picture are all kept."""
+    return _set(KEEP_ALL, sorted(set(keys)))
 
 
 def pairs_in(decisions: Iterable[FaceDecision]) -> list[FaceDecision]:
     """Those on two faces."""
-    return [one for one in decisions if not one.first.startswith(NOT_ONE)]
+    return [one for one in decisions if not one.first.startswith(_SETS)]
 
 
-class NotOne:
-    """Sets of faces that are not one person. One of which a face was erased is none any more."""
+def on_faces() -> ColumnElement[bool]:
+    """The same as a condition."""
+    return and_(*(~FaceDecisionRow.first.startswith(prefix) for prefix in _SETS))
 
-    def __init__(self, decisions: Iterable[FaceDecision]) -> None:
+
+class Sets:
+    """Sets of one kind. One of which a face was erased is none any more."""
+
+    def __init__(self, decisions: Iterable[FaceDecision], kind: str) -> None:
         inside: dict[str, list[str]] = {}
         for one in decisions:
-            if one.first.startswith(NOT_ONE):
+            if one.first.startswith(kind):
                 inside.setdefault(one.first, []).append(one.second)
         self._of: dict[str, list[tuple[str, frozenset[str]]]] = {}
         for name, keys in inside.items():
-            if name == _set_name(sorted(keys)):
+            if name == _set_name(kind, sorted(keys)):
                 self._of.setdefault(min(keys), []).append((name, frozenset(keys)))
 
     def within(self, keys: Collection[str]) -> list[FaceDecision]:
@@ -78,9 +90,9 @@ class NotOne:
         ]
 
 
-def sets(session: Session) -> NotOne:
-    """All that are kept."""
-    return NotOne(_read(session, FaceDecisionRow.first.startswith(NOT_ONE)))
+def sets(session: Session, kind: str) -> Sets:
+    """All of a kind that are kept."""
+    return Sets(_read(session, FaceDecisionRow.first.startswith(kind)), kind)
 
 
 def among(session: Session, keys: Collection[str]) -> list[FaceDecision]:
@@ -121,8 +133,13 @@ def drop(session: Session, pairs: Iterable[Pair]) -> None:
     session.expire_all()
 
 
-def _set_name(ordered: Sequence[str]) -> str:
-    return NOT_ONE + hashlib.sha256("\n".join(ordered).encode()).hexdigest()[:16]
+def _set(kind: str, ordered: Sequence[str]) -> list[FaceDecision]:
+    name = _set_name(kind, ordered)
+    return [FaceDecision(name, key, False, "") for key in ordered]
+
+
+def _set_name(kind: str, ordered: Sequence[str]) -> str:
+    return kind + hashlib.sha256("\n".join(ordered).encode()).hexdigest()[:16]
 
 
 def _read(session: Session, condition: ColumnElement[bool]) -> Iterator[FaceDecision]:

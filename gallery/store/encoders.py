@@ -61,8 +61,9 @@ def check_current(session: Session, name: str, weights_sha256: str, spec: str | 
     """Raises EncoderChanged when the gallery's encodings are another encoder's."""
     now = current(session)
     if now is not None and (now.name, now.weights_sha256) != (name, weights_sha256):
+        other = f"{spec or name} ({weights_sha256[:12]})" if weights_sha256 else (spec or name)
         raise EncoderChanged(
-            f"the gallery's encodings are of {now}, not of {spec or name} ({weights_sha256[:12]});"
+            f"the gallery's encodings are of {now}, not of {other};"
             " encodings of two encoders cannot be compared: change the gallery with `gallery"
             f" re-encode --encoder {spec or name}`, use its own encoder (no --encoder, no"
             " GALLERY_ENCODER), or enrol the photos again into a new --home"

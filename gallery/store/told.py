@@ -8,7 +8,7 @@ from itertools import combinations
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from gallery.store.decided import NOT_ONE
+from gallery.store.decided import on_faces
 from gallery.store.tables import DistinctRow, FaceDecisionRow, FaceRow, PhotoRow
 from gallery.types import Box
 
@@ -30,7 +30,7 @@ def not_of(session: Session, sha256: str, box: Box) -> set[int]:
     first, second = FaceDecisionRow.first, FaceDecisionRow.second
     query = select(first, second).where(
         FaceDecisionRow.same.is_(False),
-        ~first.startswith(NOT_ONE),  # of a set that is not one person any two may be
+        on_faces(),  # of a set that is not one person any two may be
         or_(first.between(low, high), second.between(low, high)),
     )
     found: set[int] = set()

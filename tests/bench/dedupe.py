@@ -163,7 +163,7 @@ def raw(
     index.add(vectors)
     built = time.perf_counter() - start
     if hasattr(index, "k_factor"):
-        index.k_factor = 4
+        index.k_factor = 16
     some = vectors[:: 10 if len(vectors) > 100_000 else 1]
     found = []
     for probes in _PROBES:

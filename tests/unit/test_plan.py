@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import random
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from gallery import Gallery
 from gallery.dedupe import applying
@@ -555,3 +557,29 @@ def test_a_plan_of_a_folder_does_nothing_to_the_gallery(
     )
     assert filled.apply_plan(file).lines == ("3 faces are one person",)
     assert picture(filled.database) == before
+
+
+def test_copies_that_are_all_kept_are_not_named_again_until_that_is_undone(
+    gallery: Gallery, tmp_path: Path, hopper: Path
+) -> None:
+    again = tmp_path / "again.png"
+    Image.open(hopper).save(again)
+    for photo in (hopper, again):
+        gallery.enroll("Grace", photo, force=True)
+    found = gallery.findings()
+    assert [face.name for face in found.copies[0].faces] == ["Grace", "Grace"]
+    gallery.write_plan(found, None, tmp_path / "plan")
+    file = tmp_path / "plan" / "plan.csv"
+    rows = list(csv.DictReader(io.StringIO(file.read_text())))
+    rows[0]["accept"] = "no"
+    os.utime(tmp_path / "plan" / "plan.json", ns=(1, 1))  # the CSV is the later one
+    with file.open("w", newline="") as out:
+        writer = csv.DictWriter(out, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    done = gallery.apply_plan(tmp_path / "plan")
+    (line,) = done.lines
+    assert "again.png" in line and "not named again" in line
+    assert gallery.findings().copies == ()
+    gallery.undo_plan(done.number)
+    assert len(gallery.findings().copies) == 1
