@@ -104,9 +104,11 @@ class Judge:
         first, second : rows of encodings, int64 (p,). Returns float64 (p,). The pairs' encodings
         are gathered in batches, so that memory does not grow with p times 128.
         """
-        rows, places = np.unique(np.concatenate([first, second]), return_inverse=True)
-        sides = self.head.sides(encodings.take(rows))
-        a, b = places[: len(first)], places[len(first) :]
+        asked = np.zeros(len(encodings), dtype=np.bool_)
+        asked[first] = asked[second] = True
+        sides = self.head.sides(encodings.take(np.flatnonzero(asked)))
+        place = np.cumsum(asked) - 1
+        a, b = place[first], place[second]
         found = np.empty(len(first), dtype=np.float64)
         for start in range(0, len(first), _BATCH):
             some = slice(start, start + _BATCH)

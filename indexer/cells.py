@@ -92,7 +92,10 @@ def _over(products: Float32, least: float, most: int) -> Int64:
 def _once(parts: list[_Pairs], count: int, most: int) -> _Pairs:
     """Each pair once, and of each row its nearest."""
     first, second, near = (np.concatenate(column) for column in zip(*parts, strict=True))
-    _, once = np.unique(first * count + second, return_index=True)
+    numbers = first * count + second
+    order = numbers.argsort()  # as np.unique, with the quicker sort
+    numbers = numbers[order]
+    once = order[np.r_[True, numbers[1:] != numbers[:-1]][: len(order)]]
     first, second, near = first[once], second[once], near[once]
     degree = np.bincount(first, minlength=count) + np.bincount(second, minlength=count)
     crowded = (degree[first] > most) & (degree[second] > most)

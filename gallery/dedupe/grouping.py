@@ -13,7 +13,7 @@ from gallery.alike import near_faces
 from gallery.dedupe.agglomeration import SIZE_BONUS, joined
 from gallery.dedupe.constraints import ALWAYS, Bound, Constraints
 from gallery.dedupe.joining import rejoined, rows_of, spread
-from gallery.dedupe.margins import NearPairs, complete
+from gallery.dedupe.margins import NearPairs, complete, weighed
 from gallery.dedupe.precision import DEFAULT_PRECISION, GroupingMarks, shipped_marks
 from gallery.judge import Judge, own_adjustment
 from gallery.operating_point import Adjustment, OperatingPoint
@@ -49,6 +49,34 @@ class Grouping:
     point: OperatingPoint
 
 
+_Name = tuple[int, int]
+
+
+def _name(rows: Int64) -> _Name:
+    """Of a group: no two have the same first row, and one that grew has another number of them."""
+    return int(rows.min()), len(rows)
+
+
+@dataclass(frozen=True)
+class _Tie:
+    """The row of a group that is least like the others, the one it is most like, and its mean
+    margin to them.
+    """
+
+    loosest: int
+    nearest: int
+    mean: float
+
+    @classmethod
+    def of(cls, rows: Int64, margins: Float64) -> _Tie:
+        """margins : of all pairs of the rows, (size, size)."""
+        means = (margins.sum(axis=1) - margins.diagonal()) / (len(rows) - 1)
+        loosest = int(means.argmin())
+        others = margins[loosest].copy()
+        others[loosest] = -np.inf
+        return cls(int(rows[loosest]), int(rows[others.argmax()]), float(means[loosest]))
+
+
 def same_person_groups(
     encodings: Encodings,
     judge: Judge,
@@ -73,15 +101,13 @@ def same_person_groups(
     point = marks.point(judge.head.marks.calibration, count, precision, adjustment)
     edges = near_faces(encodings, judge, point, _NEIGHBOURS, progress)
     near = NearPairs.of(edges, encodings, judge, point)
-    labels = _labels(encodings, near, judge, point, constraints)
-    found: list[Group] = []
+    labels, ties = _labels(encodings, near, judge, point, constraints)
     groups = rows_of(labels)
-    for rows, (_, matrix) in zip(
-        groups,
-        complete([spread(rows) for rows in groups], near, encodings, judge, point),
-        strict=True,
-    ):
-        found.append(_described(rows, matrix, marks, constraints))
+    unseen = [rows for rows in groups if _name(rows) not in ties]
+    looked = complete([spread(rows) for rows in unseen], near, encodings, judge, point)
+    for rows, (some, matrix) in zip(unseen, looked, strict=True):
+        ties[_name(rows)] = _Tie.of(some, matrix)
+    found = [_described(rows, ties[_name(rows)], marks, constraints) for rows in groups]
     found.sort(key=lambda g: (-len(g.rows), -g.probability, g.rows))
     return Grouping(tuple(found), edges, point)
 
@@ -97,7 +123,7 @@ def _adjustment(
     point = marks.point(judge.head.marks.calibration, len(encodings), precision)
     edges = near_faces(encodings, judge, point, _NEIGHBOURS)
     near = NearPairs.of(edges, encodings, judge, point)
-    labels = _labels(encodings, near, judge, point, constraints)
+    labels, _ = _labels(encodings, near, judge, point, constraints)
     if len(np.unique(labels)) < _LEAST_GROUPS:
         return None
     return own_adjustment(judge.head, labels, encodings)
@@ -109,8 +135,8 @@ def _labels(
     judge: Judge,
     point: OperatingPoint,
     constraints: Constraints,
-) -> Int64:
-    """One label a row, int64 (n,)."""
+) -> tuple[Int64, dict[_Name, _Tie]]:
+    """One label a row, int64 (n,); and of most groups what holds them, since it was looked at."""
     bound = Bound(constraints, encodings, judge, point)
     first, second = near.first, near.second
     margins = bound.weighed(first, second, near.margins)
@@ -127,9 +153,14 @@ def _labels(
             labels[rows] = rows[0]
         else:
             unsure.append(rows)
-    for rows, matrix in complete(unsure, near, encodings, judge, point, bound):
-        labels[rows] = rows[joined(matrix, 0.0)]
-    return rejoined(labels, encodings, judge, point, bound)
+    ties: dict[_Name, _Tie] = {}
+    for rows, matrix in complete(unsure, near, encodings, judge, point):
+        inside = joined(weighed(rows, matrix, bound), 0.0)
+        labels[rows] = rows[inside]
+        for places in rows_of(inside):
+            some = spread(places)
+            ties[_name(rows[places])] = _Tie.of(rows[some], matrix[np.ix_(some, some)])
+    return rejoined(labels, encodings, judge, point, bound), ties
 
 
 def _components(
@@ -185,17 +216,8 @@ def _blocks(rows: Int64, first: Int64, second: Int64, margins: Float64) -> list[
     return [rows[places] for places in rows_of(labels)]
 
 
-def _described(
-    rows: Int64, margins: Float64, marks: GroupingMarks, constraints: Constraints
-) -> Group:
-    """margins : of all pairs of a spread of the rows."""
-    some = spread(rows)
-    matrix = margins.copy()
-    np.fill_diagonal(matrix, np.nan)
-    means = np.nanmean(matrix, axis=1)
-    loosest = int(means.argmin())
-    nearest = int(np.nanargmax(matrix[loosest]))
-    over = float(means[loosest] + SIZE_BONUS * np.log(len(rows) - 1))
+def _described(rows: Int64, tie: _Tie, marks: GroupingMarks, constraints: Constraints) -> Group:
+    over = tie.mean + SIZE_BONUS * float(np.log(len(rows) - 1))
     decided = _said(rows, constraints)
     why = f"{len(rows)} faces that match each other" if len(rows) > 2 else "two faces that match"
     if constraints.photos is not None and _twice(constraints.photos[rows]).any():
@@ -203,7 +225,7 @@ def _described(
     return Group(
         rows=tuple(np.sort(rows).tolist()),
         probability=1.0 if decided else marks.probability(over),
-        deciding=(int(some[loosest]), int(some[nearest])),
+        deciding=(tie.loosest, tie.nearest),
         why="as you said" if decided else why,
     )
 

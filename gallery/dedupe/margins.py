@@ -59,7 +59,6 @@ def complete(
     encodings: Encodings,
     judge: Judge,
     point: OperatingPoint,
-    bound: Bound | None = None,
 ) -> Iterator[tuple[Int64, Float64]]:
     """Each group with the margins of all its pairs, float64 (size, size), zeros on the diagonal.
 
@@ -83,10 +82,11 @@ def complete(
         for rows, matrix, (i, j) in zip(groups[some], matrices, missing, strict=True):
             matrix[i, j] = matrix[j, i] = asked[start : start + len(i)]
             start += len(i)
-            yield rows, matrix if bound is None else _weighed(rows, matrix, bound)
+            yield rows, matrix
 
 
-def _weighed(rows: Int64, matrix: Float64, bound: Bound) -> Float64:
+def weighed(rows: Int64, matrix: Float64, bound: Bound) -> Float64:
+    """A group's margins, (size, size), with what is known besides the faces."""
     i, j = np.triu_indices(len(rows), k=1)
     found = np.zeros_like(matrix)
     found[i, j] = found[j, i] = bound.weighed(rows[i], rows[j], matrix[i, j])
