@@ -17,7 +17,7 @@ from gallery.dedupe.plan_files import as_json, read_plan
 from gallery.demo.photos import alterations, altered
 from gallery.errors import PlanUnusable, UndoImpossible
 from gallery.store import decided, seen, told
-from gallery.store.decided import NotOne
+from gallery.store.decided import NOT_ONE, Sets
 from gallery.store.seen import FaceDecision
 from gallery.types import Box, Outcome
 
@@ -141,9 +141,9 @@ def test_decisions_are_taken_back_from_the_last(gallery: Gallery, tmp_path: Path
 def test_a_set_of_which_a_face_was_erased_is_none() -> None:
     whole = decided.not_one([key(1), key(2), key(3)])
     there = [key(i) for i in range(5)]
-    assert NotOne(whole).within(there) == whole
-    assert NotOne(whole).within(there[:3]) == []
-    assert NotOne(whole[1:]).within(there) == []
+    assert Sets(whole, NOT_ONE).within(there) == whole
+    assert Sets(whole, NOT_ONE).within(there[:3]) == []
+    assert Sets(whole[1:], NOT_ONE).within(there) == []
     assert decided.not_one([key(1), key(1)]) == []
 
 
