@@ -95,9 +95,9 @@ def switched(home: Path, cache: Path, model: Path, **settings: object) -> None:
     """As `re-encode` does it, in another process for all that the open gallery knows."""
     with Gallery.open(home, cache=cache, threads=1, **settings) as gallery:
         seeing = gallery.encoder_eye(read_spec(f"onnx:{model}"))
-        work = gallery.reencoder(seeing)
+        work = gallery.reencoder(gallery.encoder_record(seeing))
         work.start()
-        work.encode(seeing)
+        work.encode(lambda: seeing)
         assert work.switch(leave_missing=False)
 
 
