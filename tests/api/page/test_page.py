@@ -159,7 +159,7 @@ def test_a_wrong_name_is_reviewed(
     expect(doubted).to_have_count(1)
     expect(page.locator("#note")).to_contain_text("1 face seems to be under a wrong name")
     expect(doubted.get_by_role("img")).to_have_count(2)
-    shot("wrong-name")
+    shot("misfiled")
     page.get_by_role("button", name="wrong.jpg is Eileen").click()
     expect(doubted).to_have_count(0)
     page.get_by_role("button", name="Undo").click()
