@@ -104,11 +104,9 @@ class Judge:
         first, second : rows of encodings, int64 (p,). Returns float64 (p,). The pairs' encodings
         are gathered in batches, so that memory does not grow with p times 128.
         """
-        asked = np.zeros(len(encodings), dtype=np.bool_)
-        asked[first] = asked[second] = True
-        sides = self.head.sides(encodings.take(np.flatnonzero(asked)))
-        place = np.cumsum(asked) - 1
-        a, b = place[first], place[second]
+        rows = _ascending(np.concatenate([first, second]), len(encodings))
+        sides = self.head.sides(encodings.take(rows))
+        a, b = np.searchsorted(rows, first), np.searchsorted(rows, second)
         found = np.empty(len(first), dtype=np.float64)
         for start in range(0, len(first), _BATCH):
             some = slice(start, start + _BATCH)
@@ -146,6 +144,15 @@ class Judge:
                 )
             )
         return found
+
+
+def _ascending(rows: Int64, count: int) -> Int64:
+    """Each of some of `count` rows once: sorted when they are few, marked when they are many."""
+    if len(rows) < count // 16:
+        return np.unique(rows)
+    asked = np.zeros(count, dtype=np.bool_)
+    asked[rows] = True
+    return np.flatnonzero(asked)
 
 
 def own_adjustment(head: Head, owners: Int64, encodings: Encodings) -> Adjustment:

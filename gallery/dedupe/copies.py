@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.cluster.hierarchy import DisjointSet
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
@@ -59,17 +60,17 @@ def copy_groups(
     """
     first_of: dict[str, int] = {}
     pairs: list[CopyPair] = []
-    joined = Joined()
+    joined = DisjointSet(range(len(photos)))
     for i, photo in enumerate(photos):
         first = first_of.setdefault(photo.sha256, i)
         if first != i:
             pairs.append(CopyPair(first, i, 1.0, "the same bytes"))
-            joined.join(first, i)
+            joined.merge(first, i)
     distinct = sorted(first_of.values())
     asked = _candidates(photos, distinct, owners, edges)
     for done, ((i, j), faces) in enumerate(sorted(asked.items()), start=1):
         progress(done, len(asked))
-        if joined.top(i) == joined.top(j):
+        if joined.connected(i, j):
             continue  # copies of one and the same: nothing is learned from them
         one, other = look(i), look(j)
         found = max(
@@ -79,7 +80,7 @@ def copy_groups(
         if probability > 0.5:
             why = f"the same picture, {found:.0%} of its detail alike"
             pairs.append(CopyPair(i, j, probability, why))
-            joined.join(i, j)
+            joined.merge(i, j)
     return _groups(pairs, len(photos))
 
 
@@ -157,33 +158,13 @@ def _groups(pairs: list[CopyPair], count: int) -> list[CopyGroup]:
     return sorted(found, key=lambda g: (-len(g.photos), -g.probability, g.photos))
 
 
-class Joined:
-    """Numbers that were joined to one another, directly or not."""
-
-    def __init__(self) -> None:
-        self._parent: dict[int, int] = {}
-
-    def top(self, i: int) -> int:
-        """The same number of all that are joined."""
-        parent = self._parent
-        while (above := parent.get(i, i)) != i:
-            parent[i] = i = parent.get(above, above)
-        return i
-
-    def join(self, i: int, j: int) -> bool:
-        """Whether they were not joined before."""
-        one, other = self.top(i), self.top(j)
-        self._parent[one] = other
-        return one != other
-
-
 def _weakest(pairs: list[CopyPair]) -> CopyPair:
     """The least sure link that is needed: the likeliest links that join all of them, then the
     last of these.
     """
-    joined = Joined()
+    joined = DisjointSet({row for pair in pairs for row in (pair.first, pair.second)})
     needed = pairs[0]
     for pair in sorted(pairs, key=lambda p: -p.probability):
-        if joined.join(pair.first, pair.second):
+        if joined.merge(pair.first, pair.second):
             needed = pair
     return needed

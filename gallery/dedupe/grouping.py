@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.cluster.hierarchy import DisjointSet
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -198,21 +199,11 @@ def _blocks(rows: Int64, first: Int64, second: Int64, margins: Float64) -> list[
     """
     order = np.argsort(-margins, kind="stable")
     ends = (np.searchsorted(rows, side[order]).tolist() for side in (first, second))
-    parent = list(range(len(rows)))
-    sizes = [1] * len(rows)
-
-    def top(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
+    joined = DisjointSet(range(len(rows)))
     for a, b in zip(*ends, strict=True):
-        i, j = top(a), top(b)
-        if i != j and sizes[i] + sizes[j] <= _LARGEST_COMPONENT:
-            parent[j] = i
-            sizes[i] += sizes[j]
-    labels = np.array([top(i) for i in range(len(rows))])
+        if joined.subset_size(a) + joined.subset_size(b) <= _LARGEST_COMPONENT:
+            joined.merge(a, b)
+    labels = np.array([joined[i] for i in range(len(rows))])
     return [rows[places] for places in rows_of(labels)]
 
 
