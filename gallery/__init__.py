@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gallery.assembly import Gallery
     from gallery.client import Client
+    from gallery.gallery import Gallery
 
 __all__ = ["Client", "Gallery"]
 
@@ -25,7 +25,7 @@ def __getattr__(name: str) -> object:
 
         return Client
     if name == "Gallery":
-        from gallery.assembly import Gallery
+        from gallery.gallery import Gallery
 
         return Gallery
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import httpx
 
-from gallery import errors, from_wire
+from gallery import errors
 from gallery.dedupe.reports import GalleryReport
 from gallery.errors import (
     GalleryError,
@@ -23,7 +23,8 @@ from gallery.errors import (
     ServerUnreachable,
     SettingInvalid,
 )
-from gallery.from_wire import Json
+from gallery.json_forms import from_json
+from gallery.json_forms.from_json import Json
 from gallery.store.records import FaceRecord, IdentityRecord, Merged, MergeRecord, Receipt
 from gallery.types import Comparison, Decision, Enrolment, Several
 
@@ -82,11 +83,11 @@ class Client:
     def query(self, photo: PhotoSource, *, several: Several = Several.REFUSE) -> Decision:
         """Who is the one face of this photo? Raises PhotoError."""
         params, files = _taking(several), [_file(photo)]
-        return self._ask("POST", "/v1/query", from_wire.decision, params=params, files=files)
+        return self._ask("POST", "/v1/query", from_json.decision, params=params, files=files)
 
     def query_all(self, photo: PhotoSource) -> list[Decision]:
         """Who is each face of this photo, the largest first? Raises PhotoError."""
-        read = _each("answers", from_wire.decision)
+        read = _each("answers", from_json.decision)
         params, files = {"all_faces": "true"}, [_file(photo)]
         return self._ask("POST", "/v1/query", read, params=params, files=files)
 
@@ -96,7 +97,7 @@ class Client:
         """Are two photos of the same person? Raises PhotoError."""
         files = [_file(first, "first"), _file(second, "second")]
         params = _taking(several)
-        return self._ask("POST", "/v1/compare", from_wire.comparison, params=params, files=files)
+        return self._ask("POST", "/v1/compare", from_json.comparison, params=params, files=files)
 
     def calibration(self) -> dict[str, Any]:
         """The promise about strangers, in numbers and in words (`said`); see the description."""
@@ -114,7 +115,7 @@ class Client:
         """What became of each photo. Raises InvalidName."""
         params = _taking(several) | ({"force": "true"} if force else {})
         files = [_file(photo) for photo in photos]
-        read = _each("enrolments", from_wire.enrolment)
+        read = _each("enrolments", from_json.enrolment)
         named = {"name": name}
         return self._ask("POST", "/v1/identities", read, params=params, data=named, files=files)
 
@@ -145,7 +146,7 @@ class Client:
         given = {"name": new_name, "external_id": external_id, "details": details}
         body = {name: value for name, value in given.items() if value is not None}
         path = f"/v1/identities/{identity_id}"
-        return self._ask("PATCH", path, from_wire.identity, json=body)
+        return self._ask("PATCH", path, from_json.identity, json=body)
 
     def expire_at(self, identity_id: int, when: str) -> IdentityRecord:
         """Erase a person from then on, see gallery.moments; empty: never.
@@ -153,7 +154,7 @@ class Client:
         Raises IdentityNotFound or SettingInvalid.
         """
         path = f"/v1/identities/{identity_id}/expiry"
-        return self._ask("PUT", path, from_wire.identity, json={"expires_at": when})
+        return self._ask("PUT", path, from_json.identity, json={"expires_at": when})
 
     def merge(self, keep: int, others: Sequence[int]) -> Merged:
         """Give the faces of others to one identity. Raises IdentityNotFound or MergeEmpty."""
@@ -162,11 +163,11 @@ class Client:
 
     def merges(self) -> list[MergeRecord]:
         """Every merge that can be undone, the newest first."""
-        return self._ask("GET", "/v1/merges", _each("merges", from_wire.merge))
+        return self._ask("GET", "/v1/merges", _each("merges", from_json.merge))
 
     def undo_merge(self, merge_id: int) -> list[IdentityRecord]:
         """Whom it is now. Raises MergeNotFound, MergeTooOld or IdentityExists."""
-        read = _each("identities", from_wire.identity)
+        read = _each("identities", from_json.identity)
         return self._ask("POST", f"/v1/merges/{merge_id}/undo", read)
 
     def keep_distinct(self, one: int, other: int, *, distinct: bool = True) -> None:
@@ -176,7 +177,7 @@ class Client:
 
     def forget(self, identity_id: int) -> Receipt:
         """Erase a person; there is no undo. Raises IdentityNotFound."""
-        return self._ask("DELETE", f"/v1/identities/{identity_id}", from_wire.receipt)
+        return self._ask("DELETE", f"/v1/identities/{identity_id}", from_json.receipt)
 
     def move_face(self, face_id: int, to: int) -> None:
         """Put a face under another identity, by id."""
@@ -188,7 +189,7 @@ class Client:
 
     def forget_face(self, face_id: int) -> Receipt:
         """Erase one face of somebody who has others. Raises FaceNotFound or LastFace."""
-        return self._ask("DELETE", f"/v1/faces/{face_id}", from_wire.receipt)
+        return self._ask("DELETE", f"/v1/faces/{face_id}", from_json.receipt)
 
     def thumbnail(self, face_id: int) -> bytes:
         """A JPEG of an enrolled face. Raises ThumbnailNotFound."""
@@ -276,7 +277,7 @@ class _Job:
 
 
 def _job(told: Json) -> _Job:
-    report = from_wire.report(told["result"]) if told["state"] == "done" else None
+    report = from_json.report(told["result"]) if told["state"] == "done" else None
     return _Job(told["id"], told["state"], told["done"], told["total"], report, told["error"])
 
 
@@ -285,15 +286,15 @@ def _each(field: str, read: Callable[[Json], T]) -> Callable[[Json], list[T]]:
 
 
 def _page(told: Json) -> tuple[int, list[IdentityRecord]]:
-    return int(told["total"]), _each("identities", from_wire.identity)(told)
+    return int(told["total"]), _each("identities", from_json.identity)(told)
 
 
 def _with_faces(told: Json) -> tuple[IdentityRecord, list[FaceRecord]]:
-    return from_wire.identity(told), _each("enrolled", from_wire.face_record)(told)
+    return from_json.identity(told), _each("enrolled", from_json.face_record)(told)
 
 
 def _merged(told: Json) -> Merged:
-    return Merged(from_wire.identity(told), told["merge_id"])
+    return Merged(from_json.identity(told), told["merge_id"])
 
 
 def _taking(several: Several) -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gallery.judge import Judge
-from gallery.seeing import Eye, PhotoSource
+from gallery.matching.scorer import Judge
 from gallery.types import Comparison, Encodings, Face, Several
+from gallery.vision.pipeline import Eye, PhotoSource
 
 
 class Comparer:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from gallery.alike import unlike
 from gallery.errors import NoFaceFound, PhotoError, SeveralFacesFound
 from gallery.identify import Identifier
-from gallery.judge import Judge
-from gallery.keeping import Keep, picture_of
+from gallery.matching.lookalikes import unlike
+from gallery.matching.scorer import Judge
 from gallery.names import checked_name
-from gallery.seeing import Eye, PhotoSource, named
-from gallery.stages import stage
-from gallery.store import audit, faces, identities, pictures, thumbnails
-from gallery.store.changes import latest_change
+from gallery.store import audit, faces, identities, kept_images, thumbnails
+from gallery.store.change_log import latest_change
 from gallery.store.database import Database
 from gallery.store.records import NewFace
-from gallery.thumbnail import thumbnail
+from gallery.timing import stage
 from gallery.types import Enrolment, EnrolOutcome, IdentityRef, Photo, Refusal, Several, Verdict
+from gallery.vision.crops import Keep, picture_of
+from gallery.vision.pipeline import Eye, PhotoSource, named
+from gallery.vision.thumbnail import thumbnail
 
 
 class Enroller:
@@ -145,7 +145,7 @@ class Enroller:
             identity_id = identities.add(session, name) if record is None else record.id
             face_id = faces.add(session, identity_id, photo, new, encoder)
             if new.picture is not None:
-                pictures.keep(session, face_id, new.picture)
+                kept_images.keep(session, face_id, new.picture)
             if self._pictures:
                 thumbnails.add(session, face_id, thumbnail(photo, new.face))
             audit.record(session, "enrol", identity_id=identity_id)

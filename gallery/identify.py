@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from gallery.candidates import CandidateFinder
-from gallery.decision import decide, one_face_an_identity, without_face
-from gallery.judge import Judge
-from gallery.seeing import Eye, PhotoSource
-from gallery.stages import stage
+from gallery.matching.decision import decide, one_face_an_identity, without_face
+from gallery.matching.scorer import Judge
+from gallery.matching.search import CandidateFinder
 from gallery.store import told
 from gallery.store.database import Database
+from gallery.timing import stage
 from gallery.types import Decision, Encodings, Face, Outcome, Photo, Several, Verdict
+from gallery.vision.pipeline import Eye, PhotoSource
 
 
 class Identifier:

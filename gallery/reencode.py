@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gallery.errors import CannotReencode, InvalidEncoding, PhotoError
-from gallery.faces import VIEWS, align
-from gallery.keeping import photo_of
-from gallery.photo import PhotoReader, photos_in
-from gallery.seeing import Eye
-from gallery.store import audit, pictures, reencoding
+from gallery.store import audit, kept_images, reencoding
 from gallery.store.database import Database
 from gallery.store.encoders import EncoderRecord
 from gallery.store.reencoding import FaceToEncode
 from gallery.types import Encodings, Float32, Photo
+from gallery.vision.crops import photo_of
+from gallery.vision.detection import VIEWS, align
+from gallery.vision.photo import PhotoReader, photos_in
+from gallery.vision.pipeline import Eye
 
 _FACES_A_WRITE = 4
 _MOST_NAMED = 20
@@ -169,7 +169,7 @@ class Reencoder:
 
     def _picture(self, face: FaceToEncode) -> tuple[Photo, Float32]:
         with self._database.reading() as session:
-            picture = pictures.get(session, face.id)
+            picture = kept_images.get(session, face.id)
         if picture is not None:
             return photo_of(picture, self._reader)
         file = self._files.get(face.photo_sha256)

@@ -15,13 +15,13 @@ import skimage
 from hypothesis import settings
 from matplotlib.cbook import get_sample_data
 
-from gallery.assembly import Gallery
-from gallery.seeing import Eye
+from gallery.encoders.weights import DLIB_RESNET
+from gallery.gallery import Gallery
 from gallery.store import faces, identities
 from gallery.store.database import Database
 from gallery.store.records import NewFace
 from gallery.types import DIMENSION, Box, Encodings, Face, Photo
-from gallery.weights.sources import DLIB_RESNET
+from gallery.vision.pipeline import Eye
 
 settings.register_profile("house", deadline=None, derandomize=True, database=None)
 settings.load_profile("house")

@@ -14,21 +14,22 @@ from fastapi.responses import FileResponse, Response
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
-from gallery.api import asking, jobs, people
-from gallery.api.description import describe
-from gallery.api.doors import Doors
-from gallery.api.guard import Guard
-from gallery.api.heads import Heads
+from gallery.api.access_log import Telling, json_log
+from gallery.api.audit_buffer import Outcomes
+from gallery.api.auth import Doors
+from gallery.api.head_requests import Heads
+from gallery.api.idempotency import Repeats
+from gallery.api.limits import Guard
+from gallery.api.maintenance import keep_up
 from gallery.api.metrics import MEDIA_TYPE, Metrics
-from gallery.api.origins import LOOPBACK
-from gallery.api.outcomes import Outcomes
+from gallery.api.openapi import describe
 from gallery.api.problems import handle_errors
-from gallery.api.repeats import Repeats
-from gallery.api.shapes import PROBLEMS, Health
-from gallery.api.telling import Telling, json_log
-from gallery.api.upkeep import keep_up
-from gallery.api.work import Work
-from gallery.assembly import Gallery
+from gallery.api.routes import identities as identity_routes
+from gallery.api.routes import jobs, query
+from gallery.api.same_origin import LOOPBACK
+from gallery.api.worker_pool import Work
+from gallery.gallery import Gallery
+from gallery.json_forms.schemas import PROBLEMS, Health
 from gallery.store import faces, identities
 
 _PAGE = Path(__file__).parent / "page"
@@ -84,8 +85,8 @@ def create_app(
     app.state.rows = rows
     app.state.ready = False
     handle_errors(app)
-    app.include_router(asking.routes(gallery, outcomes, metrics))
-    app.include_router(people.routes(gallery))
+    app.include_router(query.routes(gallery, outcomes, metrics))
+    app.include_router(identity_routes.routes(gallery))
     app.include_router(jobs.routes(gallery, runner))
     _add_health(app, gallery, metrics)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from gallery.stages import STAGES
+from gallery.timing import STAGES
 
 MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -52,7 +52,7 @@ class Metrics:
         self._seconds.labels(route).observe(seconds)
 
     def stage(self, name: str, seconds: float) -> None:
-        """One step of the walk; see gallery.stages."""
+        """One step of the walk; see gallery.timing."""
         self._stages.labels(name).observe(seconds)
 
     def decision(self, outcome: str) -> None:

@@ -11,7 +11,7 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from gallery.seeing import Upload
+from gallery.vision.pipeline import Upload
 
 _MOST_FIELDS = 100
 _AT_ONCE = 256 * 2**10  # bytes; more is taken apart beside the event loop

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from gallery.assembly import Gallery
 from gallery.config import load_settings
-from gallery.encoders.opening import Spec, read_spec
+from gallery.encoders.registry import Spec, read_spec
 from gallery.errors import SettingInvalid
+from gallery.gallery import Gallery
 from gallery.types import Several
 
 app = typer.Typer(

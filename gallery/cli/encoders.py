@@ -11,8 +11,8 @@ import typer
 from gallery.cli.app import JsonOption, app, open_beside
 from gallery.cli.output import emit, say
 from gallery.config import Settings, load_settings
-from gallery.encoders.opening import KINDS, Spec
 from gallery.encoders.protocol import Network
+from gallery.encoders.registry import KINDS, Spec
 from gallery.errors import GalleryError, SettingInvalid
 
 _ROUNDS = 5
@@ -46,7 +46,7 @@ def encoders(
     if fetch is not None:
         _fetch(load_settings(), fetch, yes=yes, as_json=as_json)
         return
-    from gallery.encoders.opening import read_spec
+    from gallery.encoders.registry import read_spec
 
     gallery, named = open_beside(context, None, None)
     with gallery:
@@ -62,10 +62,10 @@ def encoders(
 
 def _described(settings: Settings, spec: Spec) -> dict[str, Any]:
     """What is known of an encoder; what is wrong where it cannot be opened."""
-    from gallery.encoder import pick_device
-    from gallery.encoders.opening import open_network
+    from gallery.encoders.encoder import pick_device
+    from gallery.encoders.registry import open_network
     from gallery.errors import HeadUnusable
-    from gallery.heads import find_head
+    from gallery.matching.head_files import find_head
 
     try:
         device = pick_device(settings.device)
@@ -124,15 +124,15 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _fetch(settings: Settings, name: str, *, yes: bool, as_json: bool) -> None:
-    from gallery.encoders import facenet, fetched
+    from gallery.encoders import download, facenet
 
     if name in facenet.PUBLISHED:
         published = facenet.PUBLISHED[name]
         licence, what = published.licence, f"{published.address} to {published.cached}"
-    elif name in fetched.FETCHABLE:
-        licence, what = fetched.FETCHABLE[name].licence, f"{name}, by the package uniface"
+    elif name in download.FETCHABLE:
+        licence, what = download.FETCHABLE[name].licence, f"{name}, by the package uniface"
     else:
-        known = ", ".join((*facenet.PUBLISHED, *fetched.FETCHABLE))
+        known = ", ".join((*facenet.PUBLISHED, *download.FETCHABLE))
         raise SettingInvalid(f"{name!r} cannot be fetched; there are {known}")
     if not as_json:
         say(f"{what}; licence of the weights: {licence}")
@@ -141,7 +141,7 @@ def _fetch(settings: Settings, name: str, *, yes: bool, as_json: bool) -> None:
     if name in facenet.PUBLISHED:
         file, spec = facenet.fetch(name), name
     else:
-        file = fetched.fetch(name, settings.cache)
+        file = download.fetch(name, settings.cache)
         spec = f"onnx:{file}"
     emit({"file": str(file), "encoder": spec, "licence_weights": licence}) if as_json else say(
         f"wrote {file}; use it as --encoder {spec}", "green"

@@ -8,40 +8,40 @@ import sys
 # Importing a module of commands adds them to the app.
 from gallery.cli import (
     INTERRUPTED,
-    administering,
-    asking,
-    backing,
-    calibrating,
-    cleaning,
+    backup,
+    calibrate,
+    dedupe,
+    demo,
     encoders,
-    enrolling,
-    evaluating,
-    keeping,
-    people,
-    reencoding,
-    serving,
-    showing,
-    teaching,
+    enroll,
+    evaluate,
+    export,
+    identities,
+    keys,
+    query,
+    reencode,
+    serve,
+    train,
 )
 from gallery.cli.app import app
 from gallery.cli.output import ERROR, complain
 from gallery.errors import GalleryError
 
 COMMANDS = (
-    enrolling,
-    asking,
-    cleaning,
-    people,
-    keeping,
-    backing,
-    teaching,
+    enroll,
+    query,
+    dedupe,
+    identities,
+    export,
+    backup,
+    train,
     encoders,
-    reencoding,
-    calibrating,
-    evaluating,
-    showing,
-    serving,
-    administering,
+    reencode,
+    calibrate,
+    evaluate,
+    demo,
+    serve,
+    keys,
 )
 
 
@@ -51,7 +51,7 @@ _OWN_ENCODER = {"train-head", "re-encode", "encoders"}
 
 def run(*, alone: bool) -> None:
     """Run `gallery`, or `enroll-identity` alone, which is one of its commands; ends the process."""
-    command = [enrolling.COMMAND] if alone else []
+    command = [enroll.COMMAND] if alone else []
     sys.argv = ["gallery", *_first([*command, *sys.argv[1:]])]
     try:
         app()

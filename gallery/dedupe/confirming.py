@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gallery.dedupe.copies import shown_twice
+from gallery.dedupe.duplicate_photos import shown_twice
 from gallery.dedupe.reports import GalleryReport
 from gallery.errors import PhotoError
-from gallery.photo import PhotoReader
 from gallery.store.records import FaceRecord
 from gallery.types import Photo
+from gallery.vision.photo import PhotoReader
 
 _EVEN = 0.5
 

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gallery.dedupe.constraints import Constraints
-from gallery.dedupe.copies import CopyGroup, copy_groups
+from gallery.dedupe.clustering.cluster import Group, same_person_groups
+from gallery.dedupe.clustering.constraints import Constraints
+from gallery.dedupe.clustering.merge import near_groups
+from gallery.dedupe.clustering.operating_point import DEFAULT_PRECISION
+from gallery.dedupe.duplicate_photos import CopyGroup, copy_groups
 from gallery.dedupe.findings import (
     Copies,
     Findings,
@@ -21,23 +24,20 @@ from gallery.dedupe.findings import (
     Person,
     SameIdentities,
 )
-from gallery.dedupe.grouping import Group, same_person_groups
-from gallery.dedupe.joining import near_groups
-from gallery.dedupe.look import Look
-from gallery.dedupe.misfiled import said, wrong_names
-from gallery.dedupe.precision import DEFAULT_PRECISION
-from gallery.dedupe.reading import Readers, listed, read_all
+from gallery.dedupe.image_similarity import Look
+from gallery.dedupe.mislabelled import said, wrong_names
+from gallery.dedupe.scan import Readers, listed, read_all
 from gallery.errors import FolderForgotten, NoPhotos
-from gallery.judge import Judge, own_adjustment
-from gallery.operating_point import OperatingPoint, operating_point
-from gallery.photo import photos_in
-from gallery.seeing import Eye
-from gallery.store import seen
+from gallery.matching.operating_point import OperatingPoint, operating_point
+from gallery.matching.scorer import Judge, own_adjustment
+from gallery.store import photo_cache
 from gallery.store.database import Database
-from gallery.store.decided import NOT_ONE, Sets, pairs_in
-from gallery.store.seen import FaceDecision, SeenPhoto
+from gallery.store.decisions import NOT_ONE, Sets, pairs_in
+from gallery.store.photo_cache import FaceDecision, SeenPhoto
 from gallery.store.told import face_key
 from gallery.types import Box, Encodings, Int64
+from gallery.vision.photo import photos_in
+from gallery.vision.pipeline import Eye
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is, and how much there is."""
@@ -91,7 +91,7 @@ def dedupe_folder(
     seen_folder = _see(folder, eye, database, views, readers, progress)
     encodings, owners = seen_folder.encodings, seen_folder.owners
     with database.reading() as session:
-        decided = seen.decisions(session)
+        decided = photo_cache.decisions(session)
     not_one = Sets(decided, NOT_ONE)
     constraints, confirmed = _constraints(seen_folder, pairs_in(decided))
     count = len(encodings)
@@ -106,7 +106,7 @@ def dedupe_folder(
     @lru_cache(_LOOKS)
     def look(row: int) -> Look:
         with database.reading() as session:
-            for found in seen.photos(session, [seen_folder.photos[row].mark]):
+            for found in photo_cache.photos(session, [seen_folder.photos[row].mark]):
                 return Look.of(found.look)
         raise _erased_meanwhile()
 
@@ -178,7 +178,7 @@ def _see(
     photos: list[SeenPhoto] = []
     vectors, norms, agreement, owners = [], [], [], []
     with database.reading() as session:
-        for photo in seen.photos(session, [one.mark for one in listing]):
+        for photo in photo_cache.photos(session, [one.mark for one in listing]):
             if photo.reason:
                 skipped.append((path_of[photo.mark], photo.reason))
                 continue
@@ -187,7 +187,7 @@ def _see(
             agreement.append(photo.encodings.agreement)
             owners += [len(photos)] * len(photo.encodings)
             names.append(path_of[photo.mark])
-            photos.append(seen.without_look(photo))
+            photos.append(photo_cache.without_look(photo))
     if len(photos) + len(skipped) < len(paths):
         raise _erased_meanwhile()
     parts = [Encodings(*part) for part in zip(vectors, norms, agreement, strict=True)]

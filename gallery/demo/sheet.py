@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from gallery.photo import PhotoReader
 from gallery.types import Box
+from gallery.vision.photo import PhotoReader
 
 _COLOURS = {"right": "#1a7f37", "wrong": "#cf222e", "neutral": "#57606a"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from gallery.alignment import Template
+from gallery.encoders.template import Template
 from gallery.errors import InvalidEncoding
 from gallery.types import Float32, UInt8
 

@@ -7,8 +7,8 @@ from uuid import uuid4
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from gallery.store.person_data import Remains
 from gallery.store.records import BackupRecord
-from gallery.store.remains import Remains
 from gallery.store.tables import BackupRow, FaceRow, IdentityRow
 
 _EVERYONE = 2**63 - 1

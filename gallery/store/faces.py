@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, contains_eager
 from gallery.errors import InvalidEncoding
 from gallery.names import printable
 from gallery.store import encoders
-from gallery.store.changes import log_changes, remember_to_scrub
+from gallery.store.change_log import log_changes, remember_to_scrub
 from gallery.store.encoders import EncoderState
 from gallery.store.records import FaceRecord, NewFace, StoredEncodings
 from gallery.store.tables import (

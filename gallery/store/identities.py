@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from gallery.errors import IdentityExists, IdentityNotFound
 from gallery.names import checked_details, checked_external_id, checked_name
-from gallery.store import seen
-from gallery.store.changes import log_changes, remember_to_scrub
+from gallery.store import photo_cache
+from gallery.store.change_log import log_changes, remember_to_scrub
 from gallery.store.records import IdentityRecord
 from gallery.store.tables import AppliedStepRow, FaceRow, IdentityRow, MergeRow, PhotoRow
 
@@ -128,7 +128,7 @@ def remove(session: Session, identity_id: int) -> list[int]:
     """
     face_ids = list(session.scalars(select(FaceRow.id).where(FaceRow.identity_id == identity_id)))
     # Also of faces that are only kept to undo something, and of somebody who has none.
-    seen.forget_photos(session, _aside(session, identity_id))
+    photo_cache.forget_photos(session, _aside(session, identity_id))
     delete_faces(session, face_ids)
     session.execute(delete(IdentityRow).where(IdentityRow.id == identity_id))
     return face_ids
@@ -161,7 +161,7 @@ def delete_faces(session: Session, face_ids: Sequence[int]) -> None:
         some = face_ids[start : start + _IDS_A_QUERY]
         shown = select(PhotoRow.id, PhotoRow.sha256).join(FaceRow, FaceRow.photo_id == PhotoRow.id)
         photos = dict(session.execute(shown.where(FaceRow.id.in_(some))).all())
-        seen.forget_photos(session, photos.values())
+        photo_cache.forget_photos(session, photos.values())
         session.execute(delete(FaceRow).where(FaceRow.id.in_(some)))
         left = select(FaceRow.id).where(FaceRow.photo_id == PhotoRow.id).exists()
         session.execute(delete(PhotoRow).where(PhotoRow.id.in_(list(photos)), ~left))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Exists, delete, func, select
 from sqlalchemy.orm import Session
 
-from gallery.store.changes import remember_to_scrub
+from gallery.store.change_log import remember_to_scrub
 from gallery.store.tables import FaceRow, IdentityRow, PhotoRow
 
 

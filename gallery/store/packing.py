@@ -11,7 +11,7 @@ from sqlalchemy import insert, inspect, select
 from sqlalchemy.orm import Session
 
 from gallery.store import encoders
-from gallery.store.changes import log_changes
+from gallery.store.change_log import log_changes
 from gallery.store.tables import (
     AppliedStepRow,
     FaceRow,

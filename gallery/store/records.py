@@ -136,9 +136,9 @@ class StoredEncodings:
 class CalibrationRecord:
     """One calibration of the operating point on the user's own people.
 
-    adjustment : see gallery.operating_point.Adjustment.  report : what was measured, before and
-    after; numbers alone, nobody's name.  evidence : see gallery.learning.own.Evidence; None in
-    what an older version calibrated.
+    adjustment : see gallery.matching.operating_point.Adjustment.
+    report : what was measured, before and after; numbers alone, nobody's name.
+    evidence : see gallery.matching.recalibration; None in what an older version calibrated.
     """
 
     id: int

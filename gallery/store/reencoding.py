@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from gallery.errors import CannotReencode, EncoderChanged
 from gallery.store import encoders
-from gallery.store.changes import log_changes, remember_to_scrub
+from gallery.store.change_log import log_changes, remember_to_scrub
 from gallery.store.encoders import EncoderState
 from gallery.store.packing import drop_packed_encodings
 from gallery.store.tables import FaceRow, IdentityRow, KeptRow, OtherEncodingRow, PhotoRow

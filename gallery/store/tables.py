@@ -310,7 +310,7 @@ class SeenPhotoRow(Base):
 
     mark : of where it lies, its size and time, and of what it was seen with.
     look : a small grey JPEG.  hashes : of how it looks.
-    faces : packed, see gallery.store.seen.  reason : why it could not be used, or empty.
+    faces : packed, see gallery.store.photo_cache.  reason : why it could not be used, or empty.
     All of these go when anyone is erased: a photo of theirs may be among them.
     """
 

@@ -8,7 +8,7 @@ from itertools import combinations
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from gallery.store.decided import on_faces
+from gallery.store.decisions import on_faces
 from gallery.store.tables import DistinctRow, FaceDecisionRow, FaceRow, PhotoRow
 from gallery.types import Box
 

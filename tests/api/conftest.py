@@ -15,8 +15,8 @@ import uvicorn
 
 from gallery.api.app import create_app
 from gallery.api.connections import impatient
-from gallery.assembly import Gallery
-from gallery.seeing import Eye
+from gallery.gallery import Gallery
+from gallery.vision.pipeline import Eye
 
 Serve = Callable[..., AbstractContextManager[httpx.Client]]
 

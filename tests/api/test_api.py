@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from gallery.api import app
-from gallery.assembly import Gallery
 from gallery.errors import TooManyFaces
-from gallery.seeing import Eye
+from gallery.gallery import Gallery
+from gallery.vision.pipeline import Eye
 from tests.api.asking import enrol, is_problem, query
 from tests.api.conftest import Serve
 

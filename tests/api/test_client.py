@@ -28,17 +28,17 @@ from gallery.errors import (
     SettingInvalid,
     ThumbnailNotFound,
 )
-from gallery.seeing import Eye
-from gallery.store import keys
-from gallery.store.records import Receipt
-from gallery.types import EnrolOutcome, Outcome, Several
-from gallery.wire import (
+from gallery.json_forms.to_json import (
     comparison_json,
     decision_json,
     face_record_json,
     identity_json,
     receipt_json,
 )
+from gallery.store import api_keys
+from gallery.store.records import Receipt
+from gallery.types import EnrolOutcome, Outcome, Several
+from gallery.vision.pipeline import Eye
 from tests.api.conftest import Serve
 
 
@@ -128,7 +128,7 @@ def test_it_raises_what_a_gallery_raises(client: Client, hopper: Path, tmp_path:
 
 def test_it_brings_its_key(serve: Serve, tmp_path: Path) -> None:
     with Gallery.open(tmp_path / "home") as opened, opened.database.writing() as session:
-        _, key = keys.create(session, "a program", ["query"], 600)
+        _, key = api_keys.create(session, "a program", ["query"], 600)
     with serve(tmp_path / "home") as server:
         url = str(server.base_url)
         with Client(url) as without, pytest.raises(ServerRefused, match="key"):

@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gallery.api.doors import opened_by
-from gallery.assembly import Gallery
-from gallery.store import audit, keys
+from gallery.api.auth import opened_by
+from gallery.gallery import Gallery
+from gallery.store import api_keys, audit
+from gallery.store.api_keys import Scope
 from gallery.store.database import Database
-from gallery.store.keys import Scope
 from tests.api.asking import enrol, is_problem, query
 from tests.api.conftest import Serve
 
@@ -32,7 +32,7 @@ def make_key(home: Path) -> MakeKey:
 
     def make(*scopes: str, per_minute: int = 600) -> dict[str, str]:
         with Gallery.open(home) as opened, opened.database.writing() as session:
-            _, text = keys.create(session, "a key", scopes, per_minute)
+            _, text = api_keys.create(session, "a key", scopes, per_minute)
         return {"authorization": f"Bearer {text}"}
 
     return make
@@ -106,13 +106,13 @@ def test_no_key_then_one_that_is_revoked_then_none_again(
     for free in ("/", "/healthz", "/readyz", "/page/page.js"):
         assert client.get(free).status_code == 200
     with Gallery.open(home) as opened, opened.database.writing() as session:
-        keys.revoke(session, keys.live(session)[0].id)
+        api_keys.revoke(session, api_keys.live(session)[0].id)
     time.sleep(1.1)
     for revoked in (header, {}):
         answer = client.get("/v1/calibration", headers=revoked)
         assert is_problem(answer, 401, "key-needed")
     with Gallery.open(home) as opened, opened.database.writing() as session:
-        assert keys.drop_all(session) == 1
+        assert api_keys.drop_all(session) == 1
     time.sleep(1.1)
     assert client.get("/v1/calibration").status_code == 200
 
@@ -161,7 +161,7 @@ def test_the_audit_trail_knows_who_asked_and_the_outcome_alone(
     with Gallery.open(home) as opened, opened.database.reading() as session:
         entries = audit.entries(session, 100)
         assert audit.problems(session) == []
-        key = keys.live(session)[0].id
+        key = api_keys.live(session)[0].id
     told = [
         (e.actor, e.action, e.identity_id, "a receipt" if e.action == "forget" else e.outcome)
         for e in entries

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from gallery.api import app
-from gallery.api.telling import json_log
-from gallery.assembly import Gallery
+from gallery.api.access_log import json_log
+from gallery.gallery import Gallery
 from gallery.types import Enrolment
 from tests.api.asking import enrol, is_problem
 from tests.api.conftest import Serve

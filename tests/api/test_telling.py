@@ -11,11 +11,11 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gallery.api import app, outcomes
-from gallery.api.telling import json_log
-from gallery.assembly import Gallery
-from gallery.stages import STAGES
+from gallery.api import app, audit_buffer
+from gallery.api.access_log import json_log
+from gallery.gallery import Gallery
 from gallery.store import audit
+from gallery.timing import STAGES
 from tests.api.asking import enrol, query
 
 
@@ -99,10 +99,10 @@ def test_a_mistake_is_told_to_the_log_and_not_to_the_client(
 def test_what_is_noted_while_the_trail_is_written_is_not_dropped_unwritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outcomes, "_MOST", 3)
+    monkeypatch.setattr(audit_buffer, "_MOST", 3)
     real = audit.record
     with Gallery.open(tmp_path / "home") as opened:
-        noted = outcomes.Outcomes(opened.database, json_log(io.StringIO()))
+        noted = audit_buffer.Outcomes(opened.database, json_log(io.StringIO()))
         for outcome in ("a", "b", "c"):
             noted.note("query", outcome)
 

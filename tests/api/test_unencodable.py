@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from gallery.assembly import Gallery
-from gallery.dedupe.reading import listed, see
-from gallery.encoders.onnx_model import OnnxNetwork
+from gallery.dedupe.scan import listed, see
+from gallery.encoders.onnx import OnnxNetwork
 from gallery.errors import FaceUnencodable
-from gallery.faces import VIEWS, align
-from gallery.learning.encoded import Views, encode_people
-from gallery.learning.people import people_in
-from gallery.seeing import Eye
+from gallery.gallery import Gallery
+from gallery.training.dataset import people_in
+from gallery.training.encode import Views, encode_people
+from gallery.vision.detection import VIEWS, align
+from gallery.vision.pipeline import Eye
 from tests.api.conftest import Serve
 from tests.models import head_for_dlib_in_onnx, made_model
 

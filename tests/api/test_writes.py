@@ -12,7 +12,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from gallery.assembly import Gallery
+from gallery.gallery import Gallery
 from gallery.store import jobs
 from gallery.store.jobs import JobState
 from tests.api.asking import enrol, is_problem, misfile, query

@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from gallery import Gallery
-from gallery.building import build_eye
-from gallery.judge import near_margins, own_adjustment
-from gallery.learning.calibration import few_each
-from gallery.learning.conflicts import without_conflicts
-from gallery.learning.encoded import EncodedPeople, Views, encode_people
-from gallery.learning.people import people_in
-from gallery.operating_point import adjusted_to_strangers, operating_point
-from gallery.templates import fused
+from gallery.factory import build_eye
+from gallery.matching.operating_point import adjusted_to_strangers, operating_point
+from gallery.matching.scorer import near_margins, own_adjustment
+from gallery.matching.templates import fused
+from gallery.training.calibrate import few_each
+from gallery.training.cleaning import without_conflicts
+from gallery.training.dataset import people_in
+from gallery.training.encode import EncodedPeople, Views, encode_people
 from tests.bench.travel import CONDITIONS, altered
 
 ENROLLED, STRANGERS, DRAWS, SEED = 60, 60, 12, 0

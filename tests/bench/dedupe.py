@@ -24,10 +24,10 @@ import faiss
 import numpy as np
 
 from gallery import Gallery
-from gallery.alike import least_cosine
-from gallery.dedupe.grouping import same_person_groups
-from gallery.dedupe.precision import shipped_marks
-from gallery.learning.clustering import as_json, figures_of
+from gallery.dedupe.clustering.cluster import same_person_groups
+from gallery.dedupe.clustering.operating_point import shipped_marks
+from gallery.evaluation.clustering_metrics import as_json, figures_of
+from gallery.matching.lookalikes import least_cosine
 from gallery.types import Encodings
 from indexer import near_pairs
 

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from gallery.assembly import Gallery
-from gallery.weights.sources import DLIB_RESNET
+from gallery.encoders.weights import DLIB_RESNET
+from gallery.gallery import Gallery
 from indexer.whole_file import written_whole
 
 FACES_A_PERSON = 3

@@ -20,11 +20,11 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from gallery import Gallery
-from gallery.building import build_eye
-from gallery.learning.conflicts import without_conflicts
-from gallery.learning.encoded import Views, encode_people
-from gallery.learning.people import PeopleFolder, people_in
-from gallery.learning.promise import measure_promise
+from gallery.evaluation.fpir import measure_promise
+from gallery.factory import build_eye
+from gallery.training.cleaning import without_conflicts
+from gallery.training.dataset import PeopleFolder, people_in
+from gallery.training.encode import Views, encode_people
 
 
 def _jpeg(image: Image.Image, quality: int) -> Image.Image:

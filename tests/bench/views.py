@@ -28,21 +28,21 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from gallery.building import build_eye
 from gallery.config import load_settings
-from gallery.encoder import fuse
+from gallery.encoders.dlib_resnet import DlibResNet
+from gallery.encoders.encoder import fuse
+from gallery.encoders.weights_cache import dlib_resnet_state
 from gallery.errors import PhotoError
-from gallery.faces import VIEWS, align
-from gallery.learning.benchmarks import FPIRS, open_set
-from gallery.learning.deciders import Cosine
-from gallery.learning.encoded import EncodedPeople
-from gallery.learning.people import people_in
-from gallery.learning.projecting import KINDS
-from gallery.learning.protocols import places, read_blufr
-from gallery.seeing import Eye
+from gallery.evaluation.baselines import Cosine
+from gallery.evaluation.benchmarks import FPIRS, open_set
+from gallery.evaluation.protocols import places, read_blufr
+from gallery.factory import build_eye
+from gallery.training.dataset import people_in
+from gallery.training.encode import EncodedPeople
+from gallery.training.projection import KINDS
 from gallery.types import Encodings, Float32, Int64, Several, UInt8
-from gallery.weights.cache import dlib_resnet_state
-from gallery.weights.dlib_resnet import DlibResNet
+from gallery.vision.detection import VIEWS, align
+from gallery.vision.pipeline import Eye
 
 _WIDTH = 256
 _DRAWS, _ENROLLED = 20, 3

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from gallery.assembly import Gallery
 from gallery.cli import main
-from gallery.seeing import Eye
+from gallery.gallery import Gallery
+from gallery.vision.pipeline import Eye
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import typer
 from gallery.cli import run as _commands  # noqa: F401  adds the commands to the app
 from gallery.cli.app import app
 from gallery.config import Settings
+from gallery.encoders.weights import ALL_WEIGHTS
 from gallery.errors import GalleryError
-from gallery.shipped import CARD_FILE, shipped_file
-from gallery.weights.sources import ALL_WEIGHTS
+from gallery.package_data import CARD_FILE, shipped_file
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

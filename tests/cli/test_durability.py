@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gallery.parts import INDEX_FILE
+from gallery.runtime import INDEX_FILE
 from tests.cli.conftest import Run
 
 

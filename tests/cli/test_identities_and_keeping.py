@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gallery.assembly import Gallery
 from gallery.cli import main
-from gallery.parts import DATABASE_FILE, INDEX_FILE
+from gallery.gallery import Gallery
+from gallery.runtime import DATABASE_FILE, INDEX_FILE
 from gallery.store import faces
-from gallery.store.changes import to_scrub
+from gallery.store.change_log import to_scrub
 from gallery.store.database import Database
 from tests.cli.conftest import Run
 

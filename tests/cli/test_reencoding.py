@@ -20,15 +20,15 @@ import torch
 from filelock import FileLock
 from PIL import Image, ImageEnhance
 
-from gallery.assembly import Gallery
 from gallery.cli import main
-from gallery.encoders.opening import Spec, open_network
 from gallery.encoders.protocol import Network
+from gallery.encoders.registry import Spec, open_network
 from gallery.errors import CannotReencode, EncoderChanged, HeadUnusable
-from gallery.parts import DATABASE_FILE
+from gallery.gallery import Gallery
 from gallery.reencode import Reencoder
-from gallery.seeing import Eye
-from gallery.store import pictures, reencoding
+from gallery.runtime import DATABASE_FILE
+from gallery.store import kept_images, reencoding
+from gallery.vision.pipeline import Eye
 from tests.cli.conftest import Ran
 from tests.models import exported_dlib, head_for_dlib_in_onnx, made_model
 
@@ -90,7 +90,7 @@ def cli(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Cli:
-    monkeypatch.setattr("gallery.encoders.opening.open_network", _kept_network)
+    monkeypatch.setattr("gallery.encoders.registry.open_network", _kept_network)
     return Cli(tmp_path / "home", cache, monkeypatch, capsys)
 
 
@@ -201,7 +201,7 @@ def test_from_kept_chips_and_photos_as_from_the_photo(
     with opened(cli) as gallery:
         first = gallery.encodings().encodings.vectors
         with gallery.database.reading() as session:
-            kept = [pictures.get(session, i) for i in (1, 2)]
+            kept = [kept_images.get(session, i) for i in (1, 2)]
     assert kept[0] is not None and kept[1] is not None
     assert (kept[0].kind, kept[1].kind) == ("chip", "photo")
     assert kept[1].content == hopper.read_bytes()

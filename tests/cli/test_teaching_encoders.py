@@ -11,10 +11,10 @@ import pytest
 from filelock import FileLock
 from safetensors.torch import load_file
 
-from gallery.assembly import Gallery
 from gallery.cli import main
-from gallery.learning.calibration import train_head
-from gallery.parts import REENCODE_LOCK
+from gallery.gallery import Gallery
+from gallery.runtime import REENCODE_LOCK
+from gallery.training.calibrate import train_head
 from tests.cli.conftest import Ran, Run
 from tests.models import made_model
 
@@ -158,7 +158,7 @@ def test_what_was_enrolled_while_it_learned_keeps_its_projection(
             assert other.enroll("Grace Hopper", hopper).outcome == "enrolled"
         return train_head(*arguments)
 
-    monkeypatch.setattr("gallery.learning.calibration.train_head", learned)
+    monkeypatch.setattr("gallery.training.calibrate.train_head", learned)
     late = run(*anew)
     assert (late.status, file.read_bytes()) == (2, first)
     assert "another projection" in late.err and "--out" in late.err

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from gallery.assembly import Gallery
-from gallery.check import kept
+from gallery.admin.check import kept
+from gallery.encoders.weights import DLIB_RESNET
+from gallery.gallery import Gallery
 from gallery.store import audit, faces, identities
 from gallery.store.records import NewFace
 from gallery.types import Box, Encodings, Face, Photo
-from gallery.weights.sources import DLIB_RESNET
 
 WRITERS, READERS = 2, 4
 FACE = Face(Box(0, 0, 50, 50), np.zeros((5, 2), np.float32), 1.0, 50.0)

@@ -7,8 +7,8 @@ import signal
 from pathlib import Path
 
 from gallery import Gallery
-from gallery.seeing import Eye, PhotoSource
 from gallery.types import Photo
+from gallery.vision.pipeline import Eye, PhotoSource
 
 DEADLY = "deadly.jpg"
 

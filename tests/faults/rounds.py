@@ -29,16 +29,16 @@ from typing import Any
 
 import numpy as np
 
-from gallery.assembly import Gallery
-from gallery.backup import verify
-from gallery.check import kept
+from gallery.admin.backup import verify
+from gallery.admin.check import kept
+from gallery.encoders.weights import DLIB_RESNET
 from gallery.errors import BackupUnusable
-from gallery.parts import DATABASE_FILE
+from gallery.gallery import Gallery
+from gallery.runtime import DATABASE_FILE
 from gallery.store import audit, faces, identities
 from gallery.store.database import Database
 from gallery.store.records import NewFace
 from gallery.types import Box, Encodings, Face, Photo
-from gallery.weights.sources import DLIB_RESNET
 
 OLD_FILES = Path(__file__).parents[1] / "versions"
 LONGEST = 0.6  # seconds that a writer lives

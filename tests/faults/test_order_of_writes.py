@@ -15,11 +15,11 @@ PROGRAM = """
 import os, sys
 import numpy as np
 from pathlib import Path
-from gallery.assembly import Gallery
+from gallery.gallery import Gallery
 from gallery.store import faces, identities
 from gallery.store.records import NewFace
 from gallery.types import Box, Encodings, Face, Photo
-from gallery.weights.sources import DLIB_RESNET
+from gallery.encoders.weights import DLIB_RESNET
 
 gallery = Gallery.open(Path(sys.argv[1], "home"), cache=Path(sys.argv[1], "cache"))
 face = Face(Box(0, 0, 50, 50), np.zeros((5, 2), np.float32), 1.0, 50.0)

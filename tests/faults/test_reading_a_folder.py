@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from gallery import Gallery
-from gallery.dedupe import reading
-from gallery.dedupe.reading import Readers
-from gallery.store import seen
+from gallery.dedupe import scan
+from gallery.dedupe.scan import Readers
+from gallery.store import photo_cache
 from tests.faults.deadly import DEADLY, deadly_eye, no_eye
 
 
@@ -31,12 +31,12 @@ def test_a_photo_that_kills_its_reader_takes_none_with_it(
     names = ["a.jpg", "b.jpg", DEADLY, "e.jpg", "f.jpg", "g.jpg"]
     for name in names:
         shutil.copy(hopper, folder / name)
-    monkeypatch.setattr(reading, "_WORTH_A_WORKER", 2)
-    photos, _ = reading.listed(sorted(folder.iterdir()), gallery.eye, 2)
+    monkeypatch.setattr(scan, "_WORTH_A_WORKER", 2)
+    photos, _ = scan.listed(sorted(folder.iterdir()), gallery.eye, 2)
     readers = Readers(2, partial(deadly_eye, tmp_path / "reader", cache))
-    reading.read_all(photos, gallery.database, gallery.eye, 2, readers)
+    scan.read_all(photos, gallery.database, gallery.eye, 2, readers)
     with gallery.database.reading() as session:
-        found = list(seen.photos(session, [one.mark for one in photos]))
+        found = list(photo_cache.photos(session, [one.mark for one in photos]))
     reasons = {one.path.name: photo.reason for one, photo in zip(photos, found, strict=True)}
     assert "its reader was killed on it" in reasons.pop(DEADLY)
     assert len(reasons) == 5 and not any(reasons.values())
@@ -48,11 +48,11 @@ def test_photos_are_read_here_where_no_reader_starts(
     (tmp_path / "photos").mkdir()
     for name in "abc":
         shutil.copy(hopper, tmp_path / "photos" / f"{name}.jpg")
-    monkeypatch.setattr(reading, "_WORTH_A_WORKER", 2)
-    photos, _ = reading.listed(sorted((tmp_path / "photos").iterdir()), gallery.eye, 2)
-    reading.read_all(photos, gallery.database, gallery.eye, 2, Readers(2, no_eye))
+    monkeypatch.setattr(scan, "_WORTH_A_WORKER", 2)
+    photos, _ = scan.listed(sorted((tmp_path / "photos").iterdir()), gallery.eye, 2)
+    scan.read_all(photos, gallery.database, gallery.eye, 2, Readers(2, no_eye))
     with gallery.database.reading() as session:
-        found = list(seen.photos(session, [one.mark for one in photos]))
+        found = list(photo_cache.photos(session, [one.mark for one in photos]))
     assert len(found) == 3 and not any(photo.reason for photo in found)
 
 
@@ -82,23 +82,23 @@ def test_a_killed_dedupe_goes_on_where_it_was(
     for _ in range(1_000):
         time.sleep(0.1)
         with gallery.database.reading() as session:
-            kept = seen.count(session)
+            kept = photo_cache.count(session)
         if kept or killed.poll() is not None:
             break
     killed.send_signal(signal.SIGKILL)
     assert killed.wait(30) == -signal.SIGKILL
     with gallery.database.reading() as session:
-        kept = seen.count(session)
+        kept = photo_cache.count(session)
     assert 0 < kept < 44
     read: list[str] = []
-    see = reading.see
+    see = scan.see
 
-    def noted(*arguments: object) -> seen.SeenPhoto:
+    def noted(*arguments: object) -> photo_cache.SeenPhoto:
         read.append("")
         return see(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(reading, "see", noted)
-    monkeypatch.setattr(reading, "_WORTH_A_WORKER", 1_000)
+    monkeypatch.setattr(scan, "see", noted)
+    monkeypatch.setattr(scan, "_WORTH_A_WORKER", 1_000)
     found = gallery.dedupe_folder(folder)
     assert len(read) == 44 - kept
     assert found.photos == 44 and len(found.copies[0].photos) == 44

@@ -8,10 +8,10 @@ import dlib
 import numpy as np
 import pytest
 
-from gallery.faces import VIEWS, View, align
-from gallery.seeing import Eye
+from gallery.encoders.weights import DLIB_RESNET
 from gallery.types import DIMENSION
-from gallery.weights.sources import DLIB_RESNET
+from gallery.vision.detection import VIEWS, View, align
+from gallery.vision.pipeline import Eye
 
 TOLERANCE = 1e-5
 MORE_VIEWS = (View(zoom=1.3), View(zoom=0.7), View(mirrored=True, right=11.0, down=-7.0))

@@ -11,13 +11,13 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from gallery.encoders.onnx_model import OnnxNetwork
-from gallery.head import Head, load_head
-from gallery.heads import home_stem
-from gallery.shipped import shipped_file
-from gallery.weights.cache import dlib_resnet_state
-from gallery.weights.dlib_resnet import DlibResNet
-from gallery.weights.sources import DLIB_RESNET
+from gallery.encoders.dlib_resnet import DlibResNet
+from gallery.encoders.onnx import OnnxNetwork
+from gallery.encoders.weights import DLIB_RESNET
+from gallery.encoders.weights_cache import dlib_resnet_state
+from gallery.matching.head import Head, load_head
+from gallery.matching.head_files import home_stem
+from gallery.package_data import shipped_file
 
 DLIB_RECIPE = """size = 150
 channel_order = "rgb"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from gallery.assembly import Gallery
-from gallery.backup import restore, verify
+from gallery.admin.backup import restore, verify
 from gallery.config import Settings, load_settings
 from gallery.errors import BackupUnusable, GalleryError, HomeUnusable, IdentityNotFound
-from gallery.shipped import HEAD_FILE, shipped_file
+from gallery.gallery import Gallery
+from gallery.package_data import HEAD_FILE, shipped_file
 from gallery.store import faces, identities
 from gallery.types import Encodings
 from tests.conftest import AddFace

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gallery.decision import decide, one_face_an_identity, without_face
+from gallery.matching.decision import decide, one_face_an_identity, without_face
 from gallery.types import Box, Candidate, Decision, Face, IdentityRef, Outcome, Verdict
 
 FACE = Face(Box(0.0, 0.0, 80.0, 100.0), np.zeros((5, 2), np.float32), 0.999, 100.0)

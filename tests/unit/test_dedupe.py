@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from gallery import Gallery
-from gallery.dedupe import reading
+from gallery.dedupe import scan
 from gallery.dedupe.findings import Findings
 from gallery.demo.photos import alterations, altered
 from gallery.errors import FolderForgotten, NoPhotos, PhotoUnreadable, SettingInvalid
-from gallery.seeing import Eye
-from gallery.store import decided, seen
-from gallery.store.seen import FaceDecision
+from gallery.store import decisions, photo_cache
+from gallery.store.photo_cache import FaceDecision
+from gallery.vision.pipeline import Eye
 
 
 @pytest.fixture
@@ -74,13 +74,13 @@ def test_nothing_is_read_twice_unless_it_changed(
     gallery: Gallery, folder: Path, found: Findings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    see = reading.see
+    see = scan.see
 
-    def noted(eye: Eye, one: reading.Listed, views: int) -> seen.SeenPhoto:
+    def noted(eye: Eye, one: scan.Listed, views: int) -> photo_cache.SeenPhoto:
         read.append(one.path.name)
         return see(eye, one, views)
 
-    monkeypatch.setattr(reading, "see", noted)
+    monkeypatch.setattr(scan, "see", noted)
     assert gallery.dedupe_folder(folder) == found
     assert read == ["broken.jpg"]  # which may be whole by now
     shutil.copy(folder / "collins.png", folder / "cat.png")
@@ -103,7 +103,7 @@ def test_what_was_seen_and_is_erased_meanwhile_is_said(gallery: Gallery, folder:
     def erase(what: str, _done: int, _all: int) -> None:
         if what == "comparing photos":
             with gallery.database.writing() as session:
-                seen.forget_photos(session, ())
+                photo_cache.forget_photos(session, ())
 
     with pytest.raises(FolderForgotten, match="run it again"):
         gallery.dedupe_folder(folder, progress=erase)
@@ -116,7 +116,7 @@ def test_a_confirmed_group_is_tied_and_named_whichever_of_its_photos_are_there(
     keys = [face.key for face in person.faces]
     kept = [FaceDecision(keys[0], key, True, "mine") for key in keys[1:]]
     with gallery.database.writing() as session:
-        decided.put(session, kept)
+        decisions.put(session, kept)
     (person,) = gallery.dedupe_folder(folder).people
     assert (person.id, person.confirmed, person.why) == ("mine", True, "as you said")
     first = keys[0].split(" ")[0]
@@ -127,7 +127,7 @@ def test_a_confirmed_group_is_tied_and_named_whichever_of_its_photos_are_there(
     people = {one.id: one for one in gallery.dedupe_folder(folder).people}
     assert people["mine"].why == "as you said" and len(people["mine"].faces) == len(keys) - 1
     with gallery.database.writing() as session:  # one more that nobody confirmed
-        decided.drop(session, [decided.name_pair(keys[0], keys[-1])])
+        decisions.drop(session, [decisions.name_pair(keys[0], keys[-1])])
     people = {one.id: one for one in gallery.dedupe_folder(folder).people}
     assert not people["mine"].confirmed and people["mine"].probability < 1.0
 
@@ -143,19 +143,19 @@ def test_what_was_read_before_it_was_stopped_is_kept(gallery: Gallery, folder: P
     with pytest.raises(Stopped):
         gallery.dedupe_folder(folder, progress=stop)
     with gallery.database.reading() as session:
-        assert seen.count(session) == 5
+        assert photo_cache.count(session) == 5
 
 
 def test_a_photo_that_changes_while_it_is_read_is_skipped(eye: Eye, folder: Path) -> None:
-    ((one,), _) = reading.listed([folder / "cat.png"], eye, 2)
+    ((one,), _) = scan.listed([folder / "cat.png"], eye, 2)
     os.utime(one.path, (1, 1))
-    assert "changed while it was read" in reading.see(eye, one, 2).reason
+    assert "changed while it was read" in scan.see(eye, one, 2).reason
 
 
 def test_readers_in_processes_see_the_same(
     gallery: Gallery, folder: Path, found: Findings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "_WORTH_A_WORKER", 1)
+    monkeypatch.setattr(scan, "_WORTH_A_WORKER", 1)
     with Gallery.open(tmp_path / "other", cache=gallery.settings.cache, threads=1) as other:
         other.__dict__["eye"] = gallery.eye
         assert other.dedupe_folder(folder) == found
@@ -166,10 +166,10 @@ def test_forgetting_anyone_forgets_what_was_seen(
 ) -> None:
     gallery.enroll("Grace", hopper)
     with gallery.database.reading() as session:
-        assert seen.count(session) > 0
+        assert photo_cache.count(session) > 0
     gallery.forget("Grace")
     with gallery.database.reading() as session:
-        assert seen.count(session) == 0
+        assert photo_cache.count(session) == 0
 
 
 def test_a_folder_without_photos_is_refused(gallery: Gallery, tmp_path: Path) -> None:

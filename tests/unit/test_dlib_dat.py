@@ -8,10 +8,10 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
+from gallery.encoders.dlib_dat import DlibNetwork, Layer, read_network
+from gallery.encoders.dlib_resnet import DlibResNet, state_of
+from gallery.encoders.weights import DLIB_RESNET
 from gallery.errors import WeightsUnreadable
-from gallery.weights.dlib_dat import DlibNetwork, Layer, read_network
-from gallery.weights.dlib_resnet import DlibResNet, state_of
-from gallery.weights.sources import DLIB_RESNET
 
 
 @pytest.fixture(scope="module")

@@ -11,17 +11,17 @@ import torch
 from facenet_pytorch import InceptionResnetV1
 from onnx import TensorProto
 
-from gallery.encoder import Encoder, encoder_sha256
+from gallery.encoders.download import FETCHABLE, fetch
+from gallery.encoders.encoder import Encoder, encoder_sha256
 from gallery.encoders.facenet import PUBLISHED, facenet_network
 from gallery.encoders.facenet import fetch as fetch_facenet
-from gallery.encoders.fetched import FETCHABLE, fetch
-from gallery.encoders.onnx_model import OnnxNetwork
-from gallery.encoders.opening import read_spec
+from gallery.encoders.onnx import OnnxNetwork
+from gallery.encoders.projection import Projection
+from gallery.encoders.registry import read_spec
 from gallery.errors import InvalidEncoding, SettingInvalid, WeightsMissing, WeightsUnreadable
-from gallery.faces import VIEWS, align
-from gallery.projection import Projection
-from gallery.seeing import Eye
 from gallery.types import DIMENSION, UInt8
+from gallery.vision.detection import VIEWS, align
+from gallery.vision.pipeline import Eye
 from tests.models import ARCFACE_RECIPE, exported_dlib, made_model
 
 CPU = torch.device("cpu")

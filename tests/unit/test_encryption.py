@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gallery.assembly import Gallery
-from gallery.backup import restore
+from gallery.admin.backup import restore
 from gallery.config import load_settings
 from gallery.errors import DatabaseUnusable, SettingInvalid
-from gallery.parts import DATABASE_FILE, INDEX_FILE
+from gallery.gallery import Gallery
+from gallery.runtime import DATABASE_FILE, INDEX_FILE
 from gallery.types import Encodings
 from tests.conftest import AddFace
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from gallery.encoder import fuse, pick_device
+from gallery.encoders.encoder import fuse, pick_device
 from gallery.errors import InvalidEncoding, SettingInvalid
-from gallery.faces import _TEMPLATE, VIEWS, FaceFinder, View, _similarity, align
-from gallery.photo import PhotoReader
-from gallery.seeing import Eye
 from gallery.types import DIMENSION, Face, Float32, Photo, UInt8
+from gallery.vision.detection import _TEMPLATE, VIEWS, FaceFinder, View, _similarity, align
+from gallery.vision.photo import PhotoReader
+from gallery.vision.pipeline import Eye
 
 ORIENTATION = 0x0112
 PEOPLE = ("hopper", "collins")

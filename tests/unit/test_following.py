@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gallery.assembly import Gallery
-from gallery.encoder import encoder_sha256
-from gallery.encoders.onnx_model import OnnxNetwork
-from gallery.encoders.opening import read_spec
+from gallery.encoders.encoder import encoder_sha256
+from gallery.encoders.onnx import OnnxNetwork
+from gallery.encoders.projection import Projection
+from gallery.encoders.registry import read_spec
 from gallery.errors import EncoderChanged, HeadUnusable
-from gallery.head import Head
-from gallery.heads import find_head, home_stem
-from gallery.projection import Projection
-from gallery.seeing import Eye
-from gallery.sync import IndexCopy
+from gallery.gallery import Gallery
+from gallery.matching.head import Head
+from gallery.matching.head_files import find_head, home_stem
+from gallery.matching.index import IndexCopy
 from gallery.types import DIMENSION, Decision
+from gallery.vision.pipeline import Eye
 from tests.models import head_for_dlib_in_onnx, made_model
 
 SAME_PHOTO = 0.99

@@ -10,9 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gallery import encoded_cache
-from gallery.assembly import Gallery
-from gallery.backup import restore
+from gallery.admin.backup import restore
 from gallery.config import ENCODINGS_FOLDER, load_settings
 from gallery.errors import (
     DatabaseBusy,
@@ -21,11 +19,12 @@ from gallery.errors import (
     IdentityNotFound,
     LastFace,
 )
-from gallery.evidence import Evidence
-from gallery.learning.own import calibrate_on
-from gallery.shipped import CARD_FILE, HEAD_FILE, PLOT_FILE, shipped_file
-from gallery.store import audit, backups, faces, identities, thumbnails
-from gallery.store.changes import remember_to_scrub, scrubbed, to_scrub
+from gallery.gallery import Gallery
+from gallery.matching.recalibration import Evidence
+from gallery.package_data import CARD_FILE, HEAD_FILE, PLOT_FILE, shipped_file
+from gallery.store import audit, backups, encoding_cache, faces, identities, thumbnails
+from gallery.store.change_log import remember_to_scrub, scrubbed, to_scrub
+from gallery.training.calibrate_gallery import calibrate_on
 from gallery.types import Encodings
 from tests.conftest import AddFace
 from tests.unit.test_own import peopled, strangers  # noqa: F401  a fixture
@@ -67,7 +66,7 @@ def forms(row: np.ndarray) -> list[bytes]:
 def test_a_person_is_in_no_file_any_more(people: Gallery, rows: Encodings) -> None:
     cached = people.settings.cache / ENCODINGS_FOLDER / "of-a-folder.npz"
     cached.parent.mkdir(exist_ok=True)
-    encoded_cache.add(
+    encoding_cache.add(
         cached,
         {
             "people/ada/1.jpg|1|2": (rows.vectors[1], "0" * 64, ""),
@@ -85,7 +84,7 @@ def test_a_person_is_in_no_file_any_more(people: Gallery, rows: Encodings) -> No
     assert holding(people, *(f for row in rows.vectors[:3] for f in forms(row))) == set()
     assert holding(people, *(picture[1000:1040] for picture in PICTURES)) == set()
     assert holding(people, rows.vectors[3].tobytes()) == {"gallery.db", "of-a-folder.npz"}
-    assert list(encoded_cache.load(cached)) == ["people/annabel/1.jpg|1|2"]
+    assert list(encoding_cache.load(cached)) == ["people/annabel/1.jpg|1|2"]
     assert not damaged.exists()
     assert receipt.erased == {
         "faces": 3, "thumbnails": 3, "merges": 0, "distinct": 0, "cached_photos": 1,

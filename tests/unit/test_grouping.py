@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from gallery import Gallery
-from gallery.alike import least_cosine
-from gallery.dedupe import grouping
-from gallery.dedupe.constraints import Constraints
-from gallery.dedupe.grouping import same_person_groups
-from gallery.dedupe.precision import shipped_marks
-from gallery.judge import Judge
-from gallery.learning.clustering import figures_of
+from gallery.dedupe.clustering import cluster
+from gallery.dedupe.clustering.cluster import same_person_groups
+from gallery.dedupe.clustering.constraints import Constraints
+from gallery.dedupe.clustering.operating_point import shipped_marks
+from gallery.evaluation.clustering_metrics import figures_of
+from gallery.matching.lookalikes import least_cosine
+from gallery.matching.scorer import Judge
 from gallery.types import Encodings, Int64
 from tests.bench.dedupe import drawn
 
@@ -53,7 +53,7 @@ def test_a_sample_says_enough_of_how_alike_people_are(
 ) -> None:
     encodings, owners = people(judge, 4_000)
     whole = figures_of(labels(judge, encodings), owners)
-    monkeypatch.setattr(grouping, "_LOOKED_AT_FIRST", 800)
+    monkeypatch.setattr(cluster, "_LOOKED_AT_FIRST", 800)
     sampled = figures_of(labels(judge, encodings), owners)
     assert min(whole.precision, sampled.precision) >= 0.98
     assert abs(whole.recall - sampled.recall) <= 0.03 < 0.8 <= whole.recall
@@ -97,7 +97,7 @@ def of_one(judge: Judge, count: int, seed: int) -> Encodings:
 def test_who_has_more_photos_than_are_looked_at_in_full_is_one_group(
     judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grouping, "_LARGEST_COMPONENT", 60)
+    monkeypatch.setattr(cluster, "_LARGEST_COMPONENT", 60)
     encodings = of_one(judge, 130, 1)
     (group,) = same_person_groups(encodings, judge).groups
     assert len(group.rows) >= 120  # a few are left over between the parts
@@ -111,7 +111,7 @@ def test_who_has_more_photos_than_are_looked_at_in_full_is_one_group(
 def test_one_pair_that_was_told_apart_keeps_large_groups_apart(
     judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grouping, "_LARGEST_COMPONENT", 100)
+    monkeypatch.setattr(cluster, "_LARGEST_COMPONENT", 100)
     encodings = of_one(judge, 180, 2)
     whole = labels(judge, encodings)
     assert len(set(whole.tolist())) == 1

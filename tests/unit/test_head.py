@@ -13,13 +13,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gallery.cohort import Cohort
+from gallery.encoders.weights import DLIB_RESNET
 from gallery.errors import HeadUnusable, InvalidEncoding
-from gallery.head import DIFFERENT, FEATURES, SAME, Head, HeadMarks, PairNetwork, load_head
-from gallery.operating_point import Calibration, OperatingCurve
-from gallery.shipped import shipped_file
+from gallery.matching.cohort import Cohort
+from gallery.matching.head import DIFFERENT, FEATURES, SAME, Head, HeadMarks, PairNetwork, load_head
+from gallery.matching.operating_point import Calibration, OperatingCurve
+from gallery.package_data import shipped_file
 from gallery.types import Encodings, Float32
-from gallery.weights.sources import DLIB_RESNET
 
 ENCODER, SHA256 = "an-encoder", "ab" * 32
 CURVE = OperatingCurve(np.array([-1.0, -2.0, -3.5]), np.array([-0.5, 1.0, 4.25]), tail=2)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gallery.alignment import ARCFACE_112, DLIB_150, Template
-from gallery.faces import VIEWS, align
-from gallery.keeping import photo_of, picture_of
-from gallery.seeing import Eye
+from gallery.encoders.template import ARCFACE_112, DLIB_150, Template
 from gallery.types import Several
+from gallery.vision.crops import photo_of, picture_of
+from gallery.vision.detection import VIEWS, align
+from gallery.vision.pipeline import Eye
 
 
 @pytest.mark.parametrize("template", [DLIB_150, ARCFACE_112], ids=["dlib", "arcface"])

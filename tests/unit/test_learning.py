@@ -11,8 +11,9 @@ import pytest
 
 from gallery import Gallery
 from gallery.errors import NoPeople, PhotoUnreadable, TrainingDataTooSmall
-from gallery.head import load_head
-from gallery.learning.calibration import (
+from gallery.evaluation.identification import Answers
+from gallery.matching.head import load_head
+from gallery.training.calibrate import (
     Trained,
     draw_gallery,
     few_each,
@@ -20,12 +21,10 @@ from gallery.learning.calibration import (
     operating_curve,
     train_head,
 )
-from gallery.learning.conflicts import Conflicts, in_both, without_conflicts
-from gallery.learning.encoded import EncodedPeople, Views, encode_people
-from gallery.learning.identification import Answers, interval
-from gallery.learning.pairs import PairSampler
-from gallery.learning.people import people_in
-from gallery.learning.report import (
+from gallery.training.cleaning import Conflicts, in_both, without_conflicts
+from gallery.training.dataset import people_in
+from gallery.training.encode import EncodedPeople, Views, encode_people
+from gallery.training.model_card import (
     CARD_FILE,
     HEAD_FILE,
     PLOT_FILE,
@@ -33,8 +32,9 @@ from gallery.learning.report import (
     source_of,
     write_report,
 )
-from gallery.learning.roc import balanced_accuracy, most_accurate_threshold
-from gallery.learning.training import Recipe, cohort_of, halves
+from gallery.training.pairs import PairSampler
+from gallery.training.statistics import balanced_accuracy, interval, most_accurate_threshold
+from gallery.training.train import Recipe, cohort_of, halves
 from gallery.types import Encodings, Float32, Int64
 
 QUICK = Recipe(hidden=32, epochs=3, networks=2, cohort=30)

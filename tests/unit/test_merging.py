@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import text
 
 from gallery.errors import IdentityExists, MergeEmpty, MergeNotFound, MergeTooOld
-from gallery.store import faces, identities, merging, sorting, thumbnails
-from gallery.store.changes import changed_since, latest_change
+from gallery.store import corrections, faces, identities, merges, thumbnails
+from gallery.store.change_log import changed_since, latest_change
 from gallery.store.database import Database
 from tests.conftest import AddFace, UnitRows
 
@@ -23,19 +23,19 @@ def picture(database: Database) -> dict[str, object]:
             ],
             "faces": faces.records(session),
             "encodings": stored.encodings.vectors.tobytes(),
-            "distinct": merging.all_distinct(session),
+            "distinct": merges.all_distinct(session),
             "photos": session.scalar(text("SELECT count(*) FROM photos")),
         }
 
 
 def merged(database: Database, keep: str, *others: str) -> int:
     with database.writing() as session:
-        return merging.merge(session, keep, others).merge_id
+        return merges.merge(session, keep, others).merge_id
 
 
 def undone(database: Database, merge_id: int) -> list[str]:
     with database.writing() as session:
-        return [record.name for record in merging.undo(session, merge_id)]
+        return [record.name for record in merges.undo(session, merge_id)]
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def people(database: Database, unit_rows: UnitRows, add_face: AddFace) -> Databa
         identities.describe(session, "Countess", "c1", {"born": "?", "title": "countess"})
         thumbnails.add(session, 3, b"jpeg")
         bob, countess = identities.get(session, "Bob").id, identities.get(session, "Countess").id
-        merging.keep_distinct(session, countess, [bob])
+        merges.keep_distinct(session, countess, [bob])
     return database
 
 
@@ -62,7 +62,7 @@ def test_undoing_puts_everything_back(people: Database) -> None:
         ada = identities.get(session, "Ada")
         assert (ada.faces, ada.external_id) == (4, "c1")
         assert ada.details == {"born": "1815", "title": "countess"}
-        assert merging.all_distinct(session) == {
+        assert merges.all_distinct(session) == {
             tuple(sorted((ada.id, identities.get(session, "Bob").id)))
         }
         position = latest_change(session)
@@ -71,7 +71,7 @@ def test_undoing_puts_everything_back(people: Database) -> None:
     with people.reading() as session:
         assert changed_since(session, position) == [3]  # the face that was put aside is back
         assert thumbnails.get(session, 3) == b"jpeg"
-        assert merging.list_merges(session) == []
+        assert merges.list_merges(session) == []
     with pytest.raises(MergeNotFound, match="no merge 1"):
         undone(people, number)
 
@@ -80,19 +80,19 @@ def test_what_was_called_right_is_so_after_a_merge_and_its_undoing(people: Datab
     with people.writing() as session:
         ada, countess = (identities.get(session, name).id for name in ("Ada", "Countess"))
         for face, owner in ((1, ada), (3, countess), (4, countess)):
-            sorting.call_right(session, face, owner)
+            corrections.call_right(session, face, owner)
     number = merged(people, "Ada", "Countess")  # face 3 is put aside
     with people.writing() as session:
-        assert sorting.known_right(session) == {(1, ada), (4, ada)}
+        assert corrections.known_right(session) == {(1, ada), (4, ada)}
     undone(people, number)
     with people.writing() as session:
-        assert sorting.known_right(session) == {(1, ada), (3, countess), (4, countess)}
+        assert corrections.known_right(session) == {(1, ada), (3, countess), (4, countess)}
     number = merged(people, "Ada", "Countess")
     with people.writing() as session:
-        sorting.uncall_right(session, 4)
+        corrections.uncall_right(session, 4)
     undone(people, number)
     with people.reading() as session:
-        assert sorting.known_right(session) == {(1, ada), (3, countess)}
+        assert corrections.known_right(session) == {(1, ada), (3, countess)}
 
 
 def test_merges_on_merges_are_undone_from_the_top(people: Database) -> None:
@@ -156,14 +156,14 @@ def test_an_identity_cannot_be_merged_with_itself(people: Database) -> None:
     with pytest.raises(MergeEmpty, match="Ada"):
         merged(people, "Ada", "Ada")
     with people.reading() as session:
-        assert merging.list_merges(session) == []
+        assert merges.list_merges(session) == []
 
 
 def test_two_people_are_told_apart_and_not(people: Database) -> None:
     with people.writing() as session:
         ada, bob = (identities.get(session, name).id for name in ("Ada", "Bob"))
-        merging.keep_distinct(session, bob, [ada, bob])
-        assert merging.distinct_from(session, ada) == {bob}
-        merging.keep_distinct(session, ada, [bob])
-        merging.forget_distinct(session, ada, bob)
-        assert merging.distinct_from(session, ada) == set()
+        merges.keep_distinct(session, bob, [ada, bob])
+        assert merges.distinct_from(session, ada) == {bob}
+        merges.keep_distinct(session, ada, [bob])
+        merges.forget_distinct(session, ada, bob)
+        assert merges.distinct_from(session, ada) == set()

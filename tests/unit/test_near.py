@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gallery.dedupe.agglomeration import SIZE_BONUS, joined, merges
-from gallery.learning.clustering import figures_of
+from gallery.dedupe.clustering.linkage import SIZE_BONUS, joined, merges
+from gallery.evaluation.clustering_metrics import figures_of
 from indexer import InvalidVectors, near_bits, near_pairs, nearest_of
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gallery.alignment import ARCFACE_112, BUILT_IN, DLIB_150
-from gallery.encoders.onnx_recipe import Recipe, recipe_beside
+from gallery.encoders.onnx_config import Recipe, recipe_beside
+from gallery.encoders.template import ARCFACE_112, BUILT_IN, DLIB_150
 from gallery.errors import WeightsMissing, WeightsUnreadable
 
 POINTS = "[[38.3, 51.7], [73.5, 51.5], [56.0, 71.7], [41.5, 92.4], [70.7, 92.2]]"

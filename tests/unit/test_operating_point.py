@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gallery.operating_point import (
+from gallery.matching.operating_point import (
     PROMISED_RATE,
     Adjustment,
     Calibration,

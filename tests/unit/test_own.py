@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from gallery import Gallery
-from gallery.alike import look_alikes, unlike
 from gallery.errors import CalibrationNotFound, TrainingDataTooSmall
-from gallery.learning.encoded import EncodedPeople, enrolled_people
-from gallery.learning.own import calibrate_on, not_enrolled
+from gallery.matching.lookalikes import look_alikes, unlike
+from gallery.training.calibrate_gallery import calibrate_on, not_enrolled
+from gallery.training.encode import EncodedPeople, enrolled_people
 from gallery.types import DIMENSION, Encodings, Float32
 from tests.conftest import AddFace
 

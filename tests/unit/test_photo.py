@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from gallery.errors import PhotoError, PhotoTooLarge, PhotoUndecodable, PhotoUnreadable
-from gallery.photo import PhotoReader, photos_in
 from gallery.types import UInt8
+from gallery.vision.photo import PhotoReader, photos_in
 
 MAX_BYTES, MAX_PIXELS, WORKING_SIDE = 256 * 2**20, 128_000_000, 2048
 ORIENTATION = 0x0112
@@ -328,7 +328,7 @@ def test_what_is_seen_in_the_shrunk_photo_lies_where_it_was(form: str, factor: f
 
 PEAK_OF_DECODING = """
 import resource, sys
-from gallery.photo import PhotoReader
+from gallery.vision.photo import PhotoReader
 photo = PhotoReader(max_bytes=2**28, max_pixels=128_000_000, working_side=2048).read(sys.argv[1])
 try:  # what a process began as counts in ru_maxrss, and that was a copy of the tests
     status = dict(line.split(":", 1) for line in open("/proc/self/status"))

@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 
 from gallery import Gallery
-from gallery.dedupe import applying
 from gallery.dedupe.findings import Copies, Findings, FoundFace, Misfiled, Person, SameIdentities
-from gallery.dedupe.plan import Plan, Planned, plan_of
-from gallery.dedupe.plan_files import as_csv, as_json, read_plan
+from gallery.dedupe.plan import apply
+from gallery.dedupe.plan.files import as_csv, as_json, read_plan
+from gallery.dedupe.plan.model import Plan, Planned, plan_of
 from gallery.errors import PlanOutdated, PlanUnusable, UndoImpossible
-from gallery.store import identities, merging, plans, sorting
+from gallery.store import corrections, identities, merges, plans
 from gallery.store.database import Session
 from gallery.store.told import face_key
 from gallery.types import Box
@@ -366,7 +366,7 @@ def test_what_stops_a_plan_midway_tells_what_undoes_it(
 
 def test_an_application_without_a_step_is_none(filled: Gallery) -> None:
     with filled.database.writing() as session:
-        sorting.begin(session)
+        corrections.begin(session)
     assert filled.applied_plans() == []
     with pytest.raises(UndoImpossible, match="no dedupe plan"):
         filled.undo_plan()
@@ -421,7 +421,7 @@ def test_undoing_keeps_a_new_name_that_was_edited_since(
         elif edit == "name":
             identities.rename(session, "Eve", "Eva")
         elif edit == "distinct":
-            merging.keep_distinct(session, identities.get(session, "Eve").id, [1])
+            merges.keep_distinct(session, identities.get(session, "Eve").id, [1])
     filled.undo_plan()
     kept = {"": {}, "name": {"Eva": 0}}.get(edit, {"Eve": 0})
     assert counts(filled) == {"Ada": 2, "Countess": 1, "Bob": 2} | kept
@@ -451,7 +451,7 @@ def test_a_face_taken_out_and_put_back_is_right_still(
     filled.apply_plan(decided(plan, tmp_path / "yes.json", copies=True))
     filled.undo_plan()
     with filled.database.reading() as session:
-        assert sorting.known_right(session) == {(2, 1)}
+        assert corrections.known_right(session) == {(2, 1)}
 
 
 def test_undoing_leaves_what_was_decided_by_hand(
@@ -461,7 +461,7 @@ def test_undoing_leaves_what_was_decided_by_hand(
     filled.call_right(5)
     plan = written(filled, findings, tmp_path / "plan")
     no = decided(plan, tmp_path / "no.json", identities=False, misfiled=False)
-    assert filled.apply_plan(no) == applying.Applied(None, ())  # it was so before
+    assert filled.apply_plan(no) == apply.Applied(None, ())  # it was so before
     filled.keep_distinct("Ada", "Countess", distinct=False)
     filled.call_right(5, right=False)
     for kind in ("identities", "misfiled"):
@@ -475,7 +475,7 @@ def test_undoing_leaves_what_was_decided_by_hand(
     filled.call_right(5)
     filled.undo_plan()
     with filled.database.reading() as session:
-        assert sorting.known_right(session) == set()
+        assert corrections.known_right(session) == set()
 
 
 def test_not_this_one_of_two_names_tells_them_apart(

@@ -12,13 +12,14 @@ import pytest
 
 from gallery import Gallery
 from gallery.dedupe.findings import Findings, FoundFace, Person
-from gallery.dedupe.plan import Member
-from gallery.dedupe.plan_files import as_json, read_plan
+from gallery.dedupe.plan.files import as_json, read_plan
+from gallery.dedupe.plan.model import Member
 from gallery.demo.photos import alterations, altered
 from gallery.errors import PlanUnusable, UndoImpossible
-from gallery.store import decided, seen, told
-from gallery.store.decided import NOT_ONE, Sets
-from gallery.store.seen import FaceDecision
+from gallery.store import decisions as decided
+from gallery.store import photo_cache, told
+from gallery.store.decisions import NOT_ONE, Sets
+from gallery.store.photo_cache import FaceDecision
 from gallery.types import Box, Outcome
 
 BOX = Box(1.0, 2.0, 30.0, 40.0)
@@ -56,7 +57,7 @@ def apply(
 
 def decisions(gallery: Gallery) -> set[FaceDecision]:
     with gallery.database.reading() as session:
-        return set(seen.decisions(session))
+        return set(photo_cache.decisions(session))
 
 
 def apart(first: int, second: int) -> FaceDecision:

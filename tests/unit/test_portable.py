@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gallery.assembly import Gallery
+from gallery.encoders.weights import DLIB_RESNET
 from gallery.errors import ExportUnusable
+from gallery.gallery import Gallery
 from gallery.types import Encodings
-from gallery.weights.sources import DLIB_RESNET
 from tests.conftest import AddFace
 
 ENCODER = np.array([DLIB_RESNET.name, DLIB_RESNET.sha256])

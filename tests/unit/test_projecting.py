@@ -10,10 +10,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from gallery.encoders.projection import Projection, padded
 from gallery.errors import HeadUnusable
-from gallery.head import load_head, load_projection
-from gallery.learning.encoded import EncodedPeople
-from gallery.learning.projecting import (
+from gallery.matching.head import load_head, load_projection
+from gallery.training.encode import EncodedPeople
+from gallery.training.projection import (
     KINDS,
     choose_projection,
     found_by_cosine,
@@ -21,7 +22,6 @@ from gallery.learning.projecting import (
     projected,
     supervised,
 )
-from gallery.projection import Projection, padded
 from gallery.types import DIMENSION, Encodings, Float32
 from tests.unit.test_head import ENCODER, SHA256, made_head
 

@@ -10,23 +10,23 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from gallery.encoders.weights import DLIB_RESNET
 from gallery.errors import CannotReencode
 from gallery.store import (
+    corrections,
     encoders,
     faces,
     identities,
-    merging,
-    pictures,
+    kept_images,
+    merges,
     reencoding,
-    sorting,
     thumbnails,
 )
-from gallery.store.changes import to_scrub
+from gallery.store.change_log import to_scrub
 from gallery.store.database import Database
 from gallery.store.encoders import EncoderState
 from gallery.store.records import NewFace, Picture
 from gallery.types import Box, Encodings, Face, Photo
-from gallery.weights.sources import DLIB_RESNET
 from tests.conftest import AddFace, UnitRows
 
 A = (DLIB_RESNET.name, DLIB_RESNET.sha256)
@@ -99,8 +99,8 @@ def everything(database: Database) -> str:
 def put_aside(database: Database) -> int:
     """Face 3 by a merge, face 1 by a step of a plan; returns the merge's number."""
     with database.writing() as session:
-        number = merging.merge(session, "Ada", ["Countess"]).merge_id
-        sorting.note(session, sorting.begin(session), sorting.drop(session, 1))
+        number = merges.merge(session, "Ada", ["Countess"]).merge_id
+        corrections.note(session, corrections.begin(session), corrections.drop(session, 1))
     return number
 
 
@@ -130,20 +130,20 @@ def test_what_is_put_aside_has_no_picture_when_they_are_dropped(people: Database
     contents = {1: b"of face 1" * 9, 3: b"of face 3" * 9}
     with people.writing() as session:
         for face, content in contents.items():
-            pictures.keep(session, face, Picture("chip", content, np.ones((5, 2), np.float32)))
+            kept_images.keep(session, face, Picture("chip", content, np.ones((5, 2), np.float32)))
     number = put_aside(people)
     hidden = [base64.b64encode(content).decode() for content in contents.values()]
     assert all(one in everything(people) for one in hidden)
     with people.writing() as session:
         assert to_scrub(session) is None
-        assert pictures.drop_all(session) == 2
+        assert kept_images.drop_all(session) == 2
         assert to_scrub(session) is not None
     assert not any(one in everything(people) for one in hidden)
     with people.writing() as session:
-        merging.undo(session, number)
-        (step,) = sorting.steps(session, 1)
-        assert sorting.put_back(session, step)
-        assert pictures.size(session) == (0, 0)
+        merges.undo(session, number)
+        (step,) = corrections.steps(session, 1)
+        assert corrections.put_back(session, step)
+        assert kept_images.size(session) == (0, 0)
         assert faces.count(session) == 3
 
 
@@ -162,7 +162,7 @@ def test_what_is_put_aside_has_one_encoding_after_the_end(
         assert base64_of(first, i) not in everything(people)
         assert base64_of(second, i) in everything(people)
     with people.writing() as session:
-        merging.undo(session, number)
+        merges.undo(session, number)
     assert in_use(people) == {i: second.vectors[i - 1].tobytes() for i in (2, 3)}
 
 
@@ -171,10 +171,10 @@ def test_a_merge_undone_after_the_way_back_is_found(people: Database, unit_rows:
     encoded(people, B, unit_rows(3, 2))
     switched(people, B)
     with people.writing() as session:
-        number = merging.merge(session, "Ada", ["Countess"]).merge_id
+        number = merges.merge(session, "Ada", ["Countess"]).merge_id
     switched(people, A)
     with people.writing() as session:
-        merging.undo(session, number)
+        merges.undo(session, number)
     assert in_use(people) == first
     switched(people, B)  # whose encoding is beside it again
     assert in_use(people) == {i: unit_rows(3, 2).vectors[i - 1].tobytes() for i in (1, 2, 3)}
@@ -187,7 +187,7 @@ def test_a_face_that_was_left_is_enrolled_again(
     first = in_use(people)
     picture = Picture("chip", b"chip", np.ones((5, 2), np.float32))
     with people.writing() as session:
-        pictures.keep(session, 2, picture)
+        kept_images.keep(session, 2, picture)
         thumbnails.add(session, 2, b"old")
     encoded(people, B, unit_rows(3, 2), 2)
     switched(people, B)
@@ -199,7 +199,7 @@ def test_a_face_that_was_left_is_enrolled_again(
     assert enrolled(people, B, 2, rows, box) == 2
     with people.writing() as session:
         # What was made of another face goes; what rollback needs does not.
-        assert (pictures.get(session, 2) is None) is another
+        assert (kept_images.get(session, 2) is None) is another
         left = [f.id for f in reencoding.to_encode(session, known(session, C).id)]
         assert left == ([2] if another else [])
         assert (to_scrub(session) is not None) is another

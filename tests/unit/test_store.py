@@ -23,7 +23,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import URL, create_engine, text
 
 import gallery.store
-from gallery.assembly import Gallery
+from gallery.encoders.weights import DLIB_RESNET
 from gallery.errors import (
     DatabaseBusy,
     DatabaseNewer,
@@ -37,13 +37,13 @@ from gallery.errors import (
     InvalidEncoding,
     InvalidName,
 )
-from gallery.store import faces, identities, merging
-from gallery.store.changes import changed_since, latest_change
+from gallery.gallery import Gallery
+from gallery.store import faces, identities, merges
+from gallery.store.change_log import changed_since, latest_change
 from gallery.store.database import SCHEMA, Database, open_home
 from gallery.store.records import NewFace
 from gallery.store.tables import Base
 from gallery.types import Box, Encodings, Face, Float32, Photo
-from gallery.weights.sources import DLIB_RESNET
 
 MIGRATIONS = Path(gallery.store.__file__).parent / "migrations"
 
@@ -593,7 +593,7 @@ def test_merging_gives_all_faces_to_one(database: Database, unit_rows, add_face)
     ]
     before = latest(database)
     with database.writing() as session:
-        kept = merging.merge(session, "Ada", ["A. Lovelace", "Countess", "Ada"]).identity
+        kept = merges.merge(session, "Ada", ["A. Lovelace", "Countess", "Ada"]).identity
         assert (kept.name, kept.faces) == ("Ada", 5)
     assert names(database) == ["Ada", "Bob"] and face_ids(database) == ids
     with database.reading() as session:
@@ -612,7 +612,7 @@ def test_merging_drops_the_twin_from_one_photo_and_logs_it(
     own = add_face(database, "Countess", rows.row(2), 2)
     before = latest(database)
     with database.writing() as session:
-        assert merging.merge(session, "Ada", ["Countess"]).identity.faces == 2
+        assert merges.merge(session, "Ada", ["Countess"]).identity.faces == 2
     assert face_ids(database) == [kept, own] and photo_count(database) == 2
     with database.reading() as session:
         assert changed_since(session, before) == [twin]
@@ -623,7 +623,7 @@ def test_two_of_the_others_may_have_one_photo(database: Database, unit_rows, add
     for i, (name, photo) in enumerate([("Ada", 1), ("B", 2), ("C", 2)]):
         add_face(database, name, rows.row(i), photo)
     with database.writing() as session:
-        assert merging.merge(session, "Ada", ["B", "C"]).identity.faces == 2
+        assert merges.merge(session, "Ada", ["B", "C"]).identity.faces == 2
     assert names(database) == ["Ada"] and database.problems() == []
 
 
@@ -633,7 +633,7 @@ def test_one_of_the_others_may_be_named_twice(database: Database, unit_rows, add
         add_face(database, name, rows.row(i), i)
     with database.writing() as session:
         by_id = str(identities.get(session, "B").id)
-        assert merging.merge(session, "Ada", ["B", by_id, "B"]).identity.faces == 2
+        assert merges.merge(session, "Ada", ["B", by_id, "B"]).identity.faces == 2
     assert names(database) == ["Ada"]
 
 
@@ -643,7 +643,7 @@ def test_a_merge_with_someone_unknown_changes_nothing(
     for i, name in enumerate(["Ada", "B"]):
         add_face(database, name, unit_rows(2, 16).row(i), i)
     with pytest.raises(IdentityNotFound, match="Eve"), database.writing() as session:
-        merging.merge(session, "Ada", ["B", "Eve"])
+        merges.merge(session, "Ada", ["B", "Eve"])
     assert names(database) == ["Ada", "B"]
 
 
@@ -699,7 +699,7 @@ def test_an_identity_with_very_many_faces_can_be_removed(
         connection.commit()
     with database.writing() as session:
         identities.add(session, "Countess")
-        assert merging.merge(session, "Countess", ["Ada"]).identity.faces == count
+        assert merges.merge(session, "Countess", ["Ada"]).identity.faces == count
     assert len(remove(database, "Countess")) == count
     assert face_ids(database) == [] and photo_count(database) == 0
 

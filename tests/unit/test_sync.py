@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gallery.assembly import Gallery
-from gallery.candidates import CandidateFinder
+from gallery.encoders.weights import DLIB_RESNET
+from gallery.erasure.erase import Eraser
 from gallery.errors import DatabaseBusy, GalleryError, HomeError, IdentityNotFound
-from gallery.forget import Eraser
-from gallery.judge import Judge
+from gallery.gallery import Gallery
+from gallery.matching.index import IndexCopy
+from gallery.matching.scorer import Judge
+from gallery.matching.search import CandidateFinder
 from gallery.store import faces, identities
 from gallery.store.database import Database
 from gallery.store.records import Receipt
-from gallery.sync import IndexCopy
 from gallery.types import DIMENSION, Encodings
-from gallery.weights.sources import DLIB_RESNET
 from indexer import NO_NEIGHBOUR, load_index, open_index
 
 ENGINE = "faiss"

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gallery.assembly import Gallery
 from gallery.errors import ThumbnailNotFound
-from gallery.seeing import Eye
+from gallery.gallery import Gallery
 from gallery.store import thumbnails
-from gallery.thumbnail import SIDE, thumbnail
+from gallery.vision.pipeline import Eye
+from gallery.vision.thumbnail import SIDE, thumbnail
 
 
 def test_it_shows_the_face_and_nothing_else(eye: Eye, hopper: Path, tmp_path: Path) -> None:

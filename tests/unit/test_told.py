@@ -9,8 +9,9 @@ import pytest
 
 from gallery import Gallery
 from gallery.demo.photos import alterations, altered
-from gallery.store import decided, told
-from gallery.store.seen import FaceDecision
+from gallery.store import decisions as decided
+from gallery.store import told
+from gallery.store.photo_cache import FaceDecision
 from gallery.types import Box, Outcome
 
 

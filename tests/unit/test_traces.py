@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gallery.traces import Hit, TraceKind, looked_for, search, traces_of
+from gallery.erasure.search import Hit, TraceKind, looked_for, search, traces_of
 from gallery.types import Encodings
 
 NAME = "Zoë Überall"

@@ -9,32 +9,32 @@ import pytest
 from sqlalchemy import text
 
 from gallery.errors import InvalidName, JobNotFound, KeyNotFound, ThumbnailNotFound
-from gallery.store import audit, jobs, keys, thumbnails
+from gallery.store import api_keys, audit, jobs, thumbnails
 from gallery.store.database import Database
 from gallery.store.jobs import JobState
 
 
 def test_a_key_is_known_by_its_text_alone_and_the_text_is_nowhere(database: Database) -> None:
     with database.writing() as session:
-        one, secret = keys.create(session, "door", ["query", "query"], 60)
-        other, _ = keys.create(session, "door", ["admin"], 60)
+        one, secret = api_keys.create(session, "door", ["query", "query"], 60)
+        other, _ = api_keys.create(session, "door", ["admin"], 60)
     assert one.scopes == ("query",) and one.id != other.id
     with database.reading() as session:
-        live = keys.live(session)
-    assert keys.matching(live, secret) == one
+        live = api_keys.live(session)
+    assert api_keys.matching(live, secret) == one
     wrong = f"gallery_{other.id}_{secret.rpartition('_')[2]}"
     for no_key in (wrong, secret[:-1], secret + "x", secret.upper(), "", "gallery__", "\u00e9"):
-        assert keys.matching(live, no_key) is None
+        assert api_keys.matching(live, no_key) is None
     assert secret.split("_", 2)[2].encode() not in database.file.read_bytes()
     with database.writing() as session:
-        keys.revoke(session, one.id)
-        assert keys.live(session) == [other]
-        first = keys.revoke(session, one.id).revoked_at
-        assert first == keys.list_all(session)[0].revoked_at
+        api_keys.revoke(session, one.id)
+        assert api_keys.live(session) == [other]
+        first = api_keys.revoke(session, one.id).revoked_at
+        assert first == api_keys.list_all(session)[0].revoked_at
         with pytest.raises(KeyNotFound):
-            keys.revoke(session, "nothing")
+            api_keys.revoke(session, "nothing")
         with pytest.raises(InvalidName):
-            keys.create(session, " ", ["query"], 60)
+            api_keys.create(session, " ", ["query"], 60)
 
 
 def test_the_trail_says_who_did_what_in_order(database: Database) -> None:

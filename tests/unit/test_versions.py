@@ -22,10 +22,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import URL, create_engine
 
-from gallery.assembly import Gallery
 from gallery.errors import HomeError, UndoImpossible
-from gallery.parts import DATABASE_FILE
-from gallery.store import calibrations, faces, identities, merging, pictures
+from gallery.gallery import Gallery
+from gallery.runtime import DATABASE_FILE
+from gallery.store import calibrations, faces, identities, kept_images
+from gallery.store import merges as merging
 from gallery.store.database import SCHEMA, Database
 from gallery.store.tables import Base
 from gallery.types import Box, Encodings, Face, Photo
@@ -155,7 +156,7 @@ def test_its_people_can_be_erased(lived_in: Gallery) -> None:
     record, faces_of_fanny = lived_in.identity("Fanny")
     assert record.expires_at == datetime(2199, 12, 31, tzinfo=UTC)
     with lived_in.database.reading() as session:
-        kept = [pictures.get(session, face.id) for face in faces_of_fanny]
+        kept = [kept_images.get(session, face.id) for face in faces_of_fanny]
     assert all(picture is not None and picture.kind == "photo" for picture in kept)
     home = lived_in.settings.home
     traces = [b"Fanny", b"member", *(p.content[40:] for p in kept if p), b"Dorothea"]

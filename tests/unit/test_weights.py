@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from gallery.encoders.weights import ALL_WEIGHTS, DLIB_RESNET, WeightsSource
+from gallery.encoders.weights_cache import dlib_resnet_state
 from gallery.errors import WeightsMismatch, WeightsMissing
-from gallery.weights.cache import dlib_resnet_state
-from gallery.weights.sources import ALL_WEIGHTS, DLIB_RESNET, WeightsSource
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_a_module_that_is_no_package_has_no_weights() -> None:
 
 def test_locating_weights_does_not_import_their_package() -> None:
     code = (
-        "import sys; from gallery.weights.sources import ALL_WEIGHTS;"
+        "import sys; from gallery.encoders.weights import ALL_WEIGHTS;"
         "[s.locate() for s in ALL_WEIGHTS];"
         "sys.exit(any(s.package in sys.modules for s in ALL_WEIGHTS))"
     )
@@ -167,7 +167,7 @@ def test_two_processes_at_once_both_have_the_weights(
 ) -> None:
     code = (
         "import sys; from pathlib import Path;"
-        "from gallery.weights.cache import dlib_resnet_state;"
+        "from gallery.encoders.weights_cache import dlib_resnet_state;"
         "s = dlib_resnet_state(Path(sys.argv[1])); print(sum(v.numel() for v in s.values()))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "cache")]

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from gallery.assembly import Gallery
-from gallery.store import keys
+from gallery.gallery import Gallery
+from gallery.store import api_keys
 from tests.api.asking import enrol
 from tests.api.page.using import Shot, answer, ask, press, view
 
@@ -201,8 +201,8 @@ def test_a_wrong_key_is_said_and_a_key_is_changed_and_forgotten(
     page: Page, shot: Shot, tmp_path: Path, server: httpx.Client
 ) -> None:
     with Gallery.open(tmp_path / "home") as opened, opened.database.writing() as session:
-        _, asking = keys.create(session, "the desk", ["query"], 600)
-        _, keeping = keys.create(session, "the archive", ["enrol"], 600)
+        _, asking = api_keys.create(session, "the desk", ["query"], 600)
+        _, keeping = api_keys.create(session, "the archive", ["enrol"], 600)
     page.wait_for_timeout(1100)  # the server reads its keys once a second
     expect(page.locator("#keyring")).to_be_hidden()
     view(page, "Promise")

@@ -10,8 +10,8 @@ import httpx
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from gallery.assembly import Gallery
-from gallery.store import keys
+from gallery.gallery import Gallery
+from gallery.store import api_keys
 from tests.api.asking import enrol, misfile
 from tests.api.page.using import Shot, answer, ask
 
@@ -242,7 +242,7 @@ def test_a_key_is_asked_for_and_kept_for_the_tab(
     page: Page, shot: Shot, tmp_path: Path, server: httpx.Client, hopper: Path
 ) -> None:
     with Gallery.open(tmp_path / "home") as opened, opened.database.writing() as session:
-        _, key = keys.create(session, "the desk", ["query"], 600)
+        _, key = api_keys.create(session, "the desk", ["query"], 600)
     page.wait_for_timeout(1100)
     ask(page, hopper)
     expect(page.locator(".question")).to_contain_text("A key is needed")

@@ -1,0 +1,99 @@
+"""`enroll-identity`: photos of a known person into the gallery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gallery.cli.app import JsonOption, LargestOption, app, open_gallery, several
+from gallery.cli.output import ERROR, FOUND, NONE, emit, progress, say
+from gallery.errors import SettingInvalid
+from gallery.gallery import Gallery
+from gallery.json_forms.to_json import enrolment_json
+from gallery.names import checked_name
+from gallery.types import EnrolOutcome, Refusal
+
+_STYLES = {
+    EnrolOutcome.ENROLLED: "green",
+    EnrolOutcome.ALREADY: "dim",
+    EnrolOutcome.REFUSED: "yellow",
+    EnrolOutcome.ERROR: "red",
+}
+
+COMMAND = "enroll-identity"
+
+
+@app.command(COMMAND)
+def enroll_identity(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False)] = None,
+    photos: Annotated[
+        list[Path] | None, typer.Argument(metavar="PHOTO...", show_default=False)
+    ] = None,
+    from_folder: Annotated[
+        Path | None,
+        typer.Option("--from-folder", help="Enrol a whole folder: a folder for each person in it."),
+    ] = None,
+    largest: LargestOption = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Enrol although the face matches another identity.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Enrol a person from photos, each with exactly one face.
+
+    Exit status: 0 all enrolled (or already there), 1 some refused, 2 an error.
+
+    Example: `gallery enroll-identity "Grace Hopper" grace1.jpg grace2.jpg`
+    """
+    with open_gallery(context) as gallery:
+        status = _enroll(gallery, _jobs(name, photos, from_folder), largest, force, as_json)
+    raise typer.Exit(status)
+
+
+def _jobs(
+    name: str | None, photos: list[Path] | None, from_folder: Path | None
+) -> list[tuple[str, Path]]:
+    if from_folder is not None:
+        if name is not None or photos:
+            raise SettingInvalid("give a NAME and photos, or --from-folder, but not both")
+        from gallery.training.dataset import people_in
+
+        people = people_in(from_folder).people
+        return [(checked_name(who), photo) for who, some in people.items() for photo in some]
+    if name is None or not photos:
+        raise SettingInvalid("give a NAME and at least one photo, or --from-folder DIR")
+    return [(checked_name(name), photo) for photo in photos]
+
+
+_REMEDIES = {
+    Refusal.SEVERAL_FACES: "--largest takes the largest of several faces.",
+    Refusal.MATCHES_ANOTHER: "--force enrols who matches another.",
+}
+
+
+def _enroll(
+    gallery: Gallery, jobs: list[tuple[str, Path]], largest: bool, force: bool, as_json: bool
+) -> int:
+    counts = dict.fromkeys(EnrolOutcome, 0)
+    refusals: set[Refusal | None] = set()
+    with progress("enrolling") as advance:
+        for done, (who, photo) in enumerate(jobs, start=1):
+            result = gallery.enroll(who, photo, several=several(largest), force=force)
+            counts[result.outcome] += 1
+            if result.refusal in _REMEDIES:
+                refusals.add(result.refusal)
+            if as_json:
+                emit(enrolment_json(result))
+            else:
+                say(f"{result.outcome}  {result.photo}: {result.reason}", _STYLES[result.outcome])
+            advance(done, len(jobs))
+    if not as_json and len(jobs) > 1:
+        say(", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count), "bold")
+    if not as_json and refusals:
+        say(" ".join(_REMEDIES[why] for why in _REMEDIES if why in refusals), "dim")
+    if counts[EnrolOutcome.ERROR]:
+        return ERROR
+    return NONE if counts[EnrolOutcome.REFUSED] else FOUND

@@ -1,0 +1,197 @@
+"""LFW's protocols, run: BLUFR (open set and verification) and View 2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from gallery.evaluation.baselines import Cosine, Decider, Euclidean, our_head, random_pairs
+from gallery.evaluation.protocols import Blufr, BlufrTrial, Pairs2
+from gallery.training.encode import EncodedPeople
+from gallery.training.statistics import most_accurate_threshold
+from gallery.training.train import Recipe
+from gallery.types import Bool, Float64, Int64
+
+FPIRS = (0.1, 0.01, 0.001)
+FARS = (0.01, 0.001, 0.0001)
+_NEAR_SHARE = 0.03
+_FAR_SAMPLE = 200_000
+_BLOCK = 1_000
+
+
+def run_blufr(
+    people: EncodedPeople,
+    rows: Int64,
+    protocol: Blufr,
+    trials: int,
+    recipe: Recipe,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> dict[str, Any]:
+    """The head is trained anew on each trial's own training people.
+
+    rows : int64, each of the protocol's photos' row in `people`, -1 without a found face.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for number, trial in enumerate(protocol.trials[:trials]):
+        progress(number, trials)
+        training = rows[trial.training]
+        ours = our_head(people.take(training[training >= 0]), recipe)
+        for decider in (Euclidean(), Cosine(), ours):
+            found.setdefault(decider.name, []).append(
+                open_set(decider, people, rows, protocol, trial)
+                | _verification(decider, people, rows, protocol, trial)
+            )
+    progress(trials, trials)
+    return {
+        "deciders": {name: _summary(each) for name, each in found.items()},
+        "trials": min(trials, len(protocol.trials)),
+        "seed": recipe.seed,
+    }
+
+
+def open_set(
+    decider: Decider, people: EncodedPeople, rows: Int64, protocol: Blufr, trial: BlufrTrial
+) -> dict[str, Any]:
+    """DIR at FPIR and rank-1; a photo without a found face is never found."""
+    gallery, probes = (part[rows[part] >= 0] for part in (trial.gallery, trial.probes))
+    scores = decider.cross(people.probes.take(rows[probes]), people.enrolled.take(rows[gallery]))
+    best = scores.argmax(axis=1)
+    members = protocol.people[trial.gallery]
+    known = np.isin(protocol.people[probes], members)
+    right = protocol.people[gallery][best] == protocol.people[probes]
+    top = scores[np.arange(len(scores)), best].astype(np.float64)
+    all_known = int(np.isin(protocol.people[trial.probes], members).sum())
+    strangers = np.full(len(trial.probes) - all_known, -np.inf)
+    strangers[: int((~known).sum())] = top[~known]
+    strangers = -np.sort(-strangers)
+    return {
+        "dir_at_fpir": {
+            f"{rate:g}": float(
+                (right & known & (top > strangers[int(rate * len(strangers))])).sum() / all_known
+            )
+            for rate in FPIRS
+        },
+        "rank1": float((right & known).sum() / all_known),
+    }
+
+
+def _verification(
+    decider: Decider, people: EncodedPeople, rows: Int64, protocol: Blufr, trial: BlufrTrial
+) -> dict[str, Any]:
+    """VR at FAR over every pair of test photos, both with a probe's views.
+
+    Of the pairs of two people, all of the most alike by cosine are scored and a sample of the
+    others, weighted by how many it stands for.
+    """
+    tested = trial.testing[rows[trial.testing] >= 0]
+    faces, owners = people.probes.take(rows[tested]), protocol.people[tested]
+    first, second = _same_pairs(owners)
+    genuine = decider.scores(faces.take(first), faces.take(second))
+    all_owners = np.unique(protocol.people[trial.testing], return_counts=True)[1]
+    all_genuine = int((all_owners * (all_owners - 1) // 2).sum())
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, len(tested), (2, _FAR_SAMPLE))
+    a, b = a[owners[a] != owners[b]], b[owners[a] != owners[b]]
+    cosines = np.einsum("ij,ij->i", faces.vectors[a], faces.vectors[b])
+    border = float(np.quantile(cosines, 1 - _NEAR_SHARE))
+    near = []
+    for start in range(0, len(tested), _BLOCK):
+        block = faces.vectors[start : start + _BLOCK] @ faces.vectors.T
+        i, j = np.nonzero(block > border)
+        kept = (j > i + start) & (owners[i + start] != owners[j])
+        near.append(np.stack([i[kept] + start, j[kept]], axis=1))
+    close = np.concatenate(near)
+    far = cosines <= border
+    total = len(tested) * (len(tested) - 1) // 2 - len(first)
+    impostors = np.concatenate(
+        [
+            decider.scores(faces.take(close[:, 0]), faces.take(close[:, 1])),
+            decider.scores(faces.take(a[far]), faces.take(b[far])),
+        ]
+    )
+    weights = np.ones(len(impostors))
+    weights[len(close) :] = (total - len(close)) / max(1, int(far.sum()))
+    order = np.argsort(-impostors)
+    above = np.cumsum(weights[order]) / total
+    thresholds = [impostors[order[np.searchsorted(above, rate)]] for rate in FARS]
+    return {
+        "vr_at_far": {
+            f"{rate:g}": float((genuine > threshold).sum() / all_genuine)
+            for rate, threshold in zip(FARS, thresholds, strict=True)
+        }
+    }
+
+
+def _same_pairs(owners: Int64) -> tuple[Int64, Int64]:
+    order = np.argsort(owners, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(owners[order])) + 1)
+    pairs = [g[np.stack(np.triu_indices(len(g), k=1), axis=1)] for g in groups if len(g) > 1]
+    joined = np.concatenate([np.empty((0, 2), dtype=np.int64), *pairs])
+    return joined[:, 0], joined[:, 1]
+
+
+def _summary(trials: Sequence[Any]) -> dict[str, Any]:
+    """Mean and standard deviation of each figure over the trials."""
+    if isinstance(trials[0], dict):
+        return {key: _summary([trial[key] for trial in trials]) for key in trials[0]}
+    return {"mean": float(np.mean(trials)), "std": float(np.std(trials))}
+
+
+def run_pairs(
+    people: EncodedPeople,
+    first: Int64,
+    second: Int64,
+    protocol: Pairs2,
+    recipe: Recipe,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> dict[str, Any]:
+    """View 2. For each fold the head is trained on everyone whom the fold does not name, and each
+    decider's threshold is the most accurate one on the other folds.
+
+    Each fold has a head of its own; their margins become comparable by logistic regression on
+    random pairs of the people that the head was trained on.
+
+    first, second : rows of the pairs' photos, -1 without a found face: such a pair is answered
+    "different".
+    """
+    folds = np.unique(protocol.folds)
+    usable = (first >= 0) & (second >= 0)
+    deciders: dict[str, Float64] = {
+        name: np.full(len(first), -np.inf) for name in ("euclidean", "cosine", "head")
+    }
+    for fold in folds:
+        progress(int(fold), len(folds))
+        here = np.flatnonzero((protocol.folds == fold) & usable)
+        named = np.unique(people.people[np.concatenate([first[here], second[here]])])
+        rest = people.take(np.flatnonzero(~np.isin(people.people, named)))
+        for decider in (Euclidean(), Cosine(), our_head(rest, recipe)):
+            one, other, same = random_pairs(rest, recipe.seed)
+            decider.calibrate(decider.scores(rest.probes.take(one), rest.probes.take(other)), same)
+            a, b = people.probes.take(first[here]), people.probes.take(second[here])
+            deciders[decider.name][here] = decider.log_odds(decider.scores(a, b))
+    progress(len(folds), len(folds))
+    return {
+        "deciders": {name: _view2(scores, protocol) for name, scores in deciders.items()},
+        "pairs": len(first),
+        "pairs_without_a_face": int((~usable).sum()),
+        "seed": recipe.seed,
+    }
+
+
+def _view2(scores: Float64, protocol: Pairs2) -> dict[str, Any]:
+    accuracies = []
+    for fold in np.unique(protocol.folds):
+        here: Bool = protocol.folds == fold
+        threshold = most_accurate_threshold(scores[~here], protocol.same[~here]).value
+        accuracies.append(float(((scores[here] >= threshold) == (protocol.same[here] == 1)).mean()))
+    strangers = -np.sort(-scores[protocol.same == 0])
+    border = strangers[int(0.001 * len(strangers))]
+    finite = np.where(np.isfinite(scores), scores, scores[np.isfinite(scores)].min() - 1)
+    return {
+        "accuracy": {"mean": float(np.mean(accuracies)), "std": float(np.std(accuracies))},
+        "auc": float(roc_auc_score(protocol.same, finite)),
+        "tar_at_far": {"0.001": float((scores[protocol.same == 1] > border).mean())},
+    }

@@ -1,0 +1,50 @@
+"""What sees, built of settings; worker processes build one each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gallery.config import Settings
+from gallery.encoders.registry import DEFAULT, Spec, read_spec
+
+if TYPE_CHECKING:
+    from gallery.vision.photo import PhotoReader
+    from gallery.vision.pipeline import Eye
+
+
+def build_reader(settings: Settings) -> PhotoReader:
+    """What opens photos with these settings."""
+    from gallery.vision.photo import PhotoReader
+
+    return PhotoReader(
+        max_bytes=settings.max_photo_bytes,
+        max_pixels=settings.max_photo_pixels,
+        working_side=settings.working_side,
+    )
+
+
+def build_eye(settings: Settings, spec: Spec | None = None, *, native: bool = False) -> Eye:
+    """What sees with these settings; worker processes build one each.
+
+    spec : the encoder; None is the default.
+    native : with the encoder's network alone, to learn a head and a projection from.
+    """
+    from gallery.encoders.encoder import Encoder, pick_device
+    from gallery.encoders.registry import open_network
+    from gallery.matching.head_files import find_head, fitted_out
+    from gallery.types import DIMENSION
+    from gallery.vision.detection import FaceFinder
+    from gallery.vision.pipeline import Eye
+
+    device = pick_device(settings.device)
+    finder = FaceFinder(
+        min_face=settings.min_face,
+        min_probability=settings.min_face_probability,
+        device=device,
+    )
+    network = open_network(spec or read_spec(DEFAULT), settings.cache, device, settings.threads)
+    if native or network.traits.dimension <= DIMENSION:
+        encoder = Encoder(network)
+    else:
+        encoder = fitted_out(network, find_head(settings, network.traits))
+    return Eye(build_reader(settings), finder, encoder, max_faces=settings.max_faces)

@@ -1,1 +1,0 @@
-"""Learning the pairwise head from people's photos, and saying how good it is."""

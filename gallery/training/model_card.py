@@ -1,0 +1,148 @@
+"""What training leaves behind: the head, its model card, and a picture of how it learned."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from gallery.matching.head import Head
+from gallery.package_data import CARD_FILE, HEAD_FILE, PLOT_FILE
+from gallery.training.calibrate import Trained
+from gallery.training.cleaning import Conflicts
+from gallery.training.dataset import PeopleFolder
+from gallery.training.encode import EncodedPeople
+from gallery.training.train import Epoch, Recipe
+from indexer.whole_file import written_whole
+
+LIMITS = (
+    "Fitted on press photos of adults, mostly men of European descent; error rates differ between"
+    " groups of people and kinds of photo.",
+    "The promise about strangers follows the gallery's own people from some thirty identities on;"
+    " below that, on photos unlike those it was calibrated on, three to four times the stated rate"
+    " was measured (ORL, Yale): run `gallery calibrate`.",
+    "Queries much worse than the enrolled photos, or the other way round, are not seen by that.",
+    "Beyond 2,000 identities, and below the curve's last rate, it is an extrapolation.",
+)
+
+
+def model_card(
+    source: Mapping[str, Any],
+    people: EncodedPeople,
+    conflicts: Conflicts,
+    trained: Trained,
+    recipe: Recipe,
+    figures: dict[str, Any],
+    encoder: Mapping[str, Any] = {},
+) -> dict[str, Any]:
+    """Everything a stranger needs to judge the head or to make it again.
+
+    source : see source_of; or what else the people are.
+    figures : what was measured of it on the people it was calibrated on.
+    encoder : what more is known of the encoder, and of the projection to 128 numbers.
+    """
+    marks = trained.head.marks
+    return {
+        "encoder": {"name": marks.encoder, "weights_sha256": marks.encoder_sha256, **encoder},
+        "head_sha256": trained.head.sha256,
+        "recipe": asdict(recipe),
+        "reproduce": f"gallery train-head {source['folder']} --out DIR --seed {recipe.seed}"
+        + (f" --encoder {encoder['spec']}" if encoder else ""),
+        "source": {
+            **source,
+            "photos_without_a_usable_face": len(people.skipped),
+            "pictures_under_two_names": len(conflicts.two_names),
+            "copies_left_out": len(conflicts.copies),
+            "photos_sha256": _photos_sha256(people),
+        },
+        "people": {
+            "fitted": _counts(trained.fitted),
+            "calibrated": _counts(trained.held_out),
+        },
+        "figures_on_calibration_people": figures,
+        "cohort": f"{recipe.cohort} means at most, of three or more people each: nobody's face",
+        "strangers": [
+            {"false_match_rate": float(f"{10**rate:.3g}"), "margin": round(margin, 3)}
+            for rate, margin in zip(
+                marks.calibration.strangers.log10_rates.tolist(),
+                marks.calibration.strangers.margins.tolist(),
+                strict=True,
+            )
+        ],
+        "history": [
+            {name: round(value, 5) for name, value in asdict(epoch).items()}
+            for epoch in trained.history
+        ],
+        "limits": list(LIMITS),
+    }
+
+
+def source_of(folder: PeopleFolder) -> dict[str, Any]:
+    """Where the people come from."""
+    return {
+        "folder": folder.root.resolve().name,
+        "part": folder.part,
+        "people": len(folder.people),
+        "photos": folder.photos,
+    }
+
+
+def _photos_sha256(people: EncodedPeople) -> str:
+    """Of the sorted hashes of the photos' files."""
+    return hashlib.sha256("\n".join(sorted(people.sha256)).encode()).hexdigest()
+
+
+def _counts(people: EncodedPeople) -> dict[str, int]:
+    return {"people": len(set(people.people.tolist())), "faces": len(people)}
+
+
+def write_report(
+    out: Path, head: Head, card: dict[str, Any], history: Sequence[Epoch], stem: str = "head"
+) -> tuple[Path, Path, Path]:
+    """Write head, card and plot into a folder, each at once or not at all. Raises OSError.
+
+    stem : what their names begin with.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    head_file, card_file, plot_file = (
+        out / name.replace("head", stem, 1) for name in (HEAD_FILE, CARD_FILE, PLOT_FILE)
+    )
+    head.save(head_file)
+    with written_whole(card_file) as out_file:
+        out_file.write((json.dumps(card, indent=2) + "\n").encode())
+    with written_whole(plot_file) as out_file:
+        plot_history(history, out_file)
+    return head_file, card_file, plot_file
+
+
+def plot_history(history: Sequence[Epoch], file: BinaryIO) -> None:
+    """As PNG: loss and accuracy an epoch, the head beside the best distance threshold."""
+    from matplotlib.figure import Figure  # slow to import; only training draws
+
+    numbers = [e.number for e in history]
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    losses, accuracies = figure.subplots(1, 2)
+    losses.plot(numbers, [e.training_loss for e in history], label="training people")
+    losses.plot(numbers, [e.validation_loss for e in history], label="held-out people")
+    losses.set(title="Loss", xlabel="epoch", ylabel="binary cross-entropy")
+    losses.legend(frameon=False)
+    for label, values, style in (
+        ("head, training people", [e.training_accuracy for e in history], "-"),
+        ("head, held-out people", [e.validation_accuracy for e in history], "-"),
+        ("distance threshold, held-out people", [e.distance_accuracy for e in history], "--"),
+    ):
+        accuracies.plot(numbers, [100 * v for v in values], style, label=label)
+    accuracies.set(
+        title="Accuracy on hard pairs", xlabel="epoch", ylabel="right answers, both kinds alike, %"
+    )
+    accuracies.legend(frameon=False)
+    thresholds = accuracies.twinx()
+    thresholds.plot(
+        numbers, [e.distance_threshold for e in history], ":", color="grey", linewidth=1
+    )
+    thresholds.set_ylabel("best distance threshold on training people", color="grey")
+    thresholds.set_ylim(0.0, 1.2)
+    figure.savefig(file, format="png", dpi=110)
