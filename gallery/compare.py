@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from gallery.matching.scorer import Judge
 from gallery.types import Comparison, Encodings, Face, Several
-from gallery.vision.pipeline import Eye, PhotoSource
+from gallery.vision.pipeline import FacePipeline, PhotoSource
 
 
 class Comparer:
     """Compares two photos at the operating point of a single comparison."""
 
-    def __init__(self, eye: Eye, judge: Judge, *, views: int) -> None:
+    def __init__(self, eye: FacePipeline, judge: Judge, *, views: int) -> None:
         self._eye = eye
         self._judge = judge
         self._views = views

@@ -17,7 +17,7 @@ from gallery.store.records import NewFace
 from gallery.timing import stage
 from gallery.types import Enrolment, EnrolOutcome, IdentityRef, Photo, Refusal, Several, Verdict
 from gallery.vision.crops import Keep, picture_of
-from gallery.vision.pipeline import Eye, PhotoSource, named
+from gallery.vision.pipeline import FacePipeline, PhotoSource, named
 from gallery.vision.thumbnail import thumbnail
 
 
@@ -30,7 +30,7 @@ class Enroller:
 
     def __init__(
         self,
-        eye: Eye,
+        eye: FacePipeline,
         identifier: Identifier,
         judge: Judge,
         database: Database,

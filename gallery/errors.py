@@ -118,7 +118,7 @@ class LastFace(GalleryError):
     """The only face of an identity was to be erased, or moved, alone."""
 
 
-class FaceThere(GalleryError):
+class FaceAlreadyEnrolled(GalleryError):
     """A face was to be put under an identity that has a face of the same photo."""
 
 

@@ -9,7 +9,7 @@ from gallery.encoders.registry import DEFAULT, Spec, read_spec
 
 if TYPE_CHECKING:
     from gallery.vision.photo import PhotoReader
-    from gallery.vision.pipeline import Eye
+    from gallery.vision.pipeline import FacePipeline
 
 
 def build_reader(settings: Settings) -> PhotoReader:
@@ -23,7 +23,7 @@ def build_reader(settings: Settings) -> PhotoReader:
     )
 
 
-def build_eye(settings: Settings, spec: Spec | None = None, *, native: bool = False) -> Eye:
+def build_eye(settings: Settings, spec: Spec | None = None, *, native: bool = False) -> FacePipeline:
     """What sees with these settings; worker processes build one each.
 
     spec : the encoder; None is the default.
@@ -34,7 +34,7 @@ def build_eye(settings: Settings, spec: Spec | None = None, *, native: bool = Fa
     from gallery.matching.head_files import find_head, fitted_out
     from gallery.types import DIMENSION
     from gallery.vision.detection import FaceFinder
-    from gallery.vision.pipeline import Eye
+    from gallery.vision.pipeline import FacePipeline
 
     device = pick_device(settings.device)
     finder = FaceFinder(
@@ -47,4 +47,4 @@ def build_eye(settings: Settings, spec: Spec | None = None, *, native: bool = Fa
         encoder = Encoder(network)
     else:
         encoder = fitted_out(network, find_head(settings, network.traits))
-    return Eye(build_reader(settings), finder, encoder, max_faces=settings.max_faces)
+    return FacePipeline(build_reader(settings), finder, encoder, max_faces=settings.max_faces)

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from gallery.dedupe.reports import GalleryReport
     from gallery.erasure.report import Looked, Tracing
     from gallery.reencode import Reencoder
-    from gallery.vision.pipeline import Eye, PhotoSource
+    from gallery.vision.pipeline import FacePipeline, PhotoSource
 
 _MOST_READERS = 8
 
@@ -472,7 +472,7 @@ class Gallery(Parts):
 
     # Another encoder
 
-    def encoder_eye(self, spec: Spec) -> Eye:
+    def encoder_eye(self, spec: Spec) -> FacePipeline:
         """What sees with another encoder than the gallery's, and has a head to be judged with.
 
         Raises WeightsError or HeadUnusable.
@@ -486,13 +486,13 @@ class Gallery(Parts):
         load_head(head, encoder.name, encoder.weights_sha256, traits.spec)
         return eye
 
-    def encoder_record(self, eye: Eye) -> EncoderRecord:
+    def encoder_record(self, eye: FacePipeline) -> EncoderRecord:
         """What the gallery knows of the encoder that this sees with, made when it knows nothing."""
         traits, encoder = eye.encoder.network.traits, eye.encoder
         with self.database.writing() as session:
             return encoders.make(session, encoder.name, encoder.weights_sha256, traits.spec)
 
-    def recorded_eye(self, record: EncoderRecord) -> Eye:
+    def recorded_eye(self, record: EncoderRecord) -> FacePipeline:
         """What sees with this very encoder.
 
         Raises CannotReencode when another one opens in its place; else as encoder_eye.

@@ -9,7 +9,7 @@ from gallery.store import told
 from gallery.store.database import Database
 from gallery.timing import stage
 from gallery.types import Decision, Encodings, Face, Outcome, Photo, Several, Verdict
-from gallery.vision.pipeline import Eye, PhotoSource
+from gallery.vision.pipeline import FacePipeline, PhotoSource
 
 
 class Identifier:
@@ -18,7 +18,7 @@ class Identifier:
     def __init__(
         self,
         database: Database,
-        eye: Eye,
+        eye: FacePipeline,
         candidates: CandidateFinder,
         judge: Judge,
         *,

@@ -22,7 +22,7 @@ from gallery.types import Encodings, Float32, Photo
 from gallery.vision.crops import photo_of
 from gallery.vision.detection import VIEWS, align
 from gallery.vision.photo import PhotoReader, photos_in
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 
 _FACES_A_WRITE = 4
 _MOST_NAMED = 20
@@ -138,7 +138,7 @@ class Reencoder:
 
     def encode(
         self,
-        eye: Callable[[], Eye],
+        eye: Callable[[], FacePipeline],
         progress: Callable[[int, int], None] = lambda _done, _all: None,
     ) -> None:
         """Encode everything possible, what is enrolled meanwhile too. See failed.
@@ -162,7 +162,7 @@ class Reencoder:
                     ready, faces = reencoding.done(session, self._record.id)
                 progress(ready, faces)
 
-    def _encoded(self, eye: Eye, face: FaceToEncode) -> Encodings:
+    def _encoded(self, eye: FacePipeline, face: FaceToEncode) -> Encodings:
         photo, landmarks = self._picture(face)
         chips = align(photo, landmarks, VIEWS[: max(1, face.views)], eye.encoder.template)
         return eye.encoder.encode(chips[None])

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gallery.enroll import Enroller
     from gallery.identify import Identifier
     from gallery.matching.scorer import Judge
-    from gallery.vision.pipeline import Eye
+    from gallery.vision.pipeline import FacePipeline
 
 DATABASE_FILE, INDEX_FILE = "gallery.db", "faces.index"
 REENCODE_LOCK = "reencode.lock"
@@ -229,7 +229,7 @@ class Parts:
                 audit.prune(session, days)
 
     @_part
-    def eye(self) -> Eye:
+    def eye(self) -> FacePipeline:
         """Photo to encodings. Raises WeightsError, HeadUnusable or EncoderChanged."""
         import torch
 

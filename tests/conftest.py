@@ -21,7 +21,7 @@ from gallery.store import faces, identities
 from gallery.store.database import Database
 from gallery.store.records import NewFace
 from gallery.types import DIMENSION, Box, Encodings, Face, Photo
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 
 settings.register_profile("house", deadline=None, derandomize=True, database=None)
 settings.load_profile("house")
@@ -76,14 +76,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def eye(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Eye:
+def eye(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> FacePipeline:
     """The networks, as every gallery has them."""
     with Gallery.open(tmp_path_factory.mktemp("eye"), cache=cache, threads=1) as opened:
         return opened.eye
 
 
 @pytest.fixture
-def gallery(tmp_path: Path, cache: Path, eye: Eye) -> Iterator[Gallery]:
+def gallery(tmp_path: Path, cache: Path, eye: FacePipeline) -> Iterator[Gallery]:
     """An empty gallery of its own that sees with the session's networks."""
     with Gallery.open(tmp_path / "home", cache=cache, threads=1) as opened:
         opened.__dict__["eye"] = eye

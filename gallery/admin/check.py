@@ -44,7 +44,7 @@ class Finding:
 
     part: str
     ok: bool
-    said: str
+    message: str
 
 
 def check(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gallery.gallery import Gallery
     from gallery.training.dataset import PeopleFolder
     from gallery.training.encode import EncodedPeople
-    from gallery.vision.pipeline import Eye
+    from gallery.vision.pipeline import FacePipeline
 
 _MOST_WORKERS = 4
 LfwOption = Annotated[Path, typer.Option(help="The folder of LFW's people.", show_default=False)]
@@ -429,7 +429,7 @@ def _promise_table(found: dict[str, Any]) -> None:
 
 
 def encoded(
-    gallery: Gallery, folder: PeopleFolder, eye: Eye | None = None, *, native: bool = False
+    gallery: Gallery, folder: PeopleFolder, eye: FacePipeline | None = None, *, native: bool = False
 ) -> EncodedPeople:
     """The folder's faces, from the cache where they are there already.
 

@@ -224,10 +224,10 @@ def check(
         findings = gallery.check(repair=repair)
     for finding in findings:
         if as_json:
-            emit({"part": finding.part, "ok": finding.ok, "said": finding.said})
+            emit({"part": finding.part, "ok": finding.ok, "said": finding.message})
         else:
             mark = "[green]ok [/]" if finding.ok else "[bold red]BAD[/]"
-            out.print(mark, f"[bold]{finding.part}[/]:", escape(printable(finding.said)))
+            out.print(mark, f"[bold]{finding.part}[/]:", escape(printable(finding.message)))
     raise typer.Exit(FOUND if all(f.ok for f in findings) else ERROR)
 
 

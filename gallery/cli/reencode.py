@@ -20,7 +20,7 @@ from gallery.runtime import REENCODE_LOCK
 if TYPE_CHECKING:
     from gallery.store.encoders import EncoderRecord
     from gallery.store.reencoding import FaceToEncode
-    from gallery.vision.pipeline import Eye
+    from gallery.vision.pipeline import FacePipeline
 
 _MOST_NAMED = 20
 
@@ -104,7 +104,7 @@ def _alone(gallery: Gallery) -> Iterator[None]:
 def _run(
     gallery: Gallery,
     record: EncoderRecord,
-    eye: Callable[[], Eye],
+    eye: Callable[[], FacePipeline],
     photos: Path | None,
     leave: bool,
     yes: bool,

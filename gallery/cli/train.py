@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gallery.encoders.protocol import Traits
     from gallery.gallery import Gallery
     from gallery.training.encode import EncodedPeople
-    from gallery.vision.pipeline import Eye
+    from gallery.vision.pipeline import FacePipeline
 
 
 @app.command("train-head")
@@ -216,7 +216,7 @@ def _unneeded(gallery: Gallery, traits: Traits, projection: Projection | None) -
 
 
 def _projected(
-    eye: Eye, people: EncodedPeople, stored: bool, kept: Projection | None, seed: int
+    eye: FacePipeline, people: EncodedPeople, stored: bool, kept: Projection | None, seed: int
 ) -> tuple[EncodedPeople, Projection | None, dict[str, Any]]:
     """The people with 128 numbers each, the projection that made them, and what the card says.
 

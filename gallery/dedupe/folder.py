@@ -37,7 +37,7 @@ from gallery.store.photo_cache import FaceDecision, SeenPhoto
 from gallery.store.told import face_key
 from gallery.types import Box, Encodings, Int64
 from gallery.vision.photo import photos_in
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is, and how much there is."""
@@ -78,7 +78,7 @@ class _Seen:
 
 def dedupe_folder(
     folder: Path,
-    eye: Eye,
+    eye: FacePipeline,
     judge: Judge,
     database: Database,
     *,
@@ -153,7 +153,7 @@ def dedupe_folder(
 
 def _see(
     folder: Path,
-    eye: Eye,
+    eye: FacePipeline,
     database: Database,
     views: int,
     readers: Readers | None,

@@ -23,7 +23,7 @@ from gallery.errors import PhotoError
 from gallery.store import photo_cache
 from gallery.store.database import Database
 from gallery.store.photo_cache import SeenPhoto
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 
 _KEPT_AT_ONCE = 32
 _A_TASK = 4
@@ -36,7 +36,7 @@ class Readers:
     """Who reads. make_eye : gives each process its own; it is sent to them, so it is picklable."""
 
     count: int
-    make_eye: Callable[[], Eye]
+    make_eye: Callable[[], FacePipeline]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Listed:
 
 
 def listed(
-    paths: Sequence[Path], eye: Eye, views: int
+    paths: Sequence[Path], eye: FacePipeline, views: int
 ) -> tuple[list[Listed], list[tuple[str, str]]]:
     """The photos, and (photo, reason) of those that are only another name of one of them."""
     found: list[Listed] = []
@@ -79,7 +79,7 @@ def listed(
     return sorted(found, key=lambda one: one.path), skipped
 
 
-def mark_of(path: Path, eye: Eye, views: int) -> str:
+def mark_of(path: Path, eye: FacePipeline, views: int) -> str:
     """Of where a photo lies, its size and time, and what it is seen with; hexadecimal."""
     try:
         state = path.stat()
@@ -95,7 +95,7 @@ def mark_of(path: Path, eye: Eye, views: int) -> str:
 def read_all(
     photos: Sequence[Listed],
     database: Database,
-    eye: Eye,
+    eye: FacePipeline,
     views: int,
     readers: Readers | None,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
@@ -132,7 +132,7 @@ def _keep(database: Database, photos: list[SeenPhoto]) -> None:
         photo_cache.keep(session, photos)
 
 
-def see(eye: Eye, one: Listed, views: int) -> SeenPhoto:
+def see(eye: FacePipeline, one: Listed, views: int) -> SeenPhoto:
     """What there is to see on one photo. Never raises for what is wrong with the photo."""
     try:
         photo = eye.open(one.path)
@@ -159,11 +159,11 @@ def see(eye: Eye, one: Listed, views: int) -> SeenPhoto:
     )
 
 
-_own: list[tuple[Eye, int]] = []
+_own: list[tuple[FacePipeline, int]] = []
 """In a reader: what it sees with."""
 
 
-def _start(make_eye: Callable[[], Eye], views: int) -> None:
+def _start(make_eye: Callable[[], FacePipeline], views: int) -> None:
     import torch
 
     torch.set_num_threads(1)  # two processes of one thread beat one of two
@@ -190,7 +190,7 @@ def _can_start(views: int, readers: Readers) -> bool:
 
 
 def _by_workers(
-    photos: Sequence[Listed], eye: Eye, views: int, readers: Readers
+    photos: Sequence[Listed], eye: FacePipeline, views: int, readers: Readers
 ) -> Iterator[SeenPhoto]:
     """eye : what to see with where no reader starts."""
     remaining = iter(photos)

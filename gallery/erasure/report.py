@@ -20,7 +20,7 @@ from gallery.store import audit, identities, person_data
 from gallery.store.change_log import to_scrub
 from gallery.store.database import Database
 from gallery.types import DIMENSION, Float32
-from gallery.vision.pipeline import Eye, PhotoSource, named
+from gallery.vision.pipeline import FacePipeline, PhotoSource, named
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Tracing:
     bytes: int
 
 
-def look(eye: Eye, source: PhotoSource, views: Sequence[int]) -> Looked:
+def look(eye: FacePipeline, source: PhotoSource, views: Sequence[int]) -> Looked:
     """Raises PhotoError."""
     photo = eye.open(source)
     found = eye.faces(photo)

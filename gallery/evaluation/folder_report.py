@@ -17,7 +17,7 @@ from gallery.evaluation.plots import figures_of
 from gallery.training.cleaning import Conflicts
 from gallery.training.encode import EncodedPeople
 from gallery.types import Several
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 
 _SIDE = 180
 _MARGIN = 0.35
@@ -29,7 +29,7 @@ def page(
     everyone: EncodedPeople,
     conflicts: Conflicts,
     made_of: dict[str, Any],
-    eye: Eye,
+    eye: FacePipeline,
     rate: float,
 ) -> str:
     """The page. made_of : encoder, head_sha256 and seed."""
@@ -89,7 +89,7 @@ def _svg(figure: Any) -> str:
     return text[text.index("<svg") :]
 
 
-def _thumbnail(photo: str, eye: Eye) -> str:
+def _thumbnail(photo: str, eye: FacePipeline) -> str:
     """The photo's central face as a data URI; nothing when the photo is no longer there."""
     try:
         opened = eye.open(photo)

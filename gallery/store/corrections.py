@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from gallery.errors import FaceThere, LastFace
+from gallery.errors import FaceAlreadyEnrolled, LastFace
 from gallery.store.change_log import log_changes
 from gallery.store.packing import pack_face, unpack_face
 from gallery.store.records import IdentityRecord
@@ -60,7 +60,7 @@ def refuse_move(
         )
     photo = photo_of(session, face_id)
     if photo is not None and has_photo(session, there.id, photo):
-        raise FaceThere(
+        raise FaceAlreadyEnrolled(
             f"{there.name} has a face of the photo of face {face_id} already; erase face"
             f" {face_id} of {here.name} instead"
         )

@@ -22,7 +22,7 @@ from gallery.store.records import FaceRecord, StoredEncodings
 from gallery.training.dataset import PeopleFolder
 from gallery.types import Encodings, Float32, Int64, Several
 from gallery.vision.detection import VIEWS, align
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 
 _SAVE_EVERY = 500
 _WORTH_A_WORKER = 64
@@ -108,13 +108,13 @@ class Views:
 
 def encode_people(
     folder: PeopleFolder,
-    eye: Eye,
+    eye: FacePipeline,
     views: Views,
     cache: Path,
     progress: Callable[[int], None] = lambda _: None,
     *,
     workers: int = 0,
-    make_eye: Callable[[], Eye] | None = None,
+    make_eye: Callable[[], FacePipeline] | None = None,
     native: bool = False,
 ) -> EncodedPeople:
     """Encode each photo's central face. A photo is encoded again only when its file changed.
@@ -167,12 +167,12 @@ def encode_people(
     )
 
 
-def near_identical_of(eye: Eye) -> float | None:
+def near_identical_of(eye: FacePipeline) -> float | None:
     """See EncodedPeople.near_identical."""
     return NEAR_IDENTICAL_COSINE if eye.encoder.name == DLIB_RESNET.name else None
 
 
-def _encode(eye: Eye, path: Path, views: Views) -> Entry:
+def _encode(eye: FacePipeline, path: Path, views: Views) -> Entry:
     try:
         photo = eye.open(path)
         face = eye.one_face(photo, Several.CENTRAL)
@@ -194,11 +194,11 @@ def _unpacked(rows: Float32) -> Encodings:
     return Encodings(np.ascontiguousarray(rows[:, :-2]), rows[:, -2], rows[:, -1])
 
 
-_own: list[tuple[Eye, Views]] = []
+_own: list[tuple[FacePipeline, Views]] = []
 """In a worker process: what it sees with."""
 
 
-def _start(make_eye: Callable[[], Eye], views: Views) -> None:
+def _start(make_eye: Callable[[], FacePipeline], views: Views) -> None:
     import torch
 
     torch.set_num_threads(1)  # two processes of one thread beat one of two
@@ -210,7 +210,7 @@ def _work(path: Path) -> Entry:
 
 
 def _by_workers(
-    paths: list[Path], views: Views, workers: int, make_eye: Callable[[], Eye]
+    paths: list[Path], views: Views, workers: int, make_eye: Callable[[], FacePipeline]
 ) -> Iterator[Entry]:
     with ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), _start, (make_eye, views)

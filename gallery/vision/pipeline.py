@@ -42,7 +42,7 @@ def named(source: PhotoSource) -> str:
     return "(bytes)" if isinstance(source, bytes) else str(source)
 
 
-class Eye:
+class FacePipeline:
     """Decodes, finds, aligns and encodes, always one photo at a time: same photo, same answer."""
 
     def __init__(

@@ -16,13 +16,13 @@ import uvicorn
 from gallery.api.app import create_app
 from gallery.api.connections import impatient
 from gallery.gallery import Gallery
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 
 Serve = Callable[..., AbstractContextManager[httpx.Client]]
 
 
 @pytest.fixture(scope="session")
-def serve(eye: Eye, cache: Path) -> Serve:
+def serve(eye: FacePipeline, cache: Path) -> Serve:
     """In a `with serve(home)` block, a client of a server of that gallery.
 
     own_eye : it sees with the encoder of its settings, and not with the session's networks.

@@ -18,7 +18,7 @@ from PIL import Image
 from gallery.api import app
 from gallery.errors import TooManyFaces
 from gallery.gallery import Gallery
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 from tests.api.asking import enrol, is_problem, query
 from tests.api.conftest import Serve
 
@@ -151,7 +151,7 @@ def test_other_hosts_and_pages_are_not_answered(client: httpx.Client) -> None:
 
 
 def test_what_another_process_enrols_is_seen_by_the_next_query(
-    serve: Serve, eye: Eye, cache: Path, hopper: Path, tmp_path: Path
+    serve: Serve, eye: FacePipeline, cache: Path, hopper: Path, tmp_path: Path
 ) -> None:
     with serve(tmp_path / "home") as client:
         assert query(client, hopper).json()["outcome"] == "unknown"

@@ -38,7 +38,7 @@ from gallery.json_forms.to_json import (
 from gallery.store import api_keys
 from gallery.store.records import Receipt
 from gallery.types import EnrolOutcome, Outcome, Several
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 from tests.api.conftest import Serve
 
 
@@ -55,7 +55,7 @@ def client(server: httpx.Client) -> Iterator[Client]:
 
 
 def test_it_answers_as_a_gallery_does(
-    client: Client, tmp_path: Path, eye: Eye, cache: Path, hopper: Path, collins: Path
+    client: Client, tmp_path: Path, eye: FacePipeline, cache: Path, hopper: Path, collins: Path
 ) -> None:
     (enrolment,) = client.enroll("Grace Hopper", hopper)
     assert enrolment.outcome is EnrolOutcome.ENROLLED and enrolment.identity is not None

@@ -15,14 +15,14 @@ from gallery.gallery import Gallery
 from gallery.training.dataset import people_in
 from gallery.training.encode import Views, encode_people
 from gallery.vision.detection import VIEWS, align
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 from tests.api.conftest import Serve
 from tests.models import head_for_dlib_in_onnx, made_model
 
 
 @pytest.fixture(scope="module")
 def photos(
-    tmp_path_factory: pytest.TempPathFactory, eye: Eye, hopper: Path, collins: Path
+    tmp_path_factory: pytest.TempPathFactory, eye: FacePipeline, hopper: Path, collins: Path
 ) -> tuple[Path, Path, Path]:
     """A model, a photo that it encodes, and a lighter one that it cannot."""
     folder = tmp_path_factory.mktemp("light")

@@ -42,7 +42,7 @@ from gallery.training.encode import EncodedPeople
 from gallery.training.projection import KINDS
 from gallery.types import Encodings, Float32, Int64, Several, UInt8
 from gallery.vision.detection import VIEWS, align
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 
 _WIDTH = 256
 _DRAWS, _ENROLLED = 20, 3
@@ -71,7 +71,7 @@ WAYS = {
     "eyes alone": 2,
 }
 """What is encoded of each face, and how many chips each is."""
-_own: list[tuple[Eye, DlibResNet]] = []
+_own: list[tuple[FacePipeline, DlibResNet]] = []
 
 
 def _start() -> None:

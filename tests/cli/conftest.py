@@ -13,7 +13,7 @@ import pytest
 
 from gallery.cli import main
 from gallery.gallery import Gallery
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(
     home: Path,
-    eye: Eye,
+    eye: FacePipeline,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Run:

@@ -28,7 +28,7 @@ from gallery.gallery import Gallery
 from gallery.reencode import Reencoder
 from gallery.runtime import DATABASE_FILE
 from gallery.store import kept_images, reencoding
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 from tests.cli.conftest import Ran
 from tests.models import exported_dlib, head_for_dlib_in_onnx, made_model
 
@@ -94,7 +94,7 @@ def cli(
     return Cli(tmp_path / "home", cache, monkeypatch, capsys)
 
 
-def opened(cli: Cli, eye: Eye | None = None, **settings: object) -> Gallery:
+def opened(cli: Cli, eye: FacePipeline | None = None, **settings: object) -> Gallery:
     gallery = Gallery.open(cli.home, cache=cli.cache, threads=1, **settings)
     if eye is not None:
         gallery.__dict__["eye"] = eye
@@ -103,7 +103,7 @@ def opened(cli: Cli, eye: Eye | None = None, **settings: object) -> Gallery:
 
 @pytest.fixture(scope="module")
 def many_made(
-    tmp_path_factory: pytest.TempPathFactory, cache: Path, eye: Eye, hopper: Path, collins: Path
+    tmp_path_factory: pytest.TempPathFactory, cache: Path, eye: FacePipeline, hopper: Path, collins: Path
 ) -> Path:
     """Two people from six photos each, chips kept; the photos are gone."""
     folder = tmp_path_factory.mktemp("many")
@@ -146,7 +146,7 @@ def how_close(answered: dict[str, object]) -> dict[int, float]:
 
 
 def test_killed_in_the_middle_it_answers_goes_on_and_goes_back(
-    cli: Cli, eye: Eye, many: None, model: Path, collins: Path
+    cli: Cli, eye: FacePipeline, many: None, model: Path, collins: Path
 ) -> None:
     before, known = facts(cli), answer(cli, collins)
     spec = f"onnx:{model}"
@@ -192,7 +192,7 @@ def test_killed_in_the_middle_it_answers_goes_on_and_goes_back(
 
 
 def test_from_kept_chips_and_photos_as_from_the_photo(
-    cli: Cli, eye: Eye, hopper: Path, model: Path
+    cli: Cli, eye: FacePipeline, hopper: Path, model: Path
 ) -> None:
     """Back with nothing of the old encodings kept, everything is encoded anew."""
     for keep in ("chips", "photos"):
@@ -216,7 +216,7 @@ def test_from_kept_chips_and_photos_as_from_the_photo(
 
 
 def test_who_cannot_be_re_encoded_is_named_and_not_lost(
-    cli: Cli, eye: Eye, hopper: Path, collins: Path, model: Path, tmp_path: Path
+    cli: Cli, eye: FacePipeline, hopper: Path, collins: Path, model: Path, tmp_path: Path
 ) -> None:
     gone = tmp_path / "gone.jpg"
     gone.write_bytes(hopper.read_bytes())
@@ -257,7 +257,7 @@ def test_who_cannot_be_re_encoded_is_named_and_not_lost(
 
 
 def test_enrolling_the_photo_again_finds_who_was_left(
-    cli: Cli, eye: Eye, hopper: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, eye: FacePipeline, hopper: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GALLERY_THUMBNAILS", "true")
     with opened(cli, eye) as gallery:
@@ -275,7 +275,7 @@ def test_enrolling_the_photo_again_finds_who_was_left(
 
 
 def test_an_open_gallery_follows_the_switch(
-    cli: Cli, eye: Eye, many: None, model: Path, hopper: Path
+    cli: Cli, eye: FacePipeline, many: None, model: Path, hopper: Path
 ) -> None:
     head_for_dlib_in_onnx(model, cli.home)
     with opened(cli, eye) as gallery, opened(cli, eye, encoder="dlib-resnet") as stubborn:
@@ -318,7 +318,7 @@ def test_going_back_needs_no_network_for_what_it_has_seen(
 
 
 def test_going_back_is_to_that_encoder_or_nowhere(
-    cli: Cli, eye: Eye, many: None, own_model: Path, collins: Path, tmp_path: Path
+    cli: Cli, eye: FacePipeline, many: None, own_model: Path, collins: Path, tmp_path: Path
 ) -> None:
     change = ("re-encode", "--encoder", f"onnx:{own_model}")
     assert cli(*change).status == 0
@@ -355,7 +355,7 @@ def test_one_process_at_a_time(cli: Cli, many: None, model: Path) -> None:
 
 
 def test_a_model_that_fails_is_named_for_what_it_is(
-    cli: Cli, eye: Eye, hopper: Path, collins: Path, tmp_path: Path
+    cli: Cli, eye: FacePipeline, hopper: Path, collins: Path, tmp_path: Path
 ) -> None:
     with opened(cli, eye) as gallery:
         gallery.enroll("Grace Hopper", hopper)
@@ -378,7 +378,7 @@ def test_a_model_that_fails_is_named_for_what_it_is(
 
 
 def test_a_face_that_is_nowhere_in_its_photo_is_missing(
-    cli: Cli, eye: Eye, hopper: Path, collins: Path, model: Path, tmp_path: Path
+    cli: Cli, eye: FacePipeline, hopper: Path, collins: Path, model: Path, tmp_path: Path
 ) -> None:
     with opened(cli, eye, keep="chips") as gallery:
         gallery.enroll("Eileen Collins", collins)
@@ -408,7 +408,7 @@ def test_a_face_that_is_nowhere_in_its_photo_is_missing(
 
 
 def test_who_comes_and_goes_meanwhile_is_counted_and_named(
-    cli: Cli, eye: Eye, many: None, model: Path, hopper: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, eye: FacePipeline, many: None, model: Path, hopper: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head_for_dlib_in_onnx(model, cli.home)
     encode = Reencoder.encode
@@ -457,7 +457,7 @@ def test_forgetting_erases_pictures_and_both_encodings(cli: Cli, many: None, mod
 
 
 def test_a_merge_is_undone_over_a_switch(
-    cli: Cli, eye: Eye, hopper: Path, collins: Path, model: Path
+    cli: Cli, eye: FacePipeline, hopper: Path, collins: Path, model: Path
 ) -> None:
     with opened(cli, eye, keep="chips") as gallery:
         gallery.enroll("Grace Hopper", hopper)
@@ -478,7 +478,7 @@ def test_a_merge_is_undone_over_a_switch(
 
 
 def test_photos_that_are_still_there_need_not_be_kept(
-    cli: Cli, eye: Eye, hopper: Path, model: Path
+    cli: Cli, eye: FacePipeline, hopper: Path, model: Path
 ) -> None:
     with opened(cli, eye) as gallery:
         gallery.enroll("Grace Hopper", hopper)
@@ -487,7 +487,7 @@ def test_photos_that_are_still_there_need_not_be_kept(
     assert answer(cli, hopper)["outcome"] == "match"
 
 
-def test_what_cannot_be_asked(cli: Cli, eye: Eye, hopper: Path, model: Path) -> None:
+def test_what_cannot_be_asked(cli: Cli, eye: FacePipeline, hopper: Path, model: Path) -> None:
     with opened(cli, eye) as gallery:
         gallery.enroll("Grace Hopper", hopper)
         with pytest.raises(CannotReencode):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gallery import Gallery
 from gallery.types import Photo
-from gallery.vision.pipeline import Eye, PhotoSource
+from gallery.vision.pipeline import FacePipeline, PhotoSource
 
 DEADLY = "deadly.jpg"
 
@@ -16,7 +16,7 @@ DEADLY = "deadly.jpg"
 class DeadlyEye:
     """Sees as another, until it opens the photo of that name."""
 
-    def __init__(self, eye: Eye) -> None:
+    def __init__(self, eye: FacePipeline) -> None:
         self._eye = eye
 
     def __getattr__(self, name: str) -> object:
@@ -28,13 +28,13 @@ class DeadlyEye:
         return self._eye.open(source)
 
 
-def no_eye() -> Eye:
+def no_eye() -> FacePipeline:
     """A process that cannot start."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
 
 
-def deadly_eye(home: Path, cache: Path) -> Eye:
+def deadly_eye(home: Path, cache: Path) -> FacePipeline:
     """Made in the process that is to see with it."""
-    eye: Eye = DeadlyEye(Gallery.open(home, cache=cache, threads=1).eye)  # type: ignore[assignment]
+    eye: FacePipeline = DeadlyEye(Gallery.open(home, cache=cache, threads=1).eye)  # type: ignore[assignment]
     return eye

@@ -11,7 +11,7 @@ import pytest
 from gallery.encoders.weights import DLIB_RESNET
 from gallery.types import DIMENSION
 from gallery.vision.detection import VIEWS, View, align
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 
 TOLERANCE = 1e-5
 MORE_VIEWS = (View(zoom=1.3), View(zoom=0.7), View(mirrored=True, right=11.0, down=-7.0))
@@ -25,7 +25,7 @@ def dlib_network() -> dlib.face_recognition_model_v1:
 @pytest.mark.parametrize("person", ["hopper", "collins"])
 def test_encodings_of_real_chips_agree_with_dlib(
     person: str,
-    eye: Eye,
+    eye: FacePipeline,
     dlib_network: dlib.face_recognition_model_v1,
     request: pytest.FixtureRequest,
 ) -> None:
@@ -44,7 +44,7 @@ def test_encodings_of_real_chips_agree_with_dlib(
 
 @pytest.mark.parametrize("kind", ["black", "white", "noise", "red"])
 def test_encodings_of_made_chips_agree_with_dlib(
-    kind: str, eye: Eye, dlib_network: dlib.face_recognition_model_v1
+    kind: str, eye: FacePipeline, dlib_network: dlib.face_recognition_model_v1
 ) -> None:
     chip = {
         "black": np.zeros((150, 150, 3), np.uint8),
@@ -57,7 +57,7 @@ def test_encodings_of_made_chips_agree_with_dlib(
     assert difference < TOLERANCE, f"the largest difference to dlib is {difference:.2e}"
 
 
-def test_a_batch_gives_what_its_chips_give_alone(eye: Eye, hopper: Path) -> None:
+def test_a_batch_gives_what_its_chips_give_alone(eye: FacePipeline, hopper: Path) -> None:
     photo = eye.open(hopper)
     (face,) = eye.faces(photo)
     chips = align(photo, face.landmarks, VIEWS[:4])

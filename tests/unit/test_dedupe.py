@@ -17,7 +17,7 @@ from gallery.demo.photos import alterations, altered
 from gallery.errors import FolderForgotten, NoPhotos, PhotoUnreadable, SettingInvalid
 from gallery.store import decisions, photo_cache
 from gallery.store.photo_cache import FaceDecision
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_nothing_is_read_twice_unless_it_changed(
     read: list[str] = []
     see = scan.see
 
-    def noted(eye: Eye, one: scan.Listed, views: int) -> photo_cache.SeenPhoto:
+    def noted(eye: FacePipeline, one: scan.Listed, views: int) -> photo_cache.SeenPhoto:
         read.append(one.path.name)
         return see(eye, one, views)
 
@@ -90,7 +90,7 @@ def test_nothing_is_read_twice_unless_it_changed(
 
 
 def test_a_photo_that_could_not_be_used_is_looked_at_again(
-    gallery: Gallery, cache: Path, folder: Path, eye: Eye
+    gallery: Gallery, cache: Path, folder: Path, eye: FacePipeline
 ) -> None:
     home = gallery.settings.home
     with Gallery.open(home, cache=cache, threads=1, max_photo_pixels=1_000) as small:
@@ -146,7 +146,7 @@ def test_what_was_read_before_it_was_stopped_is_kept(gallery: Gallery, folder: P
         assert photo_cache.count(session) == 5
 
 
-def test_a_photo_that_changes_while_it_is_read_is_skipped(eye: Eye, folder: Path) -> None:
+def test_a_photo_that_changes_while_it_is_read_is_skipped(eye: FacePipeline, folder: Path) -> None:
     ((one,), _) = scan.listed([folder / "cat.png"], eye, 2)
     os.utime(one.path, (1, 1))
     assert "changed while it was read" in scan.see(eye, one, 2).reason

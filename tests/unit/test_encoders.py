@@ -21,7 +21,7 @@ from gallery.encoders.registry import read_spec
 from gallery.errors import InvalidEncoding, SettingInvalid, WeightsMissing, WeightsUnreadable
 from gallery.types import DIMENSION, UInt8
 from gallery.vision.detection import VIEWS, align
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 from tests.models import ARCFACE_RECIPE, exported_dlib, made_model
 
 CPU = torch.device("cpu")
@@ -38,7 +38,7 @@ def dlib_onnx(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
 
 
 def test_the_default_encoder_in_onnx_agrees_with_torch(
-    dlib_onnx: Path, eye: Eye, hopper: Path
+    dlib_onnx: Path, eye: FacePipeline, hopper: Path
 ) -> None:
     network = OnnxNetwork(dlib_onnx, threads=1)
     photo = eye.open(hopper)

@@ -15,7 +15,7 @@ from gallery.errors import InvalidEncoding, SettingInvalid
 from gallery.types import DIMENSION, Face, Float32, Photo, UInt8
 from gallery.vision.detection import _TEMPLATE, VIEWS, FaceFinder, View, _similarity, align
 from gallery.vision.photo import PhotoReader
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 
 ORIENTATION = 0x0112
 PEOPLE = ("hopper", "collins")
@@ -36,13 +36,13 @@ def as_png(pixels: UInt8 | Image.Image, orientation: int = 1) -> bytes:
     return content.getvalue()
 
 
-def only_face(eye: Eye, source: Path | bytes) -> tuple[Photo, Face]:
+def only_face(eye: FacePipeline, source: Path | bytes) -> tuple[Photo, Face]:
     photo = eye.open(source)
     (face,) = eye.faces(photo)
     return photo, face
 
 
-def encoding(eye: Eye, source: Path | bytes, views: int = 2) -> Float32:
+def encoding(eye: FacePipeline, source: Path | bytes, views: int = 2) -> Float32:
     photo, face = only_face(eye, source)
     vector: Float32 = eye.encode(photo, [face], views).vectors[0]
     return vector
@@ -55,7 +55,7 @@ def corners(face: Face) -> list[float]:
 # Found
 
 
-def test_each_person_has_one_face_with_its_landmarks_inside(eye: Eye, person: Path) -> None:
+def test_each_person_has_one_face_with_its_landmarks_inside(eye: FacePipeline, person: Path) -> None:
     photo, face = only_face(eye, person)
     assert face.probability > 0.99 and face.sharpness > 0.0
     assert 0 <= face.box.left < face.box.right <= photo.width
@@ -69,7 +69,7 @@ def test_each_person_has_one_face_with_its_landmarks_inside(eye: Eye, person: Pa
     assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
 
 
-def test_photos_of_no_one_have_no_face(eye: Eye, no_one: list[Path]) -> None:
+def test_photos_of_no_one_have_no_face(eye: FacePipeline, no_one: list[Path]) -> None:
     for path in no_one:
         photo = eye.open(path)
         assert eye.faces(photo) == []
@@ -77,18 +77,18 @@ def test_photos_of_no_one_have_no_face(eye: Eye, no_one: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (10, 10), (11, 400), (400, 11), (39, 39), (1, 2048)])
-def test_a_tiny_photo_has_no_face(eye: Eye, size: tuple[int, int]) -> None:
+def test_a_tiny_photo_has_no_face(eye: FacePipeline, size: tuple[int, int]) -> None:
     assert eye.faces(eye.open(as_png(Image.new("RGB", size, "tan")))) == []
 
 
 @pytest.mark.parametrize("kind", ["black", "white", "noise"])
-def test_a_photo_of_nothing_has_no_face(eye: Eye, kind: str) -> None:
+def test_a_photo_of_nothing_has_no_face(eye: FacePipeline, kind: str) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (200, 300, 3), dtype=np.uint8)
     content = as_png(noise if kind == "noise" else Image.new("RGB", (300, 200), kind))
     assert eye.faces(eye.open(content)) == []
 
 
-def test_a_mirrored_photo_has_a_mirrored_face(eye: Eye, person: Path) -> None:
+def test_a_mirrored_photo_has_a_mirrored_face(eye: FacePipeline, person: Path) -> None:
     photo, face = only_face(eye, person)
     _, mirrored = only_face(eye, as_png(photo.pixels[:, ::-1]))
     wanted = [photo.width - face.box.right, face.box.top]
@@ -103,7 +103,7 @@ def test_a_mirrored_photo_has_a_mirrored_face(eye: Eye, person: Path) -> None:
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
 def test_a_photo_turned_by_exif_has_the_same_encoding(
-    eye: Eye, person: Path, orientation: int
+    eye: FacePipeline, person: Path, orientation: int
 ) -> None:
     photo = eye.open(person)
     turns = {3: 2, 6: 1, 8: -1}[orientation]
@@ -112,7 +112,7 @@ def test_a_photo_turned_by_exif_has_the_same_encoding(
 
 
 @pytest.mark.parametrize("room", [0.0, 0.1])
-def test_a_face_that_fills_the_frame_is_found(eye: Eye, person: Path, room: float) -> None:
+def test_a_face_that_fills_the_frame_is_found(eye: FacePipeline, person: Path, room: float) -> None:
     photo, face = only_face(eye, person)
     left, top = (round(v - room * face.box.side) for v in (face.box.left, face.box.top))
     right, bottom = (round(v + room * face.box.side) for v in (face.box.right, face.box.bottom))
@@ -124,7 +124,7 @@ def test_a_face_that_fills_the_frame_is_found(eye: Eye, person: Path, room: floa
 
 
 def test_a_photo_over_the_working_side_has_its_boxes_in_its_own_pixels(
-    eye: Eye, person: Path
+    eye: FacePipeline, person: Path
 ) -> None:
     photo, face = only_face(eye, person)
     factor = 4
@@ -139,7 +139,7 @@ def test_a_photo_over_the_working_side_has_its_boxes_in_its_own_pixels(
     assert encoding(eye, content) @ encoding(eye, person) > 0.97
 
 
-def test_several_faces_come_largest_first(eye: Eye, hopper: Path, collins: Path) -> None:
+def test_several_faces_come_largest_first(eye: FacePipeline, hopper: Path, collins: Path) -> None:
     small = Image.open(collins).convert("RGB").resize((300, 300))
     both = Image.new("RGB", (900, 600), "grey")
     both.paste(small, (0, 0))
@@ -160,7 +160,7 @@ def test_faces_under_the_limit_are_left_out(person: Path) -> None:
     assert all(found.probability == 1.0 for found in surer)
 
 
-def test_group_photos_have_several_faces_inside_them(eye: Eye, shared_faces: Path) -> None:
+def test_group_photos_have_several_faces_inside_them(eye: FacePipeline, shared_faces: Path) -> None:
     photo = eye.open(shared_faces / "groups" / "bald_guys.jpg")
     faces = eye.faces(photo)
     assert len(faces) >= 2
@@ -171,7 +171,7 @@ def test_group_photos_have_several_faces_inside_them(eye: Eye, shared_faces: Pat
 # The same every time
 
 
-def test_the_same_photo_twice_is_the_same_to_the_bit(eye: Eye, person: Path) -> None:
+def test_the_same_photo_twice_is_the_same_to_the_bit(eye: FacePipeline, person: Path) -> None:
     (photo, face), (photo_again, again) = only_face(eye, person), only_face(eye, person)
     assert face.box == again.box and face.probability == again.probability
     assert face.landmarks.tobytes() == again.landmarks.tobytes()
@@ -181,7 +181,7 @@ def test_the_same_photo_twice_is_the_same_to_the_bit(eye: Eye, person: Path) -> 
 
 
 def test_what_was_seen_before_changes_nothing(
-    eye: Eye, hopper: Path, collins: Path, no_one: list[Path]
+    eye: FacePipeline, hopper: Path, collins: Path, no_one: list[Path]
 ) -> None:
     alone = only_face(eye, hopper)[1]
     for other in (collins, *no_one, collins):
@@ -191,13 +191,13 @@ def test_what_was_seen_before_changes_nothing(
         assert found.landmarks.tobytes() == alone.landmarks.tobytes()
 
 
-def test_a_file_and_its_bytes_are_the_same_photo(eye: Eye, person: Path) -> None:
+def test_a_file_and_its_bytes_are_the_same_photo(eye: FacePipeline, person: Path) -> None:
     by_path, by_bytes = eye.open(person), eye.open(person.read_bytes())
     assert by_path.sha256 == by_bytes.sha256
     np.testing.assert_array_equal(by_path.pixels, by_bytes.pixels)
 
 
-def test_the_same_person_is_nearer_than_another(eye: Eye, hopper: Path, collins: Path) -> None:
+def test_the_same_person_is_nearer_than_another(eye: FacePipeline, hopper: Path, collins: Path) -> None:
     mirrored = as_png(eye.open(hopper).pixels[:, ::-1])
     same = encoding(eye, hopper, views=1) @ encoding(eye, mirrored, views=1)
     other = encoding(eye, hopper) @ encoding(eye, collins)
@@ -308,7 +308,7 @@ def test_outside_the_photo_is_black(shift: tuple[float, float]) -> None:
 
 
 @pytest.mark.parametrize("views", [1, 2, 10])
-def test_encodings_are_of_unit_length(eye: Eye, person: Path, views: int) -> None:
+def test_encodings_are_of_unit_length(eye: FacePipeline, person: Path, views: int) -> None:
     photo, face = only_face(eye, person)
     encodings = eye.encode(photo, [face, face], views)
     assert len(encodings) == 2
@@ -319,7 +319,7 @@ def test_encodings_are_of_unit_length(eye: Eye, person: Path, views: int) -> Non
     assert encodings.vectors[0].tobytes() == encodings.vectors[1].tobytes()
 
 
-def test_no_chips_have_no_encodings(eye: Eye) -> None:
+def test_no_chips_have_no_encodings(eye: FacePipeline) -> None:
     assert eye.encoder.raw(np.empty((0, 150, 150, 3), np.uint8)).shape == (0, DIMENSION)
 
 
@@ -327,7 +327,7 @@ def test_no_chips_have_no_encodings(eye: Eye) -> None:
     "shape",
     [(150, 150, 3), (1, 149, 150, 3), (1, 150, 150, 4), (1, 3, 150, 150), (1, 1, 150, 150, 3)],
 )
-def test_chips_of_another_shape_are_refused(eye: Eye, shape: tuple[int, ...]) -> None:
+def test_chips_of_another_shape_are_refused(eye: FacePipeline, shape: tuple[int, ...]) -> None:
     with pytest.raises(InvalidEncoding, match="150"):
         eye.encoder.raw(np.zeros(shape, np.uint8))
 
@@ -335,7 +335,7 @@ def test_chips_of_another_shape_are_refused(eye: Eye, shape: tuple[int, ...]) ->
 @pytest.mark.parametrize(
     "shape", [(2, 150, 150, 3), (1, 0, 150, 150, 3), (1, 2, 150, 149, 3), (1, 2, 150, 150)]
 )
-def test_views_of_another_shape_are_refused(eye: Eye, shape: tuple[int, ...]) -> None:
+def test_views_of_another_shape_are_refused(eye: FacePipeline, shape: tuple[int, ...]) -> None:
     with pytest.raises(InvalidEncoding, match="150"):
         eye.encoder.encode(np.zeros(shape, np.uint8))
 

@@ -21,7 +21,7 @@ from gallery.matching.head import Head
 from gallery.matching.head_files import find_head, home_stem
 from gallery.matching.index import IndexCopy
 from gallery.types import DIMENSION, Decision
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 from tests.models import head_for_dlib_in_onnx, made_model
 
 SAME_PHOTO = 0.99
@@ -74,7 +74,7 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def home(tmp_path: Path, cache: Path, eye: Eye, hopper: Path, model: Path) -> Path:
+def home(tmp_path: Path, cache: Path, eye: FacePipeline, hopper: Path, model: Path) -> Path:
     """One person with the default encoder; there is a head for the model."""
     made = tmp_path / "home"
     with Gallery.open(made, cache=cache, threads=1) as gallery:
@@ -85,7 +85,7 @@ def home(tmp_path: Path, cache: Path, eye: Eye, hopper: Path, model: Path) -> Pa
 
 
 @pytest.fixture
-def held(home: Path, cache: Path, eye: Eye) -> Iterator[HeldGallery]:
+def held(home: Path, cache: Path, eye: FacePipeline) -> Iterator[HeldGallery]:
     with HeldGallery.open(home, cache=cache, threads=1) as gallery:
         gallery.__dict__["eye"] = eye
         yield gallery
@@ -142,7 +142,7 @@ def test_a_judge_that_was_asked_for_alone_is_followed_too(
 
 
 def test_an_eye_for_another_encoder_than_the_first_enrolments_is_not_asked(
-    tmp_path: Path, cache: Path, eye: Eye, model: Path, hopper: Path
+    tmp_path: Path, cache: Path, eye: FacePipeline, model: Path, hopper: Path
 ) -> None:
     home = tmp_path / "new"
     home.mkdir()

@@ -13,12 +13,12 @@ from gallery.encoders.template import ARCFACE_112, DLIB_150, Template
 from gallery.types import Several
 from gallery.vision.crops import photo_of, picture_of
 from gallery.vision.detection import VIEWS, align
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 
 
 @pytest.mark.parametrize("template", [DLIB_150, ARCFACE_112], ids=["dlib", "arcface"])
 def test_chips_from_a_kept_chip_are_those_of_the_photo(
-    eye: Eye, hopper: Path, collins: Path, template: Template
+    eye: FacePipeline, hopper: Path, collins: Path, template: Template
 ) -> None:
     for path in (hopper, collins):
         photo = eye.open(path)
@@ -34,7 +34,7 @@ def test_chips_from_a_kept_chip_are_those_of_the_photo(
         assert np.abs(one - other).max() <= 1
 
 
-def test_a_large_face_is_halved_and_hardly_changed(eye: Eye, hopper: Path) -> None:
+def test_a_large_face_is_halved_and_hardly_changed(eye: FacePipeline, hopper: Path) -> None:
     file = io.BytesIO()
     picture = Image.open(hopper).convert("RGB")
     picture.resize((4 * picture.width, 4 * picture.height), Image.Resampling.BICUBIC).save(
@@ -55,7 +55,7 @@ def test_a_large_face_is_halved_and_hardly_changed(eye: Eye, hopper: Path) -> No
     assert difference < 1e-3, f"1 - cosine is {difference:.1e}"
 
 
-def test_others_faces_are_not_kept(eye: Eye, hopper: Path) -> None:
+def test_others_faces_are_not_kept(eye: FacePipeline, hopper: Path) -> None:
     content = hopper.read_bytes()
     photo = eye.open(hopper)
     face = eye.one_face(photo, Several.REFUSE)

@@ -130,7 +130,7 @@ def test_look_alikes_are_named(peopled: Gallery, add_face: AddFace) -> None:
     (pair,) = look_alikes(peopled.encodings(), judge, judge.point())
     names = {record.id: record.name for record in peopled.identities()}
     assert {names[pair.first], names[pair.second]} == {"person 00", "twin"}
-    (said,) = [f.said for f in peopled.check() if f.part == "look-alikes"]
+    (said,) = [f.message for f in peopled.check() if f.part == "look-alikes"]
     assert said.startswith("person 00 and twin")
 
 

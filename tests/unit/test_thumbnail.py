@@ -11,11 +11,11 @@ from PIL import Image
 from gallery.errors import ThumbnailNotFound
 from gallery.gallery import Gallery
 from gallery.store import thumbnails
-from gallery.vision.pipeline import Eye
+from gallery.vision.pipeline import FacePipeline
 from gallery.vision.thumbnail import SIDE, thumbnail
 
 
-def test_it_shows_the_face_and_nothing_else(eye: Eye, hopper: Path, tmp_path: Path) -> None:
+def test_it_shows_the_face_and_nothing_else(eye: FacePipeline, hopper: Path, tmp_path: Path) -> None:
     image = Image.open(hopper)
     exif = image.getexif()
     exif[0x010E] = "Somewhere"
@@ -37,7 +37,7 @@ def _saved(image: Image.Image, folder: Path) -> Path:
 
 @pytest.mark.parametrize("kept", [False, True])
 def test_it_is_kept_when_asked_for_and_erased_with_the_face(
-    kept: bool, eye: Eye, hopper: Path, cache: Path, tmp_path: Path
+    kept: bool, eye: FacePipeline, hopper: Path, cache: Path, tmp_path: Path
 ) -> None:
     with Gallery.open(tmp_path / "home", cache=cache, threads=1, thumbnails=kept) as gallery:
         gallery.__dict__["eye"] = eye
