@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ from uuid import uuid4
 
 import httpx
 
-from gallery import errors
-from gallery.dedupe.reports import GalleryReport
+from gallery.dedupe.findings import GalleryReport
 from gallery.errors import (
     GalleryError,
     PhotoUnreadable,
@@ -25,6 +23,7 @@ from gallery.errors import (
 )
 from gallery.json_forms import from_json
 from gallery.json_forms.from_json import Json
+from gallery.json_forms.problem_types import PREFIX, error_of
 from gallery.store.records import FaceRecord, IdentityRecord, Merged, MergeRecord, Receipt
 from gallery.types import Comparison, Decision, Enrolment, Several
 
@@ -33,13 +32,12 @@ PhotoSource = str | Path | bytes
 """A file, or a file's bytes."""
 
 _PAGE = 1_000
-_KIND = "urn:face-gallery:"
 _ENDED = ("done", "failed", "cancelled")
 _POLL = 0.5
 _TIMES = 4  # tries of a request that was not answered, or is to be sent again later
 _LATER = (429, 503)
 _WAIT, _LONGEST_WAIT = 0.25, 30.0  # seconds between two tries, doubled, unless the server says when
-_STILL_WORKING = "urn:face-gallery:still-working"
+_STILL_WORKING = f"{PREFIX}still-working"
 
 
 class Client:
@@ -319,8 +317,7 @@ def _error(answer: httpx.Response) -> GalleryError:
     kind, said = str(told.get("type")), told.get("detail")
     if said is None:
         return ServerRefused(f"status {answer.status_code}, and no problem document")
-    name = "".join(word.capitalize() for word in kind.removeprefix(_KIND).split("-"))
-    found = getattr(errors, name, None) if re.fullmatch("[A-Za-z]+", name) else None
-    if isinstance(found, type) and issubclass(found, GalleryError):
+    found = error_of(kind)
+    if found is not None:
         return found(str(said))
     return ServerRefused(f"{told.get('title', kind)} ({answer.status_code}): {said}")

@@ -10,15 +10,14 @@ from gallery.identify import Identifier
 from gallery.matching.lookalikes import unlike
 from gallery.matching.scorer import Judge
 from gallery.names import checked_name
-from gallery.store import audit, faces, identities, kept_images, thumbnails
+from gallery.store import audit, faces, identities, kept_images
 from gallery.store.change_log import latest_change
 from gallery.store.database import Database
 from gallery.store.records import NewFace
 from gallery.timing import stage
 from gallery.types import Enrolment, EnrolOutcome, IdentityRef, Photo, Refusal, Several, Verdict
-from gallery.vision.crops import Keep, picture_of
+from gallery.vision.crops import Keep, picture_of, thumbnail
 from gallery.vision.pipeline import FacePipeline, PhotoSource, named
-from gallery.vision.thumbnail import thumbnail
 
 
 class Enroller:
@@ -147,7 +146,7 @@ class Enroller:
             if new.picture is not None:
                 kept_images.keep(session, face_id, new.picture)
             if self._pictures:
-                thumbnails.add(session, face_id, thumbnail(photo, new.face))
+                kept_images.add_thumbnail(session, face_id, thumbnail(photo, new.face))
             audit.record(session, "enrol", identity_id=identity_id)
             now = identities.get(session, identity_id).faces
         ref = IdentityRef(identity_id, name)

@@ -15,7 +15,7 @@ GalleryError                     exit status 2 at the command line; never a trac
 ├── IdentityExists               a name that is taken
 ├── FaceNotFound                 no face of that number
 ├── LastFace                     the only face of an identity cannot be erased or moved alone
-├── FaceThere                    an identity has a face of that photo already
+├── FaceAlreadyEnrolled          an identity has a face of that photo already
 ├── InvalidEncoding              wrong shape, wrong type, or not finite
 ├── WeightsError
 │   ├── WeightsMissing           the file is not installed

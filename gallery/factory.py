@@ -23,7 +23,9 @@ def build_reader(settings: Settings) -> PhotoReader:
     )
 
 
-def build_eye(settings: Settings, spec: Spec | None = None, *, native: bool = False) -> FacePipeline:
+def build_eye(
+    settings: Settings, spec: Spec | None = None, *, native: bool = False
+) -> FacePipeline:
     """What sees with these settings; worker processes build one each.
 
     spec : the encoder; None is the default.

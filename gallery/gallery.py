@@ -24,8 +24,7 @@ from gallery.errors import (
     ThumbnailNotFound,
 )
 from gallery.factory import build_eye, build_reader
-from gallery.moments import moment
-from gallery.names import printable
+from gallery.names import moment, printable
 from gallery.runtime import Parts
 from gallery.store import (
     audit,
@@ -37,7 +36,6 @@ from gallery.store import (
     kept_images,
     plans,
     reencoding,
-    thumbnails,
 )
 from gallery.store import merges as merging
 from gallery.store.encoders import EncoderRecord, EncoderState
@@ -55,9 +53,8 @@ from indexer.whole_file import written_whole
 
 if TYPE_CHECKING:
     from gallery.admin.check import Finding
-    from gallery.dedupe.findings import Findings
+    from gallery.dedupe.findings import Findings, GalleryReport
     from gallery.dedupe.plan.apply import Applied
-    from gallery.dedupe.reports import GalleryReport
     from gallery.erasure.report import Looked, Tracing
     from gallery.reencode import Reencoder
     from gallery.vision.pipeline import FacePipeline, PhotoSource
@@ -363,8 +360,8 @@ class Gallery(Parts):
         self, progress: Callable[[int, int], None] = lambda _done, _total: None
     ) -> Findings:
         """What `dedupe` found, copies confirmed on the photos where these are still there."""
-        from gallery.dedupe.confirming import confirmed
-        from gallery.dedupe.reports import findings_of
+        from gallery.dedupe.duplicate_photos import confirmed
+        from gallery.dedupe.findings import findings_of
 
         return findings_of(confirmed(self.dedupe(progress), build_reader(self.settings)))
 
@@ -418,7 +415,7 @@ class Gallery(Parts):
     def _kept_thumbnail(self, face_id: int) -> bytes | None:
         with self.database.reading() as session:
             try:
-                return thumbnails.get(session, face_id)
+                return kept_images.thumbnail(session, face_id)
             except ThumbnailNotFound:
                 return None
 

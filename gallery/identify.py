@@ -5,7 +5,7 @@ from __future__ import annotations
 from gallery.matching.decision import decide, one_face_an_identity, without_face
 from gallery.matching.scorer import Judge
 from gallery.matching.search import CandidateFinder
-from gallery.store import told
+from gallery.store import decisions
 from gallery.store.database import Database
 from gallery.timing import stage
 from gallery.types import Decision, Encodings, Face, Outcome, Photo, Several, Verdict
@@ -75,11 +75,11 @@ class Identifier:
             point = self._judge.point()
             candidates = self._judge.candidates(encoding, near, point)
             with self._database.reading() as session:
-                out = told.not_of(session, photo.sha256, face.box)
+                out = decisions.not_of(session, photo.sha256, face.box)
                 matched = [
                     c.identity.id
                     for c in candidates
                     if c.verdict is Verdict.SAME and c.identity.id not in out
                 ]
-                two = told.are_two(session, matched)
+                two = decisions.are_two(session, matched)
             return decide(face, candidates, point.rate, not_of=out, told_apart=two)

@@ -20,8 +20,7 @@ from gallery.errors import EncoderChanged, HeadUnusable, HomeError
 from gallery.factory import build_eye
 from gallery.matching.index import IndexCopy
 from gallery.store import audit, encoders
-from gallery.store.database import open_home
-from gallery.store.opening import open_database
+from gallery.store.database import open_database, open_home
 from indexer import DEFAULT_ENGINE
 
 if TYPE_CHECKING:

@@ -26,11 +26,10 @@ from typing import BinaryIO
 
 from gallery.config import Settings
 from gallery.errors import BackupUnusable, DatabaseUnusable, HomeUnusable
-from gallery.matching.own_heads import drop_learned
+from gallery.matching.learned_heads import drop_learned
 from gallery.package_data import is_head_part
 from gallery.store import audit, backups, calibrations, faces, identities
-from gallery.store.database import SCHEMA, Database
-from gallery.store.opening import open_database
+from gallery.store.database import SCHEMA, Database, open_database
 from gallery.store.records import BackupRecord
 from indexer.whole_file import flush_folder, written_whole
 

@@ -34,8 +34,7 @@ import numpy as np
 
 from gallery.config import MAX_VIEWS
 from gallery.errors import DetailsInvalid, ExportUnusable, InvalidName, SettingInvalid
-from gallery.moments import moment
-from gallery.names import checked_details, checked_external_id, checked_name
+from gallery.names import checked_details, checked_external_id, checked_name, moment
 from gallery.store import audit, bulk, faces
 from gallery.store.database import Database
 from gallery.store.records import ManyFaces, NewIdentity

@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException
 from gallery.errors import (
     DetailsInvalid,
     ErasureIncomplete,
-    FaceNotFound,
     FaceAlreadyEnrolled,
+    FaceNotFound,
     GalleryError,
     HomeError,
     IdentityExists,
@@ -30,6 +30,7 @@ from gallery.errors import (
     SettingInvalid,
     ThumbnailNotFound,
 )
+from gallery.json_forms.problem_types import PREFIX, PROBLEM_TYPES
 from gallery.names import printable
 
 _STATUS: tuple[tuple[type[GalleryError], HTTPStatus], ...] = (
@@ -73,7 +74,7 @@ def problem(
     """kind : a few words with hyphens; the title is made of it."""
     return JSONResponse(
         {
-            "type": f"urn:face-gallery:{kind}",
+            "type": f"{PREFIX}{kind}",
             "title": kind.replace("-", " ").capitalize(),
             "status": status,
             "detail": printable(detail),
@@ -96,11 +97,11 @@ class Refusal(HTTPException):
 
 def problem_of(error: GalleryError) -> JSONResponse:
     """The document for one of ours. Where it lies on the server's disk is nobody else's affair."""
-    status = next(s for kind, s in _STATUS if isinstance(error, kind))
-    words = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
+    status = next(s for known, s in _STATUS if isinstance(error, known))
+    kind = PROBLEM_TYPES[type(error)]
     later = {"Retry-After": "1"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
     said = str(error) if status < 500 else _FOLDERS.sub("", str(error))
-    return problem(status, words, said, later)
+    return problem(status, kind, said, later)
 
 
 def handle_errors(app: FastAPI) -> None:

@@ -76,7 +76,7 @@ def serve(
     import uvicorn
 
     from gallery.api.app import create_app, warm_up
-    from gallery.api.connections import impatient
+    from gallery.api.limits import impatient
     from gallery.api.same_origin import LOOPBACK
 
     # uvicorn ends what is under way and then sends itself the signal again: close the gallery.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
@@ -11,9 +11,13 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
+from gallery.dedupe.findings import GalleryReport
 from gallery.dedupe.image_similarity import SIDE, Look, agreement, by_landmarks, look_of
+from gallery.errors import PhotoError
 from gallery.store.photo_cache import SeenPhoto
+from gallery.store.records import FaceRecord
 from gallery.types import Float64, Photo
+from gallery.vision.photo import PhotoReader
 from indexer import Edges, near_bits
 
 _NEAR_BITS, _OF_EACH = 11, 32
@@ -168,3 +172,32 @@ def _weakest(pairs: list[CopyPair]) -> CopyPair:
         if joined.merge(pair.first, pair.second):
             needed = pair
     return needed
+
+
+_EVEN = 0.5
+
+
+def confirmed(report: GalleryReport, reader: PhotoReader) -> GalleryReport:
+    """Without faces that are only nearly one picture, as far as the photos are still where they
+    were enrolled from: two photos of one sitting have near encodings too.
+    """
+    kept = []
+    for found in report.same_faces:
+        photos = [_still_there(face, reader) for face in found.faces]
+        first, second = photos
+        if (
+            first is None
+            or second is None
+            or first.sha256 == second.sha256
+            or shown_twice(first, second) > _EVEN
+        ):
+            kept.append(found)
+    return replace(report, same_faces=tuple(kept))
+
+
+def _still_there(face: FaceRecord, reader: PhotoReader) -> Photo | None:
+    try:
+        photo = reader.read(face.photo)
+    except PhotoError:
+        return None
+    return photo if photo.sha256 == face.photo_sha256 else None

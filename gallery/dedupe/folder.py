@@ -32,9 +32,8 @@ from gallery.matching.operating_point import OperatingPoint, operating_point
 from gallery.matching.scorer import Judge, own_adjustment
 from gallery.store import photo_cache
 from gallery.store.database import Database
-from gallery.store.decisions import NOT_ONE, Sets, pairs_in
+from gallery.store.decisions import NOT_ONE, Sets, face_key, pairs_in
 from gallery.store.photo_cache import FaceDecision, SeenPhoto
-from gallery.store.told import face_key
 from gallery.types import Box, Encodings, Int64
 from gallery.vision.photo import photos_in
 from gallery.vision.pipeline import FacePipeline

@@ -9,15 +9,15 @@ from collections.abc import Callable
 import numpy as np
 
 from gallery.dedupe.clustering.merge import near_groups
+from gallery.dedupe.findings import GalleryReport, SameFace, SamePerson, WrongIdentity
 from gallery.dedupe.folder import closest
 from gallery.dedupe.mislabelled import said, wrong_names
-from gallery.dedupe.reports import GalleryReport, SameFace, SamePerson, WrongIdentity
 from gallery.matching.lookalikes import SAME_PICTURE_COSINE, near_faces
 from gallery.matching.scorer import Judge
 from gallery.store import corrections, decisions, faces, merges, plans
 from gallery.store.database import Database
+from gallery.store.decisions import face_key
 from gallery.store.records import FaceRecord
-from gallery.store.told import face_key
 from gallery.types import Encodings
 
 

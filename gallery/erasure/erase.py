@@ -30,7 +30,7 @@ from gallery.errors import (
     LastFace,
 )
 from gallery.matching.index import IndexCopy
-from gallery.matching.own_heads import drop_learned, knew_any
+from gallery.matching.learned_heads import drop_learned, knew_any
 from gallery.store import (
     audit,
     backups,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gallery.dedupe.reports import GalleryReport, SameFace, SamePerson, WrongIdentity
+from gallery.dedupe.findings import GalleryReport, SameFace, SamePerson, WrongIdentity
 from gallery.store.records import BackupRecord, FaceRecord, IdentityRecord, MergeRecord, Receipt
 from gallery.types import (
     Box,

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from gallery.errors import FaceAlreadyEnrolled, LastFace
 from gallery.store.change_log import log_changes
+from gallery.store.decisions import face_key
 from gallery.store.packing import pack_face, unpack_face
 from gallery.store.records import IdentityRecord
 from gallery.store.tables import (
@@ -20,7 +21,6 @@ from gallery.store.tables import (
     MisfiledDecisionRow,
     PhotoRow,
 )
-from gallery.store.told import face_key
 from gallery.types import Box
 
 _IDS_A_QUERY = 10_000
@@ -123,7 +123,7 @@ def owner_of(session: Session, face_id: int) -> int | None:
 
 
 def named(session: Session, face_ids: Iterable[int]) -> dict[int, tuple[str, int]]:
-    """Of each of these faces that is there its key, see told.face_key, and its identity."""
+    """Of each of these faces that is there its key, see decisions.face_key, and its identity."""
     wanted, found = sorted(face_ids), {}
     for start in range(0, len(wanted), _IDS_A_QUERY):
         query = (

@@ -16,8 +16,9 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session as Session  # others name a transaction's type from here
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from gallery.config import Settings
 from gallery.errors import DatabaseBusy, DatabaseNewer, DatabaseUnusable, HomeUnusable
-from gallery.store.encryption import encrypting, unlocking
+from gallery.store.encryption import encrypting, read_key, unlocking
 from gallery.store.tables import MarkRow
 from indexer.whole_file import flush_folder
 
@@ -270,3 +271,9 @@ def open_home(home: Path) -> Path:
             f"{str(home)!r} cannot be created: {reason}; choose another --home"
         ) from error
     return home
+
+
+def open_database(settings: Settings, file: Path) -> Database:
+    """Raises HomeError, or SettingInvalid for a key that cannot be used."""
+    key = None if settings.key_file is None else read_key(settings.key_file)
+    return Database(file, busy_timeout=settings.busy_timeout, key=key)

@@ -1,4 +1,4 @@
-"""What is kept of enrolled photos so that faces can be encoded again."""
+"""Images of enrolled faces: crops and photos to encode a face again, and thumbnails to show."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import numpy as np
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from gallery.errors import ThumbnailNotFound
 from gallery.store.change_log import remember_to_scrub
 from gallery.store.packing import drop_packed_pictures
 from gallery.store.records import Picture
-from gallery.store.tables import KeptRow
+from gallery.store.tables import KeptRow, ThumbnailRow
 
 
 def keep(session: Session, face_id: int, picture: Picture) -> None:
@@ -48,3 +49,20 @@ def drop_all(session: Session) -> int:
     count += drop_packed_pictures(session)
     remember_to_scrub(session)
     return count
+
+
+def add_thumbnail(session: Session, face_id: int, jpeg: bytes) -> None:
+    """Keep one, in the place of an earlier one; it goes with its face."""
+    session.merge(ThumbnailRow(face_id=face_id, jpeg=jpeg))
+    session.flush()
+
+
+def thumbnail(session: Session, face_id: int) -> bytes:
+    """The JPEG. Raises ThumbnailNotFound."""
+    jpeg = session.scalar(select(ThumbnailRow.jpeg).where(ThumbnailRow.face_id == face_id))
+    if jpeg is None:
+        raise ThumbnailNotFound(
+            f"there is no picture of face {face_id}; they are kept only of what is enrolled while"
+            " GALLERY_THUMBNAILS is true"
+        )
+    return jpeg

@@ -67,3 +67,27 @@ def photo_of(picture: Picture, reader: PhotoReader) -> tuple[Photo, Float32]:
     Raises PhotoError when it cannot be read.
     """
     return reader.decode(picture.content, source=f"(kept {picture.kind})"), picture.landmarks
+
+
+THUMBNAIL_SIDE = 160
+"""Pixels."""
+_THUMBNAIL_MARGIN = 0.25
+_THUMBNAIL_QUALITY = 80
+
+
+def thumbnail(photo: Photo, face: Face) -> bytes:
+    """A square JPEG of at most 160 pixels a side around the face, without any metadata.
+
+    What would lie outside the photo is left out, so that it may be less than square.
+    """
+    box = face.box
+    half = (0.5 + _THUMBNAIL_MARGIN) * max(box.width, box.height) / photo.scale
+    x, y = (v / photo.scale for v in box.centre)
+    height, width = photo.pixels.shape[:2]
+    left, top = max(0, round(x - half)), max(0, round(y - half))
+    right, bottom = min(width, round(x + half)), min(height, round(y + half))
+    picture = Image.fromarray(photo.pixels[top : max(bottom, top + 1), left : max(right, left + 1)])
+    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=_THUMBNAIL_QUALITY)
+    return file.getvalue()

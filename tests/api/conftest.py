@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from gallery.api.app import create_app
-from gallery.api.connections import impatient
+from gallery.api.limits import impatient
 from gallery.gallery import Gallery
 from gallery.vision.pipeline import FacePipeline
 

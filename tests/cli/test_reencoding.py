@@ -103,7 +103,11 @@ def opened(cli: Cli, eye: FacePipeline | None = None, **settings: object) -> Gal
 
 @pytest.fixture(scope="module")
 def many_made(
-    tmp_path_factory: pytest.TempPathFactory, cache: Path, eye: FacePipeline, hopper: Path, collins: Path
+    tmp_path_factory: pytest.TempPathFactory,
+    cache: Path,
+    eye: FacePipeline,
+    hopper: Path,
+    collins: Path,
 ) -> Path:
     """Two people from six photos each, chips kept; the photos are gone."""
     folder = tmp_path_factory.mktemp("many")
@@ -408,7 +412,12 @@ def test_a_face_that_is_nowhere_in_its_photo_is_missing(
 
 
 def test_who_comes_and_goes_meanwhile_is_counted_and_named(
-    cli: Cli, eye: FacePipeline, many: None, model: Path, hopper: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli,
+    eye: FacePipeline,
+    many: None,
+    model: Path,
+    hopper: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     head_for_dlib_in_onnx(model, cli.home)
     encode = Reencoder.encode

@@ -55,7 +55,9 @@ def corners(face: Face) -> list[float]:
 # Found
 
 
-def test_each_person_has_one_face_with_its_landmarks_inside(eye: FacePipeline, person: Path) -> None:
+def test_each_person_has_one_face_with_its_landmarks_inside(
+    eye: FacePipeline, person: Path
+) -> None:
     photo, face = only_face(eye, person)
     assert face.probability > 0.99 and face.sharpness > 0.0
     assert 0 <= face.box.left < face.box.right <= photo.width
@@ -197,7 +199,9 @@ def test_a_file_and_its_bytes_are_the_same_photo(eye: FacePipeline, person: Path
     np.testing.assert_array_equal(by_path.pixels, by_bytes.pixels)
 
 
-def test_the_same_person_is_nearer_than_another(eye: FacePipeline, hopper: Path, collins: Path) -> None:
+def test_the_same_person_is_nearer_than_another(
+    eye: FacePipeline, hopper: Path, collins: Path
+) -> None:
     mirrored = as_png(eye.open(hopper).pixels[:, ::-1])
     same = encoding(eye, hopper, views=1) @ encoding(eye, mirrored, views=1)
     other = encoding(eye, hopper) @ encoding(eye, collins)

@@ -22,7 +22,7 @@ from gallery.errors import (
 from gallery.gallery import Gallery
 from gallery.matching.recalibration import Evidence
 from gallery.package_data import CARD_FILE, HEAD_FILE, PLOT_FILE, shipped_file
-from gallery.store import audit, backups, encoding_cache, faces, identities, thumbnails
+from gallery.store import audit, backups, encoding_cache, faces, identities, kept_images
 from gallery.store.change_log import remember_to_scrub, scrubbed, to_scrub
 from gallery.training.calibrate_gallery import calibrate_on
 from gallery.types import Encodings
@@ -43,7 +43,7 @@ def people(gallery: Gallery, rows: Encodings, add_face: AddFace) -> Gallery:
     for i in range(3):
         face = add_face(gallery.database, "Ada Lovelace", rows.row(i), i)
         with gallery.database.writing() as session:
-            thumbnails.add(session, face, PICTURES[i])
+            kept_images.add_thumbnail(session, face, PICTURES[i])
     add_face(gallery.database, "Annabel", rows.row(3), 3)
     gallery.index.save()
     return gallery

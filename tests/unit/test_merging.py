@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from gallery.errors import IdentityExists, MergeEmpty, MergeNotFound, MergeTooOld
-from gallery.store import corrections, faces, identities, merges, thumbnails
+from gallery.store import corrections, faces, identities, kept_images, merges
 from gallery.store.change_log import changed_since, latest_change
 from gallery.store.database import Database
 from tests.conftest import AddFace, UnitRows
@@ -49,7 +49,7 @@ def people(database: Database, unit_rows: UnitRows, add_face: AddFace) -> Databa
     with database.writing() as session:
         identities.describe(session, "Ada", None, {"born": "1815"})
         identities.describe(session, "Countess", "c1", {"born": "?", "title": "countess"})
-        thumbnails.add(session, 3, b"jpeg")
+        kept_images.add_thumbnail(session, 3, b"jpeg")
         bob, countess = identities.get(session, "Bob").id, identities.get(session, "Countess").id
         merges.keep_distinct(session, countess, [bob])
     return database
@@ -70,7 +70,7 @@ def test_undoing_puts_everything_back(people: Database) -> None:
     assert picture(people) == before and people.problems() == []
     with people.reading() as session:
         assert changed_since(session, position) == [3]  # the face that was put aside is back
-        assert thumbnails.get(session, 3) == b"jpeg"
+        assert kept_images.thumbnail(session, 3) == b"jpeg"
         assert merges.list_merges(session) == []
     with pytest.raises(MergeNotFound, match="no merge 1"):
         undone(people, number)

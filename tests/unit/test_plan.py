@@ -24,7 +24,7 @@ from gallery.dedupe.plan.model import Plan, Planned, plan_of
 from gallery.errors import PlanOutdated, PlanUnusable, UndoImpossible
 from gallery.store import corrections, identities, merges, plans
 from gallery.store.database import Session
-from gallery.store.told import face_key
+from gallery.store.decisions import face_key
 from gallery.types import Box
 from tests.conftest import AddFace, UnitRows
 from tests.unit.test_merging import picture

@@ -16,8 +16,7 @@ from gallery.dedupe.plan.files import as_json, read_plan
 from gallery.dedupe.plan.model import Member
 from gallery.demo.photos import alterations, altered
 from gallery.errors import PlanUnusable, UndoImpossible
-from gallery.store import decisions as decided
-from gallery.store import photo_cache, told
+from gallery.store import decisions, photo_cache
 from gallery.store.decisions import NOT_ONE, Sets
 from gallery.store.photo_cache import FaceDecision
 from gallery.types import Box, Outcome
@@ -26,7 +25,7 @@ BOX = Box(1.0, 2.0, 30.0, 40.0)
 
 
 def key(number: int) -> str:
-    return told.face_key(hashlib.sha256(str(number).encode()).hexdigest(), BOX)
+    return decisions.face_key(hashlib.sha256(str(number).encode()).hexdigest(), BOX)
 
 
 def group(*numbers: int) -> Findings:
@@ -55,7 +54,7 @@ def apply(
     return gallery.apply_plan(tmp_path / "decided.json").lines
 
 
-def decisions(gallery: Gallery) -> set[FaceDecision]:
+def kept_decisions(gallery: Gallery) -> set[FaceDecision]:
     with gallery.database.reading() as session:
         return set(photo_cache.decisions(session))
 
@@ -73,33 +72,33 @@ def together(first: int, second: int) -> FaceDecision:
 def test_a_no_to_a_group_says_nothing_of_any_two(gallery: Gallery, tmp_path: Path) -> None:
     lines = apply(gallery, group(*range(300)), tmp_path, False)
     assert lines == ("300 faces are not one person",)
-    kept = decisions(gallery)
+    kept = kept_decisions(gallery)
     assert {one.second for one in kept} == {key(i) for i in range(300)}
-    assert len(kept) == 300 and decided.pairs_in(kept) == []
+    assert len(kept) == 300 and decisions.pairs_in(kept) == []
     assert len({one.first for one in kept}) == 1
     assert apply(gallery, group(*range(300)), tmp_path, False) == ()
     gallery.undo_plan()
-    assert decisions(gallery) == set()
+    assert kept_decisions(gallery) == set()
 
 
 def test_a_no_to_two_faces_is_of_these_two(gallery: Gallery, tmp_path: Path) -> None:
     apply(gallery, group(1, 2), tmp_path, False)
-    assert decisions(gallery) == {apart(1, 2)}
+    assert kept_decisions(gallery) == {apart(1, 2)}
 
 
 def test_not_this_one_needs_no_yes_to_the_rest(gallery: Gallery, tmp_path: Path) -> None:
     lines = apply(gallery, group(1, 2, 3), tmp_path, None, _3=False)
     assert lines == ("1 faces are none of 2 others",)
-    assert decisions(gallery) == {apart(1, 3), apart(2, 3)}
+    assert kept_decisions(gallery) == {apart(1, 3), apart(2, 3)}
     apply(gallery, group(1, 2, 3), tmp_path, True, _3=False)
-    assert decisions(gallery) == {apart(1, 3), apart(2, 3), together(1, 2)}
+    assert kept_decisions(gallery) == {apart(1, 3), apart(2, 3), together(1, 2)}
 
 
 def test_those_that_are_marked_belong_together_and_the_others_are_open(
     gallery: Gallery, tmp_path: Path
 ) -> None:
     apply(gallery, group(1, 2, 3, 4), tmp_path, None, _1=True, _2=True, _4=False)
-    assert decisions(gallery) == {together(1, 2), apart(1, 4), apart(2, 4)}
+    assert kept_decisions(gallery) == {together(1, 2), apart(1, 4), apart(2, 4)}
     with pytest.raises(PlanUnusable, match=r"accepts 3\.jpg alone"):
         apply(gallery, group(1, 2, 3, 4), tmp_path, None, _3=True)
 
@@ -108,23 +107,23 @@ def test_a_no_to_the_group_is_of_those_that_are_not_marked(
     gallery: Gallery, tmp_path: Path
 ) -> None:
     apply(gallery, group(1, 2, 3), tmp_path, False, _1=True, _2=True)
-    assert decisions(gallery) == {together(1, 2), apart(1, 3), apart(2, 3)}
+    assert kept_decisions(gallery) == {together(1, 2), apart(1, 3), apart(2, 3)}
 
 
 def test_a_yes_outweighs_an_earlier_no_and_a_no_an_earlier_yes(
     gallery: Gallery, tmp_path: Path
 ) -> None:
     apply(gallery, group(1, 2, 3), tmp_path, False)
-    rejected = decisions(gallery)
+    rejected = kept_decisions(gallery)
     apply(gallery, group(1, 2, 3), tmp_path, True)
-    assert decisions(gallery) == {together(1, 2), together(1, 3)}
+    assert kept_decisions(gallery) == {together(1, 2), together(1, 3)}
     apply(gallery, group(1, 2, 3, 4), tmp_path, False)  # of which three are one person still
-    assert decisions(gallery) > {together(1, 2), together(1, 3)}
+    assert kept_decisions(gallery) > {together(1, 2), together(1, 3)}
     apply(gallery, group(1, 2, 3), tmp_path, False)
-    assert decided.pairs_in(decisions(gallery)) == []
+    assert decisions.pairs_in(kept_decisions(gallery)) == []
     for number in (4, 3, 2):
         assert gallery.undo_plan()[0] == number
-    assert decisions(gallery) == rejected
+    assert kept_decisions(gallery) == rejected
 
 
 def test_decisions_are_taken_back_from_the_last(gallery: Gallery, tmp_path: Path) -> None:
@@ -132,20 +131,20 @@ def test_decisions_are_taken_back_from_the_last(gallery: Gallery, tmp_path: Path
     apply(gallery, group(1, 2), tmp_path, False)
     with pytest.raises(UndoImpossible, match="plan 1 cannot be undone: some of its decisions"):
         gallery.undo_plan(1)
-    assert decisions(gallery) == {apart(1, 2)}
+    assert kept_decisions(gallery) == {apart(1, 2)}
     gallery.undo_plan(2)
-    assert decisions(gallery) == {together(1, 2)}
+    assert kept_decisions(gallery) == {together(1, 2)}
     gallery.undo_plan(1)
-    assert decisions(gallery) == set()
+    assert kept_decisions(gallery) == set()
 
 
 def test_a_set_of_which_a_face_was_erased_is_none() -> None:
-    whole = decided.not_one([key(1), key(2), key(3)])
+    whole = decisions.not_one([key(1), key(2), key(3)])
     there = [key(i) for i in range(5)]
     assert Sets(whole, NOT_ONE).within(there) == whole
     assert Sets(whole, NOT_ONE).within(there[:3]) == []
     assert Sets(whole[1:], NOT_ONE).within(there) == []
-    assert decided.not_one([key(1), key(1)]) == []
+    assert decisions.not_one([key(1), key(1)]) == []
 
 
 def test_a_group_that_is_not_one_person_is_not_proposed_again(

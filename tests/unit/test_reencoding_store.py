@@ -20,7 +20,6 @@ from gallery.store import (
     kept_images,
     merges,
     reencoding,
-    thumbnails,
 )
 from gallery.store.change_log import to_scrub
 from gallery.store.database import Database
@@ -188,7 +187,7 @@ def test_a_face_that_was_left_is_enrolled_again(
     picture = Picture("chip", b"chip", np.ones((5, 2), np.float32))
     with people.writing() as session:
         kept_images.keep(session, 2, picture)
-        thumbnails.add(session, 2, b"old")
+        kept_images.add_thumbnail(session, 2, b"old")
     encoded(people, B, unit_rows(3, 2), 2)
     switched(people, B)
     encoded(people, C, unit_rows(3, 3))
@@ -203,8 +202,8 @@ def test_a_face_that_was_left_is_enrolled_again(
         left = [f.id for f in reencoding.to_encode(session, known(session, C).id)]
         assert left == ([2] if another else [])
         assert (to_scrub(session) is not None) is another
-        thumbnails.add(session, 2, b"new")
-        assert thumbnails.get(session, 2) == b"new"
+        kept_images.add_thumbnail(session, 2, b"new")
+        assert kept_images.thumbnail(session, 2) == b"new"
     assert in_use(people)[2] == rows.vectors[0].tobytes()
     switched(people, A)
     assert in_use(people) == first

@@ -10,12 +10,14 @@ from PIL import Image
 
 from gallery.errors import ThumbnailNotFound
 from gallery.gallery import Gallery
-from gallery.store import thumbnails
+from gallery.store import kept_images
+from gallery.vision.crops import THUMBNAIL_SIDE, thumbnail
 from gallery.vision.pipeline import FacePipeline
-from gallery.vision.thumbnail import SIDE, thumbnail
 
 
-def test_it_shows_the_face_and_nothing_else(eye: FacePipeline, hopper: Path, tmp_path: Path) -> None:
+def test_it_shows_the_face_and_nothing_else(
+    eye: FacePipeline, hopper: Path, tmp_path: Path
+) -> None:
     image = Image.open(hopper)
     exif = image.getexif()
     exif[0x010E] = "Somewhere"
@@ -24,7 +26,7 @@ def test_it_shows_the_face_and_nothing_else(eye: FacePipeline, hopper: Path, tmp
     (face,) = eye.faces(photo)
     jpeg = thumbnail(photo, face)
     small = Image.open(io.BytesIO(jpeg))
-    assert small.format == "JPEG" and max(small.size) == SIDE and not small.getexif()
+    assert small.format == "JPEG" and max(small.size) == THUMBNAIL_SIDE and not small.getexif()
     assert b"Somewhere" not in jpeg
     enlarged = eye.open(_saved(small.resize((640, 640)), tmp_path))
     assert len(eye.faces(enlarged)) == 1
@@ -46,10 +48,10 @@ def test_it_is_kept_when_asked_for_and_erased_with_the_face(
         with gallery.database.reading() as session:
             if not kept:
                 with pytest.raises(ThumbnailNotFound):
-                    thumbnails.get(session, face_id)
+                    kept_images.thumbnail(session, face_id)
                 return
-            jpeg = thumbnails.get(session, face_id)
+            jpeg = kept_images.thumbnail(session, face_id)
         gallery.forget("Grace Hopper")
         with gallery.database.reading() as session, pytest.raises(ThumbnailNotFound):
-            thumbnails.get(session, face_id)
+            kept_images.thumbnail(session, face_id)
     assert jpeg[200:400] not in b"".join(f.read_bytes() for f in (tmp_path / "home").iterdir())

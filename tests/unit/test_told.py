@@ -9,8 +9,7 @@ import pytest
 
 from gallery import Gallery
 from gallery.demo.photos import alterations, altered
-from gallery.store import decisions as decided
-from gallery.store import told
+from gallery.store import decisions
 from gallery.store.photo_cache import FaceDecision
 from gallery.types import Box, Outcome
 
@@ -37,9 +36,9 @@ def apart(gallery: Gallery, photos: list[Path]) -> list[FaceDecision]:
 def test_a_face_told_apart_is_nobody(gallery: Gallery, copies: list[Path]) -> None:
     gallery.enroll("Grace", copies[0])
     assert gallery.query(copies[1]).outcome is Outcome.MATCH
-    decisions = apart(gallery, copies)
+    pairs = apart(gallery, copies)
     with gallery.database.writing() as session:
-        decided.put(session, decisions)
+        decisions.put(session, pairs)
     decision = gallery.query(copies[1])
     assert decision.outcome is Outcome.UNKNOWN and decision.candidates == ()
     assert "not Grace, as you said" in decision.reason
@@ -47,22 +46,22 @@ def test_a_face_told_apart_is_nobody(gallery: Gallery, copies: list[Path]) -> No
     assert enrolled.face_id is not None  # and is no rival of hers
     assert gallery.query(copies[0]).identity is not None  # her own photo stays hers
     with gallery.database.writing() as session:
-        decided.drop(session, [decided.pair_of(one) for one in decisions])
+        decisions.drop(session, [decisions.pair_of(one) for one in pairs])
     assert "Grace" in gallery.query(copies[2]).reason
 
 
 def test_a_box_may_stray_by_a_pixel_and_no_more(gallery: Gallery, copies: list[Path]) -> None:
     gallery.enroll("Grace", copies[0])
-    decisions = apart(gallery, copies)
-    sha256, *edges = decisions[0].second.split(" ")
+    pairs = apart(gallery, copies)
+    sha256, *edges = pairs[0].second.split(" ")
     box = Box(*(float(edge) + 1 for edge in edges))
     far = Box(box.left + 9, box.top, box.right + 9, box.bottom)
     with gallery.database.writing() as session:
-        assert told.not_of(session, sha256, box) == set()
-        decided.put(session, decisions)
-        assert told.not_of(session, sha256, box) == {1}
-        assert told.not_of(session, sha256, far) == set()
-        assert told.not_of(session, "0" * 64, box) == set()
+        assert decisions.not_of(session, sha256, box) == set()
+        decisions.put(session, pairs)
+        assert decisions.not_of(session, sha256, box) == {1}
+        assert decisions.not_of(session, sha256, far) == set()
+        assert decisions.not_of(session, "0" * 64, box) == set()
 
 
 def test_people_who_were_told_apart_are_named_so(gallery: Gallery, copies: list[Path]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from gallery.errors import InvalidName, JobNotFound, KeyNotFound, ThumbnailNotFound
-from gallery.store import api_keys, audit, jobs, thumbnails
+from gallery.store import api_keys, audit, jobs, kept_images
 from gallery.store.database import Database
 from gallery.store.jobs import JobState
 
@@ -112,7 +112,7 @@ def test_ended_jobs_are_not_kept_for_ever(database: Database) -> None:
 
 def test_a_thumbnail_that_is_not_kept(database: Database) -> None:
     with database.reading() as session, pytest.raises(ThumbnailNotFound, match="face 5"):
-        thumbnails.get(session, 5)
+        kept_images.thumbnail(session, 5)
 
 
 def test_the_trail_bears_no_names(database: Database) -> None:

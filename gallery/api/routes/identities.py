@@ -36,7 +36,7 @@ from gallery.json_forms.to_json import (
     merge_json,
     receipt_json,
 )
-from gallery.store import thumbnails
+from gallery.store import kept_images
 from gallery.store.records import FaceRecord, IdentityRecord
 from gallery.types import Enrolment, EnrolOutcome, Several
 
@@ -257,7 +257,7 @@ def routes(gallery: Gallery) -> APIRouter:
 
         def read() -> bytes:
             with gallery.database.reading() as session:
-                return thumbnails.get(session, face)
+                return kept_images.thumbnail(session, face)
 
         jpeg = await request.app.state.rows.do(request, read)
         tag = etags.tag(jpeg)
