@@ -1,0 +1,1 @@
+"""Keeping a gallery healthy: backups, exports, checks and repairs. Nothing here drops a person."""

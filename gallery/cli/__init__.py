@@ -1,26 +1,3 @@
-"""The command line: one thin function a command. `main` is the only way in."""
-
-from __future__ import annotations
-
-import sys
-
-INTERRUPTED = 130
-
-
-def main() -> None:
-    """The program `gallery`."""
-    _start(alone=False)
-
-
-def enroll_identity_main() -> None:
-    """The program `enroll-identity`: `gallery enroll-identity`."""
-    _start(alone=True)
-
-
-def _start(*, alone: bool) -> None:
-    try:
-        from gallery.cli.run import run  # takes a second, in which Ctrl-C must not show a traceback
-
-        run(alone=alone)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+"""The command line, a file a command group, by the command's name. Commands parse and print; the
+work is done in the library.
+"""

@@ -7,7 +7,6 @@ import sys
 
 # Importing a module of commands adds them to the app.
 from gallery.cli import (
-    INTERRUPTED,
     backup,
     calibrate,
     dedupe,
@@ -24,6 +23,7 @@ from gallery.cli import (
     train,
 )
 from gallery.cli.app import app
+from gallery.cli.main import INTERRUPTED
 from gallery.cli.output import ERROR, complain
 from gallery.errors import GalleryError
 

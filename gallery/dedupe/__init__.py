@@ -1,4 +1,3 @@
-"""Finding what is there twice: copies of photos, faces of one person, identities of one person.
-
-Nothing here deletes or merges; it reports.
+"""What is stored twice or under the wrong name, in a folder of photos or in the gallery.
+Findings go into a plan (`plan`), and nothing changes until the user accepts one.
 """

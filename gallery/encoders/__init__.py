@@ -1,1 +1,4 @@
-"""The networks that turn a face's chip into numbers, each behind one small protocol."""
+"""From an aligned crop to 128 numbers: the networks behind one protocol, their weights, licences.
+
+A new kind of encoder is declared in `registry`.
+"""

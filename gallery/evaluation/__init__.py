@@ -1,0 +1,3 @@
+"""Measuring on labelled people: identification, clustering, the false-alarm promise, peers, plots.
+Nothing here changes a gallery.
+"""

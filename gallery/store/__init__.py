@@ -1,1 +1,3 @@
-"""What is kept: identities, photos, faces, encodings, a change log. The only place with SQL."""
+"""What is kept: identities, photos, faces, encodings, decisions, and a change log. The only place
+with SQL.
+"""

@@ -19,8 +19,8 @@ from gallery.api import app
 from gallery.errors import TooManyFaces
 from gallery.gallery import Gallery
 from gallery.vision.pipeline import FacePipeline
-from tests.api.asking import enrol, is_problem, query
 from tests.api.conftest import Serve
+from tests.api.requests import enrol, is_problem, query
 
 
 def test_a_stranger_then_enrolled_then_known(

@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from gallery.api import uploads
-from tests.api.asking import enrol, is_problem
 from tests.api.conftest import Serve
-from tests.api.test_retries import address
+from tests.api.requests import enrol, is_problem
+from tests.api.test_idempotency import address
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from PIL import Image
 from gallery.gallery import Gallery
 from gallery.store import jobs
 from gallery.store.jobs import JobState
-from tests.api.asking import enrol, is_problem, misfile, query
 from tests.api.conftest import Serve
+from tests.api.requests import enrol, is_problem, misfile, query
 
 
 def ended(client: httpx.Client, job: str) -> dict[str, object]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gallery.cli import main
+from gallery.cli.main import main
 from gallery.gallery import Gallery
 from gallery.vision.pipeline import FacePipeline
 

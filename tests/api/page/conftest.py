@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.api.conftest import Serve
-from tests.api.page.using import Shot
+from tests.api.page.actions import Shot
 
 ARTEFACTS = Path(__file__).resolve().parents[3] / ".artefacts" / "page"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)

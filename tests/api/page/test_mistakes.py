@@ -12,8 +12,8 @@ from playwright.sync_api import Page, expect
 
 from gallery.gallery import Gallery
 from gallery.store import api_keys
-from tests.api.asking import enrol
-from tests.api.page.using import Shot, answer, ask, press, view
+from tests.api.page.actions import Shot, answer, ask, press, view
+from tests.api.requests import enrol
 
 
 def faces(server: httpx.Client, name: str) -> int:

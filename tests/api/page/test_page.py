@@ -12,8 +12,8 @@ from playwright.sync_api import Page, expect
 
 from gallery.gallery import Gallery
 from gallery.store import api_keys
-from tests.api.asking import enrol, misfile
-from tests.api.page.using import Shot, answer, ask
+from tests.api.page.actions import Shot, answer, ask
+from tests.api.requests import enrol, misfile
 
 
 def test_a_stranger_is_asked_about_enrolled_and_known(page: Page, shot: Shot, hopper: Path) -> None:

@@ -27,7 +27,7 @@ from gallery.store.change_log import remember_to_scrub, scrubbed, to_scrub
 from gallery.training.calibrate_gallery import calibrate_on
 from gallery.types import Encodings
 from tests.conftest import AddFace
-from tests.unit.test_own import peopled, strangers  # noqa: F401  a fixture
+from tests.training.test_calibrate_gallery import peopled, strangers  # noqa: F401  a fixture
 
 PICTURES = [bytes(np.random.default_rng(i).integers(0, 256, 3000, np.uint8)) for i in range(3)]
 

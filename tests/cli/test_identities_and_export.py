@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gallery.cli import main
+from gallery.cli.main import main
 from gallery.gallery import Gallery
 from gallery.runtime import DATABASE_FILE, INDEX_FILE
 from gallery.store import faces

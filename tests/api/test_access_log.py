@@ -16,7 +16,7 @@ from gallery.api.access_log import json_log
 from gallery.gallery import Gallery
 from gallery.store import audit
 from gallery.timing import STAGES
-from tests.api.asking import enrol, query
+from tests.api.requests import enrol, query
 
 
 def samples(client: httpx.Client) -> dict[tuple[str, tuple[str, ...]], float]:

@@ -27,7 +27,7 @@ from gallery.store.database import Session
 from gallery.store.decisions import face_key
 from gallery.types import Box
 from tests.conftest import AddFace, UnitRows
-from tests.unit.test_merging import picture
+from tests.store.test_merges import picture
 
 BOX = Box(1.5, 2.0, 101.25, 120.0)
 

@@ -15,8 +15,8 @@ from gallery.gallery import Gallery
 from gallery.store import api_keys, audit
 from gallery.store.api_keys import Scope
 from gallery.store.database import Database
-from tests.api.asking import enrol, is_problem, query
 from tests.api.conftest import Serve
+from tests.api.requests import enrol, is_problem, query
 
 MakeKey = Callable[..., dict[str, str]]
 

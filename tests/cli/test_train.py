@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 from safetensors.torch import load_file
 
-from gallery.cli import main
+from gallery.cli.main import main
 from gallery.gallery import Gallery
 from gallery.runtime import REENCODE_LOCK
 from gallery.training.calibrate import train_head

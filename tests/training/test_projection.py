@@ -23,7 +23,7 @@ from gallery.training.projection import (
     supervised,
 )
 from gallery.types import DIMENSION, Encodings, Float32
-from tests.unit.test_head import ENCODER, SHA256, made_head
+from tests.matching.test_head import ENCODER, SHA256, made_head
 
 NETWORK = "cd" * 32
 

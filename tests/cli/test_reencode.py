@@ -20,7 +20,7 @@ import torch
 from filelock import FileLock
 from PIL import Image, ImageEnhance
 
-from gallery.cli import main
+from gallery.cli.main import main
 from gallery.encoders.protocol import Network
 from gallery.encoders.registry import Spec, open_network
 from gallery.errors import CannotReencode, EncoderChanged, HeadUnusable

@@ -16,7 +16,7 @@ from gallery import Gallery
 from gallery.dedupe import scan
 from gallery.dedupe.scan import Readers
 from gallery.store import photo_cache
-from tests.faults.deadly import DEADLY, deadly_eye, no_eye
+from tests.faults.killed_pipeline import DEADLY, deadly_eye, no_eye
 
 
 def test_a_photo_that_kills_its_reader_takes_none_with_it(

@@ -15,8 +15,8 @@ from gallery.api import app
 from gallery.api.access_log import json_log
 from gallery.gallery import Gallery
 from gallery.types import Enrolment
-from tests.api.asking import enrol, is_problem
 from tests.api.conftest import Serve
+from tests.api.requests import enrol, is_problem
 
 KEY = {"idempotency-key": "once"}
 
