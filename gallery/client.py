@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import httpx
 
-from gallery.dedupe.findings import GalleryReport
+from gallery.dedupe.findings import GalleryFindings
 from gallery.errors import (
     GalleryError,
     PhotoUnreadable,
@@ -197,7 +197,7 @@ class Client:
 
     def dedupe(
         self, progress: Callable[[int, int], None] = lambda _done, _total: None
-    ) -> GalleryReport:
+    ) -> GalleryFindings:
         """Who is enrolled twice. What `progress` raises, or Ctrl-C, cancels it there."""
         job = self._ask("POST", "/v1/dedupe", _job)
         while job.state not in _ENDED:
@@ -270,7 +270,7 @@ class _Job:
     state: str
     done: int
     total: int
-    report: GalleryReport | None
+    report: GalleryFindings | None
     error: str | None
 
 

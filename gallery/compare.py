@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gallery.matching.scorer import Judge
+from gallery.matching.scorer import Scorer
 from gallery.types import Comparison, Encodings, Face, Several
 from gallery.vision.pipeline import FacePipeline, PhotoSource
 
@@ -10,7 +10,7 @@ from gallery.vision.pipeline import FacePipeline, PhotoSource
 class Comparer:
     """Compares two photos at the operating point of a single comparison."""
 
-    def __init__(self, eye: FacePipeline, judge: Judge, *, views: int) -> None:
+    def __init__(self, eye: FacePipeline, judge: Scorer, *, views: int) -> None:
         self._eye = eye
         self._judge = judge
         self._views = views

@@ -8,7 +8,7 @@ from dataclasses import replace
 from gallery.errors import NoFaceFound, PhotoError, SeveralFacesFound
 from gallery.identify import Identifier
 from gallery.matching.lookalikes import unlike
-from gallery.matching.scorer import Judge
+from gallery.matching.scorer import Scorer
 from gallery.names import checked_name
 from gallery.store import audit, faces, identities, kept_images
 from gallery.store.change_log import latest_change
@@ -31,7 +31,7 @@ class Enroller:
         self,
         eye: FacePipeline,
         identifier: Identifier,
-        judge: Judge,
+        judge: Scorer,
         database: Database,
         *,
         views: int,

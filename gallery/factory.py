@@ -23,7 +23,7 @@ def build_reader(settings: Settings) -> PhotoReader:
     )
 
 
-def build_eye(
+def build_pipeline(
     settings: Settings, spec: Spec | None = None, *, native: bool = False
 ) -> FacePipeline:
     """What sees with these settings; worker processes build one each.
@@ -35,11 +35,11 @@ def build_eye(
     from gallery.encoders.registry import open_network
     from gallery.matching.head_files import find_head, fitted_out
     from gallery.types import DIMENSION
-    from gallery.vision.detection import FaceFinder
+    from gallery.vision.detection import FaceDetector
     from gallery.vision.pipeline import FacePipeline
 
     device = pick_device(settings.device)
-    finder = FaceFinder(
+    finder = FaceDetector(
         min_face=settings.min_face,
         min_probability=settings.min_face_probability,
         device=device,

@@ -23,7 +23,7 @@ from gallery.errors import (
     PlanUnusable,
     ThumbnailNotFound,
 )
-from gallery.factory import build_eye, build_reader
+from gallery.factory import build_pipeline, build_reader
 from gallery.names import moment, printable
 from gallery.runtime import Parts
 from gallery.store import (
@@ -53,9 +53,9 @@ from indexer.whole_file import written_whole
 
 if TYPE_CHECKING:
     from gallery.admin.check import Finding
-    from gallery.dedupe.findings import Findings, GalleryReport
+    from gallery.dedupe.findings import Findings, GalleryFindings
     from gallery.dedupe.plan.apply import Applied
-    from gallery.erasure.report import Looked, Tracing
+    from gallery.erasure.report import Looked, TraceReport
     from gallery.reencode import Reencoder
     from gallery.vision.pipeline import FacePipeline, PhotoSource
 
@@ -278,14 +278,14 @@ class Gallery(Parts):
         self, adjustment: dict[str, Any], report: dict[str, Any], evidence: dict[str, Any]
     ) -> int:
         """Keep a calibration of the head in use and use it; returns its number."""
-        head = self.judge.head.sha256  # before the write lock: a head may have to be read
+        head = self.scorer.head.sha256  # before the write lock: a head may have to be read
         with self.database.writing() as session:
             audit.record(session, "calibrate")
             return calibrations.add(session, head, adjustment, report, evidence)
 
     def use_calibration(self, number: int) -> None:
         """Use a kept calibration, or none with 0. Raises CalibrationNotFound."""
-        head = self.judge.head.sha256
+        head = self.scorer.head.sha256
         with self.database.writing() as session:
             calibrations.use(session, head, number)
             audit.record(session, "use calibration")
@@ -308,7 +308,7 @@ class Gallery(Parts):
 
         encoder = DLIB_RESNET.name, DLIB_RESNET.sha256
         if self.spec.kind != DEFAULT:
-            seeing = self.eye.encoder
+            seeing = self.pipeline.encoder
             encoder = seeing.name, seeing.weights_sha256
             with self.database.writing() as session:  # what opens it is known, too
                 faces.encoder_id(session, *encoder, seeing.network.traits.spec)
@@ -336,25 +336,25 @@ class Gallery(Parts):
         wanted = Wanted(DEFAULT_PRECISION if precision is None else precision, people)
         return dedupe_folder(
             folder,
-            self.eye,
-            self.judge,
+            self.pipeline,
+            self.scorer,
             self.database,
             views=self.settings.views_query,
             wanted=wanted,
             readers=Readers(
                 min(_MOST_READERS, os.cpu_count() or 1),
-                partial(build_eye, self.settings, self.spec),
+                partial(build_pipeline, self.settings, self.spec),
             ),
             progress=progress,
         )
 
     def dedupe(
         self, progress: Callable[[int, int], None] = lambda _done, _total: None
-    ) -> GalleryReport:
+    ) -> GalleryFindings:
         """Identities that seem to be one person, faces enrolled twice or under a wrong name."""
         from gallery.dedupe.gallery import dedupe_gallery
 
-        return self._steady(lambda: dedupe_gallery(self.database, self.judge, progress))
+        return self._steady(lambda: dedupe_gallery(self.database, self.scorer, progress))
 
     def findings(
         self, progress: Callable[[int, int], None] = lambda _done, _total: None
@@ -449,27 +449,27 @@ class Gallery(Parts):
         from gallery.admin.repair import mended
 
         done = mended(self.settings, self.database, self.index) if repair else []
-        found = check(self.settings, self.database, self.index, lambda: self.judge)
+        found = check(self.settings, self.database, self.index, lambda: self.scorer)
         return done + found
 
-    def traces(self, who: str, photos: Sequence[PhotoSource] = ()) -> Tracing:
+    def traces(self, who: str, photos: Sequence[PhotoSource] = ()) -> TraceReport:
         """Where a person, here or gone, can be found in the gallery's files.
 
         who : a name or an id.  photos : of someone who is gone, to look for their encodings.
         """
-        from gallery.erasure.report import traced
+        from gallery.erasure.report import trace_report
 
-        return traced(self.settings, self.database, self.index, who, self._views_of(photos))
+        return trace_report(self.settings, self.database, self.index, who, self._views_of(photos))
 
     def _views_of(self, photos: Sequence[PhotoSource]) -> list[Looked]:
         from gallery.erasure.report import look
 
         both = {self.settings.views_query, self.settings.views_enrolled}
-        return [look(self.eye, photo, sorted(both)) for photo in photos]
+        return [look(self.pipeline, photo, sorted(both)) for photo in photos]
 
     # Another encoder
 
-    def encoder_eye(self, spec: Spec) -> FacePipeline:
+    def encoder_pipeline(self, spec: Spec) -> FacePipeline:
         """What sees with another encoder than the gallery's, and has a head to be judged with.
 
         Raises WeightsError or HeadUnusable.
@@ -477,7 +477,7 @@ class Gallery(Parts):
         from gallery.matching.head import load_head
         from gallery.matching.head_files import find_head
 
-        eye = build_eye(self.settings, spec)
+        eye = build_pipeline(self.settings, spec)
         traits, encoder = eye.encoder.network.traits, eye.encoder
         head = find_head(self.settings, traits)
         load_head(head, encoder.name, encoder.weights_sha256, traits.spec)
@@ -489,12 +489,12 @@ class Gallery(Parts):
         with self.database.writing() as session:
             return encoders.make(session, encoder.name, encoder.weights_sha256, traits.spec)
 
-    def recorded_eye(self, record: EncoderRecord) -> FacePipeline:
+    def recorded_pipeline(self, record: EncoderRecord) -> FacePipeline:
         """What sees with this very encoder.
 
         Raises CannotReencode when another one opens in its place; else as encoder_eye.
         """
-        eye = self.encoder_eye(read_spec(record.spec or record.name))
+        eye = self.encoder_pipeline(read_spec(record.spec or record.name))
         encoder = eye.encoder
         if (encoder.name, encoder.weights_sha256) != (record.name, record.weights_sha256):
             raise CannotReencode(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gallery.matching.decision import decide, one_face_an_identity, without_face
-from gallery.matching.scorer import Judge
-from gallery.matching.search import CandidateFinder
+from gallery.matching.scorer import Scorer
+from gallery.matching.search import CandidateSearch
 from gallery.store import decisions
 from gallery.store.database import Database
 from gallery.timing import stage
@@ -19,8 +19,8 @@ class Identifier:
         self,
         database: Database,
         eye: FacePipeline,
-        candidates: CandidateFinder,
-        judge: Judge,
+        candidates: CandidateSearch,
+        judge: Scorer,
         *,
         views: int,
     ) -> None:

@@ -17,7 +17,7 @@ from gallery.encoders.registry import DEFAULT, Spec, read_spec
 from gallery.encoders.weights import DLIB_RESNET
 from gallery.erasure.erase import Eraser, finish_erasing
 from gallery.errors import EncoderChanged, HeadUnusable, HomeError
-from gallery.factory import build_eye
+from gallery.factory import build_pipeline
 from gallery.matching.index import IndexCopy
 from gallery.store import audit, encoders
 from gallery.store.database import open_database, open_home
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from gallery.encoders.protocol import Traits
     from gallery.enroll import Enroller
     from gallery.identify import Identifier
-    from gallery.matching.scorer import Judge
+    from gallery.matching.scorer import Scorer
     from gallery.vision.pipeline import FacePipeline
 
 DATABASE_FILE, INDEX_FILE = "gallery.db", "faces.index"
 REENCODE_LOCK = "reencode.lock"
 """Held by who re-encodes the gallery, and by who replaces what that needs."""
-_WITH_HEAD = ("_judge", "_identifier", "_enroller", "_comparer")
+_WITH_HEAD = ("_scorer", "_identifier", "_enroller", "_comparer")
 T = TypeVar("T")
 
 
@@ -118,7 +118,7 @@ class Parts:
         """
         if self._heads_seen is not None and self._heads() != self._heads_seen:
             with self._turn:  # trained anew, or dropped because it knew somebody who was erased
-                self._drop(*_WITH_HEAD, *(["eye"] if self._projects_otherwise() else []))
+                self._drop(*_WITH_HEAD, *(["pipeline"] if self._projects_otherwise() else []))
                 self._heads_seen = None
         now = self._encoder_now()
         if now is None or not self._stale(now):
@@ -137,17 +137,17 @@ class Parts:
     def _stale(self, now: str) -> list[str]:
         """The parts that are not for this encoder. `_index` stands for the index."""
         stale = []
-        judge = self.__dict__.get("_judge")
+        judge = self.__dict__.get("_scorer")
         if self.index.encoder != now:
             stale += ["_index", "_eraser", "_identifier", "_enroller"]
         if self._sees_otherwise(now):
-            stale += ["eye", "_identifier", "_enroller", "_comparer"]
+            stale += ["pipeline", "_identifier", "_enroller", "_comparer"]
         if judge is not None and judge.head.marks.encoder_sha256 != now:
             stale += _WITH_HEAD
         return stale
 
     def _sees_otherwise(self, now: str | None) -> bool:
-        eye = self.__dict__.get("eye")
+        eye = self.__dict__.get("pipeline")
         return eye is not None and eye.encoder.weights_sha256 != now
 
     def _drop(self, *parts: str) -> None:
@@ -159,7 +159,7 @@ class Parts:
         from gallery.matching.head import load_projection
         from gallery.matching.head_files import find_head
 
-        eye = self.__dict__.get("eye")
+        eye = self.__dict__.get("pipeline")
         if eye is None or eye.encoder.projection is None:
             return False
         traits = eye.encoder.network.traits
@@ -228,14 +228,14 @@ class Parts:
                 audit.prune(session, days)
 
     @_part
-    def eye(self) -> FacePipeline:
+    def pipeline(self) -> FacePipeline:
         """Photo to encodings. Raises WeightsError, HeadUnusable or EncoderChanged."""
         import torch
 
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
         heads = self._heads()
-        eye = build_eye(self.settings, self.spec)
+        eye = build_pipeline(self.settings, self.spec)
         self._heads_seen = heads if self._heads_seen is None else self._heads_seen
         traits, encoder = eye.encoder.network.traits, eye.encoder
         with self.database.reading() as session:
@@ -261,29 +261,32 @@ class Parts:
         return None
 
     @property
-    def judge(self) -> Judge:
+    def scorer(self) -> Scorer:
         """The head: the one named in the settings, else the home's own, else the shipped one."""
         self._follow()
-        return self._judge
+        return self._scorer
 
     @_part
-    def _judge(self) -> Judge:
+    def _scorer(self) -> Scorer:
         from gallery.matching.head import load_head
         from gallery.matching.head_files import find_head
-        from gallery.matching.scorer import Judge
+        from gallery.matching.scorer import Scorer
 
         heads = self._heads()
         # A head can be looked at without loading its encoder.
-        if "eye" not in self.__dict__ and self.spec.kind == DEFAULT:
+        if "pipeline" not in self.__dict__ and self.spec.kind == DEFAULT:
             from gallery.encoders.dlib import DLIB_TRAITS as traits
 
             sha256 = DLIB_RESNET.sha256
         else:
-            traits, sha256 = self.eye.encoder.network.traits, self.eye.encoder.weights_sha256
+            traits, sha256 = (
+                self.pipeline.encoder.network.traits,
+                self.pipeline.encoder.weights_sha256,
+            )
         head = load_head(find_head(self.settings, traits), traits.name, sha256, traits.spec)
         rate = self.settings.false_positive_identification_rate
         self._heads_seen = heads if self._heads_seen is None else self._heads_seen
-        return Judge(head, self.database, rate=rate)
+        return Scorer(head, self.database, rate=rate)
 
     @property
     def identifier(self) -> Identifier:
@@ -294,11 +297,11 @@ class Parts:
     @_part
     def _identifier(self) -> Identifier:
         from gallery.identify import Identifier
-        from gallery.matching.search import CandidateFinder
+        from gallery.matching.search import CandidateSearch
 
-        candidates = CandidateFinder(self.database, self.index, identities=self.settings.candidates)
+        candidates = CandidateSearch(self.database, self.index, identities=self.settings.candidates)
         return Identifier(
-            self.database, self.eye, candidates, self._judge, views=self.settings.views_query
+            self.database, self.pipeline, candidates, self._scorer, views=self.settings.views_query
         )
 
     @_part
@@ -306,7 +309,7 @@ class Parts:
         return Eraser(
             self.database,
             self.index,
-            lambda: self.judge,
+            lambda: self.scorer,
             home=self.settings.home,
             cache=self.settings.cache,
         )
@@ -316,9 +319,9 @@ class Parts:
         from gallery.enroll import Enroller
 
         return Enroller(
-            self.eye,
+            self.pipeline,
             self._identifier,
-            self._judge,
+            self._scorer,
             self.database,
             views=self.settings.views_enrolled,
             pictures=self.settings.thumbnails,
@@ -329,4 +332,4 @@ class Parts:
     def _comparer(self) -> Comparer:
         from gallery.compare import Comparer
 
-        return Comparer(self.eye, self._judge, views=self.settings.views_query)
+        return Comparer(self.pipeline, self._scorer, views=self.settings.views_query)

@@ -79,14 +79,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def eye(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> FacePipeline:
     """The networks, as every gallery has them."""
     with Gallery.open(tmp_path_factory.mktemp("eye"), cache=cache, threads=1) as opened:
-        return opened.eye
+        return opened.pipeline
 
 
 @pytest.fixture
 def gallery(tmp_path: Path, cache: Path, eye: FacePipeline) -> Iterator[Gallery]:
     """An empty gallery of its own that sees with the session's networks."""
     with Gallery.open(tmp_path / "home", cache=cache, threads=1) as opened:
-        opened.__dict__["eye"] = eye
+        opened.__dict__["pipeline"] = eye
         yield opened
 
 

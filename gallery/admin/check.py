@@ -18,7 +18,7 @@ from gallery.matching.fpir import promise
 from gallery.matching.index import IndexCopy
 from gallery.matching.lookalikes import look_alikes
 from gallery.matching.operating_point import OperatingPoint
-from gallery.matching.scorer import Judge
+from gallery.matching.scorer import Scorer
 from gallery.store import (
     audit,
     backups,
@@ -48,7 +48,7 @@ class Finding:
 
 
 def check(
-    settings: Settings, database: Database, index: IndexCopy, judge: Callable[[], Judge]
+    settings: Settings, database: Database, index: IndexCopy, judge: Callable[[], Scorer]
 ) -> list[Finding]:
     """Look at every part."""
     return [
@@ -195,7 +195,7 @@ def _encoder(database: Database) -> Finding:
     return Finding("encoder", not unseen, said)
 
 
-def _head(database: Database, judge: Callable[[], Judge]) -> list[Finding]:
+def _head(database: Database, judge: Callable[[], Scorer]) -> list[Finding]:
     try:
         judging = judge()
         found = promise(database, judging)
@@ -204,7 +204,7 @@ def _head(database: Database, judge: Callable[[], Judge]) -> list[Finding]:
     return [Finding("head", True, found.said), _look_alikes(database, judging, found.point)]
 
 
-def _look_alikes(database: Database, judge: Judge, point: OperatingPoint) -> Finding:
+def _look_alikes(database: Database, judge: Scorer, point: OperatingPoint) -> Finding:
     with database.reading() as session:
         names = {record.id: record.name for record in identities.list_all(session)}
         if len(names) > _MOST_LOOKED_AT:

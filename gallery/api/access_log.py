@@ -48,7 +48,7 @@ def json_log(stream: TextIO | None = None) -> Any:
     )
 
 
-class Telling:
+class AccessLog:
     """Gives each request an id (a client's own x-request-id is kept), and tells of its end."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics, log: Any) -> None:

@@ -14,12 +14,12 @@ from fastapi.responses import FileResponse, Response
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
-from gallery.api.access_log import Telling, json_log
-from gallery.api.audit_buffer import Outcomes
-from gallery.api.auth import Doors
-from gallery.api.head_requests import Heads
-from gallery.api.idempotency import Repeats
-from gallery.api.limits import Guard
+from gallery.api.access_log import AccessLog, json_log
+from gallery.api.audit_buffer import AuditBuffer
+from gallery.api.auth import Authentication
+from gallery.api.head_requests import HeadRequests
+from gallery.api.idempotency import Idempotency
+from gallery.api.limits import RequestLimits
 from gallery.api.maintenance import keep_up
 from gallery.api.metrics import MEDIA_TYPE, Metrics
 from gallery.api.openapi import describe
@@ -27,7 +27,7 @@ from gallery.api.problems import handle_errors
 from gallery.api.routes import identities as identity_routes
 from gallery.api.routes import jobs, query
 from gallery.api.same_origin import LOOPBACK
-from gallery.api.worker_pool import Work
+from gallery.api.worker_pool import WorkerPool
 from gallery.gallery import Gallery
 from gallery.json_forms.schemas import PROBLEMS, Health
 from gallery.store import faces, identities
@@ -51,12 +51,12 @@ def create_app(
     open_without_keys : while there are none everyone who gets here may ask.
     """
     settings = gallery.settings
-    photos = Work(threads=settings.workers, queue=settings.api_queue)
-    rows = Work(threads=_ROWS, queue=settings.api_queue + _SPARE)
+    photos = WorkerPool(threads=settings.workers, queue=settings.api_queue)
+    rows = WorkerPool(threads=_ROWS, queue=settings.api_queue + _SPARE)
     log = json_log()
     metrics = Metrics(lambda: photos.running)
-    outcomes = Outcomes(gallery.database, log)
-    runner = jobs.Runner(gallery, log)
+    outcomes = AuditBuffer(gallery.database, log)
+    runner = jobs.JobRunner(gallery, log)
 
     @asynccontextmanager
     async def beside(_: FastAPI) -> AsyncIterator[None]:
@@ -98,28 +98,28 @@ def create_app(
 
     describe(app)
     # The last one added is the first that sees a request.
-    app.add_middleware(Heads)
-    app.add_middleware(Repeats, database=gallery.database)
+    app.add_middleware(HeadRequests)
+    app.add_middleware(Idempotency, database=gallery.database)
     app.add_middleware(
-        Doors,
+        Authentication,
         database=gallery.database,
         hosts=LOOPBACK if loopback else (),
         open_without_keys=open_without_keys,
         anyone="this machine" if loopback else "anyone",
     )
     app.add_middleware(
-        Guard,
+        RequestLimits,
         max_bytes=settings.max_request_bytes,
         most=settings.workers + settings.api_queue + _SPARE,
         seconds=settings.api_seconds,
     )
-    app.add_middleware(Telling, metrics=metrics, log=log)
+    app.add_middleware(AccessLog, metrics=metrics, log=log)
     return app
 
 
 def warm_up(gallery: Gallery) -> None:
     """Load what the first query would load."""
-    _ = gallery.identifier, gallery.judge.point(), gallery.index.catch_up()
+    _ = gallery.identifier, gallery.scorer.point(), gallery.index.catch_up()
 
 
 def _add_health(app: FastAPI, gallery: Gallery, metrics: Metrics) -> None:

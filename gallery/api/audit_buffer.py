@@ -22,7 +22,7 @@ _EVERY = 1.0
 _MOST = 100_000
 
 
-class Outcomes:
+class AuditBuffer:
     """Of one gallery. log : told when the trail cannot be written."""
 
     def __init__(self, database: Database, log: Any) -> None:

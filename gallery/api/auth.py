@@ -46,7 +46,7 @@ def opened_by(method: str, path: str) -> May | None:
     return May.ADMIN
 
 
-class Doors:
+class Authentication:
     """hosts : names that this server answers to while there are no keys; empty: any.
 
     open_without_keys : let everyone in while there are none; else no one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class Heads:
+class HeadRequests:
     """Next to the routes, which know GET alone."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -41,7 +41,7 @@ class _Answer:
     complete: bool = False
 
 
-class Repeats:
+class Idempotency:
     """Between the doors and the routes: a key is its actor's and its route's alone."""
 
     def __init__(self, app: ASGIApp, *, database: Database) -> None:

@@ -19,7 +19,7 @@ _WITHOUT_PHOTOS = 2**20  # bytes of any other request
 _WHOLE = 16  # so many of the largest requests may be in memory at once
 
 
-class Guard:
+class RequestLimits:
     """Refuses bodies over a limit, and more at once than there is memory for.
 
     max_bytes : of a request with photos; others have a megabyte at most. Of all requests at once

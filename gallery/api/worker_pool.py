@@ -24,7 +24,7 @@ class NotDone(Refusal):
         super().__init__(HTTPStatus.SERVICE_UNAVAILABLE, "service-unavailable", said, later)
 
 
-class Work:
+class WorkerPool:
     """threads : at once.  queue : how many may wait for one.
 
     What waits is not begun after its request's deadline. What runs then is answered, but keeps its

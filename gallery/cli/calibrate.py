@@ -59,7 +59,7 @@ def calibrate(
 
 def _list(gallery: Gallery, as_json: bool) -> None:
     kept = gallery.calibrations()
-    head = gallery.judge.head.sha256
+    head = gallery.scorer.head.sha256
     for one in kept:
         if as_json:
             emit(
@@ -96,7 +96,7 @@ def _calibrate(gallery: Gallery, folder: Path, seed: int, as_json: bool) -> None
             say(f"left out: {photo} is a photo that is enrolled", "yellow")
         for first, second in conflicts.two_names:
             say(f"left out: {first} and {second} are one picture under two names", "yellow")
-    judge = gallery.judge
+    judge = gallery.scorer
     fitted = calibrate_on(
         judge.head, judge.point(), stored, people.take(np.flatnonzero(fresh)), seed=seed
     )

@@ -63,7 +63,9 @@ def _embedded(gallery: Gallery, copies: Path, out_folder: Path, as_json: bool) -
     with progress("asking") as advance:
         shown = run_embedded_demo(gallery, copies, advance)
     sheet = out_folder / "contact-sheet.png"
-    draw_sheet(tiles(shown), "What was asked, and what was answered", sheet, gallery.eye.reader)
+    draw_sheet(
+        tiles(shown), "What was asked, and what was answered", sheet, gallery.pipeline.reader
+    )
     if as_json:
         emit(_embedded_json(shown, sheet))
         return shown.right
@@ -124,7 +126,7 @@ def _own(
     tiles = mistake_tiles(shown)
     sheet = out_folder / "worst-mistakes.png"
     if tiles:
-        draw_sheet(tiles, "The worst mistakes", sheet, gallery.eye.reader)
+        draw_sheet(tiles, "The worst mistakes", sheet, gallery.pipeline.reader)
     figures = _figures(shown)
     if as_json:
         emit(

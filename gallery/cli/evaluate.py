@@ -61,7 +61,7 @@ def blufr(
         rows = places(people, lfw, listed.photos)
         with progress("trials") as advance:
             found = run_blufr(people, rows, listed, trials, Recipe(seed=seed), advance)
-        found["encoder"] = gallery.eye.encoder.name
+        found["encoder"] = gallery.pipeline.encoder.name
     keep(found, save)
     if as_json:
         emit(found)
@@ -113,7 +113,7 @@ def pairs(
         first, second = (places(people, lfw, side) for side in (listed.first, listed.second))
         with progress("folds") as advance:
             found = run_pairs(people, first, second, listed, Recipe(seed=seed), advance)
-        found["encoder"] = gallery.eye.encoder.name
+        found["encoder"] = gallery.pipeline.encoder.name
     keep(found, save)
     if as_json:
         emit(found)
@@ -157,10 +157,10 @@ def promise(
     with open_gallery(context) as gallery:
         folder = people_in(people_folder, None if all_people else "test")
         people, _ = without_conflicts(encoded(gallery, folder))
-        head = gallery.judge.head
+        head = gallery.scorer.head
         with progress("galleries") as advance:
             found = measure_promise(head, people, seed=seed, photos=photos, progress=advance)
-        found |= {"encoder": gallery.eye.encoder.name, "head_sha256": head.sha256}
+        found |= {"encoder": gallery.pipeline.encoder.name, "head_sha256": head.sha256}
     keep(found, save)
     if as_json:
         emit(found)
@@ -205,7 +205,7 @@ def compare(
             deciders = five(train, our_head(train, Recipe(seed=seed)), seed)
         with progress("measuring") as advance:
             found, scored = compare_deciders(deciders, test, seed=seed, progress=advance)
-        found |= {"encoder": gallery.eye.encoder.name, "pictures_in_both_left_out": len(both)}
+        found |= {"encoder": gallery.pipeline.encoder.name, "pictures_in_both_left_out": len(both)}
     files = [] if plots is None else save_plots(scored, plots)
     keep(found, save)
     if as_json:
@@ -248,15 +248,15 @@ def folder_report(
     with open_gallery(context) as gallery:
         everyone = encoded(gallery, people_in(people_folder))
         people, conflicts = without_conflicts(everyone)
-        head, rate = gallery.judge.head, gallery.settings.false_positive_identification_rate
+        head, rate = gallery.scorer.head, gallery.settings.false_positive_identification_rate
         with progress("measuring") as advance:
             figures = measure_folder(head, people, rate=rate, seed=seed, progress=advance)
         made_of = {
-            "encoder": gallery.eye.encoder.name,
+            "encoder": gallery.pipeline.encoder.name,
             "head_sha256": head.sha256,
             "seed": seed,
         }
-        text = page_of(people_folder, figures, everyone, conflicts, made_of, gallery.eye, rate)
+        text = page_of(people_folder, figures, everyone, conflicts, made_of, gallery.pipeline, rate)
     page.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(page) as target:
         target.write(text.encode())
@@ -333,7 +333,7 @@ def dedupe(
     from gallery.training.dataset import people_in, split_file
 
     with open_gallery(context) as gallery:
-        judge = gallery.judge
+        judge = gallery.scorer
         split = split_file(people_folder) is not None
         test = encoded(gallery, people_in(people_folder, "test"))
         wanted = split and (distractors or swap or fit is not None)
@@ -377,7 +377,7 @@ def dedupe(
         found |= {
             "precision": precision,
             "seed": seed,
-            "encoder": gallery.eye.encoder.name,
+            "encoder": gallery.pipeline.encoder.name,
             "head_sha256": judge.head.sha256,
         }
     keep(found, save)
@@ -436,11 +436,11 @@ def encoded(
     eye : another than the gallery's.  native : see encode_people.
     """
     from gallery.encoders.registry import read_spec
-    from gallery.factory import build_eye
+    from gallery.factory import build_pipeline
     from gallery.training.encode import Views, encode_people
 
     settings = gallery.settings
-    eye = eye or gallery.eye
+    eye = eye or gallery.pipeline
     spec = read_spec(eye.encoder.network.traits.spec)
     alone = settings.model_copy(update={"threads": 1})  # two processes of one thread each
     with progress("encoding") as advance:
@@ -451,7 +451,7 @@ def encoded(
             settings.cache,
             lambda done: advance(done, folder.photos),
             workers=min(_MOST_WORKERS, os.cpu_count() or 1),
-            make_eye=partial(build_eye, alone, spec, native=True),
+            make_eye=partial(build_pipeline, alone, spec, native=True),
             native=native,
         )
 

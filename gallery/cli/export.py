@@ -22,7 +22,7 @@ from gallery.vision.photo import photos_in
 from indexer.whole_file import written_whole
 
 if TYPE_CHECKING:
-    from gallery.erasure.report import Tracing
+    from gallery.erasure.report import TraceReport
 
 _FACE_COLUMNS = (
     "identity_id",
@@ -231,7 +231,7 @@ def check(
     raise typer.Exit(FOUND if all(f.ok for f in findings) else ERROR)
 
 
-def _show_tracing(found: Tracing, as_json: bool) -> None:
+def _show_tracing(found: TraceReport, as_json: bool) -> None:
     if as_json:
         emit(
             {

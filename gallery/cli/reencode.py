@@ -76,10 +76,10 @@ def re_encode(
                 return
             if rollback:
                 record = gallery.previous_encoder()
-                eye = cache(lambda: gallery.recorded_eye(record))
+                eye = cache(lambda: gallery.recorded_pipeline(record))
             else:
                 assert spec is not None
-                seeing = gallery.encoder_eye(spec)
+                seeing = gallery.encoder_pipeline(spec)
                 record = gallery.encoder_record(seeing)
                 eye = cache(lambda: seeing)
             _run(gallery, record, eye, photos, leave_missing, yes, as_json)

@@ -75,7 +75,7 @@ def train_head(
     from gallery.encoders.encoder import encoder_sha256
     from gallery.errors import HeadWorse
     from gallery.evaluation.identification import found_share, hard_pairs_auc
-    from gallery.factory import build_eye
+    from gallery.factory import build_pipeline
     from gallery.matching.head_files import home_stem
     from gallery.training.calibrate import train_head
     from gallery.training.cleaning import without_conflicts
@@ -89,17 +89,17 @@ def train_head(
         settings = gallery.settings
         out = settings.home if out is None else out
         at_home = out.resolve() == settings.home.resolve()
-        eye = build_eye(settings, spec or gallery.spec, native=True)
+        eye = build_pipeline(settings, spec or gallery.spec, native=True)
         traits = eye.encoder.network.traits
         source: dict[str, Any]
         if people_folder is None:
-            if gallery.eye.encoder.network.traits.sha256 != traits.sha256:
+            if gallery.pipeline.encoder.network.traits.sha256 != traits.sha256:
                 raise SettingInvalid(
                     f"the gallery's encodings are not of {traits.spec}; name a PEOPLE_FOLDER, a"
                     " folder for each person, to learn from"
                 )
             stored = gallery.encodings()
-            near = near_identical_of(gallery.eye)
+            near = near_identical_of(gallery.pipeline)
             everyone = enrolled_people(stored, gallery.faces(), near)
             source = {
                 "folder": "",
@@ -116,7 +116,7 @@ def train_head(
         with progress("projection") as advance:
             advance(0, 1)
             if people_folder is None:
-                kept: Projection | None = gallery.eye.encoder.projection
+                kept: Projection | None = gallery.pipeline.encoder.projection
             else:
                 kept = _kept(gallery, traits, at_home=at_home, force=force)
             people, projection, how = _projected(eye, people, people_folder is None, kept, seed)

@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
-from gallery.dedupe.findings import GalleryReport
+from gallery.dedupe.findings import GalleryFindings
 from gallery.dedupe.image_similarity import SIDE, Look, agreement, by_landmarks, look_of
 from gallery.errors import PhotoError
 from gallery.store.photo_cache import SeenPhoto
@@ -177,7 +177,7 @@ def _weakest(pairs: list[CopyPair]) -> CopyPair:
 _EVEN = 0.5
 
 
-def confirmed(report: GalleryReport, reader: PhotoReader) -> GalleryReport:
+def confirmed(report: GalleryFindings, reader: PhotoReader) -> GalleryFindings:
     """Without faces that are only nearly one picture, as far as the photos are still where they
     were enrolled from: two photos of one sitting have near encodings too.
     """

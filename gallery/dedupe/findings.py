@@ -142,7 +142,7 @@ class WrongIdentity:
 
 
 @dataclass(frozen=True)
-class GalleryReport:
+class GalleryFindings:
     """What was found in the gallery. state : what it was when it was read, as plans know it."""
 
     identities: int
@@ -153,7 +153,7 @@ class GalleryReport:
     state: State | None = field(default=None, compare=False, repr=False)
 
 
-def findings_of(report: GalleryReport) -> Findings:
+def findings_of(report: GalleryFindings) -> Findings:
     """The same in the form that plans and reports are made of."""
     return Findings(
         photos=report.faces,

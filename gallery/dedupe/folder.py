@@ -29,7 +29,7 @@ from gallery.dedupe.mislabelled import said, wrong_names
 from gallery.dedupe.scan import Readers, listed, read_all
 from gallery.errors import FolderForgotten, NoPhotos
 from gallery.matching.operating_point import OperatingPoint, operating_point
-from gallery.matching.scorer import Judge, own_adjustment
+from gallery.matching.scorer import Scorer, own_adjustment
 from gallery.store import photo_cache
 from gallery.store.database import Database
 from gallery.store.decisions import NOT_ONE, Sets, face_key, pairs_in
@@ -78,7 +78,7 @@ class _Seen:
 def dedupe_folder(
     folder: Path,
     eye: FacePipeline,
-    judge: Judge,
+    judge: Scorer,
     database: Database,
     *,
     views: int,
@@ -306,7 +306,7 @@ def _are_people(folder: _Seen, names: Sequence[str | None], groups: Sequence[Gro
 
 
 def _by_name(
-    folder: _Seen, names: Sequence[str | None], judge: Judge, copied: set[int]
+    folder: _Seen, names: Sequence[str | None], judge: Scorer, copied: set[int]
 ) -> tuple[list[Misfiled], list[SameIdentities]]:
     """Photos under a wrong name, and names of one person. Of a photo of several faces the one that
     is most like the others of its folder counts.
@@ -373,7 +373,7 @@ def _copied(copies: Sequence[CopyGroup], names: Sequence[str | None]) -> set[int
     return found
 
 
-def point_for(judge: Judge, owners: Int64, encodings: Encodings) -> OperatingPoint:
+def point_for(judge: Scorer, owners: Int64, encodings: Encodings) -> OperatingPoint:
     """The operating point of a query to these people."""
     return operating_point(
         judge.head.marks.calibration,

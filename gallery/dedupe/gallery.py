@@ -9,11 +9,11 @@ from collections.abc import Callable
 import numpy as np
 
 from gallery.dedupe.clustering.merge import near_groups
-from gallery.dedupe.findings import GalleryReport, SameFace, SamePerson, WrongIdentity
+from gallery.dedupe.findings import GalleryFindings, SameFace, SamePerson, WrongIdentity
 from gallery.dedupe.folder import closest
 from gallery.dedupe.mislabelled import said, wrong_names
 from gallery.matching.lookalikes import SAME_PICTURE_COSINE, near_faces
-from gallery.matching.scorer import Judge
+from gallery.matching.scorer import Scorer
 from gallery.store import corrections, decisions, faces, merges, plans
 from gallery.store.database import Database
 from gallery.store.decisions import face_key
@@ -23,9 +23,9 @@ from gallery.types import Encodings
 
 def dedupe_gallery(
     database: Database,
-    judge: Judge,
+    judge: Scorer,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> GalleryReport:
+) -> GalleryFindings:
     """Compare everything enrolled with its nearest; bounded by the encodings' size in memory.
 
     Two identities that are known to be two people are not named, nor faces known to be right.
@@ -89,7 +89,7 @@ def dedupe_gallery(
         if tuple(sorted(ref.id for ref in names)) not in distinct:
             margin = np.array([score + strict.bias], dtype=np.float32)
             same_people.append(SamePerson(names, float(strict.probabilities(margin)[0]), deciding))
-    return GalleryReport(
+    return GalleryFindings(
         identities=len(everyone),
         faces=len(encodings),
         same_people=tuple(sorted(same_people, key=lambda s: -s.probability)),

@@ -11,7 +11,7 @@ from scipy.special import expit, logit
 
 from gallery.dedupe.clustering.merge import spread
 from gallery.matching.operating_point import OperatingPoint
-from gallery.matching.scorer import Judge
+from gallery.matching.scorer import Scorer
 from gallery.matching.templates import fused
 from gallery.types import Bool, Encodings, Float32, Float64, Int64
 
@@ -41,7 +41,7 @@ class WrongName:
 
 
 def wrong_names(
-    owners: Int64, encodings: Encodings, judge: Judge, point: OperatingPoint
+    owners: Int64, encodings: Encodings, judge: Scorer, point: OperatingPoint
 ) -> list[WrongName]:
     """The most certain first.
 
@@ -74,7 +74,7 @@ def said(elsewhere: bool, name: str) -> str:
 
 
 def _once(
-    owners: Int64, encodings: Encodings, judge: Judge, point: OperatingPoint
+    owners: Int64, encodings: Encodings, judge: Scorer, point: OperatingPoint
 ) -> list[WrongName]:
     own, mates = _own_margins(owners, encodings, judge)
     # As a comparison of two photos would be judged, were it as likely as not that it is one person.
@@ -104,7 +104,7 @@ def _once(
     return found
 
 
-def _own_margins(owners: Int64, encodings: Encodings, judge: Judge) -> tuple[Float64, Int64]:
+def _own_margins(owners: Int64, encodings: Encodings, judge: Scorer) -> tuple[Float64, Int64]:
     """Of each face the mean margin to the better half of its namesakes, NaN for who has none; and
     the namesake it is most like.
     """
@@ -135,7 +135,7 @@ def _runs(values: Int64) -> list[tuple[int, int]]:
 
 
 def _best_elsewhere(
-    rows: Int64, owners: Int64, encodings: Encodings, judge: Judge, point: OperatingPoint
+    rows: Int64, owners: Int64, encodings: Encodings, judge: Scorer, point: OperatingPoint
 ) -> tuple[Int64, Float64, Bool]:
     """Of each row the likeliest other owner, the probability of that, and whether it matches."""
     templates = fused(owners, encodings)

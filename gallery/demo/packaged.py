@@ -87,8 +87,8 @@ def run_embedded_demo(
         progress(len(asked), total)
 
     with _timed(seconds, "load the networks"):
-        gallery.eye  # noqa: B018
-        gallery.judge  # noqa: B018
+        gallery.pipeline  # noqa: B018
+        gallery.scorer  # noqa: B018
     with _timed(seconds, f"enrol {HOPPER}"):
         gallery.enroll(HOPPER, people[HOPPER])
     with _timed(seconds, "ask about a stranger"):

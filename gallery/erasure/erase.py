@@ -49,7 +49,7 @@ from gallery.store.records import BackupRecord, CalibrationRecord, FaceRecord, R
 if TYPE_CHECKING:  # erasing rarely needs the networks behind them
     from gallery.matching.operating_point import OperatingPoint
     from gallery.matching.recalibration import Evidence
-    from gallery.matching.scorer import Judge
+    from gallery.matching.scorer import Scorer
 
 _MOST_NAMED = 5
 
@@ -100,7 +100,7 @@ class Eraser:
         self,
         database: Database,
         index: IndexCopy,
-        judge: Callable[[], Judge],
+        judge: Callable[[], Scorer],
         *,
         home: Path,
         cache: Path,

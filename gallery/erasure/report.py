@@ -33,7 +33,7 @@ class Looked:
 
 
 @dataclass(frozen=True)
-class Tracing:
+class TraceReport:
     """here : the person is in the gallery, so that traces are right.
 
     clean : nothing is left of who is gone, and everything could be read.
@@ -56,13 +56,13 @@ def look(eye: FacePipeline, source: PhotoSource, views: Sequence[int]) -> Looked
     return Looked(named(source), photo.sha256, np.concatenate(each))
 
 
-def traced(
+def trace_report(
     settings: Settings,
     database: Database,
     index: IndexCopy,
     who: str,
     photos: Sequence[Looked],
-) -> Tracing:
+) -> TraceReport:
     """who : a name or an id. Raises SearchFailed, and IdentityNotFound for an id never given."""
     names: list[str] = []
     try:
@@ -94,7 +94,7 @@ def traced(
         said.append("name the person, or photos with --photo, to look for more than numbers")
     said += [f"{file} cannot be read" for file in result.unreadable]
     clean = not (here or unfinished or result.hits or result.unreadable)
-    return Tracing(here, clean, tuple(said), result.hits, result.files, result.bytes)
+    return TraceReport(here, clean, tuple(said), result.hits, result.files, result.bytes)
 
 
 def _gone(database: Database, index: IndexCopy, who: str) -> tuple[list[str], bool]:

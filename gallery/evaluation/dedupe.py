@@ -12,7 +12,7 @@ from gallery.dedupe.clustering.operating_point import GroupingMarks
 from gallery.evaluation.clustering_baselines import peers
 from gallery.evaluation.clustering_metrics import as_json, figures_of, fit_grouping, intervals_of
 from gallery.matching.head import Head
-from gallery.matching.scorer import Judge
+from gallery.matching.scorer import Scorer
 from gallery.store.database import Database
 from gallery.training.calibrate import few_each, train_head
 from gallery.training.cleaning import without_conflicts
@@ -33,7 +33,7 @@ def fitted_marks(
 
 
 def measure_grouping(
-    judge: Judge,
+    judge: Scorer,
     test: EncodedPeople,
     others: EncodedPeople | None,
     *,
@@ -77,7 +77,7 @@ def measure_grouping(
 
 
 def group_labels(
-    judge: Judge, encodings: Encodings, marks: GroupingMarks | None, precision: float
+    judge: Scorer, encodings: Encodings, marks: GroupingMarks | None, precision: float
 ) -> Int64:
     """One label a face, int64 (n,)."""
     labels = np.arange(len(encodings), dtype=np.int64)
@@ -103,7 +103,7 @@ def swapped(
     held_out = trained.held_out
     marks = fit_grouping(trained.head, held_out.probes, held_out.people, seed, progress)
     return measure_grouping(
-        Judge(trained.head, database),
+        Scorer(trained.head, database),
         train,
         test,
         marks=marks,

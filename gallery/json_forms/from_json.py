@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gallery.dedupe.findings import GalleryReport, SameFace, SamePerson, WrongIdentity
+from gallery.dedupe.findings import GalleryFindings, SameFace, SamePerson, WrongIdentity
 from gallery.store.records import BackupRecord, FaceRecord, IdentityRecord, MergeRecord, Receipt
 from gallery.types import (
     Box,
@@ -140,8 +140,8 @@ def merge(told: Json) -> MergeRecord:
     )
 
 
-def report(told: Json) -> GalleryReport:
-    return GalleryReport(
+def report(told: Json) -> GalleryFindings:
+    return GalleryFindings(
         identities=told["identities"],
         faces=told["faces"],
         same_people=tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gallery.matching.operating_point import OperatingPoint
-from gallery.matching.scorer import Judge
+from gallery.matching.scorer import Scorer
 from gallery.store import calibrations, faces, identities
 from gallery.store.database import Database
 from gallery.store.records import CalibrationRecord
@@ -51,7 +51,7 @@ class Promise:
         return said
 
 
-def promise(database: Database, judge: Judge) -> Promise:
+def promise(database: Database, judge: Scorer) -> Promise:
     """Raises HeadUnusable."""
     point = judge.point()
     with database.reading() as session:

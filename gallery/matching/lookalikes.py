@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gallery.matching.operating_point import OperatingPoint
-from gallery.matching.scorer import Judge
+from gallery.matching.scorer import Scorer
 from gallery.matching.templates import fused
 from gallery.store.records import StoredEncodings
 from gallery.types import Encodings, Int64
@@ -37,7 +37,7 @@ class LookAlikes:
 
 def near_faces(
     encodings: Encodings,
-    judge: Judge,
+    judge: Scorer,
     point: OperatingPoint,
     most: int = _NEIGHBOURS,
     progress: Callable[[int], None] = lambda _done: None,
@@ -51,7 +51,7 @@ def near_faces(
     return near_pairs(encodings.vectors, least, most, progress=progress)
 
 
-def least_cosine(encodings: Encodings, judge: Judge, point: OperatingPoint) -> float:
+def least_cosine(encodings: Encodings, judge: Scorer, point: OperatingPoint) -> float:
     """Under this cosine hardly a pair matches, some two in a thousand of those that do: so says a
     line through the nearest neighbours of a sample, less two and a half deviations from it.
 
@@ -73,7 +73,7 @@ def least_cosine(encodings: Encodings, judge: Judge, point: OperatingPoint) -> f
     return float(np.clip((-offset - _SURELY * stray) / slope, -1.0, SAME_PICTURE_COSINE))
 
 
-def look_alikes(stored: StoredEncodings, judge: Judge, point: OperatingPoint) -> list[LookAlikes]:
+def look_alikes(stored: StoredEncodings, judge: Scorer, point: OperatingPoint) -> list[LookAlikes]:
     """Identities whose fused photos match each other at this point, the likeliest first."""
     templates = fused(stored.identity_ids, stored.encodings)
     if len(templates.identity_ids) < 2:
@@ -92,7 +92,7 @@ def look_alikes(stored: StoredEncodings, judge: Judge, point: OperatingPoint) ->
     ]
 
 
-def unlike(judge: Judge, face: Encodings, others: Encodings) -> bool:
+def unlike(judge: Scorer, face: Encodings, others: Encodings) -> bool:
     """Whether a face, (1, 128), does not look like the n other photos of its identity together.
 
     Judged as one comparison would be: of other people's photos the promised share goes unnoticed.

@@ -28,7 +28,7 @@ _OWN_IDENTITIES = 400
 """So many of a gallery's identities are compared with each other to learn what they are like."""
 
 
-class Judge:
+class Scorer:
     """The head at the operating point of a gallery.
 
     rate : the promised false-positive identification rate.

@@ -26,7 +26,7 @@ class CandidateFaces:
     nearest: dict[int, FaceRecord]
 
 
-class CandidateFinder:
+class CandidateSearch:
     """Asks the index for more faces until they belong to enough identities.
 
     identities : how many. Counting faces instead would let fifty photos of one person hide the

@@ -68,7 +68,7 @@ _Found = tuple[Float64, Float64, float]
 """A box (4,), landmarks (5, 2), and the detector's probability."""
 
 
-class FaceFinder:
+class FaceDetector:
     """Finds faces; the same photo always has the same answer, since photos never share a batch.
 
     min_face : faces with a shorter side, in pixels of the working picture, are left out.

@@ -18,7 +18,7 @@ from gallery.errors import (
 )
 from gallery.timing import stage
 from gallery.types import Encodings, Face, Photo, Several
-from gallery.vision.detection import VIEWS, FaceFinder, align
+from gallery.vision.detection import VIEWS, FaceDetector, align
 from gallery.vision.photo import PhotoReader
 
 
@@ -46,7 +46,7 @@ class FacePipeline:
     """Decodes, finds, aligns and encodes, always one photo at a time: same photo, same answer."""
 
     def __init__(
-        self, reader: PhotoReader, finder: FaceFinder, encoder: Encoder, *, max_faces: int
+        self, reader: PhotoReader, finder: FaceDetector, encoder: Encoder, *, max_faces: int
     ) -> None:
         self.encoder = encoder
         self.reader = reader

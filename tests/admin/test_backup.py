@@ -61,7 +61,7 @@ def test_what_comes_back_is_what_was_there(people: Gallery, file: Path, tmp_path
         ).all()
         assert restored.database.gallery_id() != people.database.gallery_id()
         assert len(restored.index.catch_up()) == 9
-        assert restored.judge.head.sha256
+        assert restored.scorer.head.sha256
         assert [f for f in restored.check() if not f.ok] == []
     assert [f.name for f in tmp_path.iterdir() if ".part" in f.name] == []
 

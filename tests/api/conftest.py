@@ -38,7 +38,7 @@ def serve(eye: FacePipeline, cache: Path) -> Serve:
     ) -> Iterator[httpx.Client]:
         with Gallery.open(home, cache=cache, threads=1, **settings) as gallery:
             if not own_eye:
-                gallery.__dict__["eye"] = eye
+                gallery.__dict__["pipeline"] = eye
             app = create_app(gallery, **doors)
             config = uvicorn.Config(
                 app,

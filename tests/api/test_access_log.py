@@ -102,7 +102,7 @@ def test_what_is_noted_while_the_trail_is_written_is_not_dropped_unwritten(
     monkeypatch.setattr(audit_buffer, "_MOST", 3)
     real = audit.record
     with Gallery.open(tmp_path / "home") as opened:
-        noted = audit_buffer.Outcomes(opened.database, json_log(io.StringIO()))
+        noted = audit_buffer.AuditBuffer(opened.database, json_log(io.StringIO()))
         for outcome in ("a", "b", "c"):
             noted.note("query", outcome)
 

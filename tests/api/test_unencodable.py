@@ -86,7 +86,7 @@ def test_it_is_skipped_where_many_are_read(
     for name, photo in zip(("usable", "unusable"), photos[1:], strict=True):
         (folder / name).mkdir(parents=True)
         shutil.copy(photo, folder / name / f"{name}{photo.suffix}")
-    eye = dazzled.eye
+    eye = dazzled.pipeline
     people = encode_people(people_in(folder, None), eye, Views(2, 10), tmp_path / "cache")
     assert len(people) == 1
     ((skipped, reason),) = people.skipped

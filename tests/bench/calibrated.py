@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from gallery import Gallery
-from gallery.factory import build_eye
+from gallery.factory import build_pipeline
 from gallery.matching.operating_point import adjusted_to_strangers, operating_point
 from gallery.matching.scorer import near_margins, own_adjustment
 from gallery.matching.templates import fused
@@ -45,14 +45,14 @@ def main() -> None:
             seen[name], _ = without_conflicts(
                 encode_people(
                     altered(folder, name, asked.work, asked.people),
-                    gallery.eye,
+                    gallery.pipeline,
                     Views(settings.views_query, settings.views_enrolled),
                     settings.cache,
                     workers=os.cpu_count() or 1,
-                    make_eye=partial(build_eye, settings),
+                    make_eye=partial(build_pipeline, settings),
                 )
             )
-        head, rate = gallery.judge.head, settings.false_positive_identification_rate
+        head, rate = gallery.scorer.head, settings.false_positive_identification_rate
     found = {
         name: dict(
             zip(("before", "after"), _named(head, seen["as it is"], people, rate), strict=True)

@@ -88,7 +88,7 @@ def main() -> None:
         "versions": {"faiss": faiss.__version__, "numpy": np.__version__},
     }
     with Gallery.open(Path("build/bench-dedupe")) as gallery:
-        judge = gallery.judge
+        judge = gallery.scorer
         centres = next(v.numpy() for n, v in judge.head._state().items() if n == "cohort.centres")
         encodings, people = drawn(asked.faces, rng, centres)
         rows = np.sort(rng.choice(asked.faces, min(asked.sample, asked.faces), replace=False))

@@ -21,7 +21,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from gallery import Gallery
 from gallery.evaluation.fpir import measure_promise
-from gallery.factory import build_eye
+from gallery.factory import build_pipeline
 from gallery.training.cleaning import without_conflicts
 from gallery.training.dataset import PeopleFolder, people_in
 from gallery.training.encode import Views, encode_people
@@ -90,15 +90,15 @@ def main() -> None:
             people, _ = without_conflicts(
                 encode_people(
                     folder,
-                    gallery.eye,
+                    gallery.pipeline,
                     views,
                     settings.cache,
                     workers=os.cpu_count() or 1,
-                    make_eye=partial(build_eye, settings),
+                    make_eye=partial(build_pipeline, settings),
                 )
             )
             half = len(np.unique(people.people)) // 2
-            rows = measure_promise(gallery.judge.head, people, seed=0, sizes=(half,))["galleries"]
+            rows = measure_promise(gallery.scorer.head, people, seed=0, sizes=(half,))["galleries"]
             found[name] = [
                 {
                     key: row[key]

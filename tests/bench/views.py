@@ -36,7 +36,7 @@ from gallery.errors import PhotoError
 from gallery.evaluation.baselines import Cosine
 from gallery.evaluation.benchmarks import FPIRS, open_set
 from gallery.evaluation.protocols import places, read_blufr
-from gallery.factory import build_eye
+from gallery.factory import build_pipeline
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople
 from gallery.training.projection import KINDS
@@ -80,7 +80,7 @@ def _start() -> None:
     network = DlibResNet()
     network.load_state_dict(dlib_resnet_state(settings.cache))
     network.head = torch.nn.Identity()
-    _own.append((build_eye(settings), network.eval()))
+    _own.append((build_pipeline(settings), network.eval()))
 
 
 def _work(path: Path) -> tuple[np.ndarray, tuple[float, float, float], str]:

@@ -50,7 +50,7 @@ def run(
     capsys: pytest.CaptureFixture[str],
 ) -> Run:
     """Run `gallery --home HOME ...`, at another home where one is given, as a user does."""
-    monkeypatch.setattr(Gallery, "eye", eye)
+    monkeypatch.setattr(Gallery, "pipeline", eye)
 
     def run(*arguments: str | Path, at: Path | None = None) -> Ran:
         place = str(home if at is None else at)

@@ -32,7 +32,10 @@ def test_a_second_process_is_seen_at_the_next_query(gallery: Gallery, hopper: Pa
 
 
 def test_the_package_opens_without_torch() -> None:
-    code = "import sys, gallery, gallery.cli.main; assert not {'torch', 'matplotlib'} & set(sys.modules)"
+    code = (
+        "import sys, gallery, gallery.cli.main;"
+        " assert not {'torch', 'matplotlib'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 

@@ -54,7 +54,7 @@ class Cli:
         patch.setenv("GALLERY_THREADS", "1")
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", "from gallery.cli import main; main()", "--home"]
+        command = [sys.executable, "-c", "from gallery.cli.main import main; main()", "--home"]
         return subprocess.Popen(
             [*command, str(self.home), *map(str, arguments)], text=True, stdout=subprocess.DEVNULL
         )
@@ -97,7 +97,7 @@ def cli(
 def opened(cli: Cli, eye: FacePipeline | None = None, **settings: object) -> Gallery:
     gallery = Gallery.open(cli.home, cache=cli.cache, threads=1, **settings)
     if eye is not None:
-        gallery.__dict__["eye"] = eye
+        gallery.__dict__["pipeline"] = eye
     return gallery
 
 
@@ -112,7 +112,7 @@ def many_made(
     """Two people from six photos each, chips kept; the photos are gone."""
     folder = tmp_path_factory.mktemp("many")
     with Gallery.open(folder / "home", cache=cache, threads=1, keep="chips") as gallery:
-        gallery.__dict__["eye"] = eye
+        gallery.__dict__["pipeline"] = eye
         for name, path in (("Grace Hopper", hopper), ("Eileen Collins", collins)):
             for number in range(6):
                 file = folder / f"{name} {number}.png"
@@ -286,7 +286,7 @@ def test_an_open_gallery_follows_the_switch(
         old = gallery.query(hopper)
         assert cli("re-encode", "--encoder", f"onnx:{model}").status == 0
         new = gallery.query(hopper)
-        assert (gallery.eye.encoder.name, new.identity) == ("onnx", old.identity)
+        assert (gallery.pipeline.encoder.name, new.identity) == ("onnx", old.identity)
         assert gallery.enroll("Grace Hopper", hopper.read_bytes()).outcome == "enrolled"
         with pytest.raises(EncoderChanged, match="re-encode --encoder dlib-resnet"):
             stubborn.query(hopper)

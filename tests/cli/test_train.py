@@ -88,7 +88,7 @@ def test_a_model_of_512_numbers_from_nothing_to_an_answer(
     assert asked["candidates"][0]["similarity"] > 0.99
     assert asked["candidates"][0]["identity"]["name"] == "Grace Hopper"
     with Gallery.open(home, cache=cache) as gallery:
-        before = gallery.eye.encoder.weights_sha256
+        before = gallery.pipeline.encoder.weights_sha256
         assert gallery.encodings().encodings.vectors.shape == (1, 128)
 
     again = run(*train, "--seed", "1", "--force")  # what is enrolled stays comparable
@@ -96,7 +96,7 @@ def test_a_model_of_512_numbers_from_nothing_to_an_answer(
     assert list(again.line["card"]["encoder"]["projection"]) == ["kept"]
     assert run("query", hopper, "--json").line["candidates"][0]["similarity"] > 0.99
     with Gallery.open(home, cache=cache) as gallery:
-        assert gallery.eye.encoder.weights_sha256 == before
+        assert gallery.pipeline.encoder.weights_sha256 == before
     assert run("check").status == 0
     assert json.loads((home / f"{Path(again.line['files'][1]).name}").read_text())
     assert sorted(home.glob("head-onnx-*.safetensors"))

@@ -12,29 +12,29 @@ from gallery.dedupe.clustering.constraints import Constraints
 from gallery.dedupe.clustering.operating_point import shipped_marks
 from gallery.evaluation.clustering_metrics import figures_of
 from gallery.matching.lookalikes import least_cosine
-from gallery.matching.scorer import Judge
+from gallery.matching.scorer import Scorer
 from gallery.types import Encodings, Int64
 from tests.bench.dedupe import drawn
 
 
 @pytest.fixture
-def judge(gallery: Gallery) -> Judge:
-    return gallery.judge
+def judge(gallery: Gallery) -> Scorer:
+    return gallery.scorer
 
 
-def people(judge: Judge, count: int) -> tuple[Encodings, Int64]:
+def people(judge: Scorer, count: int) -> tuple[Encodings, Int64]:
     centres = next(v.numpy() for n, v in judge.head._state().items() if n == "cohort.centres")
     return drawn(count, np.random.default_rng(0), centres)
 
 
-def labels(judge: Judge, encodings: Encodings, constraints: Constraints | None = None) -> Int64:
+def labels(judge: Scorer, encodings: Encodings, constraints: Constraints | None = None) -> Int64:
     found = np.arange(len(encodings))
     for group in same_person_groups(encodings, judge, constraints=constraints).groups:
         found[list(group.rows)] = group.rows[0]
     return found
 
 
-def test_nearly_all_that_match_are_near_enough_also_among_very_many(judge: Judge) -> None:
+def test_nearly_all_that_match_are_near_enough_also_among_very_many(judge: Scorer) -> None:
     """At the point of a million faces a sample of 100,000 holds hardly a pair of one person."""
     encodings, owners = people(judge, 100_000)
     point = shipped_marks().point(judge.head.marks.calibration, 1_000_000)
@@ -49,7 +49,7 @@ def test_nearly_all_that_match_are_near_enough_also_among_very_many(judge: Judge
 
 
 def test_a_sample_says_enough_of_how_alike_people_are(
-    judge: Judge, monkeypatch: pytest.MonkeyPatch
+    judge: Scorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encodings, owners = people(judge, 4_000)
     whole = figures_of(labels(judge, encodings), owners)
@@ -59,7 +59,7 @@ def test_a_sample_says_enough_of_how_alike_people_are(
     assert abs(whole.recall - sampled.recall) <= 0.03 < 0.8 <= whole.recall
 
 
-def test_what_the_user_said_goes_before_the_faces(judge: Judge) -> None:
+def test_what_the_user_said_goes_before_the_faces(judge: Scorer) -> None:
     encodings, _ = people(judge, 600)
     (group, *_) = same_person_groups(encodings, judge).groups
     one, other, third = group.rows[:3]
@@ -83,7 +83,7 @@ def test_constraints_of_some_rows_are_counted_anew() -> None:
     assert some.together == {(0, 1), (1, 2)} and some.apart == frozenset()
 
 
-def of_one(judge: Judge, count: int, seed: int) -> Encodings:
+def of_one(judge: Scorer, count: int, seed: int) -> Encodings:
     """So many photos of one person, who is one of the drawn people."""
     encodings, owners = people(judge, 2_000)
     rng = np.random.default_rng(seed)
@@ -95,7 +95,7 @@ def of_one(judge: Judge, count: int, seed: int) -> Encodings:
 
 
 def test_who_has_more_photos_than_are_looked_at_in_full_is_one_group(
-    judge: Judge, monkeypatch: pytest.MonkeyPatch
+    judge: Scorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "_LARGEST_COMPONENT", 60)
     encodings = of_one(judge, 130, 1)
@@ -109,7 +109,7 @@ def test_who_has_more_photos_than_are_looked_at_in_full_is_one_group(
 
 
 def test_one_pair_that_was_told_apart_keeps_large_groups_apart(
-    judge: Judge, monkeypatch: pytest.MonkeyPatch
+    judge: Scorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "_LARGEST_COMPONENT", 100)
     encodings = of_one(judge, 180, 2)
@@ -121,7 +121,7 @@ def test_one_pair_that_was_told_apart_keeps_large_groups_apart(
         assert found[one] != found[other]
 
 
-def test_as_you_said_is_only_said_of_one_group_that_was_confirmed(judge: Judge) -> None:
+def test_as_you_said_is_only_said_of_one_group_that_was_confirmed(judge: Scorer) -> None:
     encodings = of_one(judge, 4, 4)
     both = Constraints(together=frozenset({(0, 1), (2, 3)}))
     (group,) = same_person_groups(encodings, judge, constraints=both).groups

@@ -177,7 +177,7 @@ def test_who_came_after_a_backup_is_not_in_it(
 
 
 def test_a_calibration_is_fitted_again_without_them(peopled: Gallery) -> None:  # noqa: F811
-    judge = peopled.judge
+    judge = peopled.scorer
     fitted = calibrate_on(judge.head, judge.point(), peopled.encodings(), strangers(80), seed=0)
     number = peopled.keep_calibration(
         fitted.adjustment.as_json(), fitted.report, fitted.evidence.as_json()
@@ -195,12 +195,12 @@ def test_a_calibration_is_fitted_again_without_them(peopled: Gallery) -> None:  
 
 
 def test_a_calibration_that_cannot_be_fitted_again_is_dropped(peopled: Gallery) -> None:  # noqa: F811
-    before = peopled.judge.point()
+    before = peopled.scorer.point()
     peopled.keep_calibration({**before.adjustment.as_json(), "offset": 3.0}, {}, None)  # type: ignore[arg-type]
     (said,) = peopled.forget("person 03").learned
     assert "dropped" in said and "gallery calibrate" in said
     assert peopled.calibrations() == []
-    assert peopled.judge.point() == peopled.judge.own_point()
+    assert peopled.scorer.point() == peopled.scorer.own_point()
 
 
 @pytest.mark.parametrize(
@@ -219,9 +219,9 @@ def test_a_head_that_was_learned_from_them_goes(
     (home / HEAD_FILE).write_bytes(shipped_file(HEAD_FILE).read_bytes())
     (home / PLOT_FILE).write_bytes(b"a plot")
     (home / CARD_FILE).write_text(json.dumps({"source": source}))
-    judge = people.judge
+    judge = people.scorer
     receipt = people.forget("Ada Lovelace")
-    assert (people.judge is judge) is not goes  # an open gallery does not go on with it
+    assert (people.scorer is judge) is not goes  # an open gallery does not go on with it
     for name in (HEAD_FILE, CARD_FILE, PLOT_FILE):
         assert (home / name).exists() is not goes
     assert bool(receipt.learned) is goes
@@ -351,7 +351,7 @@ def test_a_backup_that_was_begun_may_hold_whoever_comes(people: Gallery) -> None
 
 
 def test_a_hindered_erasure_keeps_the_calibration(peopled: Gallery) -> None:  # noqa: F811
-    judge = peopled.judge
+    judge = peopled.scorer
     fitted = calibrate_on(judge.head, judge.point(), peopled.encodings(), strangers(80), seed=0)
     peopled.keep_calibration(fitted.adjustment.as_json(), fitted.report, fitted.evidence.as_json())
     home, cache = peopled.settings.home, peopled.settings.cache

@@ -36,5 +36,5 @@ def no_eye() -> FacePipeline:
 
 def deadly_eye(home: Path, cache: Path) -> FacePipeline:
     """Made in the process that is to see with it."""
-    eye: FacePipeline = DeadlyEye(Gallery.open(home, cache=cache, threads=1).eye)  # type: ignore[assignment]
+    eye: FacePipeline = DeadlyEye(Gallery.open(home, cache=cache, threads=1).pipeline)  # type: ignore[assignment]
     return eye

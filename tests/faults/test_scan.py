@@ -32,9 +32,9 @@ def test_a_photo_that_kills_its_reader_takes_none_with_it(
     for name in names:
         shutil.copy(hopper, folder / name)
     monkeypatch.setattr(scan, "_WORTH_A_WORKER", 2)
-    photos, _ = scan.listed(sorted(folder.iterdir()), gallery.eye, 2)
+    photos, _ = scan.listed(sorted(folder.iterdir()), gallery.pipeline, 2)
     readers = Readers(2, partial(deadly_eye, tmp_path / "reader", cache))
-    scan.read_all(photos, gallery.database, gallery.eye, 2, readers)
+    scan.read_all(photos, gallery.database, gallery.pipeline, 2, readers)
     with gallery.database.reading() as session:
         found = list(photo_cache.photos(session, [one.mark for one in photos]))
     reasons = {one.path.name: photo.reason for one, photo in zip(photos, found, strict=True)}
@@ -49,8 +49,8 @@ def test_photos_are_read_here_where_no_reader_starts(
     for name in "abc":
         shutil.copy(hopper, tmp_path / "photos" / f"{name}.jpg")
     monkeypatch.setattr(scan, "_WORTH_A_WORKER", 2)
-    photos, _ = scan.listed(sorted((tmp_path / "photos").iterdir()), gallery.eye, 2)
-    scan.read_all(photos, gallery.database, gallery.eye, 2, Readers(2, no_eye))
+    photos, _ = scan.listed(sorted((tmp_path / "photos").iterdir()), gallery.pipeline, 2)
+    scan.read_all(photos, gallery.database, gallery.pipeline, 2, Readers(2, no_eye))
     with gallery.database.reading() as session:
         found = list(photo_cache.photos(session, [one.mark for one in photos]))
     assert len(found) == 3 and not any(photo.reason for photo in found)
@@ -71,7 +71,7 @@ def test_a_killed_dedupe_goes_on_where_it_was(
             file.write(bytes([number]))  # no two are one file
     home = gallery.settings.home
     command = ["--home", str(home), "dedupe", str(folder), "--json"]
-    code = "from gallery.cli import main; main()"
+    code = "from gallery.cli.main import main; main()"
     killed = subprocess.Popen(
         [sys.executable, "-c", code, *command],
         env={"GALLERY_CACHE": str(cache), "GALLERY_THREADS": "1", "PATH": ""},

@@ -14,8 +14,8 @@ from gallery.erasure.erase import Eraser
 from gallery.errors import DatabaseBusy, GalleryError, HomeError, IdentityNotFound
 from gallery.gallery import Gallery
 from gallery.matching.index import IndexCopy
-from gallery.matching.scorer import Judge
-from gallery.matching.search import CandidateFinder
+from gallery.matching.scorer import Scorer
+from gallery.matching.search import CandidateSearch
 from gallery.store import faces, identities
 from gallery.store.database import Database
 from gallery.store.records import Receipt
@@ -329,7 +329,7 @@ def test_random_changes_by_two_processes_always_agree(
 # Forgotten
 
 
-def no_judge() -> Judge:
+def no_judge() -> Scorer:
     raise AssertionError("nothing was learned from anybody here")
 
 
@@ -441,7 +441,7 @@ def test_many_photos_of_one_person_do_not_hide_the_others(
     for i in range(100):  # all of them nearer than anyone else
         add_face(database, "often", near(query.vectors[0], 0.1, 100, 5).row(i), 100 + i)
     for wanted in (2, 5, 7):
-        found = CandidateFinder(database, open_copy(), identities=wanted).find(query)
+        found = CandidateSearch(database, open_copy(), identities=wanted).find(query)
         assert len(np.unique(found.stored.identity_ids)) >= wanted
         owners = dict(
             zip(found.stored.face_ids.tolist(), found.stored.identity_ids.tolist(), strict=True)
@@ -454,7 +454,7 @@ def test_many_photos_of_one_person_do_not_hide_the_others(
 def test_of_fewer_identities_than_wanted_all_are_candidates(
     database: Database, open_copy: OpenCopy, rows: Encodings, face_ids: list[int]
 ) -> None:
-    found = CandidateFinder(database, open_copy(), identities=50).find(rows.row(35))
+    found = CandidateSearch(database, open_copy(), identities=50).find(rows.row(35))
     assert found.stored.face_ids.tolist() == face_ids
     order = [face_ids.index(i) for i in found.stored.face_ids.tolist()]
     assert found.stored.encodings.vectors.tobytes() == rows.vectors[order].tobytes()
@@ -463,14 +463,14 @@ def test_of_fewer_identities_than_wanted_all_are_candidates(
 def test_an_empty_gallery_has_no_candidates(
     database: Database, open_copy: OpenCopy, rows: Encodings
 ) -> None:
-    found = CandidateFinder(database, open_copy(), identities=10).find(rows.row(0))
+    found = CandidateSearch(database, open_copy(), identities=10).find(rows.row(0))
     assert found.nearest == {} and len(found.stored.encodings) == 0
 
 
 def test_the_nearest_identities_are_among_the_candidates(
     database: Database, open_copy: OpenCopy, rows: Encodings, face_ids: list[int], unit_rows
 ) -> None:
-    finder = CandidateFinder(database, open_copy(), identities=3)
+    finder = CandidateSearch(database, open_copy(), identities=3)
     for i in range(10):
         query = unit_rows(10, 6).row(i)
         cosines = rows.vectors[:30] @ query.vectors[0]

@@ -44,7 +44,7 @@ def peopled(gallery: Gallery, add_face: AddFace) -> Gallery:
 
 
 def test_a_calibration_is_kept_by_version_used_and_rolled_back(peopled: Gallery) -> None:
-    judge = peopled.judge
+    judge = peopled.scorer
     before = judge.point()
     fitted = calibrate_on(judge.head, before, peopled.encodings(), strangers(80), seed=0)
     evidence = fitted.evidence.as_json()
@@ -67,7 +67,7 @@ def test_a_calibration_is_kept_by_version_used_and_rolled_back(peopled: Gallery)
 
 
 def test_what_is_shown_are_shares_with_intervals_and_no_names(peopled: Gallery) -> None:
-    judge = peopled.judge
+    judge = peopled.scorer
     report = calibrate_on(
         judge.head, judge.point(), peopled.encodings(), strangers(80), seed=0
     ).report
@@ -85,8 +85,8 @@ def test_what_is_shown_are_shares_with_intervals_and_no_names(peopled: Gallery) 
 def test_too_little_is_refused_with_how_much_more(peopled: Gallery, people: int, said: str) -> None:
     with pytest.raises(TrainingDataTooSmall, match=said):
         calibrate_on(
-            peopled.judge.head,
-            peopled.judge.point(),
+            peopled.scorer.head,
+            peopled.scorer.point(),
             peopled.encodings(),
             strangers(people),
             seed=0,
@@ -99,7 +99,7 @@ def test_one_photo_each_is_refused(gallery: Gallery, add_face: AddFace) -> None:
         add_face(gallery.database, f"person {i}", rows.row(i), i)
     with pytest.raises(TrainingDataTooSmall, match=r"0 identities with two .* 5 more are needed"):
         calibrate_on(
-            gallery.judge.head, gallery.judge.point(), gallery.encodings(), strangers(80), seed=0
+            gallery.scorer.head, gallery.scorer.point(), gallery.encodings(), strangers(80), seed=0
         )
 
 
@@ -116,13 +116,13 @@ def test_a_stranger_who_is_enrolled_is_found_by_file_and_by_face(peopled: Galler
 def test_a_photo_unlike_the_others_is_told_from_one_like_them(peopled: Gallery) -> None:
     stored = peopled.encodings().encodings
     own, other = stored.take(np.arange(1, 3)), stored.take(np.arange(3, 6))
-    assert not unlike(peopled.judge, stored.row(0), own)
-    assert unlike(peopled.judge, stored.row(0), other)
-    assert not unlike(peopled.judge, stored.row(0), Encodings.none())
+    assert not unlike(peopled.scorer, stored.row(0), own)
+    assert unlike(peopled.scorer, stored.row(0), other)
+    assert not unlike(peopled.scorer, stored.row(0), Encodings.none())
 
 
 def test_look_alikes_are_named(peopled: Gallery, add_face: AddFace) -> None:
-    judge, stored = peopled.judge, peopled.encodings()
+    judge, stored = peopled.scorer, peopled.encodings()
     assert look_alikes(stored, judge, judge.point()) == []
     face = stored.encodings.vectors[0] + 0.005
     twin = encodings((face / np.linalg.norm(face))[None].astype(np.float32))

@@ -235,15 +235,15 @@ def test_encodings_of_a_folder_are_cached_and_follow_its_files(
         (root / name).mkdir(parents=True)
         (root / name / photo.name).write_bytes(photo.read_bytes())
     cache = tmp_path / "cache"
-    first = encode_people(people_in(root), gallery.eye, Views(2, 10), cache)
+    first = encode_people(people_in(root), gallery.pipeline, Views(2, 10), cache)
     assert (len(first), len(first.skipped)) == (2, 1)
     (file,) = (cache / "encodings").glob("*.npz")
     before = file.stat().st_mtime_ns
-    again = encode_people(people_in(root), gallery.eye, Views(2, 10), cache)
+    again = encode_people(people_in(root), gallery.pipeline, Views(2, 10), cache)
     np.testing.assert_array_equal(first.probes.vectors, again.probes.vectors)
     assert file.stat().st_mtime_ns == before
     (root / "Grace" / hopper.name).write_bytes(collins.read_bytes())
-    changed = encode_people(people_in(root), gallery.eye, Views(2, 10), cache)
+    changed = encode_people(people_in(root), gallery.pipeline, Views(2, 10), cache)
     np.testing.assert_allclose(changed.enrolled.vectors[0], changed.enrolled.vectors[1], atol=1e-6)
 
 

@@ -78,7 +78,7 @@ def home(tmp_path: Path, cache: Path, eye: FacePipeline, hopper: Path, model: Pa
     """One person with the default encoder; there is a head for the model."""
     made = tmp_path / "home"
     with Gallery.open(made, cache=cache, threads=1) as gallery:
-        gallery.__dict__["eye"] = eye
+        gallery.__dict__["pipeline"] = eye
         assert gallery.enroll("Grace Hopper", hopper).outcome == "enrolled"
     head_for_dlib_in_onnx(model, made)
     return made
@@ -87,14 +87,14 @@ def home(tmp_path: Path, cache: Path, eye: FacePipeline, hopper: Path, model: Pa
 @pytest.fixture
 def held(home: Path, cache: Path, eye: FacePipeline) -> Iterator[HeldGallery]:
     with HeldGallery.open(home, cache=cache, threads=1) as gallery:
-        gallery.__dict__["eye"] = eye
+        gallery.__dict__["pipeline"] = eye
         yield gallery
 
 
 def switched(home: Path, cache: Path, model: Path, **settings: object) -> None:
     """As `re-encode` does it, in another process for all that the open gallery knows."""
     with Gallery.open(home, cache=cache, threads=1, **settings) as gallery:
-        seeing = gallery.encoder_eye(read_spec(f"onnx:{model}"))
+        seeing = gallery.encoder_pipeline(read_spec(f"onnx:{model}"))
         work = gallery.reencoder(gallery.encoder_record(seeing))
         work.start()
         work.encode(lambda: seeing)
@@ -128,17 +128,17 @@ def test_nobody_is_answered_with_the_old_eye_on_new_encodings(
         assert answers[name].candidates[0].similarity > SAME_PHOTO, (
             name
         )  # the same eye, the same photo
-    assert held.eye.encoder.name == "onnx"
+    assert held.pipeline.encoder.name == "onnx"
 
 
 def test_a_judge_that_was_asked_for_alone_is_followed_too(
     home: Path, cache: Path, model: Path, hopper: Path
 ) -> None:
     with Gallery.open(home, cache=cache, threads=1) as gallery:
-        assert gallery.judge.head.marks.encoder == "dlib-resnet"
+        assert gallery.scorer.head.marks.encoder == "dlib-resnet"
         switched(home, cache, model)
         assert gallery.query(hopper).candidates[0].similarity > SAME_PHOTO
-        assert gallery.judge.head.marks.encoder_sha256 == gallery.eye.encoder.weights_sha256
+        assert gallery.scorer.head.marks.encoder_sha256 == gallery.pipeline.encoder.weights_sha256
 
 
 def test_an_eye_for_another_encoder_than_the_first_enrolments_is_not_asked(
@@ -150,7 +150,7 @@ def test_an_eye_for_another_encoder_than_the_first_enrolments_is_not_asked(
     with Gallery.open(home, cache=cache, threads=1, encoder=f"onnx:{model}") as early:
         assert early.query(hopper).outcome == "unknown"
         with Gallery.open(home, cache=cache, threads=1) as other:
-            other.__dict__["eye"] = eye
+            other.__dict__["pipeline"] = eye
             assert other.enroll("Grace Hopper", hopper).outcome == "enrolled"
         with pytest.raises(EncoderChanged, match="of dlib-resnet"):
             early.query(hopper)
@@ -180,8 +180,8 @@ def test_a_new_projection_is_followed_while_nothing_needs_the_old_one(
         assert gallery.query(hopper).outcome == "unknown"
         _, second = head_with(model, home, 1)
         assert gallery.enroll("Grace Hopper", hopper).outcome == "enrolled"
-        assert gallery.eye.encoder.projection is not None
-        assert gallery.eye.encoder.projection.sha256 == second.sha256
+        assert gallery.pipeline.encoder.projection is not None
+        assert gallery.pipeline.encoder.projection.sha256 == second.sha256
     with Gallery.open(home, cache=cache, threads=1) as again:
         assert again.query(hopper).candidates[0].similarity > SAME_PHOTO
 
@@ -229,4 +229,4 @@ def test_a_named_head_is_passed_over_for_another_encoder(
         head_for_dlib_in_onnx(other, home)
         switched(home, cache, other, head=named)
         assert gallery.query(hopper).candidates[0].similarity > SAME_PHOTO
-        assert gallery.judge.head.marks.encoder_sha256 == traits.sha256
+        assert gallery.scorer.head.marks.encoder_sha256 == traits.sha256

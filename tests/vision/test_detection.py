@@ -13,7 +13,7 @@ from PIL import Image
 from gallery.encoders.encoder import fuse, pick_device
 from gallery.errors import InvalidEncoding, SettingInvalid
 from gallery.types import DIMENSION, Face, Float32, Photo, UInt8
-from gallery.vision.detection import _TEMPLATE, VIEWS, FaceFinder, View, _similarity, align
+from gallery.vision.detection import _TEMPLATE, VIEWS, FaceDetector, View, _similarity, align
 from gallery.vision.photo import PhotoReader
 from gallery.vision.pipeline import FacePipeline
 
@@ -155,10 +155,10 @@ def test_several_faces_come_largest_first(eye: FacePipeline, hopper: Path, colli
 def test_faces_under_the_limit_are_left_out(person: Path) -> None:
     photo = PhotoReader(max_bytes=2**24, max_pixels=2**24, working_side=2048).read(person)
     cpu = torch.device("cpu")
-    (face,) = FaceFinder(min_face=40, min_probability=0.99, device=cpu).find(photo)
+    (face,) = FaceDetector(min_face=40, min_probability=0.99, device=cpu).find(photo)
     larger = int(1.3 * face.box.side)
-    assert FaceFinder(min_face=larger, min_probability=0.99, device=cpu).find(photo) == []
-    surer = FaceFinder(min_face=40, min_probability=1.0, device=cpu).find(photo)
+    assert FaceDetector(min_face=larger, min_probability=0.99, device=cpu).find(photo) == []
+    surer = FaceDetector(min_face=40, min_probability=1.0, device=cpu).find(photo)
     assert all(found.probability == 1.0 for found in surer)
 
 

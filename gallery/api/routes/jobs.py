@@ -34,7 +34,7 @@ class _Ended(Exception):
     """The job was cancelled, or the server stops."""
 
 
-class Runner:
+class JobRunner:
     """One job at a time, in a thread. log : told of what no one was told."""
 
     def __init__(self, gallery: Gallery, log: Any) -> None:
@@ -133,7 +133,7 @@ class Runner:
                 raise _Ended
 
 
-def routes(gallery: Gallery, runner: Runner) -> APIRouter:
+def routes(gallery: Gallery, runner: JobRunner) -> APIRouter:
     """The routes of long work."""
     router = APIRouter(prefix="/v1", tags=["jobs"], responses=PROBLEMS)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from gallery.api.audit_buffer import Outcomes
+from gallery.api.audit_buffer import AuditBuffer
 from gallery.api.metrics import Metrics
 from gallery.api.uploads import exactly, photos
 from gallery.gallery import Gallery
@@ -49,7 +49,7 @@ PHOTOS_AND_NAME = _body(
 )
 
 
-def routes(gallery: Gallery, outcomes: Outcomes, metrics: Metrics) -> APIRouter:
+def routes(gallery: Gallery, outcomes: AuditBuffer, metrics: Metrics) -> APIRouter:
     """The routes of asking."""
     router = APIRouter(prefix="/v1", tags=["asking"], responses=PROBLEMS)
 
@@ -99,7 +99,7 @@ def routes(gallery: Gallery, outcomes: Outcomes, metrics: Metrics) -> APIRouter:
     async def calibration(request: Request) -> dict[str, Any]:
         """The promise about strangers for the gallery as it is now, in numbers and in words."""
         found = await request.app.state.rows.do(
-            request, lambda: promise(gallery.database, gallery.judge)
+            request, lambda: promise(gallery.database, gallery.scorer)
         )
         return promise_json(found)
 

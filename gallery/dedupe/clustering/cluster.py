@@ -21,7 +21,7 @@ from gallery.dedupe.clustering.operating_point import (
 )
 from gallery.matching.lookalikes import near_faces
 from gallery.matching.operating_point import Adjustment, OperatingPoint
-from gallery.matching.scorer import Judge, own_adjustment
+from gallery.matching.scorer import Scorer, own_adjustment
 from gallery.types import Bool, Encodings, Float64, Int64
 from indexer import Edges
 
@@ -84,7 +84,7 @@ class _Tie:
 
 def same_person_groups(
     encodings: Encodings,
-    judge: Judge,
+    judge: Scorer,
     *,
     precision: float = DEFAULT_PRECISION,
     constraints: Constraints | None = None,
@@ -119,7 +119,7 @@ def same_person_groups(
 
 def _adjustment(
     encodings: Encodings,
-    judge: Judge,
+    judge: Scorer,
     precision: float,
     constraints: Constraints,
     marks: GroupingMarks,
@@ -137,7 +137,7 @@ def _adjustment(
 def _labels(
     encodings: Encodings,
     near: NearPairs,
-    judge: Judge,
+    judge: Scorer,
     point: OperatingPoint,
     constraints: Constraints,
 ) -> tuple[Int64, dict[_Name, _Tie]]:

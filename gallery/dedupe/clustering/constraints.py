@@ -10,7 +10,7 @@ import numpy as np
 
 from gallery.matching.lookalikes import SAME_PICTURE_COSINE
 from gallery.matching.operating_point import OperatingPoint
-from gallery.matching.scorer import Judge
+from gallery.matching.scorer import Scorer
 from gallery.types import Encodings, Float64, Int64
 
 NEVER, ALWAYS = -1e12, 1e9
@@ -56,7 +56,7 @@ class Bound:
     """Puts constraints into margins. apart : those of the constraints."""
 
     def __init__(
-        self, constraints: Constraints, encodings: Encodings, judge: Judge, point: OperatingPoint
+        self, constraints: Constraints, encodings: Encodings, judge: Scorer, point: OperatingPoint
     ) -> None:
         self._photos = constraints.photos
         self._vectors = encodings.vectors

@@ -9,7 +9,7 @@ import numpy as np
 
 from gallery.dedupe.clustering.constraints import Bound
 from gallery.matching.operating_point import OperatingPoint
-from gallery.matching.scorer import Judge
+from gallery.matching.scorer import Scorer
 from gallery.types import Encodings, Float32, Float64, Int64
 from indexer import Edges
 
@@ -34,7 +34,7 @@ class NearPairs:
 
     @classmethod
     def of(
-        cls, edges: Edges, encodings: Encodings, judge: Judge, point: OperatingPoint
+        cls, edges: Edges, encodings: Encodings, judge: Scorer, point: OperatingPoint
     ) -> NearPairs:
         """Those of a graph."""
         margins = judge.margins(encodings, edges.first, edges.second, point)
@@ -66,7 +66,7 @@ def complete(
     groups: Sequence[Int64],
     near: NearPairs,
     encodings: Encodings,
-    judge: Judge,
+    judge: Scorer,
     point: OperatingPoint,
 ) -> Iterator[tuple[Int64, Float64]]:
     """Each group with the margins of all its pairs, float64 (size, size), zeros on the diagonal.
@@ -110,7 +110,7 @@ class _Far:
     offset: float
 
     @classmethod
-    def of(cls, encodings: Encodings, judge: Judge, point: OperatingPoint, least: float) -> _Far:
+    def of(cls, encodings: Encodings, judge: Scorer, point: OperatingPoint, least: float) -> _Far:
         """By pairs of a sample."""
         rows = np.sort(np.random.default_rng(0).permutation(len(encodings))[:_SAMPLE])
         i, j = np.triu_indices(len(rows), k=1)

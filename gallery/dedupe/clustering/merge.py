@@ -10,7 +10,7 @@ from gallery.dedupe.clustering.constraints import Bound
 from gallery.dedupe.clustering.linkage import SIZE_BONUS
 from gallery.matching.lookalikes import near_faces
 from gallery.matching.operating_point import OperatingPoint
-from gallery.matching.scorer import Judge
+from gallery.matching.scorer import Scorer
 from gallery.types import Encodings, Float64, Int64
 
 _NEIGHBOURS = 32
@@ -19,7 +19,7 @@ _GROUPS_AT_ONCE = 1_000
 
 
 def rejoined(
-    labels: Int64, encodings: Encodings, judge: Judge, point: OperatingPoint, bound: Bound
+    labels: Int64, encodings: Encodings, judge: Scorer, point: OperatingPoint, bound: Bound
 ) -> Int64:
     """Someone with more photos than a face has neighbours may stand in two groups: join them."""
     groups = rows_of(labels)
@@ -67,7 +67,7 @@ def rows_of(labels: Int64) -> list[Int64]:
 def near_groups(
     encodings: Encodings,
     groups: Sequence[Int64],
-    judge: Judge,
+    judge: Scorer,
     point: OperatingPoint,
     progress: Callable[[float], None] = lambda _share: None,
 ) -> dict[tuple[int, int], float]:
@@ -105,7 +105,7 @@ def _scores(
     pairs: Sequence[tuple[int, int]],
     groups: Sequence[Int64],
     encodings: Encodings,
-    judge: Judge,
+    judge: Scorer,
     point: OperatingPoint,
     bound: Bound | None = None,
 ) -> Float64:
