@@ -1,3 +1,3 @@
-"""The command line, a file a command group, by the command's name. Commands parse and print; the
+"""The command line, one file per command group, named after it. Commands parse and print; the
 work is done in the library.
 """

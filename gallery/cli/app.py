@@ -1,13 +1,16 @@
-"""The program, and the options that stand before its commands."""
+"""The program, and the options that every command takes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from gallery.config import load_settings
 from gallery.encoders.registry import Spec, read_spec
@@ -15,22 +18,66 @@ from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
 from gallery.types import Several
 
+_SUMMARY = "Which enrolled person is in this photo? Exactly one, or none."
+_GLOBAL_OPTIONS: dict[str, Callable[[str], object]] = {
+    "home": Path,
+    "encoder": str,
+    "weights": Path,
+}
+
+
+class Program(TyperGroup):
+    """The root group. Its options may stand behind a command as well as before it.
+
+    A command with an --encoder of its own (`train-head`, `re-encode`, `encoders`) keeps it.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        options = [option for option in self.params if option.name in _GLOBAL_OPTIONS]
+        for command in self.commands.values():
+            _accept(command, options)
+
+
+def _accept(command: Any, options: Sequence[Any]) -> None:
+    """Let a command or group, and every command below it, take these options."""
+    has_encoder = any(option.name == "encoder" for option in command.params)
+    for option in options:
+        if has_encoder and option.name != "home":
+            continue
+        behind = copy(option)
+        behind.expose_value = False
+        behind.callback = _store
+        behind.rich_help_panel = "Gallery"
+        command.params.append(behind)
+    for subcommand in getattr(command, "commands", {}).values():
+        _accept(subcommand, options)
+
+
+def _store(context: Any, option: Any, value: Any) -> None:
+    """The callback of an option that stands behind a command."""
+    if value is not None and context.obj is not None:
+        convert = _GLOBAL_OPTIONS[option.name]
+        context.obj = replace(context.obj, **{option.name: convert(value)})
+
+
 app = typer.Typer(
+    cls=Program,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Who is this photo: exactly one person we know, or nobody?",
+    help=_SUMMARY,
 )
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 LargestOption = Annotated[
-    bool, typer.Option("--largest", help="Of several faces take the largest.")
+    bool, typer.Option("--largest", help="Use the largest face if a photo has several.")
 ]
 
 
 def several(largest: bool) -> Several:
-    """What --largest means."""
+    """The rule for photos with several faces that --largest selects."""
     return Several.LARGEST if largest else Several.REFUSE
 
 
@@ -41,8 +88,8 @@ def _show_version(wanted: bool) -> None:
 
 
 @dataclass(frozen=True)
-class Where:
-    """What stands before the command: the gallery's home, and its encoder."""
+class GlobalOptions:
+    """The values of --home, --encoder and --weights."""
 
     home: Path | None
     encoder: str | None
@@ -50,10 +97,10 @@ class Where:
 
     @property
     def spec(self) -> str | None:
-        """Both in one, as GALLERY_ENCODER has it. Raises SettingInvalid."""
+        """Encoder and weights in one, in the form of GALLERY_ENCODER. Raises SettingInvalid."""
         if self.encoder is None:
             if self.weights is not None:
-                raise SettingInvalid("--weights belongs to --encoder; name the encoder too")
+                raise SettingInvalid("--weights needs --encoder; name the encoder too")
             return None
         return str(read_spec(self.encoder, self.weights))
 
@@ -61,17 +108,17 @@ class Where:
 ENCODER_HELP = (
     "dlib-resnet, facenet-vggface2, facenet-casia, or onnx:FILE (`gallery encoders` lists them)."
 )
-WEIGHTS_HELP = "The file of weights of an encoder that comes without."
+WEIGHTS_HELP = "Weights file, for an encoder that ships without weights."
 
 
 @app.callback()
-def options(
+def global_options(
     context: typer.Context,
     home: Annotated[
         Path | None,
         typer.Option(
             "--home",
-            help="Folder of the gallery; else GALLERY_HOME, else the platform's data folder.",
+            help="Folder of the gallery. Default: GALLERY_HOME, else the platform's data folder.",
             show_default=False,
         ),
     ] = None,
@@ -79,7 +126,7 @@ def options(
         str | None,
         typer.Option(
             "--encoder",
-            help=f"{ENCODER_HELP} Else GALLERY_ENCODER, else the gallery's own.",
+            help=f"{ENCODER_HELP} Default: GALLERY_ENCODER, else the gallery's encoder.",
             show_default=False,
         ),
     ] = None,
@@ -91,26 +138,24 @@ def options(
         typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
-    """Who is this photo: exactly one person we know, or nobody?"""
-    context.obj = Where(home, encoder, weights)
+    """Which enrolled person is in this photo? Exactly one, or none."""
+    context.obj = GlobalOptions(home, encoder, weights)
 
 
 def open_gallery(context: typer.Context) -> Gallery:
-    """The gallery of --home, with the encoder that was named, or its own."""
-    where: Where = context.obj
-    return Gallery.open(where.home, encoder=where.spec)
+    """Open the gallery at --home with the encoder named by --encoder, else its own."""
+    given: GlobalOptions = context.obj
+    return Gallery.open(given.home, encoder=given.spec)
 
 
 def open_beside(
     context: typer.Context, encoder: str | None, weights: Path | None
 ) -> tuple[Gallery, Spec | None]:
-    """The gallery of --home with its own encoder, and the one that was named for something else."""
-    where: Where = context.obj
-    if encoder is None and weights is None:
-        encoder, weights = where.encoder, where.weights
-    named = Where(where.home, encoder, weights).spec
-    settings = load_settings(home=where.home)
-    if named is None:
-        named = settings.encoder
+    """Open the gallery at --home with its own encoder; also return the encoder that was named."""
+    given: GlobalOptions = context.obj
+    if encoder is not None or weights is not None:
+        given = replace(given, encoder=encoder, weights=weights)
+    settings = load_settings(home=given.home)
+    named = settings.encoder if given.spec is None else given.spec
     spec = None if named is None else read_spec(named)
     return Gallery(settings.model_copy(update={"encoder": None})), spec

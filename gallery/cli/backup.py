@@ -18,18 +18,18 @@ BackupFile = Annotated[Path, typer.Argument(metavar="FILE", show_default=False)]
 
 @app.command()
 def backup(context: typer.Context, file: BackupFile, as_json: JsonOption = False) -> None:
-    """Write the whole gallery to one file, also while it is served and written to.
+    """Write the whole gallery to one file. The gallery can stay in use meanwhile.
 
-    The file holds everything: names, encodings, keys' hashes, the audit trail. Whoever is erased
-    later is still in it; the receipt names it.
+    The file contains everything: names, encodings, hashes of API keys, the audit trail. People who
+    are erased later are still in it; the receipt of an erasure lists these backups.
 
     Example: `gallery backup gallery-2026-11-24.backup`
     """
     if not file.parent.is_dir():
-        raise SettingInvalid(f"{file.parent} is not a folder; make it first")
+        raise SettingInvalid(f"{file.parent} is not a folder; create it first")
     with open_gallery(context) as gallery, progress("backup") as advance:
-        made = gallery.back_up(file, advance)
-    _show(file, made, as_json)
+        info = gallery.back_up(file, advance)
+    _show(file, info, as_json)
 
 
 @app.command("restore")
@@ -37,50 +37,50 @@ def restore_backup(
     context: typer.Context,
     file: BackupFile,
     only_verify: Annotated[
-        bool, typer.Option("--verify", help="Only read it whole, and check every byte.")
+        bool, typer.Option("--verify", help="Only check every byte of the file.")
     ] = False,
     forget: Annotated[
         list[int] | None,
         typer.Option(
-            help="Erase this identity, by number, before anyone can ask: as a receipt of a later"
-            " erasure names it. Repeat it for several.",
+            help="Erase this identity, by id, as part of restoring. The receipt of an erasure shows"
+            " the id. Repeat it for several.",
             show_default=False,
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a gallery of a backup, at --home, where there must be none.
+    """Restore a backup into --home, which must be empty or missing.
 
-    Every byte is checked before anything is there. Whoever was erased after the backup was made is
-    in it again: name them with --forget.
+    Every byte is checked before anything is written to --home. People erased since the backup was
+    made come back, unless you name them with --forget.
 
     Example: `gallery restore gallery-2026-11-24.backup --home restored`
     """
     settings = load_settings(home=context.obj.home)
     with progress("restoring") as advance:
         if only_verify:
-            found = verify(file, advance)
+            info = verify(file, advance)
         else:
-            found = restore(file, settings, forget or (), advance)
-    _show(file, found, as_json)
+            info = restore(file, settings, forget or (), advance)
+    _show(file, info, as_json)
 
 
-def _show(file: Path, found: BackupInfo, as_json: bool) -> None:
+def _show(file: Path, info: BackupInfo, as_json: bool) -> None:
     if as_json:
         emit(
             {
                 "file": str(file),
-                "id": found.id,
-                "made_at": found.made_at.isoformat(),
-                "program": found.program,
-                "schema": found.schema,
-                "encoder": found.encoder,
-                "identities": found.identities,
-                "faces": found.faces,
-                "own_head": found.own_head,
+                "id": info.id,
+                "made_at": info.made_at.isoformat(),
+                "program": info.program,
+                "schema": info.schema,
+                "encoder": info.encoder,
+                "identities": info.identities,
+                "faces": info.faces,
+                "own_head": info.own_head,
             }
         )
         return
-    people = count(found.identities, "identity", "identities")
-    made = f"{found.made_at:%Y-%m-%d %H:%M}"
-    say(f"{file}: backup {found.id} of {made} UTC, {people}, {count(found.faces, 'face')}, whole")
+    people = count(info.identities, "identity", "identities")
+    made = f"{info.made_at:%Y-%m-%d %H:%M}"
+    say(f"{file}: backup {info.id} of {made} UTC, {people}, {count(info.faces, 'face')}, intact")

@@ -1,4 +1,4 @@
-"""`dedupe`: what is there twice or under the wrong name; `undo`: an applied plan taken back."""
+"""`dedupe`: find duplicates and wrong names. `undo`: undo an applied plan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gallery.dedupe.findings import Findings
     from gallery.gallery import Gallery
 
-_MOST_SHOWN = 20
+_MAX_LISTED = 20
 
 
 @app.command()
@@ -24,66 +24,70 @@ def dedupe(
     context: typer.Context,
     folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", show_default=False)] = None,
     precision: Annotated[
-        float, typer.Option(help="Of the pairs of faces put together, this share is to be right.")
+        float, typer.Option(help="The share of face pairs put together that should be right.")
     ] = 0.99,
     people: Annotated[
         bool | None,
         typer.Option(
             "--people/--no-people",
-            help="The folders right inside FOLDER are people by name, or not; else it looks.",
+            help="Whether the subfolders of FOLDER are named after people. Default: detected.",
             show_default=False,
         ),
     ] = None,
     plan: Annotated[
         Path | None,
         typer.Option(
-            help="Write plan.json, plan.csv and report.html to this folder, to decide on."
+            help="Write plan.json, plan.csv and report.html to this folder, for you to review."
         ),
     ] = None,
     apply: Annotated[
         Path | None,
         typer.Option(
-            help="Do what was accepted in this plan: a .json or .csv file, or the folder, of which"
-            " the one that was changed last is taken."
+            help="Apply what you accepted in this plan: a .json or .csv file, or the folder, whose"
+            " most recently changed plan is used."
         ),
     ] = None,
     over: Annotated[
         float | None,
         typer.Option(
             "--accept-over",
-            help="With --apply: what is undecided is accepted from this probability on, 0 to 1.",
+            help="With --apply: also accept undecided findings with at least this probability (0 to"
+            " 1).",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --apply: say what it would do, and do nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="With --apply: show what would be done, and change nothing."
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find duplicates and wrong names. Nothing is changed, unless a plan is applied.
+    """Find duplicates and wrong names. Nothing is changed unless you apply a plan.
 
-    With a folder: photos that are copies, faces of one person, and, where its folders are people,
-    photos in the wrong one. Without: identities of the gallery that seem to be one person, photos
-    under the wrong name, and faces enrolled twice. Photo files are never touched.
+    With FOLDER: copies of a photo, faces of the same person and, if its subfolders are people,
+    photos in the wrong one. Without: identities of the gallery that seem to be the same person,
+    photos under the wrong name, and faces enrolled twice. Photo files are never changed.
 
     Example: `gallery dedupe ~/Pictures --plan review/`
     """
     with open_gallery(context) as gallery:
         if apply is not None:
             if folder is not None or plan is not None:
-                raise SettingInvalid("--apply takes a plan alone, without FOLDER and --plan")
+                raise SettingInvalid("--apply cannot be combined with FOLDER or --plan")
             _apply(gallery, apply, over, dry_run, as_json)
             return
         if over is not None or dry_run:
-            raise SettingInvalid("--accept-over and --dry-run belong to --apply PLAN")
-        found = _find(gallery, folder, precision, people)
+            raise SettingInvalid("--accept-over and --dry-run need --apply PLAN")
+        findings = _find(gallery, folder, precision, people)
         files = []
         if plan is not None:
             with progress("writing the report") as advance:
-                files = gallery.write_plan(found, folder, plan, advance)
+                files = gallery.write_plan(findings, folder, plan, advance)
     if as_json:
-        emit(findings_json(found) | ({"plan": [str(file) for file in files]} if files else {}))
+        emit(findings_json(findings) | ({"plan": [str(file) for file in files]} if files else {}))
         return
-    _show(found)
+    _show(findings)
     for file in files:
         say(f"wrote {file}", "green")
 
@@ -95,25 +99,25 @@ def undo(
         int | None,
         typer.Argument(
             metavar="[NUMBER]",
-            help="As `dedupe --apply` said it; else the last.",
+            help="The number that `dedupe --apply` printed. Default: the last plan.",
             show_default=False,
         ),
     ] = None,
-    every: Annotated[bool, typer.Option("--list", help="Only list what can be undone.")] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="Only list the applied plans.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Take an applied dedupe plan back, all of it or nothing.
+    """Undo an applied dedupe plan, completely or not at all.
 
     Example: `gallery undo`
     """
     with open_gallery(context) as gallery:
-        if every:
-            for applied, steps, left in gallery.applied_plans():
+        if list_all:
+            for applied, steps, undoable in gallery.applied_plans():
                 if as_json:
-                    emit({"number": applied, "steps": steps, "undoable": left == steps})
+                    emit({"number": applied, "steps": steps, "undoable": undoable == steps})
                 else:
-                    kept = "" if left == steps else ", overtaken: cannot be undone"
-                    say(f"{applied}: {count(steps, 'step')}{kept}")
+                    state = "" if undoable == steps else ", changed since: cannot be undone"
+                    say(f"{applied}: {count(steps, 'step')}{state}")
             return
         undone, lines = gallery.undo_plan(number)
     if as_json:
@@ -121,77 +125,77 @@ def undo(
         return
     for line in lines:
         say(line)
-    say(f"plan {undone} is undone", "green")
+    say(f"plan {undone} was undone", "green")
 
 
 def _find(gallery: Gallery, folder: Path | None, precision: float, people: bool | None) -> Findings:
     if folder is None:
         with progress("comparing faces") as advance:
             return gallery.findings(advance)
-    with progress("reading photos") as advance:
-
-        def told(what: str, done: int, whole: int) -> None:
-            advance(done, whole, what)
-
-        return gallery.dedupe_folder(folder, precision=precision, people=people, progress=told)
+    with progress("reading photos") as bar:
+        return gallery.dedupe_folder(folder, precision=precision, people=people, progress=bar.step)
 
 
 def _apply(gallery: Gallery, plan: Path, over: float | None, dry_run: bool, as_json: bool) -> None:
     if over is not None and not 0.0 <= over <= 1.0:
-        raise SettingInvalid(f"--accept-over {over:g}, expected 0 to 1")
-    done = gallery.apply_plan(plan, accept_over=over, dry_run=dry_run)
+        raise SettingInvalid(f"--accept-over is {over:g}, expected 0 to 1")
+    applied = gallery.apply_plan(plan, accept_over=over, dry_run=dry_run)
     if as_json:
-        emit({"number": done.number, "done": list(done.lines), "dry_run": dry_run})
+        emit({"number": applied.number, "done": list(applied.lines), "dry_run": dry_run})
         return
-    for line in done.lines:
+    for line in applied.lines:
         say(line)
-    if not done.lines:
-        say("nothing in the plan is accepted; nothing was changed")
+    if not applied.lines:
+        say("no finding in the plan is accepted; nothing was changed")
     elif dry_run:
-        say("a dry run: nothing was changed", "yellow")
+        say("dry run: nothing was changed", "yellow")
     else:
-        say(f"done; `gallery undo {done.number}` takes it back", "green")
+        say(f"done; `gallery undo {applied.number}` undoes it", "green")
 
 
-def _show(found: Findings) -> None:
+def _show(findings: Findings) -> None:
     say(
-        f"{count(found.photos, 'photo')}, {count(found.faces, 'face')}:"
-        f" {count(len(found.copies), 'group')} of copies,"
-        f" {count(len(found.people), 'person', 'people')} with several faces,"
-        f" {count(len(found.identities), 'pair')} of names that seem to be one person,"
-        f" {count(len(found.misfiled), 'photo')} under a wrong name,"
-        f" {count(len(found.skipped), 'file')} skipped",
+        f"{count(findings.photos, 'photo')}, {count(findings.faces, 'face')}:"
+        f" {count(len(findings.copies), 'group')} of copies,"
+        f" {count(len(findings.people), 'person', 'people')} with several faces,"
+        f" {count(len(findings.identities), 'pair')} of identities that seem to be one person,"
+        f" {count(len(findings.misfiled), 'photo')} under the wrong name,"
+        f" {count(len(findings.skipped), 'file')} skipped",
         "bold",
     )
-    if found.folders_are_people:
-        say("the folders were taken for people by name; --no-people says that they are not", "dim")
-    elif found.folders > 1:
+    if findings.folders_are_people:
+        say("the subfolders were taken for people; use --no-people if they are not", "dim")
+    elif findings.folders > 1:
         say(
-            "the folders were not taken for people by name, since they hold several each, or the"
-            " same ones; --people says that they are, and looks for wrong names",
+            "the subfolders were not taken for people, because one holds several people, or several"
+            " hold the same person; use --people if they are people, to find wrong names",
             "dim",
         )
-    for wrong in found.misfiled[:_MOST_SHOWN]:
-        whose = f"{wrong.suggested}'s" if wrong.suggested else "nobody's here"
-        say(f"wrong name? {wrong.face.photo} ({percent(wrong.probability)})", "magenta")
-        say(f"    under {wrong.identity}, seems to be {whose}, by {wrong.nearest.photo}", "dim")
-    for same in found.identities[:_MOST_SHOWN]:
-        say(f"one person? {' and '.join(same.names)} ({percent(same.probability)})", "green")
-        say(f"    by {same.deciding[0].photo} and {same.deciding[1].photo}", "dim")
-    for copies in found.copies[:_MOST_SHOWN]:
+    for misfiled in findings.misfiled[:_MAX_LISTED]:
+        suggested = misfiled.suggested or "someone not in this collection"
+        say(f"wrong name? {misfiled.face.photo} ({percent(misfiled.probability)})", "magenta")
+        say(
+            f"    under {misfiled.identity}, seems to be {suggested};"
+            f" nearest photo: {misfiled.nearest.photo}",
+            "dim",
+        )
+    for pair in findings.identities[:_MAX_LISTED]:
+        say(f"one person? {' and '.join(pair.names)} ({percent(pair.probability)})", "green")
+        say(f"    see {pair.deciding[0].photo} and {pair.deciding[1].photo}", "dim")
+    for copies in findings.copies[:_MAX_LISTED]:
         say(f"copies: {copies.why} ({percent(copies.probability)})", "cyan")
         for photo in copies.photos:
             say(f"    {photo}")
-    for person in found.people[:_MOST_SHOWN]:
-        sure = "as you said" if person.confirmed else percent(person.probability)
-        say(f"one person, {count(len(person.faces), 'face')} ({sure})", "green")
-        for face in person.faces[:_MOST_SHOWN]:
+    for person in findings.people[:_MAX_LISTED]:
+        certainty = "confirmed by you" if person.confirmed else percent(person.probability)
+        say(f"one person, {count(len(person.faces), 'face')} ({certainty})", "green")
+        for face in person.faces[:_MAX_LISTED]:
             say(f"    {face.photo}  at {', '.join(f'{v:.0f}' for v in face.box.as_list())}")
-        if len(person.faces) > _MOST_SHOWN:
-            say(f"    and {len(person.faces) - _MOST_SHOWN} more", "dim")
-    parts = (found.misfiled, found.identities, found.copies, found.people)
-    more = sum(max(0, len(part) - _MOST_SHOWN) for part in parts)
+        if len(person.faces) > _MAX_LISTED:
+            say(f"    and {len(person.faces) - _MAX_LISTED} more", "dim")
+    kinds = (findings.misfiled, findings.identities, findings.copies, findings.people)
+    more = sum(max(0, len(kind) - _MAX_LISTED) for kind in kinds)
     if more:
-        say(f"and {more} more findings: --plan DIR or --json has all", "dim")
-    for _, reason in found.skipped:
+        say(f"and {count(more, 'more finding')}: --plan DIR or --json lists all", "dim")
+    for _, reason in findings.skipped:
         say(f"skipped: {reason}", "yellow")

@@ -1,4 +1,4 @@
-"""`demo`: the main job on real photos, in a gallery that is thrown away afterwards."""
+"""`demo`: enrol, query and deduplicate real photos in a temporary gallery."""
 
 from __future__ import annotations
 
@@ -24,20 +24,22 @@ if TYPE_CHECKING:
 def demo(
     photos: Annotated[
         Path | None,
-        typer.Argument(metavar="[PHOTOS]", help="A folder for each person.", show_default=False),
+        typer.Argument(
+            metavar="[PHOTOS]", help="A folder with one subfolder per person.", show_default=False
+        ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=2, help="Take this many people.")] = None,
-    seed: Annotated[int, typer.Option(help="Of which people are taken.")] = 0,
-    out_folder: Annotated[
-        Path, typer.Option("--out", help="Where the contact sheet is saved.")
-    ] = Path("gallery-demo"),
+    limit: Annotated[int | None, typer.Option(min=2, help="Use this many people.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed for choosing the people.")] = 0,
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder for the contact sheet.")] = Path(
+        "gallery-demo"
+    ),
     as_json: JsonOption = False,
 ) -> None:
-    """Show the main job: enrol, query, deduplicate, in a gallery thrown away afterwards.
+    """Enrol, query and deduplicate real photos in a temporary gallery.
 
-    Without a folder: on photos of Grace Hopper and Eileen Collins that installed packages carry.
-    With one: people with two or more photos are enrolled with all but their last and queried with
-    that; every fifth of them, and everyone with a single photo, is a stranger.
+    Without PHOTOS: photos of Grace Hopper and Eileen Collins from installed packages. With PHOTOS:
+    people with two or more photos are enrolled from all but the last, which is the query. Every
+    fifth of them, and everyone with a single photo, is queried as a stranger.
 
     Example: `gallery demo people/ --limit 400`
     """
@@ -49,28 +51,27 @@ def demo(
         if photos is None:
             copies = Path(home, "copies")
             copies.mkdir()
-            right = _embedded(gallery, copies, out_folder, as_json)
+            passed = _packaged(gallery, copies, out_folder, as_json)
         else:
             _own(gallery, photos, limit, seed, out_folder, as_json)
-            right = True  # the figures are the answer
-    raise typer.Exit(FOUND if right else NONE)
+            passed = True  # it reports rates; none of them is a failure
+    raise typer.Exit(FOUND if passed else NONE)
 
 
-def _embedded(gallery: Gallery, copies: Path, out_folder: Path, as_json: bool) -> bool:
+def _packaged(gallery: Gallery, copies: Path, out_folder: Path, as_json: bool) -> bool:
     from gallery.demo.packaged import run_embedded_demo, tiles
     from gallery.demo.sheet import draw_sheet
 
-    with progress("asking") as advance:
-        shown = run_embedded_demo(gallery, copies, advance)
+    with progress("querying") as advance:
+        report = run_embedded_demo(gallery, copies, advance)
     sheet = out_folder / "contact-sheet.png"
-    draw_sheet(
-        tiles(shown), "What was asked, and what was answered", sheet, gallery.pipeline.reader
-    )
+    draw_sheet(tiles(report), "Queries and answers", sheet, gallery.pipeline.reader)
     if as_json:
-        emit(_embedded_json(shown, sheet))
-        return shown.right
-    table = Table("asked", "is", "answered", "sure", "ms", "why", box=None, header_style="bold")
-    for asked in shown.asked:
+        emit(_packaged_json(report, sheet))
+        return report.right
+    columns = ("query", "truth", "answer", "probability", "ms", "reason")
+    table = Table(*columns, box=None, header_style="bold")
+    for asked in report.asked:
         style = "green" if asked.right else "bold red"
         table.add_row(
             escape(asked.photo),
@@ -81,36 +82,36 @@ def _embedded(gallery: Gallery, copies: Path, out_folder: Path, as_json: bool) -
             escape(_short(asked.decision.reason)),
         )
     show(table)
-    report = shown.duplicates
-    say(f"\nDuplicates in a folder of {report.photos} photos:", "bold")
-    for group in report.copies:
+    duplicates = report.duplicates
+    say(f"\nDuplicates in a folder of {duplicates.photos} photos:", "bold")
+    for group in duplicates.copies:
         say(f"  {len(group.photos)} copies of one photo, such as {Path(group.photos[0]).name}")
-    for person in report.people:
+    for person in duplicates.people:
         say(f"  {len(person.faces)} faces of one person ({percent(person.probability)})")
-    _steps(shown.seconds)
+    _show_times(report.seconds)
     say(f"\nContact sheet: {sheet}")
-    if shown.right:
-        say("Everything was answered as it should be.", "bold green")
+    if report.right:
+        say("Every answer is right.", "bold green")
     else:
-        say("Not everything was answered as it should be.", "bold red")
-    return shown.right
+        say("Some answers are wrong.", "bold red")
+    return report.right
 
 
 def _short(reason: str) -> str:
-    """Without the enrolled photo, which fills a table."""
+    """The reason without the enrolled photo, whose path would fill the table."""
     return reason.partition(", by ")[0]
 
 
-def _embedded_json(shown: EmbeddedDemo, sheet: Path) -> dict[str, Any]:
+def _packaged_json(report: EmbeddedDemo, sheet: Path) -> dict[str, Any]:
     return {
         "asked": [
-            {"truth": a.truth, "right": a.right, "seconds": round(a.seconds, 4)}
-            | decision_json(a.photo, a.decision)
-            for a in shown.asked
+            {"truth": query.truth, "right": query.right, "seconds": round(query.seconds, 4)}
+            | decision_json(query.photo, query.decision)
+            for query in report.asked
         ],
-        "duplicates": findings_json(shown.duplicates),
-        "seconds": {step: round(took, 3) for step, took in shown.seconds.items()},
-        "right": shown.right,
+        "duplicates": findings_json(report.duplicates),
+        "seconds": {step: round(seconds, 3) for step, seconds in report.seconds.items()},
+        "right": report.right,
         "contact_sheet": str(sheet),
     }
 
@@ -121,67 +122,67 @@ def _own(
     from gallery.demo.folder import mistake_tiles, run_own_demo
     from gallery.demo.sheet import draw_sheet
 
-    with progress("enrolling and asking") as advance:
-        shown = run_own_demo(gallery, photos, limit, seed, advance)
-    tiles = mistake_tiles(shown)
+    with progress("enrolling and querying") as advance:
+        report = run_own_demo(gallery, photos, limit, seed, advance)
+    tiles = mistake_tiles(report)
     sheet = out_folder / "worst-mistakes.png"
     if tiles:
         draw_sheet(tiles, "The worst mistakes", sheet, gallery.pipeline.reader)
-    figures = _figures(shown)
+    rates = _rates(report)
     if as_json:
         emit(
             {
                 "folder": str(photos),
-                "part": shown.folder.part,
+                "part": report.folder.part,
                 "seed": seed,
-                "people": len(shown.folder.people),
-                "enrolled_photos": shown.enrolled_photos,
-                "unusable_photos": shown.unusable_photos,
+                "people": len(report.folder.people),
+                "enrolled_photos": report.enrolled_photos,
+                "unusable_photos": report.unusable_photos,
                 "figures": {
                     name: {"count": share.count, "of": share.of, "share": share.value}
                     | {"interval95": share.interval}
-                    for name, share in figures.items()
+                    for name, share in rates.items()
                 },
-                "seconds": {step: round(took, 2) for step, took in shown.seconds.items()},
+                "seconds": {step: round(seconds, 2) for step, seconds in report.seconds.items()},
                 "worst_mistakes": str(sheet) if tiles else None,
             }
         )
         return
-    part = f" (only those its split.csv calls {shown.folder.part})" if shown.folder.part else ""
+    part = f" (only its split.csv's {report.folder.part} people)" if report.folder.part else ""
     say(
-        f"{len(shown.folder.people)} people of {photos}{part}, seed {seed}:"
-        f" {shown.enrolled_photos} photos enrolled, {len(shown.asked)} queries",
+        f"{len(report.folder.people)} people of {photos}{part}, seed {seed}:"
+        f" {report.enrolled_photos} photos enrolled, {len(report.asked)} queries",
         "bold",
     )
     table = Table("", "share", "95 % interval", "queries", box=None, header_style="bold")
-    for name, share in figures.items():
+    for name, share in rates.items():
         low, high = share.interval
         table.add_row(
             name, f"{share.value:.1%}", f"{low:.1%} to {high:.1%}", f"{share.count} of {share.of}"
         )
     show(table)
-    if shown.unusable_photos:
-        say(f"{shown.unusable_photos} photos could not be enrolled")
-    _steps(shown.seconds)
+    if report.unusable_photos:
+        say(f"{report.unusable_photos} photos could not be enrolled")
+    _show_times(report.seconds)
     if tiles:
-        say(f"\nThe worst mistakes, as pictures: {sheet}")
+        say(f"\nThe worst mistakes: {sheet}")
     else:
-        say("\nThere were no mistakes to show.")
+        say("\nThere were no mistakes.")
 
 
-def _figures(shown: OwnDemo) -> dict[str, Share]:
+def _rates(report: OwnDemo) -> dict[str, Share]:
     return {
-        "known people found": shown.share(("found",), known=True),
-        "known people misnamed": shown.share(("misnamed",), known=True),
-        "known people lost to ambiguity": shown.share(("ambiguous",), known=True),
-        "known people not recognised": shown.share(("unknown",), known=True),
-        "known people without a usable face": shown.share(("no_face", "unusable"), known=True),
-        "strangers named": shown.share(("misnamed",), known=False),
-        "strangers ambiguous": shown.share(("ambiguous",), known=False),
+        "known people found": report.share(("found",), known=True),
+        "known people misnamed": report.share(("misnamed",), known=True),
+        "known people lost to ambiguity": report.share(("ambiguous",), known=True),
+        "known people not recognised": report.share(("unknown",), known=True),
+        "known people without a usable face": report.share(("no_face", "unusable"), known=True),
+        "strangers named": report.share(("misnamed",), known=False),
+        "strangers ambiguous": report.share(("ambiguous",), known=False),
     }
 
 
-def _steps(seconds: dict[str, float]) -> None:
-    say("\nTime of each step:", "bold")
-    for step, took in seconds.items():
-        say(f"  {took:7.2f} s  {step}")
+def _show_times(seconds: dict[str, float]) -> None:
+    say("\nTime per step:", "bold")
+    for step, duration in seconds.items():
+        say(f"  {duration:7.2f} s  {step}")

@@ -1,4 +1,4 @@
-"""`enroll-identity`: photos of a known person into the gallery."""
+"""`enroll-identity`: enrol people from photos."""
 
 from __future__ import annotations
 
@@ -22,10 +22,8 @@ _STYLES = {
     EnrolOutcome.ERROR: "red",
 }
 
-COMMAND = "enroll-identity"
 
-
-@app.command(COMMAND)
+@app.command("enroll-identity")
 def enroll_identity(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False)] = None,
@@ -34,17 +32,19 @@ def enroll_identity(
     ] = None,
     from_folder: Annotated[
         Path | None,
-        typer.Option("--from-folder", help="Enrol a whole folder: a folder for each person in it."),
+        typer.Option(
+            "--from-folder", help="Enrol everyone in a folder that has one subfolder per person."
+        ),
     ] = None,
     largest: LargestOption = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Enrol although the face matches another identity.")
+        bool, typer.Option("--force", help="Enrol even if the face matches another identity.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Enrol a person from photos, each with exactly one face.
+    """Enrol a person from photos with exactly one face each.
 
-    Exit status: 0 all enrolled (or already there), 1 some refused, 2 an error.
+    Exit status: 0 all photos enrolled (or already enrolled), 1 some refused, 2 an error.
 
     Example: `gallery enroll-identity "Grace Hopper" grace1.jpg grace2.jpg`
     """
@@ -58,19 +58,21 @@ def _jobs(
 ) -> list[tuple[str, Path]]:
     if from_folder is not None:
         if name is not None or photos:
-            raise SettingInvalid("give a NAME and photos, or --from-folder, but not both")
+            raise SettingInvalid("give either NAME and photos, or --from-folder DIR")
         from gallery.training.dataset import people_in
 
         people = people_in(from_folder).people
-        return [(checked_name(who), photo) for who, some in people.items() for photo in some]
+        return [
+            (checked_name(person), photo) for person, photos in people.items() for photo in photos
+        ]
     if name is None or not photos:
         raise SettingInvalid("give a NAME and at least one photo, or --from-folder DIR")
     return [(checked_name(name), photo) for photo in photos]
 
 
 _REMEDIES = {
-    Refusal.SEVERAL_FACES: "--largest takes the largest of several faces.",
-    Refusal.MATCHES_ANOTHER: "--force enrols who matches another.",
+    Refusal.SEVERAL_FACES: "--largest enrols the largest of several faces.",
+    Refusal.MATCHES_ANOTHER: "--force enrols a face that matches another identity.",
 }
 
 
@@ -78,12 +80,12 @@ def _enroll(
     gallery: Gallery, jobs: list[tuple[str, Path]], largest: bool, force: bool, as_json: bool
 ) -> int:
     counts = dict.fromkeys(EnrolOutcome, 0)
-    refusals: set[Refusal | None] = set()
+    refusals: set[Refusal] = set()
     with progress("enrolling") as advance:
-        for done, (who, photo) in enumerate(jobs, start=1):
-            result = gallery.enroll(who, photo, several=several(largest), force=force)
+        for done, (person, photo) in enumerate(jobs, start=1):
+            result = gallery.enroll(person, photo, several=several(largest), force=force)
             counts[result.outcome] += 1
-            if result.refusal in _REMEDIES:
+            if result.refusal is not None:
                 refusals.add(result.refusal)
             if as_json:
                 emit(enrolment_json(result))
@@ -92,8 +94,9 @@ def _enroll(
             advance(done, len(jobs))
     if not as_json and len(jobs) > 1:
         say(", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count), "bold")
-    if not as_json and refusals:
-        say(" ".join(_REMEDIES[why] for why in _REMEDIES if why in refusals), "dim")
+    remedies = [text for refusal, text in _REMEDIES.items() if refusal in refusals]
+    if not as_json and remedies:
+        say(" ".join(remedies), "dim")
     if counts[EnrolOutcome.ERROR]:
         return ERROR
     return NONE if counts[EnrolOutcome.REFUSED] else FOUND

@@ -1,4 +1,4 @@
-"""The programs `gallery` and `enroll-identity`: the only ways in."""
+"""Entry points of the programs `gallery` and `enroll-identity`."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import sys
 INTERRUPTED = 130
 
 
-def main() -> None:
-    """The program `gallery`."""
-    _start(alone=False)
+def main(arguments: list[str] | None = None) -> None:
+    """Run `gallery` and end the process. arguments : None is the command line's."""
+    _start(sys.argv[1:] if arguments is None else arguments)
 
 
 def enroll_identity_main() -> None:
-    """The program `enroll-identity`: `gallery enroll-identity`."""
-    _start(alone=True)
+    """Run `enroll-identity`, which is `gallery enroll-identity`."""
+    _start(["enroll-identity", *sys.argv[1:]])
 
 
-def _start(*, alone: bool) -> None:
+def _start(arguments: list[str]) -> None:
     try:
-        from gallery.cli.run import run  # takes a second, in which Ctrl-C must not show a traceback
+        # Importing takes a second, in which Ctrl-C must not show a traceback.
+        from gallery.cli.run import run
 
-        run(alone=alone)
+        run(arguments)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

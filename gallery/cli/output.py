@@ -1,11 +1,11 @@
-"""What the commands print: JSON lines for programs, Rich for people, progress on stderr."""
+"""What commands print: JSON lines for programs, Rich for people, progress on stderr."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -20,58 +20,112 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from gallery.json_forms.to_json import receipt_json
 from gallery.names import printable
 
-FOUND, NONE, ERROR = 0, 1, 2
-"""Exit statuses: a match (or success), none, an error."""
+if TYPE_CHECKING:
+    from gallery.store.records import Receipt
 
-_WIDEST = 1_000
+FOUND, NONE, ERROR = 0, 1, 2
+"""Exit statuses: a match (or success), no match, an error."""
+
+_TABLE_WIDTH = 1_000
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def emit(value: Any) -> None:
-    """One JSON value on one line, flushed, since programs wait for it."""
+    """Print a JSON value on one line and flush it, since programs wait for it."""
     typer.echo(printable(json.dumps(value, ensure_ascii=False)))
 
 
 def say(text: str, style: str = "") -> None:
-    """A line for a person; what is in the text is not markup."""
+    """Print a line for a person. Markup in the text is printed as it is."""
     out.print(escape(printable(text)), style=style)
 
 
 def show(table: Table) -> None:
-    """A table, as wide as it needs to be: what is cut off is of no use in a file or a pipe."""
-    Console(width=_WIDEST, highlight=False).print(table)
+    """Print a table at its full width: a truncated cell is of no use in a file or a pipe."""
+    Console(width=_TABLE_WIDTH, highlight=False).print(table)
 
 
 def complain(reason: str) -> None:
-    """An error for a person, on stderr."""
+    """Print an error message on stderr."""
     err.print(f"[bold red]error:[/] {escape(printable(reason))}")
 
 
-def count(number: int, one: str, many: str | None = None) -> str:
-    """A number with its noun."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: "1 face", "2 faces"."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def percent(value: float | None) -> str:
-    """A probability as people read it."""
+    """A probability as a percentage with one decimal; empty for None."""
     if value is None:
         return ""
     return "100%" if value > 0.9995 else f"{value:.1%}"
 
 
-class Advance(Protocol):
-    """Tells a bar what is done of what there is to do; another `what` begins it anew."""
+def show_receipt(receipt: Receipt, as_json: bool) -> None:
+    """Print what was erased, and where copies may remain."""
+    if as_json:
+        emit(receipt_json(receipt))
+        return
+    name = "the name and " if receipt.whole else ""
+    say(
+        f"erased {name}{count(receipt.faces, 'face')} of id {receipt.identity_id}; no trace in"
+        f" {count(receipt.searched_files, 'file')} of the gallery and its cache"
+    )
+    for learned in receipt.learned:
+        say(f"    {learned}", "yellow")
+    for backup in receipt.backups:
+        made = f"{backup.created_at:%Y-%m-%d %H:%M}"
+        state = "still contains it" if backup.made else "was not completed, but may contain it"
+        say(f"    backup {backup.id} of {made} UTC {state}: delete that file", "yellow")
+    if receipt.backups:
+        ids = " ".join(f"--forget {number}" for number in (receipt.identity_id, *receipt.also))
+        say(f"    or restore it with {ids}", "yellow")
+    if receipt.too_plain:
+        texts = count(receipt.too_plain, "text")
+        say(f"    not searched for, because too short or only a number: {texts}", "dim")
+    say(f"    receipt {receipt.id}", "dim")
 
-    def __call__(self, done: int, total: int, what: str = ...) -> None: ...
+
+class ProgressBar:
+    """Call it with (done, total) to move the bar, and with a new step to start the bar again."""
+
+    def __init__(self, bar: Progress, step: str) -> None:
+        self._bar = bar
+        self._step = step
+        self._task = bar.add_task(step, total=None, rate="")
+
+    def __call__(self, done: int, total: int, step: str | None = None) -> None:
+        if step is not None and step != self._step:
+            self._step = step
+            self._bar.reset(self._task, description=step)
+        task = self._bar.tasks[self._task]
+        speed = task.finished_speed or task.speed
+        rate = f"{speed:.1f}/s" if speed else ""
+        self._bar.update(self._task, completed=done, total=total, rate=rate)
+
+    def step(self, step: str, done: int, total: int) -> None:
+        """The same, in the argument order of the library's progress callbacks."""
+        self(done, total, step)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Hide the bar, so that a prompt can be shown."""
+        self._bar.stop()
+        try:
+            yield
+        finally:
+            self._bar.start()
 
 
 @contextmanager
-def progress(description: str) -> Iterator[Advance]:
-    """A bar on stderr while something long runs; yields advance(done, total, what)."""
+def progress(step: str) -> Iterator[ProgressBar]:
+    """Show a progress bar on stderr, if that is a terminal, while a long step runs."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -81,13 +135,4 @@ def progress(description: str) -> Iterator[Advance]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task(description, total=None, rate="")
-
-        def advance(done: int, total: int, what: str = description) -> None:
-            if bar.tasks[task].description != what:
-                bar.reset(task, description=what)
-            speed = bar.tasks[task].finished_speed or bar.tasks[task].speed
-            rate = f"{speed:.1f}/s" if speed else ""
-            bar.update(task, completed=done, total=total, rate=rate)
-
-        yield advance
+        yield ProgressBar(bar, step)

@@ -1,4 +1,4 @@
-"""`query` and `compare`: who is this, and are these two the same?"""
+"""`query`: who is in a photo. `compare`: whether two photos show the same person."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ def query(
     context: typer.Context,
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", show_default=False)],
     all_faces: Annotated[
-        bool, typer.Option("--all-faces", help="Answer for each face of each photo.")
+        bool, typer.Option("--all-faces", help="Answer for every face in each photo.")
     ] = False,
     largest: LargestOption = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show every candidate and the head's verdict.")
+        bool, typer.Option("--explain", help="Show every candidate and its verdict.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Who is this: exactly one person of the gallery, or none?
+    """Find who is in a photo: exactly one enrolled person, or none.
 
     Exit status: 0 every photo has a match, 1 some have none, 2 an error.
 
     Example: `gallery query unknown.jpg`
     """
     if all_faces and largest:
-        raise SettingInvalid("--all-faces and --largest exclude each other; give one of them")
+        raise SettingInvalid("give either --all-faces or --largest")
     status = FOUND
     with open_gallery(context) as gallery:
         for photo in photos:
             try:
-                answers = _ask(gallery, photo, all_faces=all_faces, largest=largest)
+                decisions = _decisions(gallery, photo, all_faces=all_faces, largest=largest)
             except PhotoError as error:
                 status = ERROR
                 if as_json:
@@ -50,32 +50,34 @@ def query(
                 else:
                     complain(str(error))
                 continue
-            for answer in answers:
+            for decision in decisions:
                 if as_json:
-                    emit(decision_json(str(photo), answer))
+                    emit(decision_json(str(photo), decision))
                 else:
-                    _show(photo, answer, explain)
-            if not any(a.identity for a in answers):
+                    _show(photo, decision, explain)
+            if not any(decision.identity for decision in decisions):
                 status = max(status, NONE)
     raise typer.Exit(status)
 
 
-def _ask(gallery: Gallery, photo: Path, *, all_faces: bool, largest: bool) -> list[Decision]:
-    return (
-        gallery.query_all(photo) if all_faces else [gallery.query(photo, several=several(largest))]
-    )
+def _decisions(gallery: Gallery, photo: Path, *, all_faces: bool, largest: bool) -> list[Decision]:
+    if all_faces:
+        return gallery.query_all(photo)
+    return [gallery.query(photo, several=several(largest))]
 
 
-def _show(photo: Path, answer: Decision, explain: bool) -> None:
-    who = answer.identity.name if answer.identity else answer.outcome.value.replace("_", " ")
-    sure = f" ({percent(answer.probability)})" if answer.identity else ""
+def _show(photo: Path, decision: Decision, explain: bool) -> None:
+    if decision.identity is None:
+        answer = decision.outcome.value.replace("_", " ")
+    else:
+        answer = f"{decision.identity.name} ({percent(decision.probability)})"
     place = ""
-    if answer.face is not None:
-        left, top, right, bottom = (round(v) for v in answer.face.box.as_list())
+    if decision.face is not None:
+        left, top, right, bottom = (round(v) for v in decision.face.box.as_list())
         place = f" at {left},{top} to {right},{bottom}"
-    say(f"{photo}{place}: {who}{sure}; {answer.reason}", _STYLES.get(answer.outcome, ""))
+    say(f"{photo}{place}: {answer}; {decision.reason}", _STYLES.get(decision.outcome, ""))
     if explain:
-        for candidate in answer.candidates:
+        for candidate in decision.candidates:
             say(
                 f"    {candidate.verdict:<9}  {percent(candidate.probability):>6}"
                 f"  cosine {candidate.similarity:.3f}  {candidate.identity.name}"
@@ -92,9 +94,9 @@ def compare(
     largest: LargestOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Are two photos of the same person? Prints 1 or 0, and the probability.
+    """Compare two photos: prints 1 for the same person, 0 for different people.
 
-    Exit status: 0 the same person, 1 two people, 2 an error.
+    Exit status: 0 the same person, 1 different people, 2 an error.
 
     Example: `gallery compare one.jpg two.jpg`
     """
@@ -104,8 +106,8 @@ def compare(
         emit(comparison_json((str(first), str(second)), comparison))
     else:
         say(
-            f"{comparison.same}  {'same person' if comparison.same else 'two people'},"
-            f" probability of the same {percent(comparison.probability)},"
+            f"{comparison.same}  {'same person' if comparison.same else 'different people'},"
+            f" probability {percent(comparison.probability)},"
             f" cosine {comparison.similarity:.3f}"
         )
     raise typer.Exit(FOUND if comparison.same else NONE)

@@ -1,4 +1,4 @@
-"""Running the program: every error the user's way, never a traceback."""
+"""Run a command line: every error becomes a message, never a traceback."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import sys
 
 # Importing a module of commands adds them to the app.
 from gallery.cli import (
+    audit,
     backup,
     calibrate,
+    check,
     dedupe,
     demo,
     encoders,
     enroll,
     evaluate,
+    expire,
     export,
+    faces,
     identities,
     keys,
     query,
@@ -32,7 +36,10 @@ COMMANDS = (
     query,
     dedupe,
     identities,
+    faces,
+    expire,
     export,
+    check,
     backup,
     train,
     encoders,
@@ -42,52 +49,29 @@ COMMANDS = (
     demo,
     serve,
     keys,
+    audit,
 )
 
 
-_OWN_ENCODER = {"train-head", "re-encode", "encoders"}
-"""Commands to which --encoder means another encoder than the gallery's own."""
-
-
-def run(*, alone: bool) -> None:
-    """Run `gallery`, or `enroll-identity` alone, which is one of its commands; ends the process."""
-    command = [enroll.COMMAND] if alone else []
-    sys.argv = ["gallery", *_first([*command, *sys.argv[1:]])]
+def run(arguments: list[str]) -> None:
+    """Run `gallery` with these arguments and end the process."""
     try:
-        app()
+        app(arguments, prog_name="gallery")
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            complain("stopped; what was reported is kept, and running it again goes on from there")
+            complain("interrupted; results so far are saved, run the command again to continue")
         raise
     except GalleryError as error:
         complain(str(error))
     except OSError as error:
         complain(f"{error.filename or 'the system'}: {error.strerror or error}")
     except MemoryError:
-        complain("the memory is full; close other programs or use smaller photos")
+        complain("out of memory; close other programs or use smaller photos")
     except Exception as error:
         if os.environ.get("GALLERY_TRACEBACK"):
             raise
         complain(
-            f"this is a mistake in the program, please report it: {type(error).__name__}: {error}"
-            " (GALLERY_TRACEBACK=1 shows where)"
+            f"this is a bug, please report it: {type(error).__name__}: {error}"
+            " (set GALLERY_TRACEBACK=1 to see the traceback)"
         )
     sys.exit(ERROR)
-
-
-def _first(arguments: list[str]) -> list[str]:
-    """What belongs before the command, from wherever it was put."""
-    for option in ("--weights", "--encoder", "--home"):
-        if option == "--home" or not _OWN_ENCODER & set(arguments):
-            arguments = _moved(arguments, option)
-    return arguments
-
-
-def _moved(arguments: list[str], option: str) -> list[str]:
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    for i, argument in enumerate(arguments[:end]):
-        if argument == option and i + 1 < end:
-            return [*arguments[i : i + 2], *arguments[:i], *arguments[i + 2 :]]
-        if argument.startswith(f"{option}="):
-            return [argument, *arguments[:i], *arguments[i + 1 :]]
-    return arguments

@@ -1,4 +1,4 @@
-"""`serve`: the gallery over HTTP."""
+"""`serve`: the HTTP API and the web page."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Annotated
 
 import typer
 
-from gallery.cli.app import JsonOption, Where, app
+from gallery.cli.app import GlobalOptions, JsonOption, app
 from gallery.cli.output import emit, say
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
 from gallery.store import api_keys
 
-_CONNECTIONS = 1_000  # far more than requests are worked on at once
+_CONNECTIONS = 1_000  # far more than the requests processed at once
 _BACKLOG = 2_048
-_GRACE = 10  # seconds for what is under way when it is told to end
+_SHUTDOWN_SECONDS = 10  # for requests in progress
 
 
 @app.command()
@@ -27,7 +27,7 @@ def serve(
     host: Annotated[
         str | None,
         typer.Option(
-            help="The address to listen on; else GALLERY_HOST, else 127.0.0.1.", show_default=False
+            help="Address to listen on. Default: GALLERY_HOST, else 127.0.0.1.", show_default=False
         ),
     ] = None,
     port: Annotated[
@@ -35,7 +35,7 @@ def serve(
         typer.Option(
             min=1,
             max=65535,
-            help="The port to listen on; else GALLERY_PORT, else 8000.",
+            help="Port to listen on. Default: GALLERY_PORT, else 8000.",
             show_default=False,
         ),
     ] = None,
@@ -44,7 +44,7 @@ def serve(
         typer.Option(
             min=1,
             max=64,
-            help="Photos to work on at once; else GALLERY_WORKERS, else 2.",
+            help="Photos to process at once. Default: GALLERY_WORKERS, else 2.",
             show_default=False,
         ),
     ] = None,
@@ -52,23 +52,21 @@ def serve(
         bool | None,
         typer.Option(
             "--thumbnails/--no-thumbnails",
-            help="Keep a small picture of each face enrolled from now on, so that the page can show"
-            " who decided; else GALLERY_THUMBNAILS, else not.",
+            help="Keep a thumbnail of each face enrolled from now on, so that the web page can show"
+            " the face that a decision rests on. Default: GALLERY_THUMBNAILS, else off.",
             show_default=False,
         ),
     ] = None,
     insecure: Annotated[
         bool,
-        typer.Option(
-            "--insecure", help="Listen beyond this machine without a key: anyone may ask."
-        ),
+        typer.Option("--insecure", help="Accept connections from other machines without a key."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Answer over HTTP until it is stopped: a page at /, and /v1.
+    """Serve the HTTP API at /v1 and a web page at / until stopped.
 
-    Without a key (`gallery keys create`) it listens on this machine alone, and answers no web page
-    of another address. It logs requests to stderr, a JSON object each, without names.
+    Without API keys (`gallery keys create`) it listens on this machine only, and rejects requests
+    from other web sites. It logs each request to stderr as a JSON object, without names.
 
     Example: `gallery serve`, then `curl -F photo=@unknown.jpg http://127.0.0.1:8000/v1/query`
     """
@@ -79,54 +77,57 @@ def serve(
     from gallery.api.limits import impatient
     from gallery.api.same_origin import LOOPBACK
 
-    # uvicorn ends what is under way and then sends itself the signal again: close the gallery.
+    # uvicorn finishes its requests, then sends itself the signal again: close the gallery then.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     given = {"host": host, "port": port, "workers": workers, "thumbnails": thumbnails}
-    where: Where = context.obj
-    with Gallery.open(where.home, encoder=where.spec, **given) as gallery:
+    options: GlobalOptions = context.obj
+    with Gallery.open(options.home, encoder=options.spec, **given) as gallery:
         settings = gallery.settings
         loopback = settings.host in LOOPBACK
         with gallery.database.reading() as session:
-            locked, in_force = bool(api_keys.list_all(session)), bool(api_keys.live(session))
-        if not (loopback or locked or insecure):
+            has_keys, has_active_key = (
+                bool(api_keys.list_all(session)),
+                bool(api_keys.live(session)),
+            )
+        if not (loopback or has_keys or insecure):
             raise SettingInvalid(
-                f"--host {settings.host} is beyond this machine, and there are no keys: anyone who"
-                " reaches it could ask and erase; make one with `gallery keys create`, or add"
-                " --insecure"
+                f"--host {settings.host} accepts connections from other machines, and there are no"
+                " API keys: anyone who reaches it could query and erase; create a key with `gallery"
+                " keys create`, or add --insecure"
             )
         warm_up(gallery)
-        if not settings.threads:  # several photos at once, each on its share of the cores
+        if not settings.threads:  # photos processed at once share the cores
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.workers))
-        served = create_app(gallery, loopback=loopback, open_without_keys=loopback or insecure)
-        served.state.ready = True
-        with _listening(settings.host, settings.port) as listening:
+        server = create_app(gallery, loopback=loopback, open_without_keys=loopback or insecure)
+        server.state.ready = True
+        with _listener(settings.host, settings.port) as listener:
             name = f"[{settings.host}]" if ":" in settings.host else settings.host
             url = f"http://{name}:{settings.port}"
             if as_json:
-                emit({"url": url, "keys": locked})
+                emit({"url": url, "keys": has_keys})
             else:
-                asked = "a key is needed" if locked else "no key is needed"
-                if locked and not in_force:
-                    asked += ", and none is in force: make one with `gallery keys create`"
-                say(f"listening on {url}, {asked}; Ctrl-C ends it", "green")
+                access = "API key required" if has_keys else "no API key required"
+                if has_keys and not has_active_key:
+                    access += ", but none is active: create one with `gallery keys create`"
+                say(f"listening on {url} ({access}); press Ctrl-C to stop", "green")
             config = uvicorn.Config(
-                served,
+                server,
                 http=impatient(settings.api_seconds),
                 log_level="critical",
                 server_header=False,
                 limit_concurrency=_CONNECTIONS,
-                timeout_graceful_shutdown=_GRACE,
+                timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
             )
-            uvicorn.Server(config).run(sockets=[listening])
+            uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    """Raises SettingInvalid when something else listens there, or it is no address of this host."""
+def _listener(host: str, port: int) -> socket.socket:
+    """Raises SettingInvalid if the port is taken or the address is not one of this machine."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise SettingInvalid(
             f"cannot listen on {host}, port {port}: {error.strerror}; choose another with --port or"
-            " --host, or stop what listens there"
+            " --host, or stop the program that is using it"
         ) from error

@@ -1,0 +1,73 @@
+"""`faces`: erase single faces, or move them to another identity."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gallery.cli.app import JsonOption, app, open_gallery
+from gallery.cli.output import count, emit, say, show_receipt
+from gallery.errors import SettingInvalid
+
+faces = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+app.add_typer(faces, name="faces", help="Erase single faces, or move them to another identity.")
+
+
+@faces.command("forget")
+def forget_faces(
+    context: typer.Context,
+    face_ids: Annotated[
+        list[int] | None, typer.Argument(metavar="[FACE_ID]...", show_default=False)
+    ] = None,
+    photo: Annotated[
+        str | None,
+        typer.Option(
+            help="Every face enrolled from this photo: a file, or a file's SHA-256.",
+            show_default=False,
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase single faces of identities that have others. This cannot be undone.
+
+    `gallery identities show NAME` lists the face ids.
+
+    Example: `gallery faces forget 12`, or `gallery faces forget --photo party.jpg`
+    """
+    if bool(face_ids) == (photo is not None):
+        raise SettingInvalid("give either face ids or --photo PHOTO")
+    with open_gallery(context) as gallery:
+        ids = list(face_ids or ()) if photo is None else gallery.faces_from(photo)
+        if not yes:
+            listed = ", ".join(map(str, ids))
+            typer.confirm(
+                f"Erase {count(len(ids), 'face')} ({listed})? This cannot be undone.",
+                abort=True,
+                err=True,
+            )
+        receipts = gallery.forget_faces(ids)
+    for receipt in receipts:
+        show_receipt(receipt, as_json)
+
+
+@faces.command("move")
+def move_face(
+    context: typer.Context,
+    face_id: Annotated[int, typer.Argument(metavar="FACE_ID", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Move a face to another identity. Moving it back undoes it.
+
+    `gallery identities show NAME` lists the face ids.
+
+    Example: `gallery faces move 12 "Grace Hopper"`
+    """
+    with open_gallery(context) as gallery:
+        record = gallery.move_face(face_id, name)
+    if as_json:
+        emit({"face_id": face_id, "identity": record.name})
+    else:
+        say(f"face {face_id} now belongs to {record.name}")
