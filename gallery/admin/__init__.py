@@ -1,1 +1,3 @@
-"""Keeping a gallery healthy: backups, exports, checks and repairs. Nothing here drops a person."""
+"""Administration of a gallery: backups, exports, checks, repairs, changing the encoder.
+Nothing here deletes a person.
+"""

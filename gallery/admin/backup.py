@@ -1,8 +1,8 @@
-"""The whole gallery in one file, made while it is in use, and back from it.
+"""Back up a gallery to one file while it is in use, and restore it.
 
-A backup is a zip archive, not compressed: `backup.json` with what it is made of and the SHA-256 of
-every other file in it, the database as it was at one moment, and the gallery's own head when it
-has one. The index is not in it: it is built again from the database.
+A backup is an uncompressed zip archive: `backup.json`, which lists every other file with its size
+and SHA-256; a snapshot of the database; and the gallery's own head if it has one. The index is not
+in it, since it is rebuilt from the database.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ _MANIFEST, _DATABASE = "backup.json", "gallery.db"
 _BLOCK = 2**20
 
 Progress = Callable[[int, int], None]
-"""Called with what is done and what there is to do, such as bytes."""
+"""Called with what is done and the total, in bytes or faces."""
 
 
-def quietly(_done: int, _all: int) -> None:
-    """Progress that nobody is shown."""
+def quietly(_done: int, _total: int) -> None:
+    """The default progress callback: does nothing."""
 
 
 @dataclass(frozen=True)
 class BackupInfo:
-    """What a backup says of itself.
+    """The contents of a backup, from its `backup.json`.
 
-    encoder : its name and the SHA-256 of its weights, None in a gallery nothing was enrolled in.
-    files : name to (bytes, SHA-256).
+    encoder : name and SHA-256 of the weights; None if nothing was ever enrolled.
+    files : name to (size in bytes, SHA-256).
     """
 
     id: str
@@ -67,83 +67,92 @@ class BackupInfo:
 def back_up(
     database: Database, settings: Settings, file: Path, progress: Progress = quietly
 ) -> BackupInfo:
-    """Write a backup, at once or not at all, readable by its owner alone.
+    """Write a backup atomically, readable by its owner only.
 
-    A database that is encrypted is so in the backup, with the same key.
+    An encrypted database stays encrypted in the backup, with the same key.
 
-    Raises HomeUnusable when it cannot be written, DatabaseUnusable when the disk is full.
+    Raises HomeUnusable if it cannot be written, DatabaseUnusable if the disk is full.
     """
     with database.writing() as session:
         record = backups.begin(session)
         audit.record(session, "backup", outcome=record.id)
     try:
-        for left in file.parent.glob(f"{glob.escape(file.name)}.*.part"):
-            shutil.rmtree(left, ignore_errors=True)  # of one that was killed
+        _remove_unfinished(file)
         with tempfile.TemporaryDirectory(
             dir=file.parent, prefix=f"{file.name}.", suffix=".part"
-        ) as t:
-            parts = {_DATABASE: Path(t, _DATABASE)}
+        ) as folder:
+            parts = {_DATABASE: Path(folder, _DATABASE)}
             database.copy_to(parts[_DATABASE])
             for head in sorted(settings.home.glob("head*")):
                 if is_head_part(head.name):
-                    with contextlib.suppress(FileNotFoundError):  # an erasure dropped it just now
-                        parts[head.name] = Path(shutil.copyfile(head, Path(t, head.name)))
-            found, newest = _info(settings, record, parts)
+                    with contextlib.suppress(
+                        FileNotFoundError
+                    ):  # an erasure may have just removed it
+                        parts[head.name] = Path(shutil.copyfile(head, Path(folder, head.name)))
+            info, newest = _info(settings, record, parts)
             with written_whole(file) as out:
-                _pack(out, found, parts, progress)
+                _write_archive(out, info, parts, progress)
     except OSError as error:
         raise HomeUnusable(
-            f"the backup {file} cannot be written: {error.strerror or error}; choose another place"
+            f"cannot write the backup {file}: {error.strerror or error}; choose another location"
         ) from error
     with database.writing() as session:
         backups.made(session, record.id, *newest)
-    return found
+    return info
+
+
+def _remove_unfinished(target: Path) -> None:
+    """Remove what a killed backup or restore left beside its target."""
+    for part in target.parent.glob(f"{glob.escape(target.name)}.*.part"):
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _info(
     settings: Settings, record: BackupRecord, parts: dict[str, Path]
 ) -> tuple[BackupInfo, tuple[int, int]]:
-    """What a backup of these parts says of itself; and the highest ids that are in it."""
-    opened = open_database(settings, parts[_DATABASE])
-    with opened.reading() as session:
+    """The contents of a backup with these parts, and the highest ids in it."""
+    database = open_database(settings, parts[_DATABASE])
+    with database.reading() as session:
         encoder = faces.encoder(session)
-        people, count = identities.count(session), faces.count(session)
+        identity_count, face_count = identities.count(session), faces.count(session)
         newest = backups.newest(session)
-    opened.close()
+    database.close()
     info = BackupInfo(
         id=record.id,
         made_at=record.created_at,
         program=version("face-gallery"),
         schema=SCHEMA,
         encoder=encoder,
-        identities=people,
-        faces=count,
+        identities=identity_count,
+        faces=face_count,
         own_head=any(name.endswith(".safetensors") for name in parts),
         files={name: (part.stat().st_size, _sha256(part)) for name, part in parts.items()},
     )
     return info, newest
 
 
-def _pack(out: BinaryIO, info: BackupInfo, parts: dict[str, Path], progress: Progress) -> None:
-    whole = sum(size for size, _ in info.files.values())
+def _write_archive(
+    out: BinaryIO, info: BackupInfo, parts: dict[str, Path], progress: Progress
+) -> None:
+    total = sum(size for size, _ in info.files.values())
     done = 0
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        told = {"form": _FORM, **asdict(info), "made_at": info.made_at.isoformat()}
-        archive.writestr(_MANIFEST, json.dumps(told, indent=2))
+        manifest = {"form": _FORM, **asdict(info), "made_at": info.made_at.isoformat()}
+        archive.writestr(_MANIFEST, json.dumps(manifest, indent=2))
         for name, part in parts.items():
             with part.open("rb") as source, archive.open(name, "w", force_zip64=True) as target:
                 while block := source.read(_BLOCK):
                     target.write(block)
                     done += len(block)
-                    progress(done, whole)
+                    progress(done, total)
 
 
 def verify(file: Path, progress: Progress = quietly) -> BackupInfo:
-    """Read a backup whole and check every byte.
+    """Check every byte of a backup.
 
-    Raises BackupUnusable for what is none, was cut short or altered, or is of a newer version.
+    Raises BackupUnusable if it is not a backup, is truncated, altered, or from a newer version.
     """
-    return _unpacked(file, None, progress)
+    return _read_archive(file, None, progress)
 
 
 def restore(
@@ -152,10 +161,12 @@ def restore(
     forget: Sequence[int] = (),
     progress: Progress = quietly,
 ) -> BackupInfo:
-    """Put a backup into the home of these settings, which must not be there, whole or not at all.
+    """Restore a backup atomically into the home of these settings, which must be missing or empty.
 
-    What comes out is another gallery than the one it was made of: their indexes are not mixed up.
-    forget : identities that are erased from it before it has its name, and with them whatever was
+    The restored gallery gets an id of its own, so that its index is never mixed up with that of the
+    gallery the backup was made from.
+
+    forget : ids of identities to erase before the gallery is put in place, together with everything
         learned from the gallery.
     Raises BackupUnusable as `verify`; HomeUnusable when there is something at the home;
     IdentityNotFound for whom it does not hold.
@@ -163,16 +174,15 @@ def restore(
     home = settings.home
     if home.is_symlink() or (home.exists() and (not home.is_dir() or any(home.iterdir()))):
         raise HomeUnusable(
-            f"{home} is not empty, and nothing is overwritten; restore to another --home"
+            f"{home} is not empty, and a restore never overwrites files; choose another --home"
         )
     part: Path | None = None
     try:
         home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left in home.parent.glob(f"{glob.escape(home.name)}.*.part"):
-            shutil.rmtree(left, ignore_errors=True)  # of one that was killed
+        _remove_unfinished(home)
         part = Path(tempfile.mkdtemp(dir=home.parent, prefix=f"{home.name}.", suffix=".part"))
-        found = _unpacked(file, part, progress)
-        found = _begin_anew(file, part, settings, found, forget)
+        info = _read_archive(file, part, progress)
+        info = _make_new_gallery(file, part, settings, info, forget)
         _flush(part)
         if home.exists():
             home.rmdir()
@@ -180,132 +190,137 @@ def restore(
         flush_folder(home.parent)
     except OSError as error:
         raise HomeUnusable(
-            f"{home} cannot be restored: {error.strerror or error}; nothing was changed"
+            f"cannot restore to {home}: {error.strerror or error}; nothing was changed"
         ) from error
     finally:
         if part is not None:
             shutil.rmtree(part, ignore_errors=True)
-    return found
+    return info
 
 
-def _unpacked(file: Path, folder: Path | None, progress: Progress) -> BackupInfo:
-    """Check every byte, and write the parts to the folder when there is one."""
+def _read_archive(file: Path, folder: Path | None, progress: Progress) -> BackupInfo:
+    """Check every byte. folder : where to write the parts; None: nowhere."""
     try:
         with zipfile.ZipFile(file) as archive:
-            found = _told(file, archive)
-            _unpack(file, archive, found, folder, progress)
-            return found
+            info = _read_manifest(file, archive)
+            _read_parts(file, archive, info, folder, progress)
+            return info
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise _no_backup(file, str(error.strerror)) from error
+        raise _unusable(file, str(error.strerror)) from error
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, zlib.error) as error:
-        raise _no_backup(file, str(error)) from error
+        raise _unusable(file, str(error)) from error
     except OSError as error:
-        if error.errno == errno.EINVAL:  # a place before the beginning of the file
-            raise _no_backup(file, "its list of contents was altered") from error
+        if error.errno == errno.EINVAL:  # an offset before the start of the file
+            raise _unusable(file, "its list of contents was altered") from error
         raise
 
 
-def _begin_anew(
+def _make_new_gallery(
     file: Path, part: Path, settings: Settings, info: BackupInfo, forget: Sequence[int]
 ) -> BackupInfo:
-    """Let it be a gallery of its own, without whom it is to forget; what it holds then."""
+    """Give the unpacked gallery an id of its own and erase identities; return its contents."""
     try:
         database = open_database(settings, part / _DATABASE)
     except DatabaseUnusable as error:
-        raise _no_backup(
+        raise _unusable(
             file,
-            "its database cannot be read: it is encrypted with a key (GALLERY_KEY_FILE), or with"
-            " another one",
+            "its database cannot be read: it is encrypted, and GALLERY_KEY_FILE is not set or is"
+            " not its key",
         ) from error
     try:
         problems = database.problems()
         if problems:
-            raise _no_backup(file, "; ".join(problems[:3]))
+            raise _unusable(file, "; ".join(problems[:3]))
         database.take_new_id()
         with database.writing() as session:
-            for one in forget:
-                identities.remove(session, identities.get(session, one).id)
-                audit.record(session, "forget", identity_id=one, outcome=info.id)
-            if forget:  # nothing that was learned from them comes back either
+            for identity_id in forget:
+                identities.remove(session, identities.get(session, identity_id).id)
+                audit.record(session, "forget", identity_id=identity_id, outcome=info.id)
+            if forget:  # calibrations may have learned from the erased identities
                 for calibration in calibrations.list_all(session):
                     calibrations.drop(session, calibration.id)
             audit.record(session, "restore", outcome=info.id)
-            people, count = identities.count(session), faces.count(session)
+            identity_count, face_count = identities.count(session), faces.count(session)
         if forget:
             drop_learned(part)
         database.scrub()
     finally:
         database.close()
-    return replace(info, identities=people, faces=count, own_head=info.own_head and not forget)
+    own_head = info.own_head and not forget
+    return replace(info, identities=identity_count, faces=face_count, own_head=own_head)
 
 
-def _told(file: Path, archive: zipfile.ZipFile) -> BackupInfo:
+def _read_manifest(file: Path, archive: zipfile.ZipFile) -> BackupInfo:
     try:
-        told = json.loads(archive.read(_MANIFEST))
-        form, schema = str(told["form"]), str(told["schema"])
+        manifest = json.loads(archive.read(_MANIFEST))
+        form, schema = str(manifest["form"]), str(manifest["schema"])
         if form != _FORM:
-            raise _no_backup(file, f"it has the form {form!r}, this program reads {_FORM!r}")
+            raise _unusable(file, f"its format is {form!r}, and this program reads {_FORM!r}")
         if schema > SCHEMA:
-            raise _no_backup(
+            raise _unusable(
                 file,
-                f"it is of schema {schema}, this program knows {SCHEMA}: restore it with"
-                f" face-gallery {told['program']} or newer",
+                f"its database has schema {schema}, this program knows {SCHEMA}: restore it with"
+                f" face-gallery {manifest['program']} or newer",
             )
         return BackupInfo(
-            id=str(told["id"]),
-            made_at=datetime.fromisoformat(told["made_at"]),
-            program=str(told["program"]),
+            id=str(manifest["id"]),
+            made_at=datetime.fromisoformat(manifest["made_at"]),
+            program=str(manifest["program"]),
             schema=schema,
-            encoder=told["encoder"] and (str(told["encoder"][0]), str(told["encoder"][1])),
-            identities=int(told["identities"]),
-            faces=int(told["faces"]),
-            own_head=bool(told["own_head"]),
-            files={_known(file, n): (int(s), str(h)) for n, (s, h) in told["files"].items()},
+            encoder=manifest["encoder"]
+            and (str(manifest["encoder"][0]), str(manifest["encoder"][1])),
+            identities=int(manifest["identities"]),
+            faces=int(manifest["faces"]),
+            own_head=bool(manifest["own_head"]),
+            files={
+                _checked_name(file, name): (int(size), str(sha256))
+                for name, (size, sha256) in manifest["files"].items()
+            },
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise _no_backup(file, "its list of contents cannot be read") from error
+        raise _unusable(file, "its list of contents cannot be read") from error
 
 
-def _known(file: Path, name: str) -> str:
+def _checked_name(file: Path, name: str) -> str:
     if name != _DATABASE and not is_head_part(name):
-        raise _no_backup(file, f"it holds {name!r}, which is no part of a gallery")
+        raise _unusable(file, f"it contains {name!r}, which is not part of a gallery")
     return name
 
 
-def _unpack(
+def _read_parts(
     file: Path,
     archive: zipfile.ZipFile,
     info: BackupInfo,
     folder: Path | None,
     progress: Progress,
 ) -> None:
-    """Check every part, and write it to the folder when there is one."""
+    """Check every part. folder : where to write the parts; None: nowhere."""
     if _DATABASE not in info.files:
-        raise _no_backup(file, "it holds no database")
-    whole = sum(size for size, _ in info.files.values())
+        raise _unusable(file, "it contains no database")
+    total = sum(size for size, _ in info.files.values())
     done = 0
     for name, (size, sha256) in info.files.items():
         if name not in archive.namelist() or archive.getinfo(name).file_size != size:
-            raise _no_backup(file, f"it has no {name} of {size} bytes")
+            raise _unusable(file, f"it contains no {name} of {size} bytes")
         digest = hashlib.sha256()
-        with archive.open(name) as source, _target(folder, name) as target:
+        with archive.open(name) as source, _open_target(folder, name) as target:
             while block := source.read(_BLOCK):
                 digest.update(block)
                 target.write(block)
                 done += len(block)
-                progress(done, whole)
+                progress(done, total)
         if digest.hexdigest() != sha256:
-            raise _no_backup(file, f"{name} in it was altered")
+            raise _unusable(file, f"{name} was altered")
 
 
-def _target(folder: Path | None, name: str) -> BinaryIO:
+def _open_target(folder: Path | None, name: str) -> BinaryIO:
     if folder is None:
         return open(os.devnull, "wb")
     return os.fdopen(os.open(folder / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")
 
 
 def _flush(folder: Path) -> None:
-    """Everything in it onto the disk before it gets its name."""
+    """Sync every file, and the folder, to disk."""
     for file in folder.iterdir():
         with file.open("rb") as opened:
             os.fsync(opened.fileno())
@@ -317,5 +332,5 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _no_backup(file: Path, why: str) -> BackupUnusable:
-    return BackupUnusable(f"{file} is no backup that can be used: {why}")
+def _unusable(file: Path, reason: str) -> BackupUnusable:
+    return BackupUnusable(f"{file} cannot be used as a backup: {reason}")

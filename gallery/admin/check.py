@@ -1,4 +1,4 @@
-"""The state of a gallery and of what it needs, in words."""
+"""Check a gallery and everything it depends on."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from gallery.store.change_log import to_scrub
 from gallery.store.database import SCHEMA, Database
 from gallery.store.encoders import EncoderState
 
-_MOST_LOOKED_AT, _MOST_NAMED = 20_000, 5
-_ABANDONED = 3600.0  # seconds: what a writer has not finished by then it never will
+_MAX_COMPARED, _MAX_LISTED = 20_000, 5
+_ABANDONED_SECONDS = 3600.0  # no writer takes longer, so its file is left over
 _PACKAGES = ("face-gallery", "torch", "facenet-pytorch", "faiss-cpu", "numpy", "sqlalchemy")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One part, whether it is well, and what was seen."""
+    """The state of one part of a gallery."""
 
     part: str
     ok: bool
@@ -48,13 +48,13 @@ class Finding:
 
 
 def check(
-    settings: Settings, database: Database, index: IndexCopy, judge: Callable[[], Scorer]
+    settings: Settings, database: Database, index: IndexCopy, scorer: Callable[[], Scorer]
 ) -> list[Finding]:
-    """Look at every part."""
+    """Check every part."""
     return [
-        *kept(settings, database, index),
+        *check_storage(settings, database, index),
         _encoder(database),
-        *_head(database, judge),
+        *_head(database, scorer),
         *_weights(),
         Finding(
             "versions",
@@ -66,8 +66,8 @@ def check(
     ]
 
 
-def kept(settings: Settings, database: Database, index: IndexCopy) -> list[Finding]:
-    """Look at what is kept, without the networks."""
+def check_storage(settings: Settings, database: Database, index: IndexCopy) -> list[Finding]:
+    """Check what is stored, without loading the networks."""
     return [
         _home(settings.home),
         _database(database),
@@ -79,25 +79,28 @@ def kept(settings: Settings, database: Database, index: IndexCopy) -> list[Findi
 
 
 def _home(home: Path) -> Finding:
-    files = open_to_others(home)
+    files = exposed_files(home)
     if files:
         mode = stat.S_IMODE(files[0].lstat().st_mode)
-        named = f"{files[0]} (mode {mode:04o})"
-        named += f" and {len(files) - 1} more" if len(files) > 1 else ""
-        said = f"others may read {named}; chmod 700 it, or `gallery check --repair`"
-        return Finding("home", False, said)
-    left = abandoned(home)
-    if left:
-        names = ", ".join(part.name for part in left[:3])
-        said = f"half-written files are left: {names}; `gallery check --repair`"
-        return Finding("home", False, said)
-    return Finding("home", True, f"{home}, all in it readable by its owner alone")
+        listed = f"{files[0]} (mode {mode:04o})"
+        listed += f" and {len(files) - 1} more" if len(files) > 1 else ""
+        message = f"other users can read {listed}; chmod 700 it, or run `gallery check --repair`"
+        return Finding("home", False, message)
+    unfinished = unfinished_files(home)
+    if unfinished:
+        names = ", ".join(file.name for file in unfinished[:3])
+        message = f"unfinished files remain: {names}; run `gallery check --repair`"
+        return Finding("home", False, message)
+    return Finding("home", True, f"{home}, readable by its owner only")
 
 
-def open_to_others(home: Path) -> list[Path]:
-    """The home, and what is in it, that others may read or change."""
-    found = [home, *home.rglob("*")]
-    return [f for f in found if not f.is_symlink() and stat.S_IMODE(f.lstat().st_mode) & 0o077]
+def exposed_files(home: Path) -> list[Path]:
+    """Files and folders, the home among them, that other users can read or change."""
+    return [
+        file
+        for file in (home, *home.rglob("*"))
+        if not file.is_symlink() and stat.S_IMODE(file.lstat().st_mode) & 0o077
+    ]
 
 
 def _database(database: Database) -> Finding:
@@ -105,124 +108,130 @@ def _database(database: Database) -> Finding:
     if problems:
         return Finding("database", False, "; ".join(problems[:5]))
     with database.reading() as session:
-        people, count = identities.count(session), faces.count(session)
+        identity_count, face_count = identities.count(session), faces.count(session)
         unscrubbed = to_scrub(session) is not None
     if unscrubbed:
-        said = "bytes of erased faces are still in the files; stop other processes and run it again"
-        return Finding("database", False, said)
-    return Finding("database", True, f"schema {SCHEMA}, {people} identities, {count} faces, whole")
+        message = (
+            "the files still contain bytes of erased faces; stop other processes and run this again"
+        )
+        return Finding("database", False, message)
+    message = f"schema {SCHEMA}, {identity_count} identities, {face_count} faces, intact"
+    return Finding("database", True, message)
 
 
-def abandoned(home: Path) -> list[Path]:
-    """What a killed process left half-written in the home; none that may be being written now."""
-    oldest = time.time() - _ABANDONED
-    beside = home.parent.glob(f"{glob.escape(home.name)}.*.part")  # a restore's
-    found = sorted([*home.glob("*.part"), *beside])
-    return [f for f in found if f.lstat().st_mtime < oldest]
+def unfinished_files(home: Path) -> list[Path]:
+    """Files that a killed process left unfinished; none that may still be being written."""
+    oldest = time.time() - _ABANDONED_SECONDS
+    restores = home.parent.glob(f"{glob.escape(home.name)}.*.part")
+    files = sorted([*home.glob("*.part"), *restores])
+    return [file for file in files if file.lstat().st_mtime < oldest]
 
 
 def _people(database: Database) -> Finding:
     with database.reading() as session:
         photos, empty = orphans.photos(session), orphans.people(session)
-        due = len(identities.expired(session))
+        expired = len(identities.expired(session))
     if photos:
-        said = f"{photos} photos are kept that no face is of; `gallery check --repair`"
-        return Finding("people", False, said)
-    if due:
-        said = f"{due} identities have expired; `gallery expire` erases them"
-        return Finding("people", False, said)
-    if empty:  # faces can be erased one by one, and a merge taken back after that
-        said = (
-            f"identities without a face, whom nobody can match: {', '.join(map(str, empty[:10]))};"
-            " enrol photos of them, or `gallery identities forget ID`"
+        message = f"{photos} stored photos have no face; run `gallery check --repair`"
+        return Finding("people", False, message)
+    if expired:
+        message = f"{expired} identities have expired; `gallery expire` erases them"
+        return Finding("people", False, message)
+    if empty:  # possible after erasing single faces and then undoing a merge
+        message = (
+            "identities without a face, which no query can match:"
+            f" {', '.join(map(str, empty[:10]))}; enrol photos of them, or run `gallery identities"
+            " forget ID`"
         )
-        return Finding("people", True, said)
-    return Finding("people", True, "every identity has a face, every photo too; nobody has expired")
+        return Finding("people", True, message)
+    message = "every identity and every photo has a face; nobody has expired"
+    return Finding("people", True, message)
 
 
 def _trail(database: Database, days: int) -> Finding:
     with database.reading() as session:
         problems, count = audit.problems(session), audit.count(session)
     if problems:
-        return Finding("audit", False, f"the trail was tampered with: {'; '.join(problems)}")
-    return Finding("audit", True, f"{count} entries, whole; kept for {days} days")
+        return Finding("audit", False, f"the audit trail was tampered with: {'; '.join(problems)}")
+    return Finding("audit", True, f"{count} entries, intact; kept for {days} days")
 
 
 def _backups(database: Database) -> Finding:
     with database.reading() as session:
         made = [backup for backup in backups.list_all(session) if backup.made]
     if not made:
-        return Finding("backups", True, "none was made; `gallery backup FILE` makes one")
-    last = f"{made[-1].id} at {made[-1].created_at:%Y-%m-%d %H:%M} UTC"
-    return Finding("backups", True, f"{len(made)} made, the last {last}")
+        return Finding("backups", True, "no backup yet; `gallery backup FILE` makes one")
+    latest = f"{made[-1].id} at {made[-1].created_at:%Y-%m-%d %H:%M} UTC"
+    return Finding("backups", True, f"{len(made)} made, the latest {latest}")
 
 
 def _index(index: IndexCopy) -> Finding:
     if not index.saved:
-        return Finding("index", True, "not saved yet; it is built from the database when asked")
+        return Finding("index", True, "not saved yet; it is built from the database when needed")
     problems = index.problems()
     if problems:
-        said = f"{'; '.join(problems)}; it is built again from the database at the next query"
-        return Finding("index", False, said)
-    return Finding("index", True, f"{len(index.catch_up())} faces, agrees with the database")
+        message = f"{'; '.join(problems)}; the next query rebuilds it from the database"
+        return Finding("index", False, message)
+    return Finding("index", True, f"{len(index.catch_up())} faces, consistent with the database")
 
 
 def _encoder(database: Database) -> Finding:
-    """Which encoder is in use, and what stands beside it."""
+    """The encoder in use, an unfinished re-encoding, and the way back."""
     with database.reading() as session:
-        now = encoders.current(session)
+        current = encoders.current(session)
         following = encoders.in_state(session, EncoderState.NEXT)
-        last = encoders.in_state(session, EncoderState.PREVIOUS)
+        previous = encoders.in_state(session, EncoderState.PREVIOUS)
         progress = None if following is None else reencoding.done(session, following.id)
         unseen = reencoding.unseen(session)
-        kept, size = kept_images.size(session)
-    said = "none yet" if now is None else str(now)
-    if kept:
-        said += f"; pictures of {kept} faces are kept ({size / 2**20:.1f} MB)"
+        pictures, size = kept_images.size(session)
+    message = "none yet" if current is None else str(current)
+    if pictures:
+        message += f"; pictures of {pictures} faces are kept ({size / 2**20:.1f} MB)"
     if following is not None and progress is not None:
-        said += (
-            f"; {progress[0]} of {progress[1]} faces are re-encoded with {following}: `gallery"
-            " re-encode` again goes on"
+        message += (
+            f"; {progress[0]} of {progress[1]} faces are re-encoded with {following}: run `gallery"
+            " re-encode` again to continue"
         )
-    if last is not None:
-        said += f"; `gallery re-encode --rollback` goes back to {last}"
+    if previous is not None:
+        message += f"; `gallery re-encode --rollback` goes back to {previous}"
     if unseen:
-        names = ", ".join(sorted({name for _, name, _ in unseen})[:_MOST_NAMED])
-        said += (
-            f"; not found, since it has not seen them: {len(unseen)} faces (of {names}); enrol"
-            " their photos again, or `gallery re-encode` with --photos FOLDER"
+        names = ", ".join(sorted({name for _, name, _ in unseen})[:_MAX_LISTED])
+        message += (
+            f"; {len(unseen)} faces (of {names}) are in no search, because this encoder has not"
+            " encoded them: enrol their photos again, or run `gallery re-encode` with --photos"
+            " FOLDER"
         )
-    return Finding("encoder", not unseen, said)
+    return Finding("encoder", not unseen, message)
 
 
-def _head(database: Database, judge: Callable[[], Scorer]) -> list[Finding]:
+def _head(database: Database, open_scorer: Callable[[], Scorer]) -> list[Finding]:
     try:
-        judging = judge()
-        found = promise(database, judging)
+        scorer = open_scorer()
+        rate = promise(database, scorer)
     except GalleryError as error:
         return [Finding("head", False, str(error))]
-    return [Finding("head", True, found.said), _look_alikes(database, judging, found.point)]
+    return [Finding("head", True, rate.said), _look_alikes(database, scorer, rate.point)]
 
 
-def _look_alikes(database: Database, judge: Scorer, point: OperatingPoint) -> Finding:
+def _look_alikes(database: Database, scorer: Scorer, point: OperatingPoint) -> Finding:
     with database.reading() as session:
         names = {record.id: record.name for record in identities.list_all(session)}
-        if len(names) > _MOST_LOOKED_AT:
-            said = f"not looked for beyond {_MOST_LOOKED_AT} identities; `gallery dedupe` does"
-            return Finding("look-alikes", True, said)
+        if len(names) > _MAX_COMPARED:
+            message = f"not checked beyond {_MAX_COMPARED} identities; `gallery dedupe` finds them"
+            return Finding("look-alikes", True, message)
         stored = faces.encodings_of(session, names)
     pairs = [
-        f"{names[p.first]} and {names[p.second]} ({p.probability:.0%})"
-        for p in look_alikes(stored, judge, point)
+        f"{names[pair.first]} and {names[pair.second]} ({pair.probability:.0%})"
+        for pair in look_alikes(stored, scorer, point)
     ]
     if not pairs:
-        return Finding("look-alikes", True, "no identity's photos match another's")
-    more = "" if len(pairs) <= _MOST_NAMED else f", and {len(pairs) - _MOST_NAMED} more pairs"
-    said = (
-        f"{'; '.join(pairs[:_MOST_NAMED])}{more}: a query of one may match both, which is no"
-        " answer; are they one person? then `gallery identities merge`"
+        return Finding("look-alikes", True, "no two identities match each other")
+    more = "" if len(pairs) <= _MAX_LISTED else f", and {len(pairs) - _MAX_LISTED} more pairs"
+    message = (
+        f"{'; '.join(pairs[:_MAX_LISTED])}{more}: a query of one may match both, which is no"
+        " match; if they are one person, run `gallery identities merge`"
     )
-    return Finding("look-alikes", True, said)
+    return Finding("look-alikes", True, message)
 
 
 def _weights() -> list[Finding]:
@@ -233,6 +242,6 @@ def _weights() -> list[Finding]:
         except GalleryError as error:
             findings.append(Finding(f"weights {source.name}", False, str(error)))
         else:
-            said = f"SHA-256 {source.sha256[:12]}, licence {source.licence}"
-            findings.append(Finding(f"weights {source.name}", True, said))
+            message = f"SHA-256 {source.sha256[:12]}, licence {source.licence}"
+            findings.append(Finding(f"weights {source.name}", True, message))
     return findings

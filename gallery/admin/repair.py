@@ -1,4 +1,4 @@
-"""Mending what can be mended without asking: nothing here drops a person."""
+"""Repair what can be repaired without losing data. Nothing here deletes a person."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from gallery.admin.check import Finding, abandoned, open_to_others
+from gallery.admin.check import Finding, exposed_files, unfinished_files
 from gallery.config import Settings
 from gallery.erasure.erase import finish_erasing
 from gallery.errors import GalleryError
@@ -17,45 +17,45 @@ from gallery.store.database import Database
 
 
 def mended(settings: Settings, database: Database, index: IndexCopy) -> list[Finding]:
-    """What was done, a finding each; nothing, where nothing was to be done."""
-    steps = (
-        _close_to_others(settings.home),
-        _drop_leftovers(settings.home),
-        _drop_photos(database),
-        _rebuild(database, index, settings.home),
+    """Repair a gallery. Returns a finding for each thing that was repaired."""
+    messages = (
+        _restrict_permissions(settings.home),
+        _remove_unfinished_files(settings.home),
+        _remove_photos_without_faces(database),
+        _repair_index(database, index, settings.home),
     )
-    return [Finding("repair", True, said) for said in steps if said]
+    return [Finding("repair", True, message) for message in messages if message]
 
 
-def _close_to_others(home: Path) -> str:
-    files = open_to_others(home)
+def _restrict_permissions(home: Path) -> str:
+    files = exposed_files(home)
     for file in files:
         os.chmod(file, stat.S_IMODE(file.lstat().st_mode) & 0o700)
-    return f"{len(files)} files and folders were made their owner's alone" if files else ""
+    return f"made {len(files)} files and folders readable by their owner only" if files else ""
 
 
-def _drop_leftovers(home: Path) -> str:
-    left = abandoned(home)
-    for part in left:
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
+def _remove_unfinished_files(home: Path) -> str:
+    files = unfinished_files(home)
+    for file in files:
+        if file.is_dir():
+            shutil.rmtree(file, ignore_errors=True)
         else:
-            part.unlink(missing_ok=True)
-    return f"{len(left)} half-written files were removed" if left else ""
+            file.unlink(missing_ok=True)
+    return f"removed {len(files)} unfinished files" if files else ""
 
 
-def _drop_photos(database: Database) -> str:
+def _remove_photos_without_faces(database: Database) -> str:
     with database.writing() as session:
         count = orphans.drop_photos(session)
-    return f"{count} photos that no face is of were removed" if count else ""
+    return f"removed {count} photos without a face" if count else ""
 
 
-def _rebuild(database: Database, index: IndexCopy, home: Path) -> str:
+def _repair_index(database: Database, index: IndexCopy, home: Path) -> str:
     try:
         finish_erasing(database, index, home)
         if not index.saved or not index.problems():
             return ""
         index.rebuild()
     except GalleryError as error:
-        return f"not mended: {error}"
-    return "the index was built again from the database"
+        return f"not repaired: {error}"
+    return "rebuilt the index from the database"

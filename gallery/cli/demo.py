@@ -16,8 +16,8 @@ from gallery.gallery import Gallery
 from gallery.json_forms.to_json import decision_json, findings_json
 
 if TYPE_CHECKING:
-    from gallery.demo.folder import OwnDemo, Share
-    from gallery.demo.packaged import EmbeddedDemo
+    from gallery.demo.folder import FolderDemoResult, Share
+    from gallery.demo.packaged import PackagedDemoResult
 
 
 @app.command()
@@ -59,11 +59,11 @@ def demo(
 
 
 def _packaged(gallery: Gallery, copies: Path, out_folder: Path, as_json: bool) -> bool:
-    from gallery.demo.packaged import run_embedded_demo, tiles
+    from gallery.demo.packaged import run_packaged_demo, tiles
     from gallery.demo.sheet import draw_sheet
 
     with progress("querying") as advance:
-        report = run_embedded_demo(gallery, copies, advance)
+        report = run_packaged_demo(gallery, copies, advance)
     sheet = out_folder / "contact-sheet.png"
     draw_sheet(tiles(report), "Queries and answers", sheet, gallery.pipeline.reader)
     if as_json:
@@ -71,15 +71,15 @@ def _packaged(gallery: Gallery, copies: Path, out_folder: Path, as_json: bool) -
         return report.right
     columns = ("query", "truth", "answer", "probability", "ms", "reason")
     table = Table(*columns, box=None, header_style="bold")
-    for asked in report.asked:
-        style = "green" if asked.right else "bold red"
+    for query in report.queries:
+        style = "green" if query.right else "bold red"
         table.add_row(
-            escape(asked.photo),
-            escape(asked.truth),
-            f"[{style}]{escape(asked.answered)}[/]",
-            percent(asked.decision.probability) if asked.decision.identity else "",
-            f"{1000 * asked.seconds:.0f}",
-            escape(_short(asked.decision.reason)),
+            escape(query.photo),
+            escape(query.truth),
+            f"[{style}]{escape(query.answered)}[/]",
+            percent(query.decision.probability) if query.decision.identity else "",
+            f"{1000 * query.seconds:.0f}",
+            escape(_short(query.decision.reason)),
         )
     show(table)
     duplicates = report.duplicates
@@ -102,12 +102,12 @@ def _short(reason: str) -> str:
     return reason.partition(", by ")[0]
 
 
-def _packaged_json(report: EmbeddedDemo, sheet: Path) -> dict[str, Any]:
+def _packaged_json(report: PackagedDemoResult, sheet: Path) -> dict[str, Any]:
     return {
         "asked": [
             {"truth": query.truth, "right": query.right, "seconds": round(query.seconds, 4)}
             | decision_json(query.photo, query.decision)
-            for query in report.asked
+            for query in report.queries
         ],
         "duplicates": findings_json(report.duplicates),
         "seconds": {step: round(seconds, 3) for step, seconds in report.seconds.items()},
@@ -119,11 +119,11 @@ def _packaged_json(report: EmbeddedDemo, sheet: Path) -> dict[str, Any]:
 def _own(
     gallery: Gallery, photos: Path, limit: int | None, seed: int, out_folder: Path, as_json: bool
 ) -> None:
-    from gallery.demo.folder import mistake_tiles, run_own_demo
+    from gallery.demo.folder import mistake_tiles, run_folder_demo
     from gallery.demo.sheet import draw_sheet
 
     with progress("enrolling and querying") as advance:
-        report = run_own_demo(gallery, photos, limit, seed, advance)
+        report = run_folder_demo(gallery, photos, limit, seed, advance)
     tiles = mistake_tiles(report)
     sheet = out_folder / "worst-mistakes.png"
     if tiles:
@@ -151,7 +151,7 @@ def _own(
     part = f" (only its split.csv's {report.folder.part} people)" if report.folder.part else ""
     say(
         f"{len(report.folder.people)} people of {photos}{part}, seed {seed}:"
-        f" {report.enrolled_photos} photos enrolled, {len(report.asked)} queries",
+        f" {report.enrolled_photos} photos enrolled, {len(report.queries)} queries",
         "bold",
     )
     table = Table("", "share", "95 % interval", "queries", box=None, header_style="bold")
@@ -170,7 +170,7 @@ def _own(
         say("\nThere were no mistakes.")
 
 
-def _rates(report: OwnDemo) -> dict[str, Share]:
+def _rates(report: FolderDemoResult) -> dict[str, Share]:
     return {
         "known people found": report.share(("found",), known=True),
         "known people misnamed": report.share(("misnamed",), known=True),

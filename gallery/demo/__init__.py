@@ -1,3 +1,1 @@
-"""The main job shown on real photos: those that installed packages carry, or the user's own.
-It works in a gallery that is thrown away afterwards.
-"""
+"""Demonstrations on real photos, from installed packages or a folder, in a temporary gallery."""

@@ -1,4 +1,4 @@
-"""The main job on the user's own folder of people: who is found, misnamed, lost; who is let in."""
+"""The demonstration on a folder of people: who is found, misnamed or lost, who matches wrongly."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ _EVERY_NTH_IS_A_STRANGER = 5
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One query. known : whether the person was enrolled. decision : None for an unusable photo."""
+class DemoQuery:
+    """A query.
+
+    known : whether the person was enrolled.  decision : None if the photo is unusable.
+    """
 
     person: str
     known: bool
@@ -31,13 +34,13 @@ class Asked:
 
     @property
     def outcome(self) -> str:
-        """What became of it, in the words of the report."""
+        """One of found, misnamed, ambiguous, unknown, no_face, unusable, ..."""
         if self.decision is None:
             return "unusable"
         if self.decision.identity is None:
             return self.decision.outcome.value
-        right = self.decision.identity.name == checked_name(self.person)
-        return "found" if right else "misnamed"
+        is_right = self.decision.identity.name == checked_name(self.person)
+        return "found" if is_right else "misnamed"
 
 
 @dataclass(frozen=True)
@@ -60,52 +63,60 @@ class Share:
 
 
 @dataclass(frozen=True)
-class OwnDemo:
-    """What happened. origins : the photo of each enrolled face. seconds : by step."""
+class FolderDemoResult:
+    """The results. origins : the photo of each enrolled face, by id.  seconds : by step."""
 
     folder: PeopleFolder
     enrolled_photos: int
     unusable_photos: int
-    asked: tuple[Asked, ...]
+    queries: tuple[DemoQuery, ...]
     origins: dict[int, Path]
     seconds: dict[str, float]
 
     def share(self, outcomes: tuple[str, ...], *, known: bool) -> Share:
-        """How many of the known, or of the strangers, ended so."""
-        those = [a for a in self.asked if a.known is known]
-        return Share(sum(a.outcome in outcomes for a in those), len(those))
+        """The share of known people, or of strangers, with one of these outcomes."""
+        queries = [query for query in self.queries if query.known is known]
+        return Share(sum(query.outcome in outcomes for query in queries), len(queries))
 
-    def worst(self) -> list[Asked]:
-        """Strangers who were let in and known people who were misnamed or lost, worst first."""
-        grave = {"misnamed": 0, Outcome.AMBIGUOUS.value: 1, Outcome.UNKNOWN.value: 2}
-        wrong = [a for a in self.asked if a.outcome in grave and (a.known or grave[a.outcome] < 2)]
+    def worst(self) -> list[DemoQuery]:
+        """Strangers who matched and known people who were misnamed or lost, worst first."""
+        ranks = {"misnamed": 0, Outcome.AMBIGUOUS.value: 1, Outcome.UNKNOWN.value: 2}
+        wrong = [
+            query
+            for query in self.queries
+            if query.outcome in ranks and (query.known or query.outcome != Outcome.UNKNOWN.value)
+        ]
 
-        def gravity(a: Asked) -> tuple[int, float]:
-            sure = 0.0 if a.decision is None else a.decision.probability or 0.0
-            # A lost person the head was surest against comes before one it almost accepted.
-            return grave[a.outcome], sure if a.outcome == Outcome.UNKNOWN.value else -sure
+        def severity(query: DemoQuery) -> tuple[int, float]:
+            decision = query.decision
+            probability = 0.0 if decision is None else decision.probability or 0.0
+            # A person whom the head clearly rejected comes before one it almost accepted.
+            is_unknown = query.outcome == Outcome.UNKNOWN.value
+            return ranks[query.outcome], probability if is_unknown else -probability
 
-        return sorted(wrong, key=gravity)
+        return sorted(wrong, key=severity)
 
 
-def run_own_demo(
+def run_folder_demo(
     gallery: Gallery,
     root: Path,
     limit: int | None,
     seed: int,
     progress: Callable[[int, int], None],
-) -> OwnDemo:
-    """Enrol and query in an empty gallery.
+) -> FolderDemoResult:
+    """Enrol and query the people of a folder in an empty gallery.
 
-    limit : take this many people, drawn with the seed. Of a folder with a split.csv only its test
-    people are taken. Raises PhotoUnreadable or NoPeople.
+    A folder with a split.csv contributes only its test people.
+
+    limit : use this many people, chosen at random.  seed : for the choice.
+    Raises PhotoUnreadable or NoPeople.
     """
     folder = _limited(people_in(root, "test"), limit, seed)
     several = sorted(name for name, photos in folder.people.items() if len(photos) > 1)
     strangers = set(several[_EVERY_NTH_IS_A_STRANGER - 1 :: _EVERY_NTH_IS_A_STRANGER])
     known = [name for name in several if name not in strangers]
     if not known:
-        raise NoPeople(f"{root} has no one to enrol: nobody has two photos; add photos")
+        raise NoPeople(f"{root} has nobody to enrol: no person has two photos; add photos")
     started = perf_counter()
     photos = [(name, photo) for name in known for photo in folder.people[name][:-1]]
     total = len(photos) + len(folder.people)
@@ -113,7 +124,7 @@ def run_own_demo(
     enrolled: set[str] = set()
     origins: dict[int, Path] = {}
     for name, photo in photos:
-        # Whom it resembles is what is measured here, so it must not stop anyone from enrolling.
+        # force: resemblance between people is measured here, so it must not prevent enrolment.
         result = gallery.enroll(name, photo, several=Several.CENTRAL, force=True)
         outcomes.append(result.outcome)
         if result.face_id is not None:
@@ -121,16 +132,17 @@ def run_own_demo(
             origins[result.face_id] = photo
         progress(len(outcomes), total)
     queried = perf_counter()
-    asked: list[Asked] = []
-    for name, some in folder.people.items():
-        asked.append(Asked(name, name in enrolled, some[-1], _ask(gallery, some[-1])))
-        progress(len(photos) + len(asked), total)
+    queries: list[DemoQuery] = []
+    for name, person_photos in folder.people.items():
+        photo = person_photos[-1]
+        queries.append(DemoQuery(name, name in enrolled, photo, _query(gallery, photo)))
+        progress(len(photos) + len(queries), total)
     ended = perf_counter()
-    return OwnDemo(
+    return FolderDemoResult(
         folder=folder,
         enrolled_photos=outcomes.count(EnrolOutcome.ENROLLED),
         unusable_photos=sum(o in (EnrolOutcome.REFUSED, EnrolOutcome.ERROR) for o in outcomes),
-        asked=tuple(asked),
+        queries=tuple(queries),
         origins=origins,
         seconds={
             f"enrol {len(photos)} photos": queried - started,
@@ -148,33 +160,33 @@ def _limited(folder: PeopleFolder, limit: int | None, seed: int) -> PeopleFolder
     )
 
 
-def _ask(gallery: Gallery, photo: Path) -> Decision | None:
+def _query(gallery: Gallery, photo: Path) -> Decision | None:
     try:
         return gallery.query(photo, several=Several.CENTRAL)
     except PhotoError:
         return None
 
 
-def mistake_tiles(demo: OwnDemo, most: int = 12) -> list[Tile]:
-    """The worst mistakes, each query beside the enrolled photo that misled."""
-    return [_tile(asked, demo.origins) for asked in demo.worst()[:most]]
+def mistake_tiles(demo: FolderDemoResult, limit: int = 12) -> list[Tile]:
+    """The worst mistakes, each query next to the nearest enrolled photo."""
+    return [_tile(query, demo.origins) for query in demo.worst()[:limit]]
 
 
-def _tile(asked: Asked, origins: dict[int, Path]) -> Tile:
-    decision = asked.decision
+def _tile(query: DemoQuery, origins: dict[int, Path]) -> Tile:
+    decision = query.decision
     assert decision is not None
     nearest = decision.candidates[0] if decision.candidates else None
-    said = "unknown" if decision.identity is None else decision.identity.name
     if decision.outcome is Outcome.AMBIGUOUS:
-        said = "ambiguous"
-    sure = (
-        "" if nearest is None else f"\nnearest: {nearest.identity.name} {nearest.probability:.1%}"
-    )
+        answered = "ambiguous"
+    else:
+        answered = "unknown" if decision.identity is None else decision.identity.name
+    if nearest is not None:
+        answered += f"\nnearest: {nearest.identity.name} {nearest.probability:.1%}"
     return Tile(
-        query=asked.photo.read_bytes(),
-        asked=f"{asked.person} ({'enrolled' if asked.known else 'stranger'})",
-        answered=f"{said}{sure}",
-        verdict="wrong" if asked.outcome != Outcome.UNKNOWN.value else "neutral",
+        query=query.photo.read_bytes(),
+        caption=f"{query.person} ({'enrolled' if query.known else 'stranger'})",
+        answered=answered,
+        verdict="wrong" if query.outcome != Outcome.UNKNOWN.value else "neutral",
         box=None if decision.face is None else decision.face.box,
         answer=None if nearest is None else origins[nearest.face_id].read_bytes(),
     )

@@ -1,9 +1,10 @@
-"""The main job on two photographs that installed packages carry: enrol, query, deduplicate."""
+"""The demonstration on photographs from installed packages: enrol, query, deduplicate."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +16,6 @@ from gallery.dedupe.findings import Findings
 from gallery.demo.photos import (
     COLLINS,
     HOPPER,
-    Alteration,
     alterations,
     altered,
     person_photo,
@@ -28,8 +28,11 @@ from gallery.types import Decision, Outcome
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One question, its answer, and whether the answer was right. seconds : it took."""
+class DemoQuery:
+    """A query and its decision.
+
+    photo : its caption.  truth : who is in it.  content : the photo's bytes.
+    """
 
     photo: str
     truth: str
@@ -40,51 +43,51 @@ class Asked:
 
     @property
     def answered(self) -> str:
-        """The name, or which kind of none."""
+        """The name, or the outcome without a match."""
         identity = self.decision.identity
         return identity.name if identity else self.decision.outcome.value.replace("_", " ")
 
 
 @dataclass(frozen=True)
-class EmbeddedDemo:
-    """What happened. seconds : by step, in order."""
+class PackagedDemoResult:
+    """The results. seconds : by step, in order."""
 
-    asked: tuple[Asked, ...]
+    queries: tuple[DemoQuery, ...]
     duplicates: Findings
     expected_copies: int
     seconds: dict[str, float]
 
     @property
     def right(self) -> bool:
-        """Whether every answer was."""
+        """Whether every answer was right."""
         return (
-            all(a.right for a in self.asked)
+            all(query.right for query in self.queries)
             and [len(group.photos) for group in self.duplicates.copies]
             == [self.expected_copies] * 2
         )
 
 
-def run_embedded_demo(
+def run_packaged_demo(
     gallery: Gallery, folder: Path, progress: Callable[[int, int], None]
-) -> EmbeddedDemo:
-    """Run it in an empty gallery; `folder` takes the altered copies.
+) -> PackagedDemoResult:
+    """Run the demonstration in an empty gallery; write altered copies to the folder.
 
-    Raises PhotoUnreadable when the packages that carry the photos are not installed.
+    Raises PhotoUnreadable if the packages with the photos are not installed.
     """
     people = {name: person_photo(name) for name in (HOPPER, COLLINS)}
     nobody = photos_of_no_one()
     seconds: dict[str, float] = {}
-    asked: list[Asked] = []
+    queries: list[DemoQuery] = []
     total = 2 + len(nobody) + len(people) * len(alterations()) + 3
 
-    def ask(photo: str, content: bytes, truth: str, outcome: Outcome) -> None:
+    def query(photo: str, content: bytes, truth: str, outcome: Outcome) -> None:
         started = perf_counter()
         decision = gallery.query(content)
-        took = perf_counter() - started
-        named = decision.identity.name if decision.identity else None
-        right = decision.outcome is outcome and (named == truth or named is None)
-        asked.append(Asked(photo, truth, decision, right, took, content))
-        progress(len(asked), total)
+        seconds_taken = perf_counter() - started
+        name = decision.identity.name if decision.identity else None
+        right = decision.outcome is outcome and (name == truth or name is None)
+        queries.append(DemoQuery(photo, truth, decision, right, seconds_taken, content))
+        progress(len(queries), total)
 
     with _timed(seconds, "load the networks"):
         gallery.pipeline  # noqa: B018
@@ -92,49 +95,40 @@ def run_embedded_demo(
     with _timed(seconds, f"enrol {HOPPER}"):
         gallery.enroll(HOPPER, people[HOPPER])
     with _timed(seconds, "ask about a stranger"):
-        ask("Collins, not enrolled", people[COLLINS].read_bytes(), "a stranger", Outcome.UNKNOWN)
+        query("Collins, not enrolled", people[COLLINS].read_bytes(), "a stranger", Outcome.UNKNOWN)
     with _timed(seconds, f"enrol {COLLINS}"):
         gallery.enroll(COLLINS, people[COLLINS])
     with _timed(seconds, "ask about altered photos"):
         for name, photo in people.items():
             for alteration in alterations():
                 content = altered(photo, alteration)
-                _keep(folder, photo, alteration, content)
-                ask(f"{name.split()[-1]}, {alteration.name}", content, name, Outcome.MATCH)
+                (folder / f"{photo.stem} {alteration.name}.jpg").write_bytes(content)
+                query(f"{name.split()[-1]}, {alteration.name}", content, name, Outcome.MATCH)
     with _timed(seconds, "ask about photos of no one"):
         for photo in nobody:
-            ask(photo.name, photo.read_bytes(), "no one", Outcome.NO_FACE)
+            query(photo.name, photo.read_bytes(), "no one", Outcome.NO_FACE)
     both = _side_by_side(list(people.values()))
     with _timed(seconds, "ask about a photo of both"):
-        ask("both, side by side", both, "two people", Outcome.SEVERAL_FACES)
+        query("both, side by side", both, "two people", Outcome.SEVERAL_FACES)
         started = perf_counter()
-        found = {d.identity.name: d for d in gallery.query_all(both) if d.identity}
-        took = (perf_counter() - started) / len(people)
+        decisions = {d.identity.name: d for d in gallery.query_all(both) if d.identity}
+        seconds_each = (perf_counter() - started) / len(people)
+        unknown = without_face(Outcome.UNKNOWN, "not found among all faces")
         for name in people:
-            lost = without_face(Outcome.UNKNOWN, "not found among all faces")
-            asked.append(
-                Asked("both, all faces", name, found.get(name, lost), name in found, took, both)
-            )
+            decision, right = decisions.get(name, unknown), name in decisions
+            queries.append(DemoQuery("both, all faces", name, decision, right, seconds_each, both))
     for photo in people.values():
         (folder / photo.name).write_bytes(photo.read_bytes())
     with _timed(seconds, "deduplicate a folder of copies"):
         duplicates = gallery.dedupe_folder(folder)
-    return EmbeddedDemo(tuple(asked), duplicates, 1 + len(alterations()), seconds)
+    return PackagedDemoResult(tuple(queries), duplicates, 1 + len(alterations()), seconds)
 
 
-class _timed:
-    def __init__(self, seconds: dict[str, float], step: str) -> None:
-        self._seconds, self._step = seconds, step
-
-    def __enter__(self) -> None:
-        self._started = perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._seconds[self._step] = perf_counter() - self._started
-
-
-def _keep(folder: Path, photo: Path, alteration: Alteration, content: bytes) -> None:
-    (folder / f"{photo.stem} {alteration.name}.jpg").write_bytes(content)
+@contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    started = perf_counter()
+    yield
+    seconds[step] = perf_counter() - started
 
 
 def _side_by_side(photos: list[Path]) -> bytes:
@@ -146,28 +140,30 @@ def _side_by_side(photos: list[Path]) -> bytes:
             images.append(image.convert("RGB").resize((width, height)))
     both = Image.new("RGB", (sum(i.width for i in images), height))
     left = 0
-    for one in images:
-        both.paste(one, (left, 0))
-        left += one.width
+    for resized in images:
+        both.paste(resized, (left, 0))
+        left += resized.width
     out = io.BytesIO()
     both.save(out, "JPEG", quality=92)
     return out.getvalue()
 
 
-def tiles(demo: EmbeddedDemo) -> list[Tile]:
-    """The questions as tiles of a contact sheet."""
-    return [_tile(asked) for asked in demo.asked]
+def tiles(demo: PackagedDemoResult) -> list[Tile]:
+    """The queries as tiles of a contact sheet."""
+    return [_tile(query) for query in demo.queries]
 
 
-def _tile(asked: Asked) -> Tile:
-    verdict: Literal["right", "wrong"] = "right" if asked.right else "wrong"
-    decided_by, face = asked.decision.decided_by, asked.decision.face
-    sure = f" {asked.decision.probability:.1%}" if decided_by and asked.decision.probability else ""
+def _tile(query: DemoQuery) -> Tile:
+    verdict: Literal["right", "wrong"] = "right" if query.right else "wrong"
+    decision, decided_by = query.decision, query.decision.decided_by
+    probability = ""
+    if decided_by is not None and decision.probability is not None:
+        probability = f" {decision.probability:.1%}"
     return Tile(
-        query=asked.content,
-        asked=asked.photo,
-        answered=f"{asked.answered}{sure}",
+        query=query.content,
+        caption=query.photo,
+        answered=f"{query.answered}{probability}",
         verdict=verdict,
-        box=face.box if face else None,
+        box=None if decision.face is None else decision.face.box,
         answer=None if decided_by is None else Path(decided_by.photo).read_bytes(),
     )

@@ -1,4 +1,4 @@
-"""Real photographs that installed packages carry, and altered copies of them."""
+"""Real photographs from installed packages, and altered copies of them."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ HOPPER, COLLINS = "Grace Hopper", "Eileen Collins"
 def person_photo(name: str) -> Path:
     """A photo of one of the two people, in the public domain (US Navy; NASA).
 
-    Raises PhotoUnreadable when the package that carries it is not installed.
+    Raises PhotoUnreadable if the package that contains it is not installed.
     """
     return {
-        HOPPER: lambda: _inside("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
-        COLLINS: lambda: _inside("skimage", "data/astronaut.png"),
+        HOPPER: lambda: _packaged("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
+        COLLINS: lambda: _packaged("skimage", "data/astronaut.png"),
     }[name]()
 
 
 def photos_of_no_one() -> list[Path]:
     """A cat, a cup of coffee, a rocket, a Chinese temple and a flower."""
     return [
-        _inside("skimage", "data/chelsea.png"),
-        _inside("skimage", "data/coffee.png"),
-        _inside("skimage", "data/rocket.jpg"),
-        _inside("sklearn", "datasets/images/china.jpg"),
-        _inside("sklearn", "datasets/images/flower.jpg"),
+        _packaged("skimage", "data/chelsea.png"),
+        _packaged("skimage", "data/coffee.png"),
+        _packaged("skimage", "data/rocket.jpg"),
+        _packaged("sklearn", "datasets/images/china.jpg"),
+        _packaged("sklearn", "datasets/images/flower.jpg"),
     ]
 
 
-def _inside(package: str, path: str) -> Path:
+def _packaged(package: str, path: str) -> Path:
     spec = importlib.util.find_spec(package)
     for folder in () if spec is None else spec.submodule_search_locations or ():
         if (file := Path(folder, path)).is_file():
@@ -50,26 +50,26 @@ def _inside(package: str, path: str) -> Path:
 
 @dataclass(frozen=True)
 class Alteration:
-    """One way a photo comes back changed."""
+    """One way in which a photo can be changed."""
 
     name: str
     change: Callable[[Image.Image], bytes]
 
 
 def alterations() -> tuple[Alteration, ...]:
-    """What happens to photos on their way through the world."""
+    """Typical changes to photos that are shared and stored."""
     return (
         Alteration("cropped", lambda image: _jpeg(_cropped(image))),
         Alteration("turned 12°", lambda image: _jpeg(_turned(image))),
         Alteration("mirrored", lambda image: _jpeg(ImageOps.mirror(image))),
         Alteration("darkened", lambda image: _jpeg(ImageEnhance.Brightness(image).enhance(0.35))),
         Alteration("quality 30", lambda image: _jpeg(image, quality=30)),
-        Alteration("EXIF-rotated", _on_its_side),
+        Alteration("EXIF-rotated", _exif_rotated),
     )
 
 
 def altered(photo: Path, alteration: Alteration) -> bytes:
-    """The altered copy's bytes."""
+    """The bytes of the altered copy."""
     with Image.open(photo) as image:
         return alteration.change(image.convert("RGB"))
 
@@ -83,10 +83,10 @@ def _turned(image: Image.Image) -> Image.Image:
     return image.rotate(12, Image.Resampling.BICUBIC, expand=True, fillcolor=(128, 128, 128))
 
 
-def _on_its_side(image: Image.Image) -> bytes:
-    """Stored on its side, with the EXIF tag that says how to hold it."""
+def _exif_rotated(image: Image.Image) -> bytes:
+    """Rotated pixels, with the EXIF tag that undoes the rotation."""
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
+    exif[0x0112] = 6  # orientation: rotate by 90 degrees clockwise
     return _jpeg(image.transpose(Image.Transpose.ROTATE_90), exif=exif)
 
 

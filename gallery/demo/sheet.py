@@ -1,4 +1,4 @@
-"""A contact sheet: queries beside their answers, as one PNG."""
+"""A contact sheet: queries next to their answers, in one PNG."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ _COLOURS = {"right": "#1a7f37", "wrong": "#cf222e", "neutral": "#57606a"}
 
 @dataclass(frozen=True)
 class Tile:
-    """A query photo, what was asked of it, the enrolled photo that decided, and the answer.
+    """A query and its answer.
 
-    box : where to draw a frame, in pixels of the upright photo.
+    query : the photo's bytes.  caption : shown above it.  answered : the text of the answer.
+    box : the queried face, in pixels of the upright photo.
+    answer : bytes of the enrolled photo that decided.
     """
 
     query: bytes
-    asked: str
+    caption: str
     answered: str
     verdict: Literal["right", "wrong", "neutral"]
     box: Box | None = None
@@ -35,8 +37,8 @@ class Tile:
 def draw_sheet(
     tiles: Sequence[Tile], title: str, file: Path, reader: PhotoReader, columns: int = 3
 ) -> None:
-    """Save the sheet. Raises OSError."""
-    from matplotlib.figure import Figure  # slow to import; only a sheet needs it
+    """Save a sheet as PNG. Raises OSError."""
+    from matplotlib.figure import Figure  # slow to import
 
     rows = max(1, math.ceil(len(tiles) / columns))
     figure = Figure(figsize=(4.4 * columns, 2.75 * rows + 0.6), layout="constrained")
@@ -55,7 +57,7 @@ def _draw_tile(panel: object, tile: Tile, reader: PhotoReader) -> None:
     colour = _COLOURS[tile.verdict]
     panel.suptitle(tile.answered, fontsize=10, color=colour, fontweight="bold", wrap=True)
     left, right = panel.subplots(1, 2)
-    left.set_title(tile.asked, fontsize=8, color="#57606a")
+    left.set_title(tile.caption, fontsize=8, color="#57606a")
     _show(left, tile.query, tile.box, reader, colour)
     if tile.answer is None:
         right.text(0.5, 0.5, "no one", ha="center", va="center", fontsize=11, color="#8c959f")
@@ -70,7 +72,7 @@ def _show(axes: object, content: bytes, box: Box | None, reader: PhotoReader, co
     from matplotlib.patches import Rectangle
 
     assert isinstance(axes, Axes)
-    photo = reader.decode(content, "a photo of the sheet")
+    photo = reader.decode(content, "photo of the contact sheet")
     image = Image.fromarray(photo.pixels)
     image.thumbnail((360, 360))
     axes.imshow(np.asarray(image))

@@ -1,3 +1,3 @@
-"""Erasing people so that nothing of them is left: rows, index, caches and what was learned.
-A search of every file proves it, and a receipt says it.
+"""Erase people from every file: rows, index, caches, and whatever was learned from them. A search
+of all files verifies it, and a receipt records it.
 """

@@ -1,12 +1,12 @@
-"""Erasing people, or faces: rows, index, files, what was learned; then a search, then receipts.
+"""Erase people or single faces: rows, index, files and what was learned; then search, then receipt.
 
-1. Everything each would be known by is gathered, and what the cache holds of any of it is
-   dropped, as it may be at any time.
-2. One transaction for each deletes the rows, puts calibrations that were fitted without them in
-   the place of those that knew them, and notes that bytes are left in the files.
-3. The index file is written anew, the database file rebuilt and its log emptied, and a head that
-   was learned from them dropped. Cut short here, it is finished at the next opening.
-4. Home and cache are searched for what was gathered; who is in no file has a receipt.
+1. Collect everything a person could be recognised by in a file, and drop it from the cache, which
+   is allowed at any time.
+2. In one transaction per person: delete the rows, replace calibrations that used their data by
+   ones fitted without it, and note that the files still contain their bytes.
+3. Rewrite the index file, rebuild the database file, truncate its log, and drop a head that was
+   trained on them. If interrupted here, the next opening of the gallery finishes the work.
+4. Search home and cache for what was collected. If no file contains any of it, issue a receipt.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from gallery.config import ENCODINGS_FOLDER
-from gallery.erasure.search import Hit, Search, Trace, TraceKind, looked_for, search, traces_of
+from gallery.erasure.search import (
+    Hit,
+    SearchResult,
+    Trace,
+    TraceKind,
+    search,
+    searchable_texts,
+    traces_of,
+)
 from gallery.errors import (
     ErasureIncomplete,
     FaceNotFound,
@@ -46,17 +54,17 @@ from gallery.store.database import Database
 from gallery.store.person_data import Remains
 from gallery.store.records import BackupRecord, CalibrationRecord, FaceRecord, Receipt
 
-if TYPE_CHECKING:  # erasing rarely needs the networks behind them
+if TYPE_CHECKING:  # they load the networks, which erasing rarely needs
     from gallery.matching.operating_point import OperatingPoint
     from gallery.matching.recalibration import Evidence
     from gallery.matching.scorer import Scorer
 
-_MOST_NAMED = 5
+_MAX_LISTED = 5
 
 
 @dataclass(frozen=True)
 class _Refitted:
-    """A calibration without somebody."""
+    """A calibration fitted again without the erased person."""
 
     point: OperatingPoint
     evidence: Evidence
@@ -64,144 +72,148 @@ class _Refitted:
 
 
 @dataclass(frozen=True)
-class _Taken:
-    """Whose rows are gone, and all that a receipt says but what was searched."""
+class _Deletion:
+    """A person whose rows are deleted: all that the receipt says except for the search."""
 
     receipt_id: str
     at: datetime
-    found: Remains
+    remains: Remains
     traces: tuple[Trace, ...]
     cached: int
     learned: tuple[str, ...]
     backups: tuple[BackupRecord, ...]
 
-    def receipt(self, searched: Search) -> Receipt:
-        names, texts = self.found.names, self.found.texts
+    def receipt(self, searched: SearchResult) -> Receipt:
+        names, texts = self.remains.names, self.remains.texts
         return Receipt(
             id=self.receipt_id,
-            identity_id=self.found.identity_id,
-            also=self.found.also,
-            whole=self.found.whole,
-            faces=len(self.found.face_ids),
+            identity_id=self.remains.identity_id,
+            also=self.remains.also,
+            whole=self.remains.whole,
+            faces=len(self.remains.face_ids),
             erased_at=self.at,
-            erased=self.found.counted | {"cached_photos": self.cached},
+            erased=self.remains.counted | {"cached_photos": self.cached},
             learned=self.learned,
             backups=self.backups,
             searched_files=searched.files,
             searched_bytes=searched.bytes,
-            too_plain=len(names) + len(texts) - len(looked_for(names, texts)),
+            too_plain=len(names) + len(texts) - len(searchable_texts(names, texts)),
         )
 
 
 class Eraser:
-    """Erases from one gallery. judge : needed only where a calibration must be fitted again."""
+    """Erases people from a gallery.
+
+    scorer : returns its scorer; called only if a calibration must be fitted again.
+    """
 
     def __init__(
         self,
         database: Database,
         index: IndexCopy,
-        judge: Callable[[], Scorer],
+        scorer: Callable[[], Scorer],
         *,
         home: Path,
         cache: Path,
     ) -> None:
         self._database = database
         self._index = index
-        self._judge = judge
+        self._open_scorer = scorer
         self._home = home
         self._cache = cache
 
     def identity(self, who: str | int) -> Receipt:
-        """Erase an identity (a name, or an id) with all its faces; there is no undo.
+        """Erase an identity, by name or id, with all its faces. This cannot be undone.
 
-        Raises IdentityNotFound; or, when the rows are gone but their bytes could not be erased
-        yet, HomeUnusable or DatabaseBusy: the next command on this gallery then does; or
-        ErasureIncomplete, naming the files that hold a trace. No receipt is given then.
+        Raises IdentityNotFound. Raises HomeUnusable or DatabaseBusy if the rows are deleted but
+        their bytes could not be erased yet; the next command on this gallery does it. Raises
+        ErasureIncomplete, with the files, if a trace is left. No receipt is issued in these cases.
         """
         try:
             with self._database.reading() as session:
-                found = identities.get(session, who)
+                record = identities.get(session, who)
         except IdentityNotFound:
-            # Perhaps it is asked again because the first time bytes could not be erased yet.
+            # The user may be retrying because the bytes could not be erased the first time.
             finish_erasing(self._database, self._index, self._home)
-            self._say_when(who)
+            self._refuse_erased(who)
             raise
-        return self._search([self._take(found.id, None, "forget")])[0]
+        return self._verify([self._delete(record.id, None, "forget")])[0]
 
     def everyone(self, identity_ids: Iterable[int], action: str) -> list[Receipt]:
-        """Erase these identities, files and search once for all; who is gone already is left out.
+        """Erase several identities with one search. Ids that no longer exist are skipped.
 
-        action : as the audit trail notes it.  Raises as `identity` does.
+        action : for the audit trail.  Raises the same errors as `identity`.
         """
-        taken = []
+        deletions = []
         for identity_id in identity_ids:
-            try:
-                taken.append(self._take(identity_id, None, action))
-            except IdentityNotFound:  # another process was quicker
-                continue
-        return self._search(taken) if taken else []
+            with contextlib.suppress(IdentityNotFound):  # another process was faster
+                deletions.append(self._delete(identity_id, None, action))
+        return self._verify(deletions) if deletions else []
 
     def faces(self, face_ids: Iterable[int]) -> list[Receipt]:
-        """Erase these faces, a receipt for each identity they are of.
+        """Erase single faces; return a receipt per identity.
 
-        Raises FaceNotFound, or LastFace where nothing would be left of an identity, before
-        anything is changed; and as `identity` does.
+        Raises FaceNotFound, or LastFace if an identity would have no face left, before anything is
+        changed; otherwise the same errors as `identity`.
         """
-        wanted = set(face_ids)
+        ids = set(face_ids)
         with self._database.reading() as session:
-            records = faces.records_by_id(session, wanted)
-        for face in sorted(wanted - records.keys()):
-            raise FaceNotFound(f"no face {face}; `gallery identities show NAME` lists a person's")
+            records = faces.records_by_id(session, ids)
+        missing = sorted(ids - records.keys())
+        if missing:
+            raise FaceNotFound(
+                f"no face {missing[0]}; `gallery identities show NAME` lists the faces of a person"
+            )
         owners: dict[int, list[int]] = {}
         for record in records.values():
             owners.setdefault(record.identity.id, []).append(record.id)
         with self._database.reading() as session:
-            for owner, ids in owners.items():
-                _refuse_the_last(faces.records(session, identity_id=owner), ids)
-        taken = [self._take(owner, ids, "forget face") for owner, ids in owners.items()]
-        return self._search(taken)
+            for owner, owned in owners.items():
+                _refuse_last_face(faces.records(session, identity_id=owner), owned)
+        return self._verify(
+            [self._delete(owner, owned, "forget face") for owner, owned in owners.items()]
+        )
 
-    def _say_when(self, who: str | int) -> None:
-        """Raises IdentityNotFound, naming the erasure, where the trail knows one of this id."""
+    def _refuse_erased(self, who: str | int) -> None:
+        """Raises IdentityNotFound, with the erasure, if the audit trail has one of this id."""
         if isinstance(who, int) or who.isdecimal():
             with self._database.reading() as session:
-                erased = audit.erasures(session, int(who))
-            if erased:
+                erasures = audit.erasures(session, int(who))
+            if erasures:
                 raise IdentityNotFound(
-                    f"identity {who} was erased at {erased[-1].at:%Y-%m-%d %H:%M} UTC, erasure"
-                    f" {erased[-1].outcome}; `gallery check --traces {who}` looks again"
+                    f"identity {who} was erased at {erasures[-1].at:%Y-%m-%d %H:%M} UTC, erasure"
+                    f" {erasures[-1].outcome}; `gallery check --traces {who}` searches for traces"
                 )
 
-    def _take(self, identity_id: int, face_ids: list[int] | None, action: str) -> _Taken:
-        """Delete the rows. face_ids : None is all, and the identity."""
+    def _delete(self, identity_id: int, face_ids: list[int] | None, action: str) -> _Deletion:
+        """Delete the rows. face_ids : None for all, and the identity itself."""
         while True:
             with self._database.reading() as session:
-                found = person_data.of(session, identity_id, face_ids)
-                knew = [c for c in calibrations.list_all(session) if _knew(c, found)]
-            traces = traces_of(
-                found.encodings, looked_for(found.names, found.texts), found.pictures
-            )
+                remains = person_data.of(session, identity_id, face_ids)
+                outdated = [c for c in calibrations.list_all(session) if _used_data_of(c, remains)]
+            texts = searchable_texts(remains.names, remains.texts)
+            traces = traces_of(remains.encodings, texts, remains.pictures)
             cached = self._clear_cache(traces)
-            refitted = self._fit_without(knew, found)
-            head = knew_any(self._home, found.face_ids)
+            refitted = self._fit_without(outdated, remains)
+            drops_head = knew_any(self._home, remains.face_ids)
             receipt_id, erased_at = uuid4().hex, datetime.now(UTC)
             with self._database.writing() as session:
-                # Whoever was enrolled from one more photo meanwhile is looked at again.
-                if person_data.of(session, identity_id, face_ids).known_by != found.known_by:
+                # Start again if the person was enrolled from another photo meanwhile.
+                if person_data.of(session, identity_id, face_ids).known_by != remains.known_by:
                     continue
                 if face_ids is not None:
-                    _refuse_the_last(faces.records(session, identity_id=identity_id), face_ids)
-                holding = backups.holding(session, found)
+                    _refuse_last_face(faces.records(session, identity_id=identity_id), face_ids)
+                holding = backups.holding(session, remains)
                 learned = []
                 for old in calibrations.list_all(session):
-                    if not _knew(old, found):
+                    if not _used_data_of(old, remains):
                         continue
                     calibrations.drop(session, old.id)
                     new = refitted.get(old.id)
                     if new is None:
                         learned.append(
-                            f"calibration {old.id}: dropped, it cannot be fitted again; `gallery"
-                            " calibrate` makes one without them"
+                            f"calibration {old.id}: dropped, because it cannot be fitted again;"
+                            " `gallery calibrate` makes a new one"
                         )
                         continue
                     number = calibrations.add(
@@ -215,50 +227,50 @@ class Eraser:
                     learned.append(
                         f"calibration {old.id}: fitted again without them, as calibration {number}"
                     )
-                if found.whole:
+                if remains.whole:
                     identities.remove(session, identity_id)
                 else:
-                    identities.delete_faces(session, found.face_ids)
-                    person_data.drop_aside(session, found)
-                if head:
+                    identities.delete_faces(session, remains.face_ids)
+                    person_data.drop_aside(session, remains)
+                if drops_head:
                     to_drop_head(session)
                     learned.append(
-                        "the gallery's own head: dropped, the shipped one decides where there is"
-                        " one; `gallery train-head` makes one without them"
+                        "the gallery's own head: dropped; the shipped head decides, if there is one"
+                        " for this encoder; `gallery train-head` trains a new one"
                     )
                 audit.record(session, action, identity_id=identity_id, outcome=receipt_id)
-                # Before the rows are gone for good: were this cut short, it would be done again.
+                # Before the rows are gone for good: if interrupted, it is repeated.
                 _remove_plans(plans.forget_all(session))
-            return _Taken(
-                receipt_id, erased_at, found, traces, cached, tuple(learned), tuple(holding)
+            return _Deletion(
+                receipt_id, erased_at, remains, traces, cached, tuple(learned), tuple(holding)
             )
 
     def _fit_without(
-        self, knew: Sequence[CalibrationRecord], found: Remains
+        self, outdated: Sequence[CalibrationRecord], remains: Remains
     ) -> dict[int, _Refitted]:
-        """Those that can be fitted again, by their number."""
+        """The calibrations that can be fitted again, by their number."""
         from gallery.matching.recalibration import Evidence
 
-        if not any(old.evidence for old in knew):
+        if not any(old.evidence for old in outdated):
             return {}
         try:
-            judge = self._judge()
-        except GalleryError:  # no head that could be used
+            scorer = self._open_scorer()
+        except GalleryError:  # no usable head
             return {}
-        whole = found.known_as if found.whole else frozenset()
-        fitted = {}
-        for old in knew:
-            if old.evidence is None or judge.head.sha256 != old.head_sha256:
+        erased = remains.known_as if remains.whole else frozenset()
+        refitted = {}
+        for old in outdated:
+            if old.evidence is None or scorer.head.sha256 != old.head_sha256:
                 continue
-            evidence = Evidence.from_json(old.evidence).without(found.known_as)
+            evidence = Evidence.from_json(old.evidence).without(remains.known_as)
             if len(evidence.people):
-                point = evidence.fit(judge.own_point(without=whole))
-                named = float(point.same(evidence.tops).mean())
-                fitted[old.id] = _Refitted(point, evidence, named)
-        return fitted
+                point = evidence.fit(scorer.own_point(without=erased))
+                strangers_named = float(point.same(evidence.tops).mean())
+                refitted[old.id] = _Refitted(point, evidence, strangers_named)
+        return refitted
 
     def _clear_cache(self, traces: tuple[Trace, ...]) -> int:
-        """Drop every photo's encodings in the cache that have a trace; of how many photos."""
+        """Drop photos with a trace from the cache; return their number."""
         folder = self._cache / ENCODINGS_FOLDER
         if not folder.is_dir():
             return 0
@@ -268,39 +280,40 @@ class Eraser:
             for file in files:
                 dropped += encoding_cache.erase(file, contents)
             for hit in search([folder], traces).hits if files else ():
-                hit.file.unlink(missing_ok=True)  # what else it is, it may go
+                hit.file.unlink(missing_ok=True)  # not a cache file, or a damaged one
         except OSError as error:
             raise HomeUnusable(
-                f"{folder} cannot be changed ({error.strerror}), and it holds encodings of somebody"
-                " who is to be erased; delete it and try again"
+                f"cannot change {folder} ({error.strerror}), which contains encodings of the person"
+                " to erase; delete it and try again"
             ) from error
         return dropped
 
-    def _search(self, taken: Sequence[_Taken]) -> list[Receipt]:
-        """Erase the bytes and look for them; the receipts. Raises ErasureIncomplete."""
+    def _verify(self, deletions: Sequence[_Deletion]) -> list[Receipt]:
+        """Erase the bytes, search for them, and issue receipts. Raises ErasureIncomplete."""
         finish_erasing(self._database, self._index, self._home)
-        traces = tuple({trace.content: trace for one in taken for trace in one.traces}.values())
-        self._clear_cache(traces)  # somebody may have measured people meanwhile
+        unique = {trace.content: trace for deletion in deletions for trace in deletion.traces}
+        traces = tuple(unique.values())
+        self._clear_cache(traces)  # an evaluation may have filled it again
         database = self._database.file
         files = [database, database.with_name(f"{database.name}-wal"), self._index.file]
         searched = search([self._home, self._cache, *files], traces)
-        left = [hit for hit in searched.hits if not self._is_anothers(hit, taken)]
+        left = [hit for hit in searched.hits if not self._belongs_to_another(hit, deletions)]
         if left or searched.unreadable:
-            named = sorted({str(hit.file) for hit in left} | set(map(str, searched.unreadable)))
-            kinds = ", ".join(sorted({hit.trace.kind for hit in left})) or "what cannot be read"
-            more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
-            who = ", ".join(str(one.found.identity_id) for one in taken)
+            names = sorted({str(hit.file) for hit in left} | set(map(str, searched.unreadable)))
+            kinds = ", ".join(sorted({hit.trace.kind for hit in left})) or "unreadable files"
+            more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+            ids = ", ".join(str(deletion.remains.identity_id) for deletion in deletions)
             raise ErasureIncomplete(
-                f"{who}: erased from the gallery, but traces ({kinds}) are left in"
-                f" {', '.join(named[:_MOST_NAMED])}{more}: delete what you keep there yourself, or"
-                " run `gallery check`; no receipt is given"
+                f"{ids}: erased from the gallery, but traces ({kinds}) may remain in"
+                f" {', '.join(names[:_MAX_LISTED])}{more}: delete your own files there, or run"
+                " `gallery check`; no receipt is issued"
             )
-        return [one.receipt(searched) for one in taken]
+        return [deletion.receipt(searched) for deletion in deletions]
 
-    def _is_anothers(self, hit: Hit, taken: Sequence[_Taken]) -> bool:
-        """Whether a trace is rightly there, as a part of what is kept of somebody else.
+    def _belongs_to_another(self, hit: Hit, deletions: Sequence[_Deletion]) -> bool:
+        """Whether a trace is part of the data of somebody else.
 
-        A database file that was just rebuilt holds nothing but what can be read in it.
+        The database file was just rebuilt, so that it contains live rows only.
         """
         database = self._database.file.resolve()
         with self._database.reading() as session:
@@ -308,17 +321,20 @@ class Eraser:
                 return person_data.is_live(session, hit.trace.content)
             if hit.file == self._index.file.resolve() and hit.trace.kind is TraceKind.ENCODING:
                 return any(
-                    person_data.is_anothers_encoding(session, one.found.encodings[hit.trace.number])
-                    for one in taken
-                    if hit.trace in one.traces
+                    person_data.is_anothers_encoding(
+                        session, deletion.remains.encodings[hit.trace.number]
+                    )
+                    for deletion in deletions
+                    if hit.trace in deletion.traces
                 )
         return False
 
 
 def finish_erasing(database: Database, index: IndexCopy, home: Path) -> None:
-    """Leave no bytes of deleted faces in the files, if there are any. Raises as erasing does.
+    """Remove the bytes of deleted faces from the files, if there are any.
 
-    The index file is written anew, the database file rebuilt and its log emptied.
+    Rewrites the index file, rebuilds the database file and truncates its log. Raises HomeUnusable
+    or DatabaseBusy.
     """
     with database.reading() as session:
         note, head = to_scrub(session), head_to_drop(session)
@@ -337,9 +353,9 @@ def finish_erasing(database: Database, index: IndexCopy, home: Path) -> None:
 
 
 def _remove_plans(kept: Sequence[plans.KeptPlan]) -> None:
-    """Remove the files of dedupe plans, which hold names and faces, where they were written.
+    """Remove the files of dedupe plans, which contain names and faces.
 
-    A file that does not name its plan any more is someone else's, and stays.
+    A file at a plan's path that does not contain the plan's id was replaced by the user, and stays.
     """
     for plan in kept:
         for file in map(Path, plan.files):
@@ -348,13 +364,13 @@ def _remove_plans(kept: Sequence[plans.KeptPlan]) -> None:
                     file.unlink()
 
 
-def _refuse_the_last(held: Sequence[FaceRecord], ids: Sequence[int]) -> None:
-    """Raises LastFace when an identity holds no other faces than these."""
-    if held and {face.id for face in held} <= set(ids):
-        owner = held[0].identity
+def _refuse_last_face(owned: Sequence[FaceRecord], ids: Sequence[int]) -> None:
+    """Raises LastFace if these are all the faces of an identity."""
+    if owned and {face.id for face in owned} <= set(ids):
+        owner = owned[0].identity
         raise LastFace(
             f"{owner.name} has no other face than {', '.join(map(str, ids))}; erase the person"
-            f" instead: gallery identities forget {owner.id}"
+            f" instead: `gallery identities forget {owner.id}`"
         )
 
 
@@ -369,7 +385,7 @@ def _report(old: CalibrationRecord, new: _Refitted) -> dict[str, object]:
     }
 
 
-def _knew(calibration: CalibrationRecord, found: Remains) -> bool:
-    """Whether the person was in the gallery when this was fitted; if it is not said, yes."""
+def _used_data_of(calibration: CalibrationRecord, remains: Remains) -> bool:
+    """Whether the person was in the gallery when this was fitted. If not recorded: yes."""
     evidence = calibration.evidence
-    return evidence is None or int(evidence["newest_identity_id"]) >= min(found.known_as)
+    return evidence is None or int(evidence["newest_identity_id"]) >= min(remains.known_as)

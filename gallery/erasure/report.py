@@ -1,8 +1,8 @@
-"""Where a person can be found in a gallery's files: one who is in it, or one who is gone.
+"""Report traces of a person, enrolled or erased, in a gallery's files.
 
-Of someone who is in it everything is known. Of someone who is gone nothing is, which is the point
-of erasing: then the numbers are looked for where numbers are kept, and the name, and the encodings
-of photos, where the user names them.
+For someone enrolled, everything to search for is known. For someone erased nothing is, which is the
+point of erasing: the report then checks the id in the database and the index, and searches for the
+name and for the encodings of photos if the user supplies them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gallery.config import Settings
-from gallery.erasure.search import Hit, looked_for, search, traces_of
+from gallery.erasure.search import Hit, search, searchable_texts, traces_of
 from gallery.errors import IdentityNotFound
 from gallery.matching.index import IndexCopy
 from gallery.store import audit, identities, person_data
@@ -25,7 +25,10 @@ from gallery.vision.pipeline import FacePipeline, PhotoSource, named
 
 @dataclass(frozen=True)
 class Looked:
-    """A photo's faces: encodings float32 (n, 128), with every number of views that is used."""
+    """The faces of a photo.
+
+    encodings : float32 (n, 128), each face with every number of views that the gallery uses.
+    """
 
     name: str
     sha256: str
@@ -34,10 +37,12 @@ class Looked:
 
 @dataclass(frozen=True)
 class TraceReport:
-    """here : the person is in the gallery, so that traces are right.
+    """The result of a search for a person.
 
-    clean : nothing is left of who is gone, and everything could be read.
-    said : what was looked at, a line each.  hits : where a trace was found in a file.
+    here : the person is enrolled, so that traces are expected.
+    clean : the person is erased, no trace was found, and every file could be read.
+    said : what was searched, line by line.  hits : the traces that were found.
+    files, bytes : how much was searched.
     """
 
     here: bool
@@ -48,12 +53,12 @@ class TraceReport:
     bytes: int
 
 
-def look(eye: FacePipeline, source: PhotoSource, views: Sequence[int]) -> Looked:
-    """Raises PhotoError."""
-    photo = eye.open(source)
-    found = eye.faces(photo)
-    each = [eye.encode(photo, found, count).vectors for count in views]
-    return Looked(named(source), photo.sha256, np.concatenate(each))
+def look(pipeline: FacePipeline, source: PhotoSource, views: Sequence[int]) -> Looked:
+    """Encode every face in a photo, with each number of views. Raises PhotoError."""
+    photo = pipeline.open(source)
+    faces = pipeline.faces(photo)
+    encodings = [pipeline.encode(photo, faces, count).vectors for count in views]
+    return Looked(named(source), photo.sha256, np.concatenate(encodings))
 
 
 def trace_report(
@@ -63,59 +68,64 @@ def trace_report(
     who: str,
     photos: Sequence[Looked],
 ) -> TraceReport:
-    """who : a name or an id. Raises SearchFailed, and IdentityNotFound for an id never given."""
+    """Search home and cache for a person.
+
+    who : a name or an id.  photos : also search for the encodings of these.
+    Raises SearchFailed, and IdentityNotFound for an id that was never used.
+    """
     names: list[str] = []
     try:
         with database.reading() as session:
-            found = person_data.of(session, identities.get(session, who).id, None)
-        here, said, unfinished = True, [f"identity {found.identity_id} is in the gallery"], False
-        encodings, pictures = found.encodings, found.pictures
-        names, texts = list(found.names), list(found.texts)
+            remains = person_data.of(session, identities.get(session, who).id, None)
+        is_enrolled, is_unfinished = True, False
+        lines = [f"identity {remains.identity_id} is in the gallery"]
+        encodings, pictures = remains.encodings, remains.pictures
+        names, texts = list(remains.names), list(remains.texts)
     except IdentityNotFound:
-        here = False
-        said, unfinished = _gone(database, index, who)
+        is_enrolled = False
+        lines, is_unfinished = _erased(database, index, who)
         encodings, pictures = np.empty((0, DIMENSION), dtype=np.float32), ()
         names, texts = [] if who.isdecimal() else [who], []
     encodings = np.concatenate([encodings, *(photo.encodings for photo in photos)])
     texts += [text for photo in photos for text in (photo.name, photo.sha256)]
-    looked = looked_for(names, texts)
-    traces = traces_of(encodings, looked, pictures)
-    looked_in = [folder for folder in (settings.home, settings.cache) if folder.is_dir()]
-    result = search([*looked_in, database.file, index.file], traces)
-    said.append(
-        f"looked for {len(encodings)} encodings, {len(looked)} texts and {len(pictures)} pictures"
-        f" in {result.files} files ({result.bytes:,} bytes) of"
-        f" {' and '.join(map(str, looked_in))}"
+    searched = searchable_texts(names, texts)
+    traces = traces_of(encodings, searched, pictures)
+    folders = [folder for folder in (settings.home, settings.cache) if folder.is_dir()]
+    result = search([*folders, database.file, index.file], traces)
+    lines.append(
+        f"searched for {len(encodings)} encodings, {len(searched)} texts and {len(pictures)}"
+        f" pictures in {result.files} files ({result.bytes:,} bytes) of"
+        f" {' and '.join(map(str, folders))}"
     )
-    plain = len(names) + len(texts) - len(looked)
-    if plain:
-        said.append(f"{plain} texts were not looked for: too short, or a mere number")
-    if not here and not traces:
-        said.append("name the person, or photos with --photo, to look for more than numbers")
-    said += [f"{file} cannot be read" for file in result.unreadable]
-    clean = not (here or unfinished or result.hits or result.unreadable)
-    return TraceReport(here, clean, tuple(said), result.hits, result.files, result.bytes)
+    skipped = len(names) + len(texts) - len(searched)
+    if skipped:
+        lines.append(f"{skipped} texts were not searched for: too short, or only a number")
+    if not is_enrolled and not traces:
+        lines.append("give the name, or photos with --photo, to search for more than the id")
+    lines += [f"cannot read {file}" for file in result.unreadable]
+    clean = not (is_enrolled or is_unfinished or result.hits or result.unreadable)
+    return TraceReport(is_enrolled, clean, tuple(lines), result.hits, result.files, result.bytes)
 
 
-def _gone(database: Database, index: IndexCopy, who: str) -> tuple[list[str], bool]:
-    """What the database and the index say of an id that is not there, or of a name.
+def _erased(database: Database, index: IndexCopy, who: str) -> tuple[list[str], bool]:
+    """Report lines about someone who is not enrolled, from the database and the index.
 
-    Also whether bytes of an erasure, or an index that does not agree, are left.
+    Also returns whether an erasure is unfinished or the index inconsistent.
     """
     with database.reading() as session:
         if who.isdecimal() and int(who) > identities.newest(session):
-            raise IdentityNotFound(f"no identity ever had the number {who}")
+            raise IdentityNotFound(f"no identity ever had the id {who}")
         unscrubbed = to_scrub(session) is not None
-        erased = audit.erasures(session, int(who)) if who.isdecimal() else []
-    said = [f"no identity {who} is in the gallery"]
-    said += [
-        f"erased at {entry.at:%Y-%m-%d %H:%M} UTC, erasure {entry.outcome}" for entry in erased
+        erasures = audit.erasures(session, int(who)) if who.isdecimal() else []
+    lines = [f"no identity {who} is in the gallery"]
+    lines += [
+        f"erased at {entry.at:%Y-%m-%d %H:%M} UTC, erasure {entry.outcome}" for entry in erasures
     ]
-    wrong = index.problems() if index.saved else []
-    said += wrong or ["the saved index holds the faces of the database and no other"]
-    said.append(
-        "bytes of an erasure are still in the files: run any command on this gallery"
+    problems = index.problems() if index.saved else []
+    lines += problems or ["the saved index contains the faces of the database and no others"]
+    lines.append(
+        "an erasure is unfinished: run any command on this gallery to finish it"
         if unscrubbed
         else f"no erasure is unfinished; the database file has {database.free_pages()} free pages"
     )
-    return said, unscrubbed or bool(wrong)
+    return lines, unscrubbed or bool(problems)

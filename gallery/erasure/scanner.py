@@ -1,6 +1,6 @@
-"""The program that searches files for bytes: a request as JSON on stdin, an answer on stdout.
+"""A program that searches files for byte strings: JSON request on stdin, JSON answer on stdout.
 
-It is started by gallery.erasure.search, and imports nothing of the gallery.
+gallery.erasure.search starts it. It imports nothing from the gallery.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from ahocorasick_rs import BytesAhoCorasick
 
@@ -19,35 +18,36 @@ _BLOCK = 16 * 2**20
 
 
 def main() -> None:
-    """Request: folders, wanted (base64). Answer: files, bytes, hits (file, which, at), unreadable.
+    """Request: folders, patterns (base64). Answer: files, bytes, hits, unreadable.
 
-    Of each of what is wanted the first place in each file is told.
+    A hit is (file, index of the pattern, offset), the first of each pattern in each file.
     """
-    asked = json.load(sys.stdin)
-    wanted = [base64.b64decode(text) for text in asked["wanted"]]
-    automaton = BytesAhoCorasick(wanted)
-    files = read = 0
+    request = json.load(sys.stdin)
+    patterns = [base64.b64decode(text) for text in request["patterns"]]
+    automaton = BytesAhoCorasick(patterns)
+    overlap = max(map(len, patterns), default=1) - 1
+    file_count = byte_count = 0
     hits: list[tuple[str, int, int]] = []
     unreadable: list[str] = []
-    for path in _files(asked["folders"], unreadable):
+    for path in _files(request["folders"], unreadable):
         try:
-            seen, found = _search(path, automaton, max(map(len, wanted), default=1) - 1)
+            size, offsets = _search(path, automaton, overlap)
         except OSError:
-            if os.path.lexists(path):  # else it went while it was looked at
+            if os.path.lexists(path):  # otherwise it was removed during the search
                 unreadable.append(path)
             continue
-        files, read = files + 1, read + seen
-        hits += [(path, which, at) for which, at in sorted(found.items())]
-    answer: dict[str, Any] = {"files": files, "bytes": read, "hits": hits}
-    json.dump(answer | {"unreadable": unreadable}, sys.stdout)
+        file_count, byte_count = file_count + 1, byte_count + size
+        hits += [(path, pattern, offset) for pattern, offset in sorted(offsets.items())]
+    answer = {"files": file_count, "bytes": byte_count, "hits": hits, "unreadable": unreadable}
+    json.dump(answer, sys.stdout)
 
 
 def _files(folders: Sequence[str], unreadable: list[str]) -> Iterator[str]:
-    """Each once, although a folder may lie in another; links in folders are not followed."""
+    """Each file once, even if one folder is inside another. Does not follow links in folders."""
     seen: set[str] = set()
     for folder in folders:
-        found = [folder] if os.path.isfile(folder) else _below(folder, unreadable)
-        for path in found:
+        paths = [folder] if os.path.isfile(folder) else _below(folder, unreadable)
+        for path in paths:
             if path not in seen:
                 seen.add(path)
                 yield path
@@ -60,22 +60,22 @@ def _below(folder: str, unreadable: list[str]) -> Iterator[str]:
 
 
 def _search(path: str, automaton: BytesAhoCorasick, overlap: int) -> tuple[int, dict[int, int]]:
-    """The bytes read, and the first place of each that was found.
+    """The bytes read, and the first offset of each pattern found, by its index.
 
-    overlap : so many bytes are seen again with the next block.
+    overlap : how many bytes are searched again with the next block.
     """
     if not stat.S_ISREG(os.lstat(path).st_mode):
         return 0, {}
-    found: dict[int, int] = {}
+    offsets: dict[int, int] = {}
     with open(path, "rb") as file:
-        before, at = b"", 0
+        tail, size = b"", 0
         while block := file.read(_BLOCK):
-            whole = before + block
-            for which, start, _ in automaton.find_matches_as_indexes(whole, overlapping=True):
-                found.setdefault(which, at - len(before) + start)
-            at += len(block)
-            before = whole[-overlap:] if overlap else b""
-    return at, found
+            window = tail + block
+            for pattern, start, _ in automaton.find_matches_as_indexes(window, overlapping=True):
+                offsets.setdefault(pattern, size - len(tail) + start)
+            size += len(block)
+            tail = window[-overlap:] if overlap else b""
+    return size, offsets
 
 
 if __name__ == "__main__":

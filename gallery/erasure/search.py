@@ -1,9 +1,9 @@
-"""What an erased person would be known by in a file's bytes, and the search for it.
+"""The byte patterns a person leaves in files, and the search for them.
 
-Encodings are cut into pieces, so that a half-overwritten one is found too, in every number format
-that could hold them; texts are looked for as UTF-8, UTF-16, UTF-32 (NumPy's), and as JSON escapes
-them. The search runs in a process of its own: closing a database's file in a process that has it
-open in SQLite would let go of SQLite's locks.
+Encodings are cut into pieces, so that a partly overwritten one is found too, in every number format
+that could store them. Texts are searched for as UTF-8, UTF-16, UTF-32 (NumPy) and JSON escapes. The
+search runs in a separate process: closing a database file in a process that has it open in
+SQLite would release SQLite's locks.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pathlib import Path
 from gallery.errors import SearchFailed
 from gallery.types import Float32
 
-_SHORTEST_NAME, _SHORTEST_TEXT = 5, 8  # bytes of UTF-8
+_MIN_NAME_BYTES, _MIN_TEXT_BYTES = 5, 8  # of UTF-8
 _PIECE = 32
-_TEXT_PIECE = 33  # three bytes are four characters of base64
-_PICTURE_PLACES = 0.5, 0.7, 0.9  # the beginning of a JPEG is everyone's
+_BASE64_PIECE = 33  # three bytes are four characters of base64
+_PICTURE_OFFSETS = 0.5, 0.7, 0.9  # relative; all JPEGs begin alike
 
 
 class TraceKind(StrEnum):
-    """What a trace is a part of."""
+    """What a trace is part of."""
 
     ENCODING = "encoding"
     TEXT = "text"
@@ -37,7 +37,7 @@ class TraceKind(StrEnum):
 
 @dataclass(frozen=True)
 class Trace:
-    """One thing to look for. number : which encoding, text or picture it is of, as they came."""
+    """A byte pattern to search for. number : index of its encoding, text or picture."""
 
     kind: TraceKind
     number: int
@@ -46,7 +46,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Hit:
-    """A file in which a trace was found, at a byte."""
+    """A trace that was found. at : offset in the file, in bytes."""
 
     file: Path
     trace: Trace
@@ -54,10 +54,10 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Search:
-    """What was searched, and what was found: of each thing the first in each file.
+class SearchResult:
+    """What was searched and found.
 
-    unreadable : files that could not be searched.
+    hits : the first of each trace in each file.  unreadable : files that could not be searched.
     """
 
     files: int
@@ -66,40 +66,40 @@ class Search:
     unreadable: tuple[Path, ...]
 
 
-def looked_for(names: Sequence[str], texts: Sequence[str]) -> list[str]:
-    """Those that are not found by chance in any large file: no short ones, no mere numbers."""
-    return [text for text in names if len(text.encode()) >= _SHORTEST_NAME] + [
+def searchable_texts(names: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """The texts that do not occur in any large file by chance: not too short, not only a number."""
+    return [text for text in names if len(text.encode()) >= _MIN_NAME_BYTES] + [
         text
         for text in texts
-        if len(text.encode()) >= _SHORTEST_TEXT and not text.replace("-", "").isdecimal()
+        if len(text.encode()) >= _MIN_TEXT_BYTES and not text.replace("-", "").isdecimal()
     ]
 
 
 def traces_of(
     encodings: Float32, texts: Sequence[str], pictures: Sequence[bytes]
 ) -> tuple[Trace, ...]:
-    """Of a person's encodings, float32 (n, 128), names, paths, hashes, and thumbnails."""
-    found = {
+    """The traces of encodings, float32 (n, 128), texts (names, paths, hashes) and thumbnails."""
+    unique = {
         trace.content: trace
         for trace in (*_of_encodings(encodings), *_of_texts(texts), *_of_pictures(pictures))
     }
-    return tuple(found.values())
+    return tuple(unique.values())
 
 
 def _of_encodings(encodings: Float32) -> Iterator[Trace]:
     for number, row in enumerate(encodings):
         single = row.astype("<f4").tobytes()
         # bfloat16 is the upper half of a float32.
-        brain = (row.astype("<f4").view("<u4") >> 16).astype("<u2").tobytes()
-        for content in (single, row.astype("<f2").tobytes(), row.astype("<f8").tobytes(), brain):
+        bfloat16 = (row.astype("<f4").view("<u4") >> 16).astype("<u2").tobytes()
+        for content in (single, row.astype("<f2").tobytes(), row.astype("<f8").tobytes(), bfloat16):
             for piece in _pieces(content, _PIECE):
                 yield Trace(TraceKind.ENCODING, number, piece)
-        for piece in _pieces(single, _TEXT_PIECE):
+        for piece in _pieces(single, _BASE64_PIECE):
             yield Trace(TraceKind.ENCODING, number, base64.b64encode(piece))
 
 
 def _pieces(content: bytes, size: int) -> Iterator[bytes]:
-    return (content[at : at + size] for at in range(0, len(content) - size + 1, size))
+    return (content[start : start + size] for start in range(0, len(content) - size + 1, size))
 
 
 def _of_texts(texts: Sequence[str]) -> Iterator[Trace]:
@@ -113,36 +113,38 @@ def _of_texts(texts: Sequence[str]) -> Iterator[Trace]:
 
 def _of_pictures(pictures: Sequence[bytes]) -> Iterator[Trace]:
     for number, picture in enumerate(pictures):
-        for place in _PICTURE_PLACES:
-            at = int(place * len(picture)) // 3 * 3
-            yield Trace(TraceKind.PICTURE, number, picture[at : at + _PIECE])
-            piece = base64.b64encode(picture[at : at + _TEXT_PIECE])
+        for offset in _PICTURE_OFFSETS:
+            start = int(offset * len(picture)) // 3 * 3
+            yield Trace(TraceKind.PICTURE, number, picture[start : start + _PIECE])
+            piece = base64.b64encode(picture[start : start + _BASE64_PIECE])
             yield Trace(TraceKind.PICTURE, number, piece)
 
 
-def search(folders: Iterable[Path], traces: Sequence[Trace]) -> Search:
-    """Read these files, and every file under these folders. Raises SearchFailed."""
-    asked = {
+def search(folders: Iterable[Path], traces: Sequence[Trace]) -> SearchResult:
+    """Search every file under these folders; a folder may also be a file. Raises SearchFailed."""
+    request = {
         "folders": [str(folder.resolve()) for folder in folders if folder.exists()],
-        "wanted": [base64.b64encode(trace.content).decode() for trace in traces],
+        "patterns": [base64.b64encode(trace.content).decode() for trace in traces],
     }
-    ran = subprocess.run(
+    scanner = subprocess.run(
         [sys.executable, "-P", str(Path(__file__).with_name("scanner.py"))],
-        input=json.dumps(asked),
+        input=json.dumps(request),
         capture_output=True,
         text=True,
         check=False,
     )
-    if ran.returncode:
-        said = ran.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+    if scanner.returncode:
+        last_line = (scanner.stderr.strip().splitlines() or ["no error message"])[-1]
         raise SearchFailed(
-            f"the search for traces ended with status {ran.returncode} ({said[0]}), so that it is"
-            " not known whether any are left; run `gallery check --traces ID`"
+            f"the search for traces failed with status {scanner.returncode} ({last_line}), so"
+            " traces may remain; run `gallery check --traces ID`"
         )
-    told = json.loads(ran.stdout)
-    return Search(
-        files=told["files"],
-        bytes=told["bytes"],
-        hits=tuple(Hit(Path(file), traces[which], at) for file, which, at in told["hits"]),
-        unreadable=tuple(Path(file) for file in told["unreadable"]),
+    answer = json.loads(scanner.stdout)
+    return SearchResult(
+        files=answer["files"],
+        bytes=answer["bytes"],
+        hits=tuple(
+            Hit(Path(file), traces[pattern], offset) for file, pattern, offset in answer["hits"]
+        ),
+        unreadable=tuple(map(Path, answer["unreadable"])),
     )

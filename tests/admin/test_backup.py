@@ -145,7 +145,7 @@ def climbing(parts: dict[str, bytes]) -> None:
     ("change", "said"),
     [
         (flipped, "altered"),
-        (climbing, "no part of a gallery"),
+        (climbing, "not part of a gallery"),
         (told(schema="9999", program="7.1"), "schema 9999.*face-gallery 7.1 or newer"),
         (told(form="face-gallery-backup-9"), "face-gallery-backup-9"),
         (told(files={}), "no database"),

@@ -100,7 +100,7 @@ def test_keys_are_made_listed_and_revoked(two: Run, home: Path) -> None:
     assert key["key"] not in two("keys", "list").out + two("keys", "list", "--json").out
     assert two("keys", "list", "--json").line["revoked_at"] is None
     assert two("keys", "revoke", key["id"], "--json").line["revoked_at"]
-    assert "no key is in force" in two("keys", "list").out
+    assert "no key is active" in two("keys", "list").out
     assert "nobody" in two("keys", "revoke", "nobody").err
     assert two("keys", "create", "x", "--scope", "everything").status == 2
     secret = key["key"].rpartition("_")[2].encode()
@@ -114,7 +114,7 @@ def test_the_audit_trail_tells_what_was_done(two: Run, home: Path) -> None:
     assert [entry["action"] for entry in shown.lines] == ["enrol", "enrol", "rename", "forget"]
     assert {entry["actor"] for entry in shown.lines} == {"command line"}
     assert "Admiral" not in shown.out and "Hopper" not in shown.out
-    assert "4 entries, whole" in two("audit", "--limit", "1").out
+    assert "4 entries, intact" in two("audit", "--limit", "1").out
     with closing(sqlite3.connect(home / "gallery.db")) as connection:
         connection.execute("DELETE FROM audit WHERE id = 3")
         connection.commit()

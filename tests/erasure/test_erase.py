@@ -347,7 +347,7 @@ def test_a_backup_that_was_begun_may_hold_whoever_comes(people: Gallery) -> None
         begun = backups.begin(session)
     (named,) = people.forget("Annabel").backups
     assert (named.id, named.made) == (begun.id, False)
-    assert "none was made" in next(f.message for f in people.check() if f.part == "backups")
+    assert "no backup yet" in next(f.message for f in people.check() if f.part == "backups")
 
 
 def test_a_hindered_erasure_keeps_the_calibration(peopled: Gallery) -> None:  # noqa: F811

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gallery.erasure.search import Hit, TraceKind, looked_for, search, traces_of
+from gallery.erasure.search import Hit, TraceKind, search, searchable_texts, traces_of
 from gallery.types import Encodings
 
 NAME = "Zoë Überall"
@@ -81,9 +81,9 @@ def test_nothing_is_found_in_what_is_somebody_elses(tmp_path: Path, rows, unit_r
     assert result.bytes == (tmp_path / "file").stat().st_size
 
 
-def test_what_is_found_by_chance_in_any_file_is_not_looked_for() -> None:
+def test_what_is_found_by_chance_in_any_file_is_not_searchable_texts() -> None:
     names, texts = ["Bo", "Ada L"], ["12345678", "2026-11-24", "short", "photos/1.jpg"]
-    assert looked_for(names, texts) == ["Ada L", "photos/1.jpg"]
+    assert searchable_texts(names, texts) == ["Ada L", "photos/1.jpg"]
 
 
 def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, rows) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from gallery.admin.check import kept
+from gallery.admin.check import check_storage
 from gallery.encoders.weights import DLIB_RESNET
 from gallery.gallery import Gallery
 from gallery.store import audit, faces, identities
@@ -128,8 +128,9 @@ def run(seconds: float) -> str:
         assert not gone & found.keys()
         for face, row in found.items():
             assert (row == row_of(there[face]).vectors[0]).all()
-        wrong = [f for f in kept(gallery.settings, gallery.database, gallery.index) if not f.ok]
-        assert not wrong, wrong
+        checked = check_storage(gallery.settings, gallery.database, gallery.index)
+        problems = [finding for finding in checked if not finding.ok]
+        assert not problems, problems
         gallery.close()
         # A face that was enrolled while its person was being erased went with the person.
         excused = {there[face] // 7 for face in going if face in there}

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from gallery.admin.backup import verify
-from gallery.admin.check import kept
+from gallery.admin.check import check_storage
 from gallery.encoders.weights import DLIB_RESNET
 from gallery.errors import BackupUnusable
 from gallery.gallery import Gallery
@@ -224,8 +224,9 @@ def hold_against(home: Path, said: Said, pending: Json | None) -> Said:
         if face in now.encodings:
             assert base64.b64encode(row.tobytes()).decode() == now.encodings[face], face
     assert gallery.index.catch_up().ids().tolist() == stored, "the index does not agree"
-    wrong = [f for f in kept(gallery.settings, gallery.database, gallery.index) if not f.ok]
-    assert not wrong, wrong
+    checked = check_storage(gallery.settings, gallery.database, gallery.index)
+    problems = [finding for finding in checked if not finding.ok]
+    assert not problems, problems
     gallery.close()
     backup = home / "x.backup"
     if backup.exists():
