@@ -1,4 +1,4 @@
-"""Backing up, restoring, moving, erasing, expiring and mending, as a user does it."""
+"""Backup, restore, import, erasure, expiry and repair at the command line."""
 
 from __future__ import annotations
 
@@ -7,21 +7,12 @@ import stat
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from gallery.runtime import INDEX_FILE
 from tests.cli.conftest import Run
 
 
-@pytest.fixture
-def two(run: Run, hopper: Path, collins: Path) -> Run:
-    """A gallery of two people."""
-    run("enroll-identity", "Grace Hopper", hopper)
-    run("enroll-identity", "Eileen Collins", collins)
-    return run
-
-
-def test_a_backup_is_made_checked_and_restored(two: Run, tmp_path: Path, hopper: Path) -> None:
+def test_backup_is_verified_and_restored(two: Run, tmp_path: Path, hopper: Path) -> None:
     file = tmp_path / "x.backup"
     made = two("backup", file, "--json").line
     assert (made["identities"], made["faces"], made["schema"]) == (2, 2, "0006")
@@ -41,9 +32,7 @@ def test_a_backup_is_made_checked_and_restored(two: Run, tmp_path: Path, hopper:
     assert made["id"] in two("check").out
 
 
-def test_faces_go_out_with_their_encodings_and_in_again(
-    two: Run, tmp_path: Path, hopper: Path
-) -> None:
+def test_exported_faces_can_be_imported(two: Run, tmp_path: Path, hopper: Path) -> None:
     file = tmp_path / "faces.npz"
     assert two("export", file, "--json").line["rows"] == 2
     with np.load(file) as archive:
@@ -56,12 +45,12 @@ def test_faces_go_out_with_their_encodings_and_in_again(
     assert "cannot be imported" in two("import", hopper).err
 
 
-def test_erasing_asks_says_what_it_did_and_can_be_looked_for(two: Run, hopper: Path) -> None:
-    here = two("check", "--traces", "Grace Hopper", "--json")
-    assert (here.status, here.line["in_gallery"]) == (1, True)
-    assert {t["kind"] for t in here.line["traces"]} == {"encoding", "text"}
-    said = two("identities", "forget", "Grace Hopper", "--yes").out
-    assert "no trace in" in said and "receipt" in said and "Hopper" not in said
+def test_erasure_prints_a_receipt_and_traces_can_be_searched(two: Run, hopper: Path) -> None:
+    enrolled = two("check", "--traces", "Grace Hopper", "--json")
+    assert (enrolled.status, enrolled.line["in_gallery"]) == (1, True)
+    assert {t["kind"] for t in enrolled.line["traces"]} == {"encoding", "text"}
+    printed = two("identities", "forget", "Grace Hopper", "--yes").out
+    assert "no trace in" in printed and "receipt" in printed and "Hopper" not in printed
     after = two("check", "--traces", "1", "--photo", hopper, "--json")
     assert (after.status, after.line["clean"], after.line["traces"]) == (0, True, [])
     assert "no traces found" in two("check", "--traces", "Grace Hopper").out
@@ -69,7 +58,7 @@ def test_erasing_asks_says_what_it_did_and_can_be_looked_for(two: Run, hopper: P
     assert two("check", "--photo", hopper).status == 2
 
 
-def test_one_photo_is_erased_and_the_person_stays(two: Run, hopper: Path, tmp_path: Path) -> None:
+def test_single_face_is_erased_and_the_person_stays(two: Run, hopper: Path, tmp_path: Path) -> None:
     from PIL import Image
 
     second = tmp_path / "second.png"
@@ -83,7 +72,7 @@ def test_one_photo_is_erased_and_the_person_stays(two: Run, hopper: Path, tmp_pa
     assert two("query", hopper, "--json").line["identity"]["name"] == "Grace Hopper"
 
 
-def test_who_has_expired_is_erased(two: Run) -> None:
+def test_expired_identity_is_erased(two: Run) -> None:
     assert two("identities", "describe", "Grace Hopper", "--expires", "yesterday").status == 2
     two("identities", "describe", "Grace Hopper", "--expires", "2020-01-01")
     assert "expires 2020-01-01" in two("identities", "show", "Grace Hopper").out
@@ -94,19 +83,19 @@ def test_who_has_expired_is_erased(two: Run) -> None:
     assert [e["action"] for e in two("audit", "--json").lines][-1] == "expire"
 
 
-def test_what_can_be_mended_is_mended(two: Run, home: Path) -> None:
+def test_check_repairs_index_permissions_and_unfinished_files(two: Run, home: Path) -> None:
     index = home / INDEX_FILE
     index.write_bytes(b"damaged")
     index.chmod(0o644)
-    left = home / "faces.index1234.part"
-    left.write_bytes(b"half written")
-    os.utime(left, (0, 0))
-    ill = two("check", "--json")
-    assert ill.status == 2
-    assert {f["part"] for f in ill.lines if not f["ok"]} == {"home", "index"}
-    mended = two("check", "--repair", "--json")
-    assert mended.status == 0, mended.out
-    assert len([f for f in mended.lines if f["part"] == "repair"]) == 3
-    assert not left.exists() and stat.S_IMODE(index.stat().st_mode) == 0o600
+    unfinished = home / "faces.index1234.part"
+    unfinished.write_bytes(b"half written")
+    os.utime(unfinished, (0, 0))
+    damaged = two("check", "--json")
+    assert damaged.status == 2
+    assert {f["part"] for f in damaged.lines if not f["ok"]} == {"home", "index"}
+    repaired = two("check", "--repair", "--json")
+    assert repaired.status == 0, repaired.out
+    assert len([f for f in repaired.lines if f["part"] == "repair"]) == 3
+    assert not unfinished.exists() and stat.S_IMODE(index.stat().st_mode) == 0o600
     assert not [f for f in two("check", "--repair", "--json").lines if f["part"] == "repair"]
     assert len(two("identities", "list", "--json").lines) == 2

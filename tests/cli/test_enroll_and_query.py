@@ -1,4 +1,4 @@
-"""Enrolling and asking at the command line: answers, JSON and exit statuses."""
+"""`enroll-identity`, `query` and `compare`: answers, JSON and exit statuses."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_enrolled_person_is_found_and_stranger_is_not(
     assert stranger.line["runner_up"]["identity"]["name"] == "Grace Hopper"
 
 
-def test_status_of_several_photos_is_the_worst(
+def test_exit_status_is_the_worst_of_all_photos(
     run: Run, hopper: Path, collins: Path, broken: Path
 ) -> None:
     run("enroll-identity", "Grace Hopper", hopper)
@@ -89,13 +89,13 @@ def test_status_of_several_photos_is_the_worst(
     assert "error:" in shown.err
 
 
-def test_an_empty_gallery_knows_no_one(run: Run, hopper: Path, no_one: list[Path]) -> None:
+def test_empty_gallery_matches_nobody(run: Run, hopper: Path, no_one: list[Path]) -> None:
     assert run("query", hopper, "--json").line["outcome"] == "unknown"
     nothing = run("query", no_one[0], "--json")
     assert (nothing.status, nothing.line["outcome"]) == (1, "no_face")
 
 
-def test_the_same_photo_twice_changes_nothing(run: Run, hopper: Path) -> None:
+def test_enrolling_the_same_photo_again_changes_nothing(run: Run, hopper: Path) -> None:
     first = run("enroll-identity", "Grace Hopper", hopper, "--json").line
     again = run("enroll-identity", "Grace Hopper", hopper, "--json")
     assert (again.status, again.line["outcome"]) == (0, "already")
@@ -103,7 +103,7 @@ def test_the_same_photo_twice_changes_nothing(run: Run, hopper: Path) -> None:
     assert run("identities", "list", "--json").line["faces"] == 1
 
 
-def test_refusals_leave_no_identity_behind(
+def test_refused_enrolment_creates_no_identity(
     run: Run, both: Path, broken: Path, no_one: list[Path]
 ) -> None:
     several = run("enroll-identity", "Two", both, "--json")
@@ -117,15 +117,13 @@ def test_refusals_leave_no_identity_behind(
     assert run("identities", "list", "--json").lines == []
 
 
-def test_largest_overrides_the_refusal_of_several_faces(run: Run, both: Path, hopper: Path) -> None:
+def test_largest_accepts_a_photo_with_several_faces(run: Run, both: Path, hopper: Path) -> None:
     taken = run("enroll-identity", "Grace Hopper", both, "--largest", "--json")
     assert (taken.status, taken.line["outcome"]) == (0, "enrolled")
     assert run("query", hopper, "--json").line["outcome"] == "match"
 
 
-def test_someone_elses_face_needs_force_and_then_warns(
-    run: Run, hopper: Path, mirrored: Path
-) -> None:
+def test_face_of_another_identity_needs_force(run: Run, hopper: Path, mirrored: Path) -> None:
     run("enroll-identity", "Grace Hopper", hopper)
     refused = run("enroll-identity", "Someone Else", mirrored, "--json")
     assert (refused.status, refused.line["outcome"]) == (1, "refused")
@@ -158,7 +156,7 @@ def test_group_photos(run: Run, both: Path, hopper: Path, collins: Path) -> None
     assert run("query", both, "--largest", "--all-faces").status == 2
 
 
-def test_one_identity_has_at_most_one_face_of_a_photo(
+def test_identity_matches_at_most_one_face_of_a_photo(
     run: Run, tmp_path: Path, hopper: Path
 ) -> None:
     run("enroll-identity", "Grace Hopper", hopper)
@@ -179,7 +177,7 @@ def test_compare_prints_one_or_zero(
     assert run("compare", hopper, no_one[0]).status == 2
 
 
-def test_a_folder_of_people_is_enrolled(
+def test_folder_of_people_is_enrolled(
     run: Run, tmp_path: Path, hopper: Path, collins: Path
 ) -> None:
     for name, photo in (("Grace Hopper", hopper), ("Eileen Collins", collins)):
@@ -203,7 +201,7 @@ def test_a_folder_of_people_is_enrolled(
         ("a\x00b", "slash"),
     ],
 )
-def test_bad_names_are_refused_with_the_reason(
+def test_invalid_name_is_refused_with_the_reason(
     run: Run, hopper: Path, name: str, complaint: str
 ) -> None:
     refused = run("enroll-identity", name, hopper)
@@ -211,7 +209,7 @@ def test_bad_names_are_refused_with_the_reason(
     assert complaint in refused.err
 
 
-def test_bytes_are_a_photo_too(gallery: Gallery, hopper: Path) -> None:
+def test_photo_may_be_given_as_bytes(gallery: Gallery, hopper: Path) -> None:
     assert gallery.enroll("Grace Hopper", hopper.read_bytes()).outcome == "enrolled"
     turned = io.BytesIO()
     with Image.open(hopper) as image:

@@ -1,4 +1,4 @@
-"""Changing identities, exporting, checking, and homes that cannot be used."""
+"""Identities, keys, audit trail, export and check at the command line; unusable homes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import csv
 import json
 import os
 import sqlite3
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gallery.cli.main import main
 from gallery.gallery import Gallery
 from gallery.runtime import DATABASE_FILE, INDEX_FILE
 from gallery.store import faces
@@ -22,15 +20,7 @@ from gallery.store.database import Database
 from tests.cli.conftest import Run
 
 
-@pytest.fixture
-def two(run: Run, hopper: Path, collins: Path) -> Run:
-    """A gallery of two people."""
-    run("enroll-identity", "Grace Hopper", hopper)
-    run("enroll-identity", "Eileen Collins", collins)
-    return run
-
-
-def test_listing_and_showing(two: Run, hopper: Path) -> None:
+def test_list_and_show(two: Run, hopper: Path) -> None:
     listed = two("identities", "list", "--json").lines
     assert [(i["name"], i["faces"]) for i in listed] == [("Eileen Collins", 1), ("Grace Hopper", 1)]
     shown = two("identities", "show", "Grace Hopper", "--json").line
@@ -39,7 +29,7 @@ def test_listing_and_showing(two: Run, hopper: Path) -> None:
     assert "Grace Hopper" in two("identities", "list").out
 
 
-def test_renaming_and_describing(two: Run) -> None:
+def test_rename_and_describe(two: Run) -> None:
     renamed = two("identities", "rename", "Grace Hopper", "Admiral Hopper", "--json").line
     assert renamed["name"] == "Admiral Hopper"
     taken = two("identities", "rename", "Admiral Hopper", "Eileen Collins")
@@ -53,20 +43,20 @@ def test_renaming_and_describing(two: Run) -> None:
     assert two("identities", "describe", "Admiral Hopper", "--detail", "rank").status == 2
 
 
-def test_merging_gives_the_faces_to_one(two: Run, collins: Path) -> None:
+def test_merge_moves_faces_to_one_identity(two: Run, collins: Path) -> None:
     merged = two("identities", "merge", "Grace Hopper", "Eileen Collins", "--yes", "--json").line
     assert merged["faces"] == 2
     assert two("query", collins, "--json").line["identity"]["name"] == "Grace Hopper"
 
 
-def test_merging_keeps_what_only_the_other_had(two: Run) -> None:
+def test_merge_keeps_details_of_the_merged_identity(two: Run) -> None:
     two("identities", "describe", "Eileen Collins", "--external-id", "7", "--detail", "a=b")
     merge = ["identities", "merge", "Grace Hopper", "Eileen Collins", "2", "--yes", "--json"]
     merged = two(*merge).line
     assert (merged["external_id"], merged["details"]) == ("7", {"a": "b"})
 
 
-def test_a_merge_is_taken_back(two: Run, collins: Path) -> None:
+def test_merge_can_be_undone(two: Run, collins: Path) -> None:
     before = two("identities", "list", "--json").lines
     merge = two("identities", "merge", "Grace Hopper", "Eileen Collins", "--yes", "--json").line
     assert merge["merge_id"] == 1
@@ -83,19 +73,19 @@ def test_a_merge_is_taken_back(two: Run, collins: Path) -> None:
     assert "no merge 1" in two("identities", "unmerge", "1").err
 
 
-def test_two_people_are_told_apart(two: Run, hopper: Path) -> None:
+def test_distinct_people_are_not_reported_as_duplicates(two: Run, hopper: Path) -> None:
     two("enroll-identity", "G. Hopper", hopper, "--force")
-    (found,) = two("dedupe", "--json").line["identities"]
-    assert sorted(found["names"]) == ["G. Hopper", "Grace Hopper"]
+    (pair,) = two("dedupe", "--json").line["identities"]
+    assert sorted(pair["names"]) == ["G. Hopper", "Grace Hopper"]
     assert two("identities", "distinct", "G. Hopper", "Grace Hopper").status == 0
     assert two("dedupe", "--json").line["identities"] == []
     two("identities", "distinct", "Grace Hopper", "G. Hopper", "--undo")
     assert len(two("dedupe", "--json").line["identities"]) == 1
 
 
-def test_keys_are_made_listed_and_revoked(two: Run, home: Path) -> None:
-    made = two("keys", "create", "front desk", "--scope", "enrol", "--scope", "query", "--json")
-    key = made.line
+def test_keys_are_created_listed_and_revoked(two: Run, home: Path) -> None:
+    created = two("keys", "create", "front desk", "--scope", "enrol", "--scope", "query", "--json")
+    key = created.line
     assert key["scopes"] == ["enrol", "query"] and key["key"].startswith(f"gallery_{key['id']}_")
     assert key["key"] not in two("keys", "list").out + two("keys", "list", "--json").out
     assert two("keys", "list", "--json").line["revoked_at"] is None
@@ -107,7 +97,7 @@ def test_keys_are_made_listed_and_revoked(two: Run, home: Path) -> None:
     assert all(secret not in f.read_bytes() for f in home.iterdir())
 
 
-def test_the_audit_trail_tells_what_was_done(two: Run, home: Path) -> None:
+def test_audit_trail_lists_actions_and_detects_tampering(two: Run, home: Path) -> None:
     two("identities", "rename", "Grace Hopper", "Admiral")
     two("identities", "forget", "Admiral", "--yes")
     shown = two("audit", "--json")
@@ -118,8 +108,8 @@ def test_the_audit_trail_tells_what_was_done(two: Run, home: Path) -> None:
     with closing(sqlite3.connect(home / "gallery.db")) as connection:
         connection.execute("DELETE FROM audit WHERE id = 3")
         connection.commit()
-    told = two("audit")
-    assert (told.status, "between 2 and 4" in told.err) == (2, True)
+    tampered = two("audit")
+    assert (tampered.status, "between 2 and 4" in tampered.err) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -127,13 +117,13 @@ def test_the_audit_trail_tells_what_was_done(two: Run, home: Path) -> None:
     [["show", "Nobody"], ["rename", "Nobody", "X"], ["forget", "Nobody", "--yes"],
      ["merge", "Nobody", "Grace Hopper", "--yes"], ["describe", "Nobody"]],
 )  # fmt: skip
-def test_unknown_identities_are_named(two: Run, command: list[str]) -> None:
+def test_unknown_identity_is_named_in_the_error(two: Run, command: list[str]) -> None:
     refused = two("identities", *command)
     assert refused.status == 2
     assert "'Nobody'" in refused.err
 
 
-def test_forgetting_leaves_no_trace_on_the_disk(two: Run, home: Path, collins: Path) -> None:
+def test_erasure_leaves_no_trace_on_the_disk(two: Run, home: Path, collins: Path) -> None:
     with Gallery.open(home) as gallery, gallery.database.reading() as session:
         (face,) = faces.records(session, identity_id=2)
         vector = faces.encodings_by_id(session, [face.id]).encodings.vectors[0]
@@ -146,17 +136,18 @@ def test_forgetting_leaves_no_trace_on_the_disk(two: Run, home: Path, collins: P
     before = b"".join(f.read_bytes() for f in home.iterdir())
     assert all(trace in before for trace in traces.values())
 
-    gone = two("identities", "forget", "Eileen Collins", "--yes", "--json")
-    assert (gone.line["identity_id"], gone.line["faces"], gone.line["whole"]) == (2, 1, True)
-    assert gone.line["searched"]["files"] >= 3
-    assert "Eileen" not in gone.out + two("audit", "--json").out
+    erased = two("identities", "forget", "Eileen Collins", "--yes", "--json")
+    receipt = erased.line
+    assert (receipt["identity_id"], receipt["faces"], receipt["whole"]) == (2, 1, True)
+    assert receipt["searched"]["files"] >= 3
+    assert "Eileen" not in erased.out + two("audit", "--json").out
     after = b"".join(f.read_bytes() for f in home.iterdir())
     assert [name for name, trace in traces.items() if trace in after] == []
     assert two("query", collins, "--json").line["outcome"] == "unknown"
     assert two("enroll-identity", "New", collins, "--json").line["identity"]["id"] == 3
 
 
-def test_an_erasure_cut_short_is_finished_by_the_next_command(
+def test_interrupted_erasure_is_finished_by_the_next_command(
     two: Run, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(_: Database) -> None:
@@ -178,21 +169,13 @@ def test_an_erasure_cut_short_is_finished_by_the_next_command(
     database.close()
 
 
-def test_home_may_stand_behind_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = tmp_path / "other"
-    monkeypatch.setattr(sys, "argv", ["gallery", "identities", "list", "--home", str(other)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert (ended.value.code, (other / DATABASE_FILE).exists()) == (0, True)
-
-
-def test_names_that_look_like_markup_are_shown_as_they_are(two: Run) -> None:
+def test_markup_in_names_is_printed_literally(two: Run) -> None:
     two("identities", "rename", "Eileen Collins", "[red]Bob")
     two("identities", "describe", "[red]Bob", "--external-id", "[x")
     assert "[red]Bob" in two("identities", "list").out
 
 
-def test_export_of_faces_and_of_answers(
+def test_export_faces_and_answers(
     two: Run, tmp_path: Path, hopper: Path, no_one: list[Path]
 ) -> None:
     assert two("export", tmp_path / "faces.json").status == 0
@@ -215,22 +198,22 @@ def test_export_of_faces_and_of_answers(
     assert two("export", tmp_path / "faces.xml").status == 2
 
 
-def test_check_says_what_is_wrong(two: Run, home: Path, hopper: Path) -> None:
-    well = two("check", "--json")
-    assert well.status == 0, well.out
-    assert {f["part"] for f in well.lines} >= {"home", "database", "index", "head", "versions"}
+def test_check_reports_problems(two: Run, home: Path, hopper: Path) -> None:
+    healthy = two("check", "--json")
+    assert healthy.status == 0, healthy.out
+    assert {f["part"] for f in healthy.lines} >= {"home", "database", "index", "head", "versions"}
     index = home / INDEX_FILE
     index.write_bytes(index.read_bytes()[:-10])
-    ill = two("check", "--json")
-    assert ill.status == 2
-    assert [f["part"] for f in ill.lines if not f["ok"]] == ["index"]
+    damaged = two("check", "--json")
+    assert damaged.status == 2
+    assert [f["part"] for f in damaged.lines if not f["ok"]] == ["index"]
     assert two("query", hopper, "--json").line["outcome"] == "match"
     assert two("check").status == 0
     os.chmod(home, 0o755)
     assert "chmod 700" in two("check", "--json").lines[0]["said"]
 
 
-def test_a_newer_database_is_refused(two: Run, home: Path) -> None:
+def test_newer_database_is_refused(two: Run, home: Path) -> None:
     with sqlite3.connect(home / DATABASE_FILE) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
@@ -239,14 +222,14 @@ def test_a_newer_database_is_refused(two: Run, home: Path) -> None:
     assert "9999" in refused.err
 
 
-def test_a_home_that_cannot_be_made(run: Run, home: Path) -> None:
+def test_home_that_is_a_file_is_refused(run: Run, home: Path) -> None:
     home.write_text("a file where the folder should be")
     refused = run("identities", "list")
     assert refused.status == 2
     assert str(home) in refused.err
 
 
-def test_a_head_that_is_none(
+def test_invalid_head_is_refused(
     two: Run, tmp_path: Path, hopper: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "head.safetensors").write_bytes(b"no head")
@@ -260,7 +243,7 @@ def test_a_head_that_is_none(
     ("setting", "value"),
     [("GALLERY_DEVICE", "abacus"), ("GALLERY_MIN_FACE", "1"), ("GALLERY_VIEWS_QUERY", "11")],
 )
-def test_settings_out_of_range_are_refused(
+def test_invalid_setting_is_refused(
     run: Run, monkeypatch: pytest.MonkeyPatch, setting: str, value: str
 ) -> None:
     monkeypatch.setenv(setting, value)

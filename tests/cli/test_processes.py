@@ -1,4 +1,4 @@
-"""Real processes: what one enrols another sees, and how the program starts."""
+"""Separate processes: what one enrols another sees; how the programs start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def program(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_second_process_is_seen_at_the_next_query(gallery: Gallery, hopper: Path) -> None:
+def test_changes_of_another_process_are_seen_at_the_next_query(
+    gallery: Gallery, hopper: Path
+) -> None:
     assert gallery.query(hopper).outcome == "unknown"
     home = gallery.settings.home
     assert program("--home", home, "enroll-identity", "Grace Hopper", hopper).returncode == 0
@@ -31,7 +33,7 @@ def test_a_second_process_is_seen_at_the_next_query(gallery: Gallery, hopper: Pa
     assert gallery.query(hopper).outcome == "unknown"
 
 
-def test_the_package_opens_without_torch() -> None:
+def test_importing_the_package_does_not_load_torch() -> None:
     code = (
         "import sys, gallery, gallery.cli.main;"
         " assert not {'torch', 'matplotlib'} & set(sys.modules)"
@@ -39,7 +41,7 @@ def test_the_package_opens_without_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_the_installed_commands_start() -> None:
+def test_installed_programs_start() -> None:
     for name in ("gallery", "enroll-identity"):
         started = subprocess.run(
             [Path(sys.executable).with_name(name), "--help"],
@@ -51,7 +53,7 @@ def test_the_installed_commands_start() -> None:
         assert "Usage" in started.stdout
 
 
-def test_errors_before_a_command_are_no_tracebacks(tmp_path: Path) -> None:
+def test_usage_errors_print_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for arguments in (["--home", tmp_path / "file", "check"], ["query"], ["quarry", "x.jpg"]):
         ended = program(*arguments)

@@ -1,0 +1,85 @@
+"""Changing the encoder of a gallery from Python."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+
+from gallery.admin.reencoding import ReencodingResult, reencode_gallery, reencoding_lock
+from gallery.encoders.registry import read_spec
+from gallery.errors import CannotReencode, DatabaseBusy
+from gallery.gallery import Gallery
+from gallery.reencode import Plan
+from gallery.vision.pipeline import FacePipeline
+from tests.models import exported_dlib, head_for_dlib_in_onnx
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    return exported_dlib(tmp_path_factory.mktemp("onnx") / "dlib.onnx", cache)
+
+
+@pytest.fixture
+def new_pipeline(gallery: Gallery, model: Path) -> FacePipeline:
+    head_for_dlib_in_onnx(model, gallery.settings.home)
+    return gallery.encoder_pipeline(read_spec(f"onnx:{model}"))
+
+
+def test_re_encode_switches_and_goes_back(
+    gallery: Gallery, new_pipeline: FacePipeline, hopper: Path, eye: FacePipeline
+) -> None:
+    face = gallery.enroll("Grace Hopper", hopper).face_id
+    reencoder = gallery.reencoder(gallery.encoder_record(new_pipeline), hopper.parent)
+    steps: list[tuple[str, int, int]] = []
+    result = reencode_gallery(
+        reencoder,
+        lambda: new_pipeline,
+        gallery.switched,
+        progress=lambda step, done, total: steps.append((step, done, total)),
+    )
+    assert result == ReencodingResult(faces=1, encoded=1, left=(), missing=(), failed={})
+    with pytest.raises(FrozenInstanceError):
+        result.faces = 2  # type: ignore[misc]
+    assert {step for step, _, _ in steps} == {"looking for photos", "encoding"}
+    assert steps[-1] == ("encoding", 1, 1)
+    assert gallery.query(hopper).decided_by.face_id == face  # type: ignore[union-attr]
+    assert gallery.pipeline.encoder.name == "onnx"
+
+    back = gallery.reencoder(gallery.previous_encoder())
+    result = reencode_gallery(back, lambda: pytest.fail("it needs no network"), gallery.switched)
+    assert (result.faces, result.encoded) == (1, 1)
+    assert gallery.spec.kind == eye.encoder.name
+
+
+def test_missing_faces_are_confirmed_before_anything_changes(
+    gallery: Gallery, new_pipeline: FacePipeline, hopper: Path
+) -> None:
+    face = gallery.enroll("Grace Hopper", hopper.read_bytes()).face_id  # no file to find again
+    reencoder = gallery.reencoder(gallery.encoder_record(new_pipeline))
+    plans: list[Plan] = []
+    with pytest.raises(CannotReencode, match="--leave-missing"):
+        reencode_gallery(reencoder, lambda: new_pipeline, gallery.switched, confirm=plans.append)
+    assert [missing.id for missing in plans[0].missing] == [face]
+
+    def refuse(_: Plan) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reencode_gallery(
+            reencoder, lambda: new_pipeline, gallery.switched, leave_missing=True, confirm=refuse
+        )
+    assert gallery.query(hopper).outcome == "match"
+
+    result = reencode_gallery(reencoder, lambda: new_pipeline, gallery.switched, leave_missing=True)
+    assert (result.encoded, result.left, result.missing) == (0, (face,), ())
+    assert gallery.query(hopper).outcome == "unknown"
+
+
+def test_lock_is_exclusive(tmp_path: Path) -> None:
+    file = tmp_path / "reencode.lock"
+    with reencoding_lock(file), pytest.raises(DatabaseBusy), reencoding_lock(file):
+        pass
+    with reencoding_lock(file):
+        pass

@@ -1,0 +1,76 @@
+"""--home, --encoder and --weights may stand before a command, behind it, or behind its group."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from gallery.cli.main import enroll_identity_main
+from gallery.runtime import DATABASE_FILE
+from tests.cli.conftest import Run, run_main
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--home", "HOME", "identities", "list"),
+        ("identities", "--home", "HOME", "list"),
+        ("identities", "list", "--home", "HOME"),
+        ("identities", "list", "--home=HOME", "--json"),
+        ("--home", "elsewhere", "identities", "list", "--home", "HOME"),
+    ],
+)
+def test_home_is_taken_from_anywhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    home = tmp_path / "other"
+    given = [argument.replace("HOME", str(home)) for argument in arguments]
+    assert run_main(capsys, *given).status == 0
+    assert (home / DATABASE_FILE).exists()
+
+
+def test_home_behind_the_photos_is_not_a_photo(
+    run: Run, tmp_path: Path, hopper: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "other"
+    enrolled = run_main(capsys, "enroll-identity", "Grace Hopper", hopper, "--home", home, "--json")
+    assert enrolled.line["outcome"] == "enrolled"
+    assert run_main(capsys, "query", hopper, "--home", home, "--json").line["outcome"] == "match"
+
+
+def test_enroll_identity_is_a_program_of_its_own(
+    run: Run, tmp_path: Path, hopper: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "other"
+    monkeypatch.setattr(
+        sys, "argv", ["enroll-identity", "--home", str(home), "Grace Hopper", str(hopper)]
+    )
+    with pytest.raises(SystemExit) as ended:
+        enroll_identity_main()
+    assert ended.value.code == 0
+    assert sys.argv[0] == "enroll-identity"
+    assert run("identities", "list", "--json", at=home).line["faces"] == 1
+
+
+@pytest.mark.parametrize("command", [["query"], ["identities", "list"], ["identities"]])
+def test_help_lists_the_options(
+    capsys: pytest.CaptureFixture[str], command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = run_main(capsys, *command, "--help").out
+    assert all(option in shown for option in ("--home", "--encoder", "--weights"))
+
+
+def test_encoder_may_stand_behind_a_command(
+    tmp_path: Path, hopper: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (
+        ("--encoder", "nonsense", "query", hopper),
+        ("query", hopper, "--encoder", "nonsense"),
+    ):
+        refused = run_main(capsys, "--home", tmp_path / "home", *arguments)
+        assert (refused.status, "'nonsense' is not known" in refused.err) == (2, True)
+    alone = run_main(capsys, "--home", tmp_path / "home", "query", hopper, "--weights", "x.pt")
+    assert (alone.status, "--weights needs --encoder" in alone.err) == (2, True)
