@@ -1,4 +1,4 @@
-"""A backup is whole or not there; a restore is a gallery of its own, or nothing."""
+"""Backup and restore: all or nothing, and every altered file is refused."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "x.backup"
 
 
-def elsewhere(people: Gallery, tmp_path: Path) -> Settings:
+def new_home(people: Gallery, tmp_path: Path) -> Settings:
     return load_settings(home=tmp_path / "restored", cache=people.settings.cache)
 
 
-def test_what_comes_back_is_what_was_there(people: Gallery, file: Path, tmp_path: Path) -> None:
+def test_restored_gallery_equals_the_original(people: Gallery, file: Path, tmp_path: Path) -> None:
     (people.settings.home / HEAD_FILE).write_bytes(shipped_file(HEAD_FILE).read_bytes())
     made = people.back_up(file)
     assert (made.identities, made.faces, made.own_head) == (3, 9, True)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert verify(file) == made
-    settings = elsewhere(people, tmp_path)
+    settings = new_home(people, tmp_path)
     assert restore(file, settings) == made
     for path in (settings.home, *settings.home.iterdir()):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
@@ -66,7 +66,7 @@ def test_what_comes_back_is_what_was_there(people: Gallery, file: Path, tmp_path
     assert [f.name for f in tmp_path.iterdir() if ".part" in f.name] == []
 
 
-def test_it_is_made_while_others_write(
+def test_backup_is_consistent_while_others_write(
     people: Gallery, file: Path, tmp_path: Path, rows: Encodings, add_face: AddFace
 ) -> None:
     ended = threading.Event()
@@ -86,15 +86,15 @@ def test_it_is_made_while_others_write(
         writer.join()
     assert [verify(tmp_path / f"{i}.backup") for i in range(3)] == made
     assert made[0].faces <= made[1].faces <= made[2].faces
-    assert all(one.identities == one.faces - 6 for one in made)  # nobody is half in it
+    assert all(info.identities == info.faces - 6 for info in made)  # no identity without its face
 
 
-def test_who_was_erased_later_is_erased_on_the_way(
+def test_restore_erases_identities_named_with_forget(
     people: Gallery, file: Path, tmp_path: Path, rows: Encodings
 ) -> None:
     people.back_up(file)
     receipt = people.forget("person 1")
-    settings = elsewhere(people, tmp_path)
+    settings = new_home(people, tmp_path)
     with pytest.raises(IdentityNotFound):
         restore(file, settings, [99])
     assert not settings.home.exists()
@@ -104,7 +104,7 @@ def test_who_was_erased_later_is_erased_on_the_way(
     assert b"person 2" in content
 
 
-def test_nothing_is_overwritten(people: Gallery, file: Path) -> None:
+def test_restore_refuses_a_home_that_is_not_empty(people: Gallery, file: Path) -> None:
     people.back_up(file)
     before = {f.name: f.read_bytes() for f in people.settings.home.iterdir()}
     with pytest.raises(HomeUnusable, match="not empty"):
@@ -112,7 +112,7 @@ def test_nothing_is_overwritten(people: Gallery, file: Path) -> None:
     assert {f.name: f.read_bytes() for f in people.settings.home.iterdir()} == before
 
 
-def rewritten(file: Path, change) -> None:  # type: ignore[no-untyped-def]
+def rewrite(file: Path, change) -> None:  # type: ignore[no-untyped-def]
     with zipfile.ZipFile(file) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     change(parts)
@@ -121,20 +121,20 @@ def rewritten(file: Path, change) -> None:  # type: ignore[no-untyped-def]
             archive.writestr(name, content)
 
 
-def told(**values: object):  # type: ignore[no-untyped-def]
+def manifest_with(**values: object):  # type: ignore[no-untyped-def]
     def change(parts: dict[str, bytes]) -> None:
         parts["backup.json"] = json.dumps(json.loads(parts["backup.json"]) | values).encode()
 
     return change
 
 
-def flipped(parts: dict[str, bytes]) -> None:
+def flip_bit(parts: dict[str, bytes]) -> None:
     content = bytearray(parts["gallery.db"])
     content[5000] ^= 1
     parts["gallery.db"] = bytes(content)
 
 
-def climbing(parts: dict[str, bytes]) -> None:
+def add_path_outside(parts: dict[str, bytes]) -> None:
     manifest = json.loads(parts["backup.json"])
     manifest["files"]["../evil"] = [1, "0" * 64]
     parts["backup.json"] = json.dumps(manifest).encode()
@@ -142,34 +142,34 @@ def climbing(parts: dict[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        (flipped, "altered"),
-        (climbing, "not part of a gallery"),
-        (told(schema="9999", program="7.1"), "schema 9999.*face-gallery 7.1 or newer"),
-        (told(form="face-gallery-backup-9"), "face-gallery-backup-9"),
-        (told(files={}), "no database"),
-        (told(files=3), "cannot be read"),
+        (flip_bit, "altered"),
+        (add_path_outside, "not part of a gallery"),
+        (manifest_with(schema="9999", program="7.1"), "schema 9999.*face-gallery 7.1 or newer"),
+        (manifest_with(form="face-gallery-backup-9"), "face-gallery-backup-9"),
+        (manifest_with(files={}), "no database"),
+        (manifest_with(files=3), "cannot be read"),
         (lambda parts: parts.pop("backup.json"), "cannot be read"),
         (lambda parts: parts.pop("gallery.db"), "gallery.db"),
     ],
 )
-def test_what_was_altered_is_refused_and_nothing_is_made(
-    people: Gallery, file: Path, tmp_path: Path, change, said: str
+def test_altered_backup_is_refused_and_nothing_is_created(
+    people: Gallery, file: Path, tmp_path: Path, change, message: str
 ) -> None:
     people.back_up(file)
-    rewritten(file, change)
-    settings = elsewhere(people, tmp_path)
-    for using in (verify, lambda f: restore(f, settings)):
-        with pytest.raises(BackupUnusable, match=said):
-            using(file)
+    rewrite(file, change)
+    settings = new_home(people, tmp_path)
+    for read in (verify, lambda f: restore(f, settings)):
+        with pytest.raises(BackupUnusable, match=message):
+            read(file)
     assert not settings.home.exists()
     assert not (tmp_path / "evil").exists()
     assert [f.name for f in tmp_path.iterdir() if ".part" in f.name] == []
 
 
 @pytest.mark.parametrize("length", [0, 10, 1000, -1])
-def test_what_was_cut_short_is_refused(people: Gallery, file: Path, length: int) -> None:
+def test_truncated_backup_is_refused(people: Gallery, file: Path, length: int) -> None:
     people.back_up(file)
     file.write_bytes(file.read_bytes()[:length])
     with pytest.raises(BackupUnusable):
@@ -178,11 +178,11 @@ def test_what_was_cut_short_is_refused(people: Gallery, file: Path, length: int)
         verify(file.with_name("nothing"))
 
 
-def test_a_full_disk_leaves_no_backup(people: Gallery, file: Path, small_disk) -> None:
-    file.write_bytes(b"the one before")
+def test_full_disk_keeps_the_earlier_backup(people: Gallery, file: Path, small_disk) -> None:
+    file.write_bytes(b"earlier backup")
     with small_disk(60_000), pytest.raises(GalleryError):
         people.back_up(file)
-    assert file.read_bytes() == b"the one before"
+    assert file.read_bytes() == b"earlier backup"
     assert sorted(os.listdir(file.parent)) == sorted({"home", "x.backup"})
     with people.database.reading() as session:
         assert (faces.count(session), identities.count(session)) == (9, 3)

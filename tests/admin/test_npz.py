@@ -1,4 +1,4 @@
-"""Faces out in an open form and in again, and what is refused."""
+"""Export faces to a NumPy archive and import them; invalid archives are refused."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def people(gallery: Gallery, rows: Encodings, add_face: AddFace) -> Gallery:
     return gallery
 
 
-def other(people: Gallery, tmp_path: Path) -> Gallery:
+def new_gallery(people: Gallery, tmp_path: Path) -> Gallery:
     return Gallery.open(tmp_path / "other", cache=people.settings.cache)
 
 
-def test_everything_comes_out_and_goes_in_again(people: Gallery, tmp_path: Path) -> None:
+def test_exported_faces_can_be_imported_completely(people: Gallery, tmp_path: Path) -> None:
     file = tmp_path / "x.npz"
     assert people.export(file) == 12
     with np.load(file, allow_pickle=False) as archive:
@@ -43,24 +43,28 @@ def test_everything_comes_out_and_goes_in_again(people: Gallery, tmp_path: Path)
             archive["encodings"].shape == (12, 128)
             and len(json.loads(archive["names"].tobytes())) == 4
         )
-    with other(people, tmp_path) as gallery:
+    with new_gallery(people, tmp_path) as gallery:
         assert gallery.import_from(file) == (12, 0)
         assert gallery.import_from(file) == (0, 12)
         for record in people.identities():
-            there, faces = gallery.identity(record.name)
-            assert (there.external_id, there.details, there.expires_at, there.faces) == (
+            imported, faces = gallery.identity(record.name)
+            assert (
+                imported.external_id, imported.details, imported.expires_at, imported.faces,
+            ) == (
                 record.external_id, record.details, record.expires_at, record.faces,
             )  # fmt: skip
-            for mine, theirs in zip(people.identity(record.name)[1], faces, strict=True):
-                assert (mine.photo, mine.photo_sha256, mine.box, mine.norm) == (
-                    theirs.photo, theirs.photo_sha256, theirs.box, theirs.norm,
+            for face, copy in zip(people.identity(record.name)[1], faces, strict=True):
+                assert (face.photo, face.photo_sha256, face.box, face.norm) == (
+                    copy.photo, copy.photo_sha256, copy.box, copy.norm,
                 )  # fmt: skip
         assert (gallery.encodings().encodings.vectors == people.encodings().encodings.vectors).all()
         assert len(gallery.index.catch_up()) == 12
         assert [f for f in gallery.check() if not f.ok] == []
 
 
-def test_the_least_that_is_needed(people: Gallery, tmp_path: Path, rows: Encodings) -> None:
+def test_encoder_names_and_encodings_are_enough(
+    people: Gallery, tmp_path: Path, rows: Encodings
+) -> None:
     file = tmp_path / "x.npz"
     names = np.array(["Ada", "Grace", "Ada"])
     np.savez(file, encoder=ENCODER, names=names, encodings=rows.vectors[40:43])
@@ -69,7 +73,7 @@ def test_the_least_that_is_needed(people: Gallery, tmp_path: Path, rows: Encodin
     assert people.identity("Ada")[0].faces == 2
 
 
-def test_ids_are_not_given_again(people: Gallery, tmp_path: Path, rows: Encodings) -> None:
+def test_ids_are_not_reused(people: Gallery, tmp_path: Path, rows: Encodings) -> None:
     people.forget("person 3")
     newest = max(f.id for f in people.faces())
     file = tmp_path / "x.npz"
@@ -79,7 +83,7 @@ def test_ids_are_not_given_again(people: Gallery, tmp_path: Path, rows: Encoding
     assert record.id == 5 and face.id == newest + 4
 
 
-def test_an_external_id_that_somebody_has_is_not_taken(people: Gallery, tmp_path: Path) -> None:
+def test_external_id_in_use_is_not_imported(people: Gallery, tmp_path: Path) -> None:
     file = tmp_path / "x.npz"
     people.export(file)
     people.rename("person 1", "somebody else")
@@ -93,7 +97,7 @@ def changed(**values: Any):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda a: a.pop("encodings"), "no 'encodings'"),
         (lambda a: a.pop("encoder"), "no 'encoder'"),
@@ -116,8 +120,8 @@ def changed(**values: Any):  # type: ignore[no-untyped-def]
         (lambda a: a.update(external_ids=np.array(["e"] * 4)), "contains an external id twice"),
     ],
 )
-def test_what_cannot_be_imported_changes_nothing(
-    people: Gallery, tmp_path: Path, change, said: str
+def test_invalid_archive_changes_nothing(
+    people: Gallery, tmp_path: Path, change, message: str
 ) -> None:
     file = tmp_path / "x.npz"
     people.export(file)
@@ -125,14 +129,16 @@ def test_what_cannot_be_imported_changes_nothing(
         arrays = {name: archive[name] for name in archive.files}
     change(arrays)
     np.savez(file, **arrays)
-    with other(people, tmp_path) as gallery:
-        with pytest.raises(ExportUnusable, match=said):
+    with new_gallery(people, tmp_path) as gallery:
+        with pytest.raises(ExportUnusable, match=message):
             gallery.import_from(file)
         assert gallery.identities() == []
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 broken"])
-def test_what_is_no_archive_is_refused(people: Gallery, tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04 broken"])
+def test_file_that_is_not_an_archive_is_refused(
+    people: Gallery, tmp_path: Path, content: bytes
+) -> None:
     file = tmp_path / "x.npz"
     file.write_bytes(content)
     with pytest.raises(ExportUnusable, match="not a NumPy archive"):

@@ -1,4 +1,4 @@
-"""Erased is gone: from every file and from what was learned; the receipt says what is elsewhere."""
+"""Erasure: from every file and from what was learned; receipts list the backups that remain."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def rows(unit_rows) -> Encodings:
 
 @pytest.fixture
 def people(gallery: Gallery, rows: Encodings, add_face: AddFace) -> Gallery:
-    """Ada Lovelace of three faces, Annabel of one, with a picture of each of Ada's."""
+    """Ada Lovelace with three faces and thumbnails, Annabel with one face."""
     for i in range(3):
         face = add_face(gallery.database, "Ada Lovelace", rows.row(i), i)
         with gallery.database.writing() as session:
@@ -55,15 +55,15 @@ def files_of(gallery: Gallery) -> list[Path]:
 
 
 def holding(gallery: Gallery, *contents: bytes) -> set[str]:
-    """Which files hold any of these bytes; without our own readers."""
+    """Names of the files that contain any of these bytes, read independently of our own search."""
     return {f.name for f in files_of(gallery) if any(c in f.read_bytes() for c in contents)}
 
 
-def forms(row: np.ndarray) -> list[bytes]:
+def number_formats(row: np.ndarray) -> list[bytes]:
     return [row.tobytes(), row.astype(np.float16).tobytes(), row.astype(np.float64).tobytes()]
 
 
-def test_a_person_is_in_no_file_any_more(people: Gallery, rows: Encodings) -> None:
+def test_erased_person_is_in_no_file(people: Gallery, rows: Encodings) -> None:
     cached = people.settings.cache / ENCODINGS_FOLDER / "of-a-folder.npz"
     cached.parent.mkdir(exist_ok=True)
     encoding_cache.add(
@@ -74,14 +74,14 @@ def test_a_person_is_in_no_file_any_more(people: Gallery, rows: Encodings) -> No
         },
     )
     damaged = cached.with_name("damaged.npz")
-    damaged.write_bytes(b"no archive, with Ada Lovelace in it")
-    assert holding(people, *forms(rows.vectors[0])) >= {"faces.index"}
+    damaged.write_bytes(b"not an archive, but contains Ada Lovelace")
+    assert holding(people, *number_formats(rows.vectors[0])) >= {"faces.index"}
     receipt = people.forget("Ada Lovelace")
     assert (
         holding(people, b"Ada Lovelace", "Ada Lovelace".encode("utf-32-le"), b"photos/1.jpg")
         == set()
     )
-    assert holding(people, *(f for row in rows.vectors[:3] for f in forms(row))) == set()
+    assert holding(people, *(f for row in rows.vectors[:3] for f in number_formats(row))) == set()
     assert holding(people, *(picture[1000:1040] for picture in PICTURES)) == set()
     assert holding(people, rows.vectors[3].tobytes()) == {"gallery.db", "of-a-folder.npz"}
     assert list(encoding_cache.load(cached)) == ["people/annabel/1.jpg|1|2"]
@@ -91,11 +91,11 @@ def test_a_person_is_in_no_file_any_more(people: Gallery, rows: Encodings) -> No
     }  # fmt: skip
     assert receipt.searched_bytes > 0 and receipt.learned == () and receipt.backups == ()
     with people.database.reading() as session:
-        (noted,) = [e for e in audit.entries(session, 50) if e.action == "forget"]
-    assert (noted.identity_id, noted.outcome) == (receipt.identity_id, receipt.id)
+        (entry,) = [e for e in audit.entries(session, 50) if e.action == "forget"]
+    assert (entry.identity_id, entry.outcome) == (receipt.identity_id, receipt.id)
 
 
-def test_what_a_merge_put_aside_goes_too(
+def test_data_set_aside_by_a_merge_is_erased(
     people: Gallery, rows: Encodings, add_face: AddFace
 ) -> None:
     add_face(people.database, "A. Byron", rows.row(5), 0)  # a photo that Ada is enrolled from
@@ -105,10 +105,10 @@ def test_what_a_merge_put_aside_goes_too(
     assert holding(people, b"A. Byron", b"born-1815")
     people.forget("Ada Lovelace")
     assert holding(people, b"A. Byron", b"born-1815", b"countess") == set()
-    assert holding(people, *(f for row in rows.vectors[5:7] for f in forms(row))) == set()
+    assert holding(people, *(f for row in rows.vectors[5:7] for f in number_formats(row))) == set()
 
 
-def test_a_name_that_is_a_part_of_another_persons_is_no_trace(
+def test_name_within_another_name_is_no_trace(
     people: Gallery, rows: Encodings, add_face: AddFace
 ) -> None:
     add_face(people.database, "Annabel Lee", rows.row(4), 4)
@@ -116,7 +116,7 @@ def test_a_name_that_is_a_part_of_another_persons_is_no_trace(
     assert holding(people, b"Annabel Lee") == {"gallery.db"}
 
 
-def test_a_picture_that_somebody_else_is_enrolled_from_too_is_no_trace(
+def test_photo_shared_with_another_identity_is_no_trace(
     people: Gallery, rows: Encodings, add_face: AddFace
 ) -> None:
     add_face(people.database, "Countess of Lovelace", rows.row(0), 0)
@@ -126,7 +126,7 @@ def test_a_picture_that_somebody_else_is_enrolled_from_too_is_no_trace(
     assert holding(people, rows.vectors[1].tobytes()) == set()
 
 
-def test_a_file_of_the_users_own_is_named_and_left(people: Gallery, rows: Encodings) -> None:
+def test_users_own_file_is_reported_and_kept(people: Gallery, rows: Encodings) -> None:
     note = people.settings.home / "notes.txt"
     note.write_text("call Ada Lovelace")
     with pytest.raises(ErasureIncomplete, match=r"notes\.txt"):
@@ -136,11 +136,11 @@ def test_a_file_of_the_users_own_is_named_and_left(people: Gallery, rows: Encodi
     assert holding(people, rows.vectors[0].tobytes()) == set()
 
 
-def test_single_faces_go_and_the_last_one_stays(people: Gallery, rows: Encodings) -> None:
+def test_single_faces_are_erased_but_not_the_last(people: Gallery, rows: Encodings) -> None:
     first, second, third = (f.id for f in people.identity("Ada Lovelace")[1])
     (receipt,) = people.forget_faces([second])
     assert (receipt.whole, receipt.faces, receipt.erased["thumbnails"]) == (False, 1, 1)
-    assert holding(people, *forms(rows.vectors[1]), b"photos/1.jpg") == set()
+    assert holding(people, *number_formats(rows.vectors[1]), b"photos/1.jpg") == set()
     assert holding(people, rows.vectors[0].tobytes()) == {"gallery.db"}
     with pytest.raises(LastFace, match=f"{first}, {third}.*forget 1"):
         people.forget_faces([first, third])
@@ -151,21 +151,21 @@ def test_single_faces_go_and_the_last_one_stays(people: Gallery, rows: Encodings
         assert faces.count(session) == 3
 
 
-def test_all_faces_of_a_photo_are_found_by_its_hash(people: Gallery) -> None:
+def test_faces_of_a_photo_are_found_by_its_hash(people: Gallery) -> None:
     sha256 = people.identity("Ada Lovelace")[1][1].photo_sha256
     assert people.faces_from(sha256.upper()) == [2]
     with pytest.raises(FaceNotFound):
         people.faces_from("0" * 64)
 
 
-def test_a_receipt_names_the_backups_that_hold_it_still(people: Gallery, tmp_path: Path) -> None:
+def test_receipt_lists_backups_that_contain_the_person(people: Gallery, tmp_path: Path) -> None:
     before = people.back_up(tmp_path / "before.backup")
     assert [b.id for b in people.forget("Ada Lovelace").backups] == [before.id]
     people.back_up(tmp_path / "after.backup")
     assert {b.id for b in people.forget("Annabel").backups} >= {before.id}
 
 
-def test_who_came_after_a_backup_is_not_in_it(
+def test_receipt_omits_backups_made_before_the_enrolment(
     people: Gallery, tmp_path: Path, rows: Encodings, add_face: AddFace
 ) -> None:
     people.back_up(tmp_path / "before.backup")
@@ -176,35 +176,37 @@ def test_who_came_after_a_backup_is_not_in_it(
 # Learned
 
 
-def test_a_calibration_is_fitted_again_without_them(peopled: Gallery) -> None:  # noqa: F811
-    judge = peopled.scorer
-    fitted = calibrate_on(judge.head, judge.point(), peopled.encodings(), strangers(80), seed=0)
+def test_calibration_is_fitted_again_without_the_person(peopled: Gallery) -> None:  # noqa: F811
+    scorer = peopled.scorer
+    fitted = calibrate_on(scorer.head, scorer.point(), peopled.encodings(), strangers(80), seed=0)
     number = peopled.keep_calibration(
         fitted.adjustment.as_json(), fitted.report, fitted.evidence.as_json()
     )
     receipt = peopled.forget("person 03")
-    (said,) = receipt.learned
-    assert said.startswith(f"calibration {number}: fitted again without them, as calibration")
-    (kept,) = peopled.calibrations()
-    assert kept.in_use and kept.id != number and kept.report["identities"] == 11
-    evidence = Evidence.from_json(kept.evidence or {})
+    (message,) = receipt.learned
+    assert message.startswith(f"calibration {number}: fitted again without them, as calibration")
+    (refitted,) = peopled.calibrations()
+    assert refitted.in_use and refitted.id != number and refitted.report["identities"] == 11
+    evidence = Evidence.from_json(refitted.evidence or {})
     assert receipt.identity_id not in evidence.identities
-    # It is what a calibration on the same strangers without that person would have been.
-    anew = calibrate_on(judge.head, judge.own_point(), peopled.encodings(), strangers(80), seed=0)
-    assert judge.point().bias == pytest.approx(anew.report["after"]["bias"], abs=1e-3)
+    # It equals a calibration on the same strangers without that person.
+    other = calibrate_on(
+        scorer.head, scorer.own_point(), peopled.encodings(), strangers(80), seed=0
+    )
+    assert scorer.point().bias == pytest.approx(other.report["after"]["bias"], abs=1e-3)
 
 
-def test_a_calibration_that_cannot_be_fitted_again_is_dropped(peopled: Gallery) -> None:  # noqa: F811
+def test_calibration_without_evidence_is_dropped(peopled: Gallery) -> None:  # noqa: F811
     before = peopled.scorer.point()
     peopled.keep_calibration({**before.adjustment.as_json(), "offset": 3.0}, {}, None)  # type: ignore[arg-type]
-    (said,) = peopled.forget("person 03").learned
-    assert "dropped" in said and "gallery calibrate" in said
+    (message,) = peopled.forget("person 03").learned
+    assert "dropped" in message and "gallery calibrate" in message
     assert peopled.calibrations() == []
     assert peopled.scorer.point() == peopled.scorer.own_point()
 
 
 @pytest.mark.parametrize(
-    ("source", "goes"),
+    ("source", "is_dropped"),
     [
         ({"folder": "", "newest_face_id": 4}, True),
         ({"folder": ""}, True),
@@ -212,25 +214,25 @@ def test_a_calibration_that_cannot_be_fitted_again_is_dropped(peopled: Gallery) 
         ({"folder": "lfw", "part": "train"}, False),
     ],
 )
-def test_a_head_that_was_learned_from_them_goes(
-    people: Gallery, source: dict[str, object], goes: bool
+def test_head_trained_on_the_person_is_dropped(
+    people: Gallery, source: dict[str, object], is_dropped: bool
 ) -> None:
     home = people.settings.home
     (home / HEAD_FILE).write_bytes(shipped_file(HEAD_FILE).read_bytes())
     (home / PLOT_FILE).write_bytes(b"a plot")
     (home / CARD_FILE).write_text(json.dumps({"source": source}))
-    judge = people.scorer
+    scorer = people.scorer
     receipt = people.forget("Ada Lovelace")
-    assert (people.scorer is judge) is not goes  # an open gallery does not go on with it
+    assert (people.scorer is scorer) is not is_dropped  # an open gallery stops using it
     for name in (HEAD_FILE, CARD_FILE, PLOT_FILE):
-        assert (home / name).exists() is not goes
-    assert bool(receipt.learned) is goes
+        assert (home / name).exists() is not is_dropped
+    assert bool(receipt.learned) is is_dropped
 
 
 # Expiry
 
 
-def test_who_has_expired_is_erased_and_nobody_else(people: Gallery, rows: Encodings) -> None:
+def test_only_expired_identities_are_erased(people: Gallery, rows: Encodings) -> None:
     people.describe("Annabel", details={}, expires="30d")
     assert people.expired() == [] and people.expire() == []
     past = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
@@ -238,12 +240,12 @@ def test_who_has_expired_is_erased_and_nobody_else(people: Gallery, rows: Encodi
     assert [record.name for record in people.expired()] == ["Ada Lovelace"]
     (receipt,) = people.expire()
     assert receipt.whole and [r.name for r in people.identities()] == ["Annabel"]
-    assert holding(people, *forms(rows.vectors[0]), b"Ada Lovelace") == set()
+    assert holding(people, *number_formats(rows.vectors[0]), b"Ada Lovelace") == set()
     people.describe("Annabel", details={}, expires="")
     assert people.identity("Annabel")[0].expires_at is None
 
 
-def test_a_merge_cannot_bring_an_erasure_closer_and_gives_an_expiry_back(people: Gallery) -> None:
+def test_merge_clears_the_expiry_and_undo_restores_it(people: Gallery) -> None:
     people.describe("Annabel", details={}, expires="2031-01-01")
     merged = people.merge("Ada Lovelace", ["Annabel"])
     assert merged.identity.expires_at is None
@@ -251,83 +253,87 @@ def test_a_merge_cannot_bring_an_erasure_closer_and_gives_an_expiry_back(people:
     assert people.identity("Annabel")[0].expires_at == datetime(2031, 1, 1, tzinfo=UTC)
 
 
-def test_several_are_erased_with_one_search(people: Gallery, rows: Encodings) -> None:
+def test_several_identities_are_erased_together(people: Gallery, rows: Encodings) -> None:
     for name in ("Ada Lovelace", "Annabel"):
         people.describe(name, details={}, expires="2020-01-01")
-    due = [record.id for record in people.expired()]
+    expired = [record.id for record in people.expired()]
     receipts = people.expire()
-    assert sorted(receipt.identity_id for receipt in receipts) == sorted(due)
+    assert sorted(receipt.identity_id for receipt in receipts) == sorted(expired)
     assert people.identities() == []
-    assert holding(people, *(f for row in rows.vectors[:4] for f in forms(row))) == set()
+    assert holding(people, *(f for row in rows.vectors[:4] for f in number_formats(row))) == set()
 
 
-# The search as a command of its own
+# Searching for traces
 
 
-def test_someone_who_is_there_is_found_and_someone_gone_is_not(people: Gallery) -> None:
-    here = people.traces("1")
-    assert here.here and not here.clean
-    assert {hit.file.name for hit in here.hits} >= {"gallery.db-wal", "faces.index"}
+def test_traces_of_enrolled_and_erased_people(people: Gallery) -> None:
+    enrolled = people.traces("1")
+    assert enrolled.here and not enrolled.clean
+    assert {hit.file.name for hit in enrolled.hits} >= {"gallery.db-wal", "faces.index"}
     receipt = people.forget("Ada Lovelace")
-    gone = people.traces("1")
-    assert gone.clean and any(receipt.id in line for line in gone.said)
+    erased = people.traces("1")
+    assert erased.clean and any(receipt.id in line for line in erased.said)
     assert people.traces("Ada Lovelace").clean
     (people.settings.home / "left.txt").write_text("Ada Lovelace")
     assert not people.traces("Ada Lovelace").clean
 
 
-def test_an_erasure_that_a_reader_hindered_is_finished_when_it_is_asked_for_again(
-    people: Gallery, rows: Encodings
-) -> None:
+def test_erasure_blocked_by_a_reader_is_finished_on_retry(people: Gallery, rows: Encodings) -> None:
     with Gallery.open(
         people.settings.home, cache=people.settings.cache, busy_timeout=0.05
-    ) as hasty:
+    ) as impatient:
         with people.database.reading() as session:
             faces.count(session)
             with pytest.raises(DatabaseBusy):
-                hasty.forget("Ada Lovelace")
+                impatient.forget("Ada Lovelace")
             with pytest.raises(DatabaseBusy):
-                hasty.forget("Ada Lovelace")
+                impatient.forget("Ada Lovelace")
         assert holding(people, b"Ada Lovelace")
         with pytest.raises(IdentityNotFound):
-            hasty.forget("Ada Lovelace")
-    assert holding(people, b"Ada Lovelace", *forms(rows.vectors[0])) == set()
+            impatient.forget("Ada Lovelace")
+    assert holding(people, b"Ada Lovelace", *number_formats(rows.vectors[0])) == set()
 
 
-def test_upkeep_finishes_it_too(people: Gallery, rows: Encodings) -> None:
+def test_upkeep_finishes_an_erasure(people: Gallery, rows: Encodings) -> None:
     with people.database.writing() as session:
         identities.remove(session, 1)
     assert holding(people, rows.vectors[0].tobytes())
     assert people.upkeep() == []
-    assert holding(people, b"Ada Lovelace", *forms(rows.vectors[0])) == set()
+    assert holding(people, b"Ada Lovelace", *number_formats(rows.vectors[0])) == set()
 
 
-# Found by readers
+# Special cases
 
 
 @pytest.mark.parametrize("value", ["Z\u00fcrich 8001", "source", "identity", "2026-11-24", "12345"])
-def test_a_fact_that_others_share_is_no_trace(people: Gallery, value: str) -> None:
+def test_detail_shared_with_others_is_no_trace(people: Gallery, value: str) -> None:
     people.describe("Annabel", details={"city": value}, external_id="10001")
     people.describe("Ada Lovelace", details={"city": value}, external_id="10002")
     assert people.forget("Ada Lovelace").whole
 
 
-def test_a_photo_that_is_erased_does_not_come_back_with_a_merge(
+def test_undoing_a_merge_does_not_restore_an_erased_photo(
     people: Gallery, rows: Encodings, add_face: AddFace
 ) -> None:
     add_face(people.database, "A. Byron", rows.row(5), 0)
     add_face(people.database, "A. Byron", rows.row(6), 6)
-    merged = people.merge("Ada Lovelace", ["A. Byron"])  # the face of photo 0 is put aside
+    merged = people.merge("Ada Lovelace", ["A. Byron"])  # sets the face of photo 0 aside
     (receipt,) = people.forget_faces(people.faces_from(people.identity(1)[1][0].photo_sha256))
     assert receipt.faces == 1
     assert (
-        holding(people, b"photos/0.jpg", *forms(rows.vectors[0]), *forms(rows.vectors[5])) == set()
+        holding(
+            people,
+            b"photos/0.jpg",
+            *number_formats(rows.vectors[0]),
+            *number_formats(rows.vectors[5]),
+        )
+        == set()
     )
     people.undo_merge(merged.merge_id)
     assert [face.photo for face in people.identity("A. Byron")[1]] == ["photos/6.jpg"]
 
 
-def test_a_backup_made_before_a_merge_is_named_and_restored_without_them(
+def test_backup_made_before_a_merge_is_restored_without_the_person(
     people: Gallery, tmp_path: Path, rows: Encodings, add_face: AddFace
 ) -> None:
     made = people.back_up(tmp_path / "x.backup")
@@ -342,51 +348,51 @@ def test_a_backup_made_before_a_merge_is_named_and_restored_without_them(
         assert [record.name for record in again.identities()] == ["Annabel"]
 
 
-def test_a_backup_that_was_begun_may_hold_whoever_comes(people: Gallery) -> None:
+def test_receipt_lists_unfinished_backups(people: Gallery) -> None:
     with people.database.writing() as session:
         begun = backups.begin(session)
-    (named,) = people.forget("Annabel").backups
-    assert (named.id, named.made) == (begun.id, False)
+    (listed,) = people.forget("Annabel").backups
+    assert (listed.id, listed.made) == (begun.id, False)
     assert "no backup yet" in next(f.message for f in people.check() if f.part == "backups")
 
 
-def test_a_hindered_erasure_keeps_the_calibration(peopled: Gallery) -> None:  # noqa: F811
-    judge = peopled.scorer
-    fitted = calibrate_on(judge.head, judge.point(), peopled.encodings(), strangers(80), seed=0)
+def test_blocked_erasure_keeps_the_refitted_calibration(peopled: Gallery) -> None:  # noqa: F811
+    scorer = peopled.scorer
+    fitted = calibrate_on(scorer.head, scorer.point(), peopled.encodings(), strangers(80), seed=0)
     peopled.keep_calibration(fitted.adjustment.as_json(), fitted.report, fitted.evidence.as_json())
     home, cache = peopled.settings.home, peopled.settings.cache
     with (
-        Gallery.open(home, cache=cache, busy_timeout=0.05) as hasty,
+        Gallery.open(home, cache=cache, busy_timeout=0.05) as impatient,
         peopled.database.reading() as session,
     ):
         faces.count(session)
         with pytest.raises(DatabaseBusy):
-            hasty.forget("person 03")
-    (kept,) = peopled.calibrations()
-    assert kept.in_use and kept.report["fitted_again_without"] == 1
+            impatient.forget("person 03")
+    (refitted,) = peopled.calibrations()
+    assert refitted.in_use and refitted.report["fitted_again_without"] == 1
 
 
-def test_two_who_erase_the_last_faces_at_once_leave_one(people: Gallery) -> None:
+def test_concurrent_erasures_never_erase_the_last_face(people: Gallery) -> None:
     first, *others = (face.id for face in people.identity("Ada Lovelace")[1])
     people.forget_faces(others[:1])
-    ended: list[object] = []
+    results: list[object] = []
 
     def erase(face: int) -> None:
         try:
-            ended.append(people.forget_faces([face]))
+            results.append(people.forget_faces([face]))
         except (LastFace, FaceNotFound) as error:
-            ended.append(error)
+            results.append(error)
 
     threads = [threading.Thread(target=erase, args=[face]) for face in (first, others[1])]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(isinstance(one, LastFace) for one in ended) == [False, True]
+    assert sorted(isinstance(result, LastFace) for result in results) == [False, True]
     assert people.identity("Ada Lovelace")[0].faces == 1
 
 
-def test_a_note_that_came_meanwhile_is_not_taken_away(people: Gallery) -> None:
+def test_scrub_note_of_a_later_erasure_is_kept(people: Gallery) -> None:
     with people.database.writing() as session:
         identities.add(session, "Faceless Fred")
         remember_to_scrub(session)
@@ -397,7 +403,7 @@ def test_a_note_that_came_meanwhile_is_not_taken_away(people: Gallery) -> None:
         assert to_scrub(session) not in (None, first)
 
 
-def test_who_asks_again_is_told_when_it_was(people: Gallery) -> None:
+def test_erasing_again_reports_the_earlier_erasure(people: Gallery) -> None:
     receipt = people.forget("Ada Lovelace")
     with pytest.raises(IdentityNotFound, match=f"erased at .* erasure {receipt.id}"):
         people.forget(1)

@@ -1,4 +1,4 @@
-"""A trace is found in every form it could be left in, and nothing else is."""
+"""Traces are found in every format, and nothing else is."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def hits(folder: Path, rows: Encodings, *, text: str = NAME) -> list[Hit]:
         lambda row: row.astype("<f8").tobytes(),
         lambda row: base64.b64encode(row.astype("<f4").tobytes()),
         lambda row: (row.astype("<f4").view("<u4") >> 16).astype("<u2").tobytes(),
-        lambda row: row.astype("<f4").tobytes()[96:160],  # what is left of one
+        lambda row: row.astype("<f4").tobytes()[96:160],  # partly overwritten
     ],
 )
-def test_an_encoding_is_found_in_every_number_format(tmp_path: Path, rows, form) -> None:
+def test_encoding_is_found_in_every_number_format(tmp_path: Path, rows, form) -> None:
     (tmp_path / "file").write_bytes(b"before" + form(rows.vectors[1]) + b"after")
     found = hits(tmp_path, rows)
     assert found and {(h.trace.kind, h.trace.number) for h in found} == {(TraceKind.ENCODING, 1)}
@@ -53,19 +53,19 @@ def test_an_encoding_is_found_in_every_number_format(tmp_path: Path, rows, form)
         "Zoe\u0308 U\u0308berall".encode(),
     ],
 )
-def test_a_text_is_found_however_it_is_written(tmp_path: Path, rows, content: bytes) -> None:
+def test_text_is_found_in_every_text_encoding(tmp_path: Path, rows, content: bytes) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "file").write_bytes(b"\0\1\2" + content)
     assert {h.trace.kind for h in hits(tmp_path, rows)} == {TraceKind.TEXT}
 
 
-def test_a_picture_is_found_by_its_inside(tmp_path: Path, rows) -> None:
+def test_picture_is_found_without_its_beginning(tmp_path: Path, rows) -> None:
     picture = bytes(range(256)) * 4
     (tmp_path / "file").write_bytes(b"another beginning" + picture[300:])
     assert {h.trace.kind for h in hits(tmp_path, rows)} == {TraceKind.PICTURE}
 
 
-def test_it_is_found_where_two_blocks_meet(tmp_path: Path, rows) -> None:
+def test_trace_across_two_blocks_is_found(tmp_path: Path, rows) -> None:
     with (tmp_path / "large").open("wb") as file:
         file.write(b"\7" * (16 * 2**20 - 11))
         file.write(rows.vectors[0].tobytes())
@@ -73,7 +73,7 @@ def test_it_is_found_where_two_blocks_meet(tmp_path: Path, rows) -> None:
     assert min(h.at for h in found) == 16 * 2**20 - 11
 
 
-def test_nothing_is_found_in_what_is_somebody_elses(tmp_path: Path, rows, unit_rows) -> None:
+def test_data_of_other_people_is_no_trace(tmp_path: Path, rows, unit_rows) -> None:
     (tmp_path / "file").write_bytes(unit_rows(2000, 6).vectors.tobytes() + b"Zoe Ueberall")
     (tmp_path / "link").symlink_to("/dev/zero")
     result = search([tmp_path, tmp_path], traces_of(rows.vectors, [NAME], []))
@@ -81,29 +81,29 @@ def test_nothing_is_found_in_what_is_somebody_elses(tmp_path: Path, rows, unit_r
     assert result.bytes == (tmp_path / "file").stat().st_size
 
 
-def test_what_is_found_by_chance_in_any_file_is_not_searchable_texts() -> None:
+def test_short_texts_and_numbers_are_not_searched_for() -> None:
     names, texts = ["Bo", "Ada L"], ["12345678", "2026-11-24", "short", "photos/1.jpg"]
     assert searchable_texts(names, texts) == ["Ada L", "photos/1.jpg"]
 
 
-def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, rows) -> None:
+def test_unreadable_folder_is_reported(tmp_path: Path, rows) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may read every folder")
     (tmp_path / "closed").mkdir(mode=0o000)
     assert search([tmp_path], traces_of(rows.vectors, [], [])).unreadable
 
 
-def test_a_file_that_is_a_link_is_searched_when_it_is_named(tmp_path: Path, rows) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.write_bytes(rows.vectors[0].tobytes())
+def test_link_is_followed_only_if_named(tmp_path: Path, rows) -> None:
+    target = tmp_path / "elsewhere"
+    target.write_bytes(rows.vectors[0].tobytes())
     (tmp_path / "home").mkdir()
     link = tmp_path / "home" / "gallery.db"
-    link.symlink_to(elsewhere)
+    link.symlink_to(target)
     traces = traces_of(rows.vectors, [], [])
     assert search([tmp_path / "home"], traces).hits == ()
-    assert {h.file for h in search([tmp_path / "home", link], traces).hits} == {elsewhere}
+    assert {h.file for h in search([tmp_path / "home", link], traces).hits} == {target}
 
 
-def test_nothing_to_look_for_is_nothing_found(tmp_path: Path) -> None:
+def test_search_without_traces_finds_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     assert search([tmp_path], []).hits == ()

@@ -1,4 +1,4 @@
-"""Several processes at one gallery: writers that say what is done, readers that must see it.
+"""Several processes on one gallery: writers report what they did, readers must see it.
 
 python -m tests.faults.crowd --seconds 60
 """
@@ -40,43 +40,44 @@ def row_of(number: int) -> Encodings:
     return Encodings(row, np.ones(1, np.float32), np.ones(1, np.float32))
 
 
-def write(home: Path, me: int, ended: Event, told: Any) -> None:
+def write(home: Path, writer: int, stopped: Event, reports: Any) -> None:
     gallery = open_gallery(home)
-    number = me
-    while not ended.is_set():
+    number = writer
+    while not stopped.is_set():
         number += WRITERS
         sha256 = hashlib.sha256(str(number).encode()).hexdigest()
         photo = Photo(np.zeros((1, 1, 3), np.uint8), 1.0, 1, 1, sha256, f"{number}.jpg")
         with gallery.database.writing() as session:
             encoder = faces.encoder_id(session, DLIB_RESNET.name, DLIB_RESNET.sha256)
-            who = identities.find(session, f"person {number // 7}")
-            one = who.id if who else identities.add(session, f"person {number // 7}")
-            added = faces.add(session, one, photo, NewFace(FACE, row_of(number), 2), encoder)
-            audit.record(session, "enrol", identity_id=one)
-        told.put(("there", number, added))
+            name = f"person {number // 7}"
+            record = identities.find(session, name)
+            identity = record.id if record else identities.add(session, name)
+            added = faces.add(session, identity, photo, NewFace(FACE, row_of(number), 2), encoder)
+            audit.record(session, "enrol", identity_id=identity)
+        reports.put(("enrolled", number, added))
         if number % 40 < WRITERS:
-            gone = [face.id for face in gallery.identity(one)[1]]
-            told.put(("going", one, gone))
-            gallery.forget(one)
-            told.put(("gone", one, gone))
+            ids = [face.id for face in gallery.identity(identity)[1]]
+            reports.put(("erasing", identity, ids))
+            gallery.forget(identity)
+            reports.put(("erased", identity, ids))
         if number % 25 < WRITERS:
             gallery.index.save()
     gallery.close()
 
 
-def read(home: Path, ended: Event, told: Any) -> None:
+def read(home: Path, stopped: Event, reports: Any) -> None:
     gallery = open_gallery(home)
     rounds = 0
-    while not ended.is_set():
+    while not stopped.is_set():
         with gallery.database.reading() as session:
             before = set(faces.ids(session))
-        found = set(gallery.index.catch_up().ids().tolist())
+        indexed = set(gallery.index.catch_up().ids().tolist())
         with gallery.database.reading() as session:
             after = set(faces.ids(session))
-        # What was there all the time is found, and nothing that never was.
-        assert before & after <= found <= before | after, (before ^ found, after ^ found)
+        # Faces stored before and after are in the index, and no face that was stored at neither.
+        assert before & after <= indexed <= before | after, (before ^ indexed, after ^ indexed)
         rounds += 1
-    told.put(("read", rounds, None))
+    reports.put(("read", rounds, None))
     gallery.close()
 
 
@@ -89,56 +90,55 @@ def guarded(work: Any, *arguments: Any) -> None:
 
 
 def run(seconds: float) -> str:
-    """Raises AssertionError when anything was lost, came back, or failed."""
+    """Raises AssertionError if anything was lost, came back, or failed."""
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="crowd-") as folder:
         home = Path(folder, "home")
         open_gallery(home).close()
-        ended, told = context.Event(), context.Queue()
-        works = [(write, home, me, ended, told) for me in range(WRITERS)]
-        works += [(read, home, ended, told) for _ in range(READERS)]
+        stopped, reports = context.Event(), context.Queue()
+        works = [(write, home, writer, stopped, reports) for writer in range(WRITERS)]
+        works += [(read, home, stopped, reports) for _ in range(READERS)]
         processes = [context.Process(target=guarded, args=work) for work in works]
         for process in processes:
             process.start()
-        there: dict[int, int] = {}
-        going: set[int] = set()
-        gone: set[int] = set()
+        enrolled: dict[int, int] = {}
+        erasing: set[int] = set()
+        erased: set[int] = set()
         reads = 0
         stop = time.monotonic() + seconds
-        while any(p.is_alive() for p in processes) or not told.empty():
+        while any(p.is_alive() for p in processes) or not reports.empty():
             if time.monotonic() > stop:
-                ended.set()
+                stopped.set()
             try:
-                kind, what, ids = told.get(timeout=0.2)
-            except Empty:  # nothing was said just now
+                kind, content, ids = reports.get(timeout=0.2)
+            except Empty:
                 continue
-            assert kind != "failed", what
-            if kind == "there":
-                there[ids] = what
+            assert kind != "failed", content
+            if kind == "enrolled":
+                enrolled[ids] = content
             elif kind == "read":
-                reads += what
+                reads += content
             else:
-                (gone if kind == "gone" else going).update(ids)
+                (erased if kind == "erased" else erasing).update(ids)
         assert all(p.exitcode == 0 for p in processes)
         gallery = open_gallery(home)
         with gallery.database.reading() as session:
             stored = faces.encodings_by_id(session, faces.ids(session))
         found = dict(zip(stored.face_ids.tolist(), stored.encodings.vectors, strict=True))
-        # Somebody else's erasure may have taken a face that was enrolled for that person since.
-        assert not gone & found.keys()
+        assert not erased & found.keys()
         for face, row in found.items():
-            assert (row == row_of(there[face]).vectors[0]).all()
+            assert (row == row_of(enrolled[face]).vectors[0]).all()
         checked = check_storage(gallery.settings, gallery.database, gallery.index)
         problems = [finding for finding in checked if not finding.ok]
         assert not problems, problems
         gallery.close()
-        # A face that was enrolled while its person was being erased went with the person.
-        excused = {there[face] // 7 for face in going if face in there}
-        lost = {f for f, n in there.items() if f not in found and n // 7 not in excused}
+        # A face enrolled while its person was being erased is erased with the person.
+        excused = {enrolled[face] // 7 for face in erasing if face in enrolled}
+        lost = {f for f, n in enrolled.items() if f not in found and n // 7 not in excused}
         assert not lost, f"{len(lost)} acknowledged faces are lost"
         return (
-            f"{seconds:g} s, {WRITERS} writers, {READERS} readers: {len(there)} faces enrolled,"
-            f" {len(gone)} erased, {reads} looks, nothing lost and nothing came back"
+            f"{seconds:g} s, {WRITERS} writers, {READERS} readers: {len(enrolled)} faces enrolled,"
+            f" {len(erased)} erased, {reads} reads, nothing lost and nothing came back"
         )
 
 

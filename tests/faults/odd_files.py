@@ -1,4 +1,4 @@
-"""Every file of a folder, enrolled and asked about, in a process of its own; prints what it took.
+"""Enrol and query every file in a folder, in a separate process; print results and peak memory.
 
 python -m tests.faults.odd_files HOME CACHE FOLDER
 """
@@ -15,14 +15,14 @@ from gallery.types import EnrolOutcome
 
 
 def peak_kib() -> int:
-    """Of this program's memory: getrusage would tell that of the process which started it."""
+    """Peak memory of this process; getrusage would include that of the parent process."""
     status = Path("/proc/self/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
 
 def main() -> None:
     home, cache, folder = (Path(argument) for argument in sys.argv[1:4])
-    found = []
+    results = []
     with Gallery.open(home, cache=cache, threads=1) as gallery:
         for file in sorted(f for f in folder.rglob("*") if f.is_file()):
             result = gallery.enroll("Odd", file)
@@ -32,11 +32,11 @@ def main() -> None:
             except PhotoError as error:
                 assert result.outcome is EnrolOutcome.ERROR and str(error), file
                 answer = "error"
-            found.append((file.name, result.outcome.value, answer))
-        listed = sum(record.faces for record in gallery.identities())
+            results.append((file.name, result.outcome.value, answer))
+        face_count = sum(record.faces for record in gallery.identities())
         problems = gallery.database.problems()
-    answer = {"files": found, "faces": listed, "problems": problems, "peak_kib": peak_kib()}
-    sys.stdout.write(json.dumps(answer))
+    report = {"files": results, "faces": face_count, "problems": problems, "peak_kib": peak_kib()}
+    sys.stdout.write(json.dumps(report))
 
 
 if __name__ == "__main__":

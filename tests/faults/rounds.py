@@ -1,12 +1,12 @@
-"""Killed at random moments, over and over: nothing that was acknowledged is lost or half there.
+"""Kill a gallery at random moments, many times: nothing acknowledged is lost or incomplete.
 
     python -m tests.faults.rounds --rounds 1000 --seed 0
 
-A round: a writer, forked from this process, works on a gallery (enrol, rename, merge, take back,
-forget a person or a face, save the index, back up) and says through a pipe what it begins and what
-is done; it is killed with SIGKILL; a reader, forked too, opens the gallery again and holds it
-against everything that was said. Every tenth round kills a migration of an old file instead. The
-encodings are random and made beforehand, so that a round is quick; nothing of the store is.
+In each round, a writer forked from this process works on a gallery (enrol, rename, merge, undo a
+merge, erase a person or a face, save the index, back up) and reports through a pipe what it begins
+and what it has done. It is killed with SIGKILL. A reader, forked too, opens the gallery again and
+compares it with the reports. Every tenth round kills a migration of an old file instead. Encodings
+are random, so that a round is fast; the store is real.
 """
 
 from __future__ import annotations
@@ -41,16 +41,17 @@ from gallery.store.records import NewFace
 from gallery.types import Box, Encodings, Face, Photo
 
 OLD_FILES = Path(__file__).parents[1] / "versions"
-LONGEST = 0.6  # seconds that a writer lives
+MAX_SECONDS = 0.6  # lifetime of a writer
 FACE = Face(Box(0, 0, 50, 50), np.zeros((5, 2), np.float32), 1.0, 50.0)
 
 Json = dict[str, Any]
 
 
 @dataclass
-class Said:
-    """What the gallery must hold: people by id, each with a name and faces.
+class Expected:
+    """The expected contents of the gallery.
 
+    people : id to name and face ids.  encodings : face id to encoding (base64).
     erased : encodings (base64) that must be in no file.
     """
 
@@ -58,132 +59,148 @@ class Said:
     encodings: dict[int, str] = field(default_factory=dict)
     erased: list[str] = field(default_factory=list)
 
-    def after(self, did: Json) -> Said:
-        """What it is once this is done."""
+    def after(self, change: Json) -> Expected:
+        """The expected contents after this change."""
         people, erased = dict(self.people), list(self.erased)
         encodings = dict(self.encodings)
-        for one in did["gone"]:
-            people.pop(one, None)
-        for one, (name, ids) in did["there"].items():
-            people[int(one)] = name, frozenset(ids)
-        encodings |= {int(face): code for face, code in did.get("encodings", {}).items()}
-        for face in did.get("erased", ()):
+        for identity in change["removed"]:
+            people.pop(identity, None)
+        for identity, (name, ids) in change["people"].items():
+            people[int(identity)] = name, frozenset(ids)
+        encodings |= {int(face): code for face, code in change.get("encodings", {}).items()}
+        for face in change.get("erased", ()):
             erased.append(encodings.pop(face))
-        return Said(people, encodings, erased)
+        return Expected(people, encodings, erased)
 
 
 # The writer
 
 
-def write(home: Path, seed: int, say: Callable[[Json], None]) -> None:
+def write(home: Path, seed: int, report: Callable[[Json], None]) -> None:
     """Work until killed."""
     rng = np.random.default_rng(seed)
     gallery = open_gallery(home)
-    works = (enrol, enrol, enrol, more, rename, merge, undo, forget, forget_face, save, back_up)
+    actions = (
+        enrol,
+        enrol,
+        enrol,
+        enrol_again,
+        rename,
+        merge,
+        undo,
+        forget,
+        forget_face,
+        save,
+        back_up,
+    )
     number = 0
     while True:
-        work = works[int(rng.integers(len(works)))]
+        action = actions[int(rng.integers(len(actions)))]
         people = {record.id: record for record in gallery.identities()}
         number += 1
-        work(gallery, rng, f"{seed}-{number}", people, say)
+        action(gallery, rng, f"{seed}-{number}", people, report)
 
 
 def open_gallery(home: Path) -> Gallery:
     return Gallery.open(home / "home", cache=home / "cache", busy_timeout=5.0)
 
 
-def enrol(gallery: Gallery, rng: Any, tag: str, people: Json, say: Any) -> None:
-    _enrol(gallery, rng, tag, f"person {tag}", None, say)
+def enrol(gallery: Gallery, rng: Any, tag: str, people: Json, report: Any) -> None:
+    _enrol(gallery, rng, tag, f"person {tag}", None, report)
 
 
-def more(gallery: Gallery, rng: Any, tag: str, people: Json, say: Any) -> None:
+def enrol_again(gallery: Gallery, rng: Any, tag: str, people: Json, report: Any) -> None:
     if people:
-        one = pick(rng, people)
-        _enrol(gallery, rng, tag, people[one].name, one, say)
+        identity = pick(rng, people)
+        _enrol(gallery, rng, tag, people[identity].name, identity, report)
 
 
-def _enrol(gallery: Gallery, rng: Any, tag: str, name: str, one: int | None, say: Any) -> None:
+def _enrol(gallery: Gallery, rng: Any, tag: str, name: str, known: int | None, report: Any) -> None:
     row = rng.normal(size=(1, 128))
     row = (row / np.linalg.norm(row)).astype(np.float32)
     photo = Photo(
         np.zeros((1, 1, 3), np.uint8), 1.0, 1, 1, hashlib.sha256(tag.encode()).hexdigest(), tag
     )
     new = NewFace(FACE, Encodings(row, np.ones(1, np.float32), np.ones(1, np.float32)), 2)
-    say({"begin": "enrol", "name": name})
+    report({"started": "enrol", "name": name})
     with gallery.database.writing() as session:
         encoder = faces.encoder_id(session, DLIB_RESNET.name, DLIB_RESNET.sha256)
-        identity = identities.add(session, name) if one is None else one
+        identity = identities.add(session, name) if known is None else known
         before = [r.id for r in faces.records(session, identity_id=identity)]
         added = faces.add(session, identity, photo, new, encoder)
         audit.record(session, "enrol", identity_id=identity)
-        did = {
-            "there": {identity: (name, [*before, added])},
-            "gone": [],
+        change = {
+            "people": {identity: (name, [*before, added])},
+            "removed": [],
             "encodings": {added: base64.b64encode(row.tobytes()).decode()},
         }
-        say({"would": did})
-    say({"did": did})
+        report({"begun": change})
+    report({"done": change})
 
 
-def rename(gallery: Gallery, rng: Any, tag: str, people: Json, say: Any) -> None:
+def rename(gallery: Gallery, rng: Any, tag: str, people: Json, report: Any) -> None:
     if people:
-        one = pick(rng, people)
-        held = held_by(gallery, one)
-        did = {"there": {one: (f"renamed {tag}", held)}, "gone": []}
-        say({"would": did})
-        gallery.rename(one, f"renamed {tag}")
-        say({"did": did})
+        identity = pick(rng, people)
+        ids = faces_of(gallery, identity)
+        change = {"people": {identity: (f"renamed {tag}", ids)}, "removed": []}
+        report({"begun": change})
+        gallery.rename(identity, f"renamed {tag}")
+        report({"done": change})
 
 
-def merge(gallery: Gallery, rng: Any, tag: str, people: Json, say: Any) -> None:
+def merge(gallery: Gallery, rng: Any, tag: str, people: Json, report: Any) -> None:
     if len(people) > 1:
-        one, other = (int(i) for i in rng.permutation(sorted(people))[:2])
-        both = held_by(gallery, one) + held_by(gallery, other)
-        did = {"there": {one: (people[one].name, both)}, "gone": [other]}
-        say({"would": did})
-        gallery.merge(one, [other])
-        say({"did": did})
+        kept, other = (int(i) for i in rng.permutation(sorted(people))[:2])
+        ids = faces_of(gallery, kept) + faces_of(gallery, other)
+        change = {"people": {kept: (people[kept].name, ids)}, "removed": [other]}
+        report({"begun": change})
+        gallery.merge(kept, [other])
+        report({"done": change})
 
 
-def undo(gallery: Gallery, rng: Any, tag: str, people: Json, say: Any) -> None:
+def undo(gallery: Gallery, rng: Any, tag: str, people: Json, report: Any) -> None:
     merges = gallery.merges()
     if merges:
-        say({"unsaid": True})  # who gets which face back is the journal's: read afterwards
-        back = gallery.undo_merge(merges[0].id)
-        there = {record.id: (record.name, held_by(gallery, record.id)) for record in back}
-        say({"did": {"there": there, "gone": []}})
+        report({"unpredictable": True})  # the journal decides who gets which face: read afterwards
+        undone = gallery.undo_merge(merges[0].id)
+        records = {record.id: (record.name, faces_of(gallery, record.id)) for record in undone}
+        report({"done": {"people": records, "removed": []}})
 
 
-def forget(gallery: Gallery, rng: Any, tag: str, people: Json, say: Any) -> None:
+def forget(gallery: Gallery, rng: Any, tag: str, people: Json, report: Any) -> None:
     if len(people) > 3:
-        one = pick(rng, people)
-        did = {"there": {}, "gone": [one], "erased": held_by(gallery, one)}
-        say({"would": did})
+        identity = pick(rng, people)
+        change = {"people": {}, "removed": [identity], "erased": faces_of(gallery, identity)}
+        report({"begun": change})
         if rng.random() < 0.5:
-            gallery.forget(one)
+            gallery.forget(identity)
         else:
             past = (datetime.now(UTC) - timedelta(days=1)).isoformat()
-            gallery.describe(one, details={}, expires=past)
+            gallery.describe(identity, details={}, expires=past)
             gallery.expire()
-        say({"did": did})
+        report({"done": change})
 
 
-def forget_face(gallery: Gallery, rng: Any, tag: str, people: Json, say: Any) -> None:
-    several = [one for one, record in people.items() if record.faces > 1]
+def forget_face(gallery: Gallery, rng: Any, tag: str, people: Json, report: Any) -> None:
+    several = [identity for identity, record in people.items() if record.faces > 1]
     if several:
-        one = several[int(rng.integers(len(several)))]
-        gone, *left = rng.permutation(held_by(gallery, one)).tolist()
-        did = {"there": {one: (people[one].name, left)}, "gone": [], "erased": [gone]}
-        say({"would": did})
-        gallery.forget_faces([gone])
-        say({"did": did})
+        identity = several[int(rng.integers(len(several)))]
+        erased, *left = rng.permutation(faces_of(gallery, identity)).tolist()
+        change = {
+            "people": {identity: (people[identity].name, left)},
+            "removed": [],
+            "erased": [erased],
+        }
+        report({"begun": change})
+        gallery.forget_faces([erased])
+        report({"done": change})
 
 
-def save(gallery: Gallery, rng: Any, tag: str, people: Json, say: Any) -> None:
+def save(gallery: Gallery, rng: Any, tag: str, people: Json, report: Any) -> None:
     gallery.index.save()
 
 
-def back_up(gallery: Gallery, rng: Any, tag: str, people: Json, say: Any) -> None:
+def back_up(gallery: Gallery, rng: Any, tag: str, people: Json, report: Any) -> None:
     if rng.random() < 0.2:
         gallery.back_up(gallery.settings.home.parent / "x.backup")
 
@@ -192,30 +209,29 @@ def pick(rng: Any, people: Json) -> int:
     return int(rng.permutation(sorted(people))[0])
 
 
-def held_by(gallery: Gallery, one: int) -> list[int]:
-    return [face.id for face in gallery.identity(one)[1]]
+def faces_of(gallery: Gallery, identity: int) -> list[int]:
+    return [face.id for face in gallery.identity(identity)[1]]
 
 
 # The reader
 
 
-def hold_against(home: Path, said: Said, pending: Json | None) -> Said:
-    """Open it again; what it holds is what was said, with or without what had only begun."""
+def check_contents(home: Path, state: Expected, pending: Json | None) -> Expected:
+    """Open the gallery and compare it with what is expected, with or without a begun change."""
     gallery = open_gallery(home)
-    gallery.expire()  # who had been given an expiry when the writer was killed
-    found = {r.id: (r.name, frozenset(held_by(gallery, r.id))) for r in gallery.identities()}
-    unsaid = pending is not None and "unsaid" in pending
-    allowed = [said]
-    if pending is not None and "would" in pending:
-        allowed.append(said.after(pending["would"]))
-    if unsaid:
-        faces_then = sorted(f for _, ids in said.people.values() for f in ids)
+    gallery.expire()  # the writer may have been killed after setting an expiry date
+    found = {r.id: (r.name, frozenset(faces_of(gallery, r.id))) for r in gallery.identities()}
+    allowed = [state]
+    if pending is not None and "begun" in pending:
+        allowed.append(state.after(pending["begun"]))
+    if pending is not None and "unpredictable" in pending:
+        faces_then = sorted(f for _, ids in state.people.values() for f in ids)
         faces_now = sorted(f for _, ids in found.values() for f in ids)
-        assert faces_then == faces_now, "taking a merge back lost or made a face"
-        now = Said(found, said.encodings, said.erased)
+        assert faces_then == faces_now, "undoing a merge lost or added a face"
+        now = Expected(found, state.encodings, state.erased)
     else:
-        now = next((one for one in allowed if one.people == found), None)
-        assert now is not None, f"found {found}\nsaid {said.people}\npending {pending}"
+        now = next((option for option in allowed if option.people == found), None)
+        assert now is not None, f"found {found}\nexpected {state.people}\npending {pending}"
     with gallery.database.reading() as session:
         stored = faces.ids(session)
         encoded = faces.encodings_by_id(session, stored)
@@ -223,7 +239,7 @@ def hold_against(home: Path, said: Said, pending: Json | None) -> Said:
     for face, row in zip(stored, encoded.encodings.vectors, strict=True):
         if face in now.encodings:
             assert base64.b64encode(row.tobytes()).decode() == now.encodings[face], face
-    assert gallery.index.catch_up().ids().tolist() == stored, "the index does not agree"
+    assert gallery.index.catch_up().ids().tolist() == stored, "the index differs from the database"
     checked = check_storage(gallery.settings, gallery.database, gallery.index)
     problems = [finding for finding in checked if not finding.ok]
     assert not problems, problems
@@ -233,57 +249,59 @@ def hold_against(home: Path, said: Said, pending: Json | None) -> Said:
         try:
             verify(backup)
         except BackupUnusable as error:
-            raise AssertionError("a backup is there and is not whole") from error
-        backup.unlink()  # it may hold who is erased later
-    for left in home.glob("x.backup*.part"):
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
-    look_for(home, now.erased)
-    return Said(now.people, now.encodings, now.erased[-20:])
+            raise AssertionError("a backup is incomplete") from error
+        backup.unlink()  # it may contain people erased later
+    for part in home.glob("x.backup*.part"):
+        shutil.rmtree(part) if part.is_dir() else part.unlink()
+    check_erased(home, now.erased)
+    return Expected(now.people, now.encodings, now.erased[-20:])
 
 
-def look_for(home: Path, erased: list[str]) -> None:
-    """Straight after the kill, before anything is opened: who was said to be erased is gone."""
-    ours = (home / "home", home / "cache")  # a backup beside them may hold it still
-    content = b"".join(f.read_bytes() for o in ours for f in o.rglob("*") if f.is_file())
+def check_erased(home: Path, erased: list[str]) -> None:
+    """No file contains an encoding whose erasure was acknowledged."""
+    folders = (home / "home", home / "cache")  # a backup beside them may still contain it
+    files = (file for folder in folders for file in folder.rglob("*") if file.is_file())
+    content = b"".join(file.read_bytes() for file in files)
     for code in erased:
         row = np.frombuffer(base64.b64decode(code), "<f4")
         for form in (row.tobytes(), row.astype(np.float16).tobytes(), code.encode()):
-            for at in range(0, len(form) - 24, 24):
-                assert form[at : at + 24] not in content, "bytes of an erased encoding are left"
+            for start in range(0, len(form) - 24, 24):
+                piece = form[start : start + 24]
+                assert piece not in content, "bytes of an erased encoding remain"
 
 
 # A migration that is killed
 
 
-def migrate(home: Path, old: Path) -> None:
+def migrate(home: Path) -> None:
     Database(home / DATABASE_FILE, busy_timeout=5.0).close()
 
 
-def hold_migrated(home: Path, old: Path) -> None:
-    """It opens, and holds what the old file held."""
+def check_migrated(home: Path, old: Path) -> None:
+    """The migrated file opens and contains everything in the old file."""
     database = Database(home / DATABASE_FILE, busy_timeout=5.0)
     assert database.problems() == []
     with database.reading() as session:
         found = {r.name: r.faces for r in identities.list_all(session)}
         rows = faces.encodings_by_id(session, faces.ids(session)).encodings.vectors
     database.close()
-    told = json.loads(old.with_suffix(".json").read_text())
-    assert found == told["people"], (found, told)
-    assert hashlib.sha256(rows.tobytes()).hexdigest() == told["encodings_sha256"]
+    expected = json.loads(old.with_suffix(".json").read_text())
+    assert found == expected["people"], (found, expected)
+    assert hashlib.sha256(rows.tobytes()).hexdigest() == expected["encodings_sha256"]
 
 
 # Rounds
 
 
-def killed(work: Callable[[Callable[[Json], None]], None], seconds: float) -> list[Json]:
-    """Fork a worker, kill it after so long; every whole line that it said."""
+def run_and_kill(work: Callable[[Callable[[Json], None]], None], seconds: float) -> list[Json]:
+    """Fork a worker and kill it after so many seconds; return the complete lines it wrote."""
     reads, writes = os.pipe()
     child = os.fork()
     if not child:
         os.close(reads)
         try:
-            work(lambda told: void(os.write(writes, json.dumps(told).encode() + b"\n")))
-        except BaseException as error:  # a forked child must not run on as its parent
+            work(lambda line: void(os.write(writes, json.dumps(line).encode() + b"\n")))
+        except BaseException as error:  # a forked child must not continue as its parent
             os.write(2, f"{type(error).__name__}: {error}\n".encode())
             os._exit(1)
         os._exit(0)
@@ -293,7 +311,7 @@ def killed(work: Callable[[Callable[[Json], None]], None], seconds: float) -> li
     with os.fdopen(reads, "rb") as pipe:
         lines = pipe.read().splitlines(keepends=True)
     _, status = os.waitpid(child, 0)
-    assert status in (0, signal.SIGKILL), f"the writer ended by itself with status {status}"
+    assert status in (0, signal.SIGKILL), f"the writer exited with status {status}"
     return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
 
@@ -301,83 +319,83 @@ def void(_: object) -> None:
     return None
 
 
-def in_a_child(check: Callable[[], Said | None]) -> Said | None:
-    """Run it in a forked process, so that this one never opens anything."""
+def in_a_child(check: Callable[[], Expected | None]) -> Expected | None:
+    """Run a check in a forked process, so that this one never opens the gallery."""
     answer = Path(tempfile.mkstemp()[1])
     child = os.fork()
     if not child:
         try:
-            said = check()
-            kept = said and [{str(k): v for k, v in said.encodings.items()}, said.erased]
-            people = said and {str(k): (n, sorted(f)) for k, (n, f) in said.people.items()}
-            answer.write_text(json.dumps([people, kept]))
+            state = check()
+            rest = state and [{str(k): v for k, v in state.encodings.items()}, state.erased]
+            people = state and {str(k): (n, sorted(f)) for k, (n, f) in state.people.items()}
+            answer.write_text(json.dumps([people, rest]))
         except BaseException as error:  # see above
             os.write(2, f"{type(error).__name__}: {error}\n".encode())
             os._exit(1)
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    assert status == 0, "what is there is not what was said; see above"
-    people, kept = json.loads(answer.read_text())
+    assert status == 0, "the gallery differs from what was acknowledged; see above"
+    people, rest = json.loads(answer.read_text())
     answer.unlink()
     if people is None:
         return None
-    return Said(
+    return Expected(
         {int(k): (n, frozenset(f)) for k, (n, f) in people.items()},
-        {int(k): v for k, v in kept[0].items()},
-        kept[1],
+        {int(k): v for k, v in rest[0].items()},
+        rest[1],
     )
 
 
-def run(rounds: int, seed: int, told: Callable[[str], None]) -> None:
-    """Raises AssertionError at the first round in which something was lost."""
+def run(rounds: int, seed: int, show: Callable[[str], None]) -> None:
+    """Raises AssertionError in the first round in which something was lost."""
     rng = np.random.default_rng(seed)
     counts: dict[str, int] = {}
     home = Path(tempfile.mkdtemp(prefix="rounds-"))
-    said = Said()
+    state = Expected()
     old_files = sorted(OLD_FILES.glob("*.db"))
-    begun = time.monotonic()
+    started = time.monotonic()
     for number in range(rounds):
         if number % 10 == 9:
             old = old_files[int(rng.integers(len(old_files)))]
-            there = Path(tempfile.mkdtemp(prefix="migrated-"))
-            shutil.copy(old, there / DATABASE_FILE)
-            killed(lambda _, t=there, o=old: migrate(t, o), float(rng.uniform(0.0, 0.3)))
-            in_a_child(lambda t=there, o=old: hold_migrated(t, o))
-            shutil.rmtree(there)
+            copy = Path(tempfile.mkdtemp(prefix="migrated-"))
+            shutil.copy(old, copy / DATABASE_FILE)
+            run_and_kill(lambda _, c=copy: migrate(c), float(rng.uniform(0.0, 0.3)))
+            in_a_child(lambda c=copy, o=old: check_migrated(c, o))
+            shutil.rmtree(copy)
             counts["migration"] = counts.get("migration", 0) + 1
             continue
-        if number % 50 == 0:  # a gallery does not grow without end
+        if number % 50 == 0:  # start again with an empty gallery
             shutil.rmtree(home)
             home.mkdir(mode=0o700)
-            said = Said()
-        lines = killed(
-            lambda say, h=home, s=1000 * seed + number: write(h, s, say),
-            float(rng.uniform(0.02, LONGEST)),
+            state = Expected()
+        lines = run_and_kill(
+            lambda report, h=home, s=1000 * seed + number: write(h, s, report),
+            float(rng.uniform(0.02, MAX_SECONDS)),
         )
         pending: Json | None = None
         for line in lines:
-            if "did" in line:
-                said, pending = said.after(line["did"]), None
+            if "done" in line:
+                state, pending = state.after(line["done"]), None
                 counts["done"] = counts.get("done", 0) + 1
             else:
                 pending = line
         counts["cut short"] = counts.get("cut short", 0) + (pending is not None)
-        look_for(home, said.erased)
-        held = in_a_child(lambda h=home, s=said, p=pending: hold_against(h, s, p))
-        assert held is not None
-        said = held
+        check_erased(home, state.erased)  # before anything opens the gallery
+        checked = in_a_child(lambda h=home, s=state, p=pending: check_contents(h, s, p))
+        assert checked is not None
+        state = checked
         if (number + 1) % 50 == 0:
-            told(f"{number + 1} rounds in {time.monotonic() - begun:.0f} s: {counts}")
+            show(f"{number + 1} rounds in {time.monotonic() - started:.0f} s: {counts}")
     shutil.rmtree(home)
-    told(f"{rounds} rounds, seed {seed}: nothing acknowledged was lost; {counts}")
+    show(f"{rounds} rounds, seed {seed}: nothing acknowledged was lost; {counts}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    run(asked.rounds, asked.seed, lambda text: void(sys.stdout.write(f"{text}\n")))
+    options = parser.parse_args()
+    run(options.rounds, options.seed, lambda text: void(sys.stdout.write(f"{text}\n")))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Two writers and four readers at one gallery for some seconds; the module's own default is 60."""
+"""Two writers and four readers on one gallery for six seconds; the module's default is 60."""
 
 from __future__ import annotations
 
 from tests.faults.crowd import run
 
 
-def test_nothing_is_lost_and_nothing_comes_back() -> None:
+def test_concurrent_writers_lose_nothing() -> None:
     assert "nothing lost" in run(6.0)

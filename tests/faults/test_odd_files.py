@@ -1,4 +1,4 @@
-"""Every odd file, thing and ape: a typed error or an honest answer, and nothing half-enrolled."""
+"""Odd files, objects and apes: a typed error or a correct answer, and no partial enrolment."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LIMIT_KIB = 2 * 1024 * 1024
 
 
 @pytest.mark.parametrize("folder", ["odd", "noface", "noface_primates"])
-def test_nothing_odd_gets_through(
+def test_odd_files_are_refused_or_answered(
     tmp_path: Path, cache: Path, shared_faces: Path, folder: str
 ) -> None:
-    # In a process of its own, whose memory is not that of other tests.
+    # In a separate process, to measure its memory alone.
     ran = subprocess.run(
         [sys.executable, "-m", "tests.faults.odd_files", tmp_path / "home", cache,
          shared_faces / folder],
@@ -29,10 +29,10 @@ def test_nothing_odd_gets_through(
         check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout)
-    assert found["files"] and found["problems"] == []
-    enrolled = [name for name, outcome, _ in found["files"] if outcome == EnrolOutcome.ENROLLED]
-    assert found["faces"] == len(enrolled)
+    report = json.loads(ran.stdout)
+    assert report["files"] and report["problems"] == []
+    enrolled = [name for name, outcome, _ in report["files"] if outcome == EnrolOutcome.ENROLLED]
+    assert report["faces"] == len(enrolled)
     if folder != "odd":
-        assert {answer for _, _, answer in found["files"]} == {Outcome.NO_FACE}
-    assert found["peak_kib"] < LIMIT_KIB
+        assert {answer for _, _, answer in report["files"]} == {Outcome.NO_FACE}
+    assert report["peak_kib"] < LIMIT_KIB

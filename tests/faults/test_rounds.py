@@ -1,4 +1,4 @@
-"""A seeded part of the rounds of kills; `python -m tests.faults.rounds` is all of them."""
+"""Some seeded rounds of kills; `python -m tests.faults.rounds` runs many more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROUNDS = 40
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_killed_gallery_loses_nothing_it_acknowledged(seed: int) -> None:
-    # In a process of its own, which has no threads when it forks.
+    # In a separate process, which has no threads when it forks.
     ran = subprocess.run(
         [sys.executable, "-m", "tests.faults.rounds", "--rounds", str(ROUNDS), "--seed", str(seed)],
         capture_output=True,
