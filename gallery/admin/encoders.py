@@ -84,7 +84,7 @@ def _seconds_per_query(network: Network) -> float:
 
 
 @dataclass(frozen=True)
-class PublishedWeights:
+class DownloadableWeights:
     """Weights that can be fetched. source : where from, for people to read."""
 
     name: str
@@ -92,18 +92,18 @@ class PublishedWeights:
     source: str
 
 
-def published_weights(name: str) -> PublishedWeights:
+def downloadable_weights(name: str) -> DownloadableWeights:
     """Look up weights by the name that `gallery encoders --fetch` takes. Raises SettingInvalid."""
     from gallery.encoders.download import FETCHABLE
     from gallery.encoders.facenet import PUBLISHED
 
     if name in PUBLISHED:
         published = PUBLISHED[name]
-        return PublishedWeights(
+        return DownloadableWeights(
             name, published.licence, f"{published.address} to {published.cached}"
         )
     if name in FETCHABLE:
-        return PublishedWeights(
+        return DownloadableWeights(
             name, FETCHABLE[name].licence, f"{name}, downloaded by the package uniface"
         )
     known = ", ".join((*PUBLISHED, *FETCHABLE))

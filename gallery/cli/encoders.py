@@ -96,9 +96,9 @@ def _show(record: dict[str, Any]) -> None:
 
 
 def _fetch(settings: Settings, name: str, *, yes: bool, as_json: bool) -> None:
-    from gallery.admin.encoders import fetch_weights, published_weights
+    from gallery.admin.encoders import downloadable_weights, fetch_weights
 
-    weights = published_weights(name)
+    weights = downloadable_weights(name)
     if not as_json:
         say(f"{weights.source}; licence of the weights: {weights.licence}")
     if not yes:

@@ -62,9 +62,7 @@ def _jobs(
         from gallery.training.dataset import people_in
 
         people = people_in(from_folder).people
-        return [
-            (checked_name(person), photo) for person, photos in people.items() for photo in photos
-        ]
+        return [(checked_name(person), file) for person, files in people.items() for file in files]
     if name is None or not photos:
         raise SettingInvalid("give a NAME and at least one photo, or --from-folder DIR")
     return [(checked_name(name), photo) for photo in photos]

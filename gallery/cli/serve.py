@@ -85,10 +85,8 @@ def serve(
         settings = gallery.settings
         loopback = settings.host in LOOPBACK
         with gallery.database.reading() as session:
-            has_keys, has_active_key = (
-                bool(api_keys.list_all(session)),
-                bool(api_keys.live(session)),
-            )
+            has_keys = bool(api_keys.list_all(session))
+            has_active_key = bool(api_keys.live(session))
         if not (loopback or has_keys or insecure):
             raise SettingInvalid(
                 f"--host {settings.host} accepts connections from other machines, and there are no"

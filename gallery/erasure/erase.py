@@ -142,7 +142,7 @@ class Eraser:
     def everyone(self, identity_ids: Iterable[int], action: str) -> list[Receipt]:
         """Erase several identities with one search. Ids that no longer exist are skipped.
 
-        action : for the audit trail.  Raises the same errors as `identity`.
+        action : for the audit trail.  Raises the same errors as `erase_identity`.
         """
         deletions = []
         for identity_id in identity_ids:
@@ -154,7 +154,7 @@ class Eraser:
         """Erase single faces; return a receipt per identity.
 
         Raises FaceNotFound, or LastFace if an identity would have no face left, before anything is
-        changed; otherwise the same errors as `identity`.
+        changed; otherwise the same errors as `erase_identity`.
         """
         ids = set(face_ids)
         with self._database.reading() as session:

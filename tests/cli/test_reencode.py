@@ -23,17 +23,17 @@ from tests.models import head_for_dlib_in_onnx
 
 
 def facts(cli: Cli) -> list[dict[str, object]]:
-    """Everything about everyone, but when."""
+    """Everything stored about identities and faces, except times."""
     listed = [record | {"updated_at": None} for record in cli("identities", "list", "--json").lines]
     with closing(sqlite3.connect(cli.home / DATABASE_FILE)) as connection:
         rows = connection.execute("SELECT id, identity_id, photo_id, source FROM faces").fetchall()
-        apart = connection.execute("SELECT first_id, second_id FROM distinct_people").fetchall()
-    return [*listed, {"faces": rows, "apart": apart}]
+        distinct = connection.execute("SELECT first_id, second_id FROM distinct_people").fetchall()
+    return [*listed, {"faces": rows, "distinct": distinct}]
 
 
 @pytest.fixture
 def own_model(tmp_path: Path, model: Path, cli: Cli) -> Path:
-    """A model that may be changed."""
+    """A copy of the model, which a test may change."""
     file = tmp_path / "own" / "own.onnx"
     file.parent.mkdir()
     shutil.copy(model, file)
@@ -54,22 +54,21 @@ def test_killed_run_continues_and_can_be_rolled_back(
 
     killed = cli.start("re-encode", "--encoder", spec)
     with closing(sqlite3.connect(cli.home / DATABASE_FILE)) as connection:
-        while not (
-            done := connection.execute("SELECT count(*) FROM other_encodings").fetchone()[0]
-        ):
+        count = "SELECT count(*) FROM other_encodings"
+        while not (encoded := connection.execute(count).fetchone()[0]):
             assert killed.poll() is None
             time.sleep(0.005)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    assert 0 < done < 12
-    assert answer(cli, collins) == known  # the old one answers
+    assert 0 < encoded < 12
+    assert answer(cli, collins) == known  # from the old encoder
     assert "faces are re-encoded with onnx:" in cli("check").out
-    with open_gallery(cli, eye, keep="chips") as gallery:  # with the old one
+    with open_gallery(cli, eye, keep="chips") as gallery:
         assert gallery.enroll("Late", collins, force=True).outcome == "enrolled"
 
-    said = cli("re-encode", "--encoder", spec, "--json")
-    assert said.status == 0, said.err
-    assert (said.line["faces"], said.line["encoded"], said.line["left"]) == (13, 13, [])
+    done = cli("re-encode", "--encoder", spec, "--json")
+    assert done.status == 0, done.err
+    assert (done.line["faces"], done.line["encoded"], done.line["left"]) == (13, 13, [])
     after = cli("query", collins, "--json", "--explain").line
     assert after["outcome"] == "ambiguous"  # Late is Collins
     assert cli("identities", "forget", "Late", "--yes").status == 0
@@ -77,9 +76,9 @@ def test_killed_run_continues_and_can_be_rolled_back(
         f | {"faces": None} for f in before[:-1]
     ]
     assert facts(cli) == before
-    there = answer(cli, collins)
-    assert there["identity"] == known["identity"]
-    assert similarities(there) == pytest.approx(similarities(known), abs=1e-4)
+    changed = answer(cli, collins)
+    assert changed["identity"] == known["identity"]
+    assert similarities(changed) == pytest.approx(similarities(known), abs=1e-4)
     assert cli("check").status == 0
 
     assert cli("re-encode", "--rollback").status == 0
@@ -92,17 +91,17 @@ def test_killed_run_continues_and_can_be_rolled_back(
 def test_kept_crops_and_photos_give_the_same_encodings(
     cli: Cli, eye: FacePipeline, hopper: Path, model: Path
 ) -> None:
-    """Back with nothing of the old encodings kept, everything is encoded anew."""
+    """After --finish no old encoding is kept, so that every face is encoded again."""
     for keep in ("chips", "photos"):
         with open_gallery(cli, eye, keep=keep) as gallery:
             assert gallery.enroll(f"Grace {keep}", hopper, force=True).outcome == "enrolled"
     with open_gallery(cli) as gallery:
         first = gallery.encodings().encodings.vectors
         with gallery.database.reading() as session:
-            kept = [kept_images.get(session, i) for i in (1, 2)]
-    assert kept[0] is not None and kept[1] is not None
-    assert (kept[0].kind, kept[1].kind) == ("chip", "photo")
-    assert kept[1].content == hopper.read_bytes()
+            crop, photo = (kept_images.get(session, face) for face in (1, 2))
+    assert crop is not None and photo is not None
+    assert (crop.kind, photo.kind) == ("chip", "photo")
+    assert photo.content == hopper.read_bytes()
     head_for_dlib_in_onnx(model, cli.home)
     assert cli("re-encode", "--encoder", f"onnx:{model}").status == 0
     assert cli("re-encode", "--finish", "--yes").status == 0
@@ -119,7 +118,7 @@ def test_open_gallery_follows_the_switch(
     head_for_dlib_in_onnx(model, cli.home)
     with (
         open_gallery(cli, eye) as gallery,
-        open_gallery(cli, eye, encoder="dlib-resnet") as stubborn,
+        open_gallery(cli, eye, encoder="dlib-resnet") as fixed,
     ):
         old = gallery.query(hopper)
         assert cli("re-encode", "--encoder", f"onnx:{model}").status == 0
@@ -127,7 +126,7 @@ def test_open_gallery_follows_the_switch(
         assert (gallery.pipeline.encoder.name, new.identity) == ("onnx", old.identity)
         assert gallery.enroll("Grace Hopper", hopper.read_bytes()).outcome == "enrolled"
         with pytest.raises(EncoderChanged, match="re-encode --encoder dlib-resnet"):
-            stubborn.query(hopper)
+            fixed.query(hopper)
         assert cli("re-encode", "--rollback").status == 2  # the photo just enrolled is not kept
         assert gallery.query(hopper).outcome == "match"
     with pytest.raises(EncoderChanged, match="GALLERY_ENCODER"):
@@ -139,12 +138,12 @@ def test_rollback_needs_no_network_for_encoded_faces(
 ) -> None:
     change = ("re-encode", "--encoder", f"onnx:{own_model}")
     assert cli(*change).status == 0
-    there = answer(cli, collins)
+    changed = answer(cli, collins)
     assert cli("re-encode", "--encoder", "dlib-resnet").status == 0
     own_model.parent.rename(own_model.parent.with_name("away"))
     assert cli("re-encode", "--rollback").status == 0
     own_model.parent.with_name("away").rename(own_model.parent)
-    assert answer(cli, collins) == there
+    assert answer(cli, collins) == changed
 
 
 def test_rollback_refuses_a_changed_encoder(
@@ -152,33 +151,33 @@ def test_rollback_refuses_a_changed_encoder(
 ) -> None:
     change = ("re-encode", "--encoder", f"onnx:{own_model}")
     assert cli(*change).status == 0
-    there = answer(cli, collins)
+    changed = answer(cli, collins)
     assert cli("re-encode", "--encoder", "dlib-resnet").status == 0
     with open_gallery(cli, eye, keep="chips") as gallery:
         assert gallery.enroll("Late", collins, force=True).outcome == "enrolled"
     known = answer(cli, collins)
     toml = own_model.with_suffix(".toml")
-    as_it_was = toml.read_text()
-    toml.write_text(as_it_was.replace("rgb", "bgr"))
+    original = toml.read_text()
+    toml.write_text(original.replace("rgb", "bgr"))
     head_for_dlib_in_onnx(own_model, cli.home)
     refused = cli("re-encode", "--rollback")
     assert (refused.status, "what opens now is onnx" in refused.err) == (2, True)
     assert answer(cli, collins) == known
 
-    toml.write_text(as_it_was)
-    with open_gallery(cli) as gallery:  # begun, and cut short
+    toml.write_text(original)
+    with open_gallery(cli) as gallery:  # begun, and interrupted
         gallery.reencoder(gallery.previous_encoder()).start()
     assert cli("re-encode", "--rollback").status == 0
     assert cli("identities", "forget", "Late", "--yes").status == 0
-    assert answer(cli, collins) == there
+    assert answer(cli, collins) == changed
 
 
 def test_second_process_is_refused(cli: Cli, many: None, model: Path) -> None:
     head_for_dlib_in_onnx(model, cli.home)
     assert cli("re-encode", "--encoder", f"onnx:{model}").status == 0
     with FileLock(cli.home / "reencode.lock"):
-        for what in ("--finish", "--drop-pictures", "--rollback"):
-            refused = cli("re-encode", what, "--yes")
+        for option in ("--finish", "--drop-pictures", "--rollback"):
+            refused = cli("re-encode", option, "--yes")
             assert (refused.status, "by another process" in refused.err) == (2, True)
     assert cli("re-encode", "--drop-pictures", "--json").line == {"erased": 12}
     assert cli("re-encode", "--finish", "--json").line == {"erased": 12}
@@ -200,12 +199,12 @@ def test_erasure_removes_pictures_and_both_encodings(cli: Cli, many: None, model
             for row in connection.execute(query)
         ]
     assert len(traces) == 3 * 6
-    traces = [trace[-200:] for trace in traces]  # a picture lies on several pages
-    held = [trace for trace in traces if trace in (cli.home / DATABASE_FILE).read_bytes()]
-    assert len(held) >= 12
+    traces = [trace[-200:] for trace in traces]  # a picture spans several pages
+    content = (cli.home / DATABASE_FILE).read_bytes()
+    assert sum(trace in content for trace in traces) >= 12
     assert cli("identities", "forget", "Eileen Collins", "--yes").status == 0
-    everything = b"".join(f.read_bytes() for f in cli.home.iterdir())
-    assert not [trace for trace in traces if trace in everything]
+    content = b"".join(file.read_bytes() for file in cli.home.iterdir())
+    assert not any(trace in content for trace in traces)
     for table in ("other_encodings", "kept_pictures"):
         with closing(sqlite3.connect(cli.home / DATABASE_FILE)) as connection:
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (6,)
@@ -218,18 +217,18 @@ def test_merge_can_be_undone_after_a_switch(
 ) -> None:
     with open_gallery(cli, eye, keep="chips") as gallery:
         gallery.enroll("Grace Hopper", hopper)
-        gallery.enroll("G. Hopper", hopper, force=True)  # put aside by the merge
+        gallery.enroll("G. Hopper", hopper, force=True)  # set aside by the merge
         gallery.enroll("G. Hopper", collins, force=True)
         merge = gallery.merge("Grace Hopper", ["G. Hopper"])
     head_for_dlib_in_onnx(model, cli.home)
     assert cli("re-encode", "--encoder", f"onnx:{model}").status == 0
-    back = cli("identities", "unmerge", str(merge.merge_id), "--json").lines
-    assert [(r["name"], r["faces"]) for r in back] == [("Grace Hopper", 1), ("G. Hopper", 2)]
+    records = cli("identities", "unmerge", str(merge.merge_id), "--json").lines
+    assert [(r["name"], r["faces"]) for r in records] == [("Grace Hopper", 1), ("G. Hopper", 2)]
     with open_gallery(cli) as gallery:
         with gallery.database.reading() as session:
             assert [face for face, _, _ in reencoding.unseen(session)] == [2]
-        assert len(gallery.encodings().face_ids) == 2  # encodings of two encoders never meet
-    assert cli("re-encode", "--encoder", f"onnx:{model}").status == 0  # from its kept chip
+        assert len(gallery.encodings().face_ids) == 2  # never those of two encoders
+    assert cli("re-encode", "--encoder", f"onnx:{model}").status == 0  # from its kept crop
     with open_gallery(cli) as gallery:
         assert len(gallery.encodings().face_ids) == 3
 
@@ -246,14 +245,20 @@ def test_impossible_requests_are_refused(
     assert "give one of" in cli("re-encode", "--rollback", "--finish").err
     changed = cli("--encoder", f"onnx:{model}", "query", hopper)
     assert (changed.status, "gallery re-encode --encoder onnx:" in changed.err) == (2, True)
-    listed = cli("encoders", "--encoder", f"onnx:{model}", "--json").lines
-    names = {line["encoder"]: line for line in listed}
-    assert names["dlib-resnet"]["in_use"] and names["dlib-resnet"]["dimension"] == 128
-    assert names[f"onnx:{model}"]["milliseconds_a_query"] > 0
-    assert not names["facenet-vggface2"]["usable"] and not names[f"onnx:{model}"]["head"]
-    assert "20180402-114759-vggface2.pt" in json.dumps(names["facenet-vggface2"])
     with pytest.raises(EncoderChanged):
         open_gallery(cli, encoder=f"onnx:{model}")
+
+
+def test_encoders_are_listed(cli: Cli, eye: FacePipeline, hopper: Path, model: Path) -> None:
+    with open_gallery(cli, eye) as gallery:
+        gallery.enroll("Grace Hopper", hopper)
+    listed = cli("encoders", "--encoder", f"onnx:{model}", "--json").lines
+    encoders = {line["encoder"]: line for line in listed}
+    assert encoders["dlib-resnet"]["in_use"] and encoders["dlib-resnet"]["dimension"] == 128
+    assert encoders[f"onnx:{model}"]["milliseconds_a_query"] > 0
+    assert not encoders["facenet-vggface2"]["usable"] and not encoders[f"onnx:{model}"]["head"]
+    assert "20180402-114759-vggface2.pt" in json.dumps(encoders["facenet-vggface2"])
+    assert "'nonsense' cannot be fetched" in cli("encoders", "--fetch", "nonsense").err
 
 
 def test_new_gallery_with_a_model_needs_a_head(cli: Cli, hopper: Path, model: Path) -> None:
@@ -265,7 +270,7 @@ def test_new_gallery_with_a_model_needs_a_head(cli: Cli, hopper: Path, model: Pa
         gallery.query(hopper)
     head_for_dlib_in_onnx(model, cli.home)
     assert cli("enroll-identity", "Grace", hopper, "--encoder", f"onnx:{model}").status == 0
-    assert answer(cli, hopper)["outcome"] == "match"  # it knows its encoder from here on
+    assert answer(cli, hopper)["outcome"] == "match"  # the gallery now knows its encoder
 
     moved = model.parent / "elsewhere"
     moved.mkdir()

@@ -22,13 +22,13 @@ from tests.models import head_for_dlib_in_onnx, made_model
 def test_faces_without_a_picture_are_listed_and_stay_enrolled(
     cli: Cli, eye: FacePipeline, hopper: Path, collins: Path, model: Path, tmp_path: Path
 ) -> None:
-    gone = tmp_path / "gone.jpg"
-    gone.write_bytes(hopper.read_bytes())
+    file = tmp_path / "replaced.jpg"
+    file.write_bytes(hopper.read_bytes())
     with open_gallery(cli, eye) as gallery:
-        gallery.enroll("Grace Hopper", gone)
-    gone.write_bytes(collins.read_bytes())  # another photo of that name is not taken for it
+        gallery.enroll("Grace Hopper", file)
+    file.write_bytes(collins.read_bytes())  # another photo under the same name is not used
     with open_gallery(cli, eye, keep="chips") as gallery:
-        gallery.enroll("Eileen Collins", gone)
+        gallery.enroll("Eileen Collins", file)
     head_for_dlib_in_onnx(model, cli.home)
     change = ("re-encode", "--encoder", f"onnx:{model}")
     refused = cli(*change)
@@ -73,9 +73,9 @@ def test_enrolling_the_photo_again_makes_a_left_face_searchable(
     assert (enrolled["outcome"], enrolled["face_id"]) == ("enrolled", face)
     assert answer(cli, hopper)["outcome"] == "match"
     assert cli("enroll-identity", "Grace Hopper", hopper, "--json").line["outcome"] == "already"
-    assert cli("re-encode", "--rollback").status == 0  # to what was seen of it then
-    there = answer(cli, hopper)
-    assert there["outcome"] == "match" and similarities(there) == similarities(known)
+    assert cli("re-encode", "--rollback").status == 0
+    restored = answer(cli, hopper)
+    assert restored["outcome"] == "match" and similarities(restored) == similarities(known)
 
 
 def test_failing_model_is_reported_per_face(
@@ -83,7 +83,7 @@ def test_failing_model_is_reported_per_face(
 ) -> None:
     with open_gallery(cli, eye) as gallery:
         gallery.enroll("Grace Hopper", hopper)
-    file = made_model(tmp_path / "made.onnx", 128, darkest=-0.9)  # all but a black chip
+    file = made_model(tmp_path / "made.onnx", 128, darkest=-0.9)  # fails except for a black crop
     head_for_dlib_in_onnx(file, cli.home)
     change = ("re-encode", "--encoder", f"onnx:{file}")
     failed = cli(*change)
@@ -91,8 +91,8 @@ def test_failing_model_is_reported_per_face(
     assert f"Grace Hopper, {hopper}: an encoding is not finite" in failed.out
     assert "1 of 1 faces could not be encoded from their pictures, of Grace Hopper" in failed.err
     assert "no picture" not in failed.out + failed.err and "--photos" not in failed.err
-    (said,) = cli(*change, "--json").line["failed"]
-    assert said["face_id"] == 1 and "not finite" in said["reason"]
+    (failure,) = cli(*change, "--json").line["failed"]
+    assert failure["face_id"] == 1 and "not finite" in failure["reason"]
     with open_gallery(cli, eye) as gallery:
         gallery.enroll("Eileen Collins", collins.read_bytes())
     both = cli(*change, "--leave-missing", "--json")
@@ -117,7 +117,9 @@ def test_face_without_landmarks_is_missing(
         )
         assert gallery.import_from(file) == (1, 0)
     with closing(sqlite3.connect(cli.home / DATABASE_FILE)) as connection:
-        connection.execute("UPDATE faces SET views = 0 WHERE id = 1")  # as it could be imported
+        connection.execute(
+            "UPDATE faces SET views = 0 WHERE id = 1"
+        )  # as older versions imported it
         connection.commit()
     folder.mkdir()
     shutil.copy(hopper, folder)
@@ -142,14 +144,14 @@ def test_faces_enrolled_and_erased_during_the_run_are_counted(
     head_for_dlib_in_onnx(model, cli.home)
     encode = Reencoder.encode
 
-    def meanwhile(self: Reencoder, *arguments: Any) -> None:
+    def encode_while_others_write(self: Reencoder, *arguments: Any) -> None:
         encode(self, *arguments)
         monkeypatch.setattr(Reencoder, "encode", encode)
         with open_gallery(cli, eye) as gallery:
             gallery.enroll("Late", hopper.read_bytes(), force=True)
             gallery.forget("Eileen Collins")
 
-    monkeypatch.setattr(Reencoder, "encode", meanwhile)
+    monkeypatch.setattr(Reencoder, "encode", encode_while_others_write)
     done = cli("re-encode", "--encoder", f"onnx:{model}", "--leave-missing", "--yes")
     assert done.status == 0, done.err
     assert "no picture of Late (face 13)" in done.out
