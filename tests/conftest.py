@@ -83,10 +83,9 @@ def eye(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> FacePipeline:
 
 
 @pytest.fixture
-def gallery(tmp_path: Path, cache: Path, eye: FacePipeline) -> Iterator[Gallery]:
-    """An empty gallery of its own that sees with the session's networks."""
+def gallery(tmp_path: Path, cache: Path) -> Iterator[Gallery]:
+    """An empty gallery of its own."""
     with Gallery.open(tmp_path / "home", cache=cache, threads=1) as opened:
-        opened.__dict__["pipeline"] = eye
         yield opened
 
 

@@ -42,7 +42,6 @@ def test_it_is_kept_when_asked_for_and_erased_with_the_face(
     kept: bool, eye: FacePipeline, hopper: Path, cache: Path, tmp_path: Path
 ) -> None:
     with Gallery.open(tmp_path / "home", cache=cache, threads=1, thumbnails=kept) as gallery:
-        gallery.__dict__["pipeline"] = eye
         face_id = gallery.enroll("Grace Hopper", hopper).face_id
         assert face_id is not None
         with gallery.database.reading() as session:
