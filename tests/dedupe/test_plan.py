@@ -297,7 +297,7 @@ def test_a_plan_is_of_what_was_compared_not_of_when_it_was_written(
     with pytest.raises(PlanOutdated, match=r"since it was compared: Ada was decided on, Bob"):
         filled.write_plan(found, None, tmp_path / "plan")
     assert not (tmp_path / "plan").exists() or list((tmp_path / "plan").iterdir()) == []
-    with pytest.raises(PlanUnusable, match="without the state"):
+    with pytest.raises(PlanUnusable, match="do not say in which state"):
         filled.write_plan(findings, None, tmp_path / "plan")
     filled.write_plan(filled.findings(), None, tmp_path / "plan")
 
