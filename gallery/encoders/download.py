@@ -32,7 +32,7 @@ FETCHABLE = {
 _RECIPE = """size = 112
 channel_order = "rgb"
 mean = 127.5
-std = 127.5
+scale = 127.5
 template = "arcface-112"
 name = "{name}"
 licence = "{licence}"
