@@ -41,7 +41,7 @@ source = "uniface"
 
 
 def fetch(name: str, cache: Path) -> Path:
-    """Let uniface download and verify one of FETCHABLE; returns the ONNX file.
+    """Let uniface download and verify one of UNIFACE_MODELS; returns the ONNX file.
 
     Raises WeightsMissing when uniface is not installed or the download fails.
     """

@@ -168,9 +168,9 @@ def test_unusable_model_is_refused(tmp_path: Path) -> None:
 def test_model_that_cannot_batch_gets_one_chip_at_a_time(tmp_path: Path) -> None:
     chips = random_chips(6)
     plain = OnnxNetwork(made_model(tmp_path / "plain.onnx", 70))
-    failing = OnnxNetwork(made_model(tmp_path / "failing.onnx", 70, together="fails"))
+    failing = OnnxNetwork(made_model(tmp_path / "failing.onnx", 70, batching="fails"))
     np.testing.assert_allclose(failing.raw(chips), plain.raw(chips), atol=1e-5)
-    mixing = OnnxNetwork(made_model(tmp_path / "mixing.onnx", 70, together="mixes"))
+    mixing = OnnxNetwork(made_model(tmp_path / "mixing.onnx", 70, batching="mixes"))
     np.testing.assert_array_equal(mixing.raw(chips)[:1], mixing.raw(chips[:1]))
 
 

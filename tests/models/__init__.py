@@ -67,7 +67,7 @@ def made_model(
     norm_first: bool = False,
     external: str | None = None,
     recipe: str | None = ARCFACE_RECIPE,
-    together: str = "any number",
+    batching: str = "any number",
     darkest: float | None = None,
     fails_from: float | None = None,
     sequence: bool = False,
@@ -76,8 +76,8 @@ def made_model(
 
     norm_first : add an output of one number before the encoding.
     external : the location of its weights, outside the model's file.
-    together : how it treats several chips: "any number", "fails" or "mixes".
-    darkest : chips with a mean at or above this number get NaN.
+    batching : how it treats several chips: "any number", "fails" or "mixes".
+    nan_from : chips with a mean at or above this number get NaN.
     fails_from : the model fails on chips with a number above this.
     sequence : its output is a sequence of the encoding, not a tensor.
     """
@@ -94,13 +94,13 @@ def made_model(
     nodes += [
         helper.make_node("AveragePool", [last], ["p"], kernel_shape=parts, strides=parts),
         helper.make_node("Reshape", ["p", "one row"], ["flat"])
-        if together == "fails"
+        if batching == "fails"
         else helper.make_node("Flatten", ["p"], ["flat"]),
         helper.make_node("MatMul", ["flat", "w"], ["projected"]),
     ]
     constants = [numpy_helper.from_array(np.array([1, -1], np.int64), "one row")]
     last = "projected"
-    if together == "mixes":
+    if batching == "mixes":
         nodes += [
             helper.make_node("ReduceMean", [last], ["middle"], axes=[0], keepdims=1),
             helper.make_node("Add", [last, "middle"], ["mixed"]),
