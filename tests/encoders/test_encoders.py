@@ -204,16 +204,16 @@ def test_facenet_weights_are_read_from_a_file(
 ) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        made = InceptionResnetV1(classify=True, num_classes=11).eval()  # as published
+        reference = InceptionResnetV1(classify=True, num_classes=11).eval()  # as published
     file = tmp_path / "weights.pt"
-    torch.save(made.state_dict(), file)
+    torch.save(reference.state_dict(), file)
     network = facenet_network("facenet-vggface2", file, CPU)
     assert network.traits.spec == f"facenet-vggface2:{file}" and network.traits.dimension == 512
     chips = random_chips(2, 160)
-    made.classify = False
+    reference.classify = False
     with torch.inference_mode():
         pixels = torch.from_numpy(chips).permute(0, 3, 1, 2).float()
-        expected = made((pixels - 127.5) / 128.0).numpy()
+        expected = reference((pixels - 127.5) / 128.0).numpy()
     np.testing.assert_allclose(network.raw(chips), expected, atol=1e-6)
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
@@ -222,16 +222,16 @@ def test_facenet_weights_are_read_from_a_file(
             facenet_network(name, None, CPU)
         assert published.file in str(missing.value) and "--weights FILE" in str(missing.value)
     assert not (tmp_path / "torch").exists()
-    kept = PUBLISHED["facenet-casia"].cached
-    kept.parent.mkdir(parents=True)
-    kept.write_bytes(file.read_bytes())
+    cached = PUBLISHED["facenet-casia"].cached
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(file.read_bytes())
     assert facenet_network("facenet-casia", None, CPU).traits.spec == "facenet-casia"
 
 
 def test_wrong_facenet_weights_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "weights.pt"
-    made = InceptionResnetV1().state_dict()
-    short = {key: value for key, value in made.items() if key != "last_linear.weight"}
+    state = InceptionResnetV1().state_dict()
+    short = {key: value for key, value in state.items() if key != "last_linear.weight"}
     for content in (short, {"last_linear.weight": torch.zeros(3)}, [1, 2], {"a": 1}):
         torch.save(content, file)
         with pytest.raises(WeightsUnreadable, match=r"weights\.pt"):
@@ -240,7 +240,7 @@ def test_wrong_facenet_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsUnreadable, match=r"weights\.pt"):
         facenet_network("facenet-casia", file, CPU)
 
-    broken = {**made, "last_bn.bias": torch.full((512,), float("nan"))}
+    broken = {**state, "last_bn.bias": torch.full((512,), float("nan"))}
     torch.save(broken, file)
     with pytest.raises(WeightsUnreadable, match=r"not finite, in last_bn\.bias"):
         facenet_network("facenet-casia", file, CPU)
@@ -269,13 +269,13 @@ def test_downloaded_weights_are_checked(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     cached = PUBLISHED["facenet-casia"].cached
     cached.parent.mkdir(parents=True)
-    made = InceptionResnetV1(classify=True, num_classes=11).state_dict()
-    short = {key: value for key, value in made.items() if key != "last_linear.weight"}
+    state = InceptionResnetV1(classify=True, num_classes=11).state_dict()
+    short = {key: value for key, value in state.items() if key != "last_linear.weight"}
     for content in (short, {"a": torch.zeros(1)}, [1]):
         torch.save(content, cached)
         with pytest.raises(WeightsUnreadable, match="delete it and fetch it again"):
             fetch_facenet("facenet-casia")
-    torch.save(made, cached)
+    torch.save(state, cached)
     assert fetch_facenet("facenet-casia") == cached
 
 

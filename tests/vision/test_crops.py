@@ -25,11 +25,11 @@ def test_kept_chip_aligns_to_the_same_chips_as_the_photo(
         face = eye.one_face(photo, Several.REFUSE)
         picture = picture_of("chips", photo, face, path.read_bytes(), 1)
         assert picture is not None and picture.kind == "chip"
-        kept, landmarks = photo_of(picture, eye.reader)
-        assert kept.pixels.shape[0] < photo.pixels.shape[0]
+        cropped, landmarks = photo_of(picture, eye.reader)
+        assert cropped.pixels.shape[0] < photo.pixels.shape[0]
         original, again = (
             align(p, points, VIEWS, template).astype(int)
-            for p, points in ((photo, face.landmarks), (kept, landmarks))
+            for p, points in ((photo, face.landmarks), (cropped, landmarks))
         )
         assert np.abs(original - again).max() <= 1
 
@@ -43,9 +43,9 @@ def test_large_face_is_halved_with_little_loss(eye: FacePipeline, hopper: Path) 
     reader = type(eye.reader)(max_bytes=2**28, max_pixels=10**8, working_side=8192)
     photo = reader.decode(file.getvalue(), source="large")
     face = eye.one_face(photo, Several.REFUSE)
-    kept = picture_of("chips", photo, face, file.getvalue(), 1)
-    assert kept is not None
-    small, landmarks = photo_of(kept, reader)
+    picture = picture_of("chips", photo, face, file.getvalue(), 1)
+    assert picture is not None
+    small, landmarks = photo_of(picture, reader)
     assert small.pixels.shape[0] * 2 < photo.pixels.shape[0]
     whole, cut = (
         eye.encoder.encode(align(p, points, VIEWS)[None]).vectors[0]

@@ -252,11 +252,11 @@ def dots(points: np.ndarray, side: int, radius: float) -> Photo:
     return Photo(np.repeat(grey[..., None], 3, axis=2), 1.0, side, side, "0" * 64, "dots")
 
 
-def brightest(chip: UInt8, near: np.ndarray, reach: int = 8) -> np.ndarray:
+def brightest(chip: UInt8, expected: np.ndarray, reach: int = 8) -> np.ndarray:
     """The centre of the light around a point of the chip."""
     grey = chip[..., 0].astype(float)
     rows, columns = np.indices(grey.shape)
-    inside = (np.abs(columns - near[0]) <= reach) & (np.abs(rows - near[1]) <= reach)
+    inside = (np.abs(columns - expected[0]) <= reach) & (np.abs(rows - expected[1]) <= reach)
     light = np.where(inside, grey, 0.0)
     return np.array([(columns * light).sum(), (rows * light).sum()]) / light.sum()
 

@@ -98,11 +98,11 @@ def _deep_colour() -> tuple[bytes, UInt8]:
     return png(30, 20, 16, 2, rows), values / 257.0
 
 
-@pytest.mark.parametrize("made", [_deep_grey, _deep_colour])
+@pytest.mark.parametrize("sample", [_deep_grey, _deep_colour])
 def test_sixteen_bits_are_scaled_to_eight(
-    reader: PhotoReader, made: Callable[[], tuple[bytes, UInt8]]
+    reader: PhotoReader, sample: Callable[[], tuple[bytes, UInt8]]
 ) -> None:
-    content, expected = made()
+    content, expected = sample()
     assert np.abs(reader.decode(content, "16 bits").pixels - expected).max() <= 1.0
 
 

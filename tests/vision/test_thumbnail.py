@@ -37,16 +37,16 @@ def _saved(image: Image.Image, folder: Path) -> Path:
     return folder / "enlarged.png"
 
 
-@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("stored", [False, True])
 def test_thumbnail_is_stored_on_request_and_erased_with_the_face(
-    kept: bool, eye: FacePipeline, hopper: Path, cache: Path, tmp_path: Path
+    stored: bool, eye: FacePipeline, hopper: Path, cache: Path, tmp_path: Path
 ) -> None:
-    with Gallery.open(tmp_path / "home", cache=cache, threads=1, thumbnails=kept) as gallery:
+    with Gallery.open(tmp_path / "home", cache=cache, threads=1, thumbnails=stored) as gallery:
         gallery.__dict__["pipeline"] = eye
         face_id = gallery.enroll("Grace Hopper", hopper).face_id
         assert face_id is not None
         with gallery.database.reading() as session:
-            if not kept:
+            if not stored:
                 with pytest.raises(ThumbnailNotFound):
                     kept_images.thumbnail(session, face_id)
                 return
