@@ -112,7 +112,7 @@ def recipe_beside(model: Path) -> Recipe:
     try:
         keys = _Keys.model_validate(content)
     except ValidationError as error:
-        raise WeightsUnreadable(_message(file, error)) from error
+        raise WeightsUnreadable(_message(file, content, error)) from error
     return keys.recipe(file)
 
 
@@ -236,7 +236,7 @@ def _per_channel(change: Callable[[float], float], three: Three) -> Three:
     return change(three[0]), change(three[1]), change(three[2])
 
 
-def _message(file: Path, error: ValidationError) -> str:
+def _message(file: Path, content: dict[str, Any], error: ValidationError) -> str:
     """The first kind of mistake in the file: unknown keys, missing keys, or values."""
     problems = error.errors()
     unknown = [str(p["loc"][0]) for p in problems if p["type"] == "extra_forbidden"]
@@ -249,17 +249,12 @@ def _message(file: Path, error: ValidationError) -> str:
     missing = [str(p["loc"][0]) for p in problems if p["type"] == "missing"]
     if missing:
         return f"{file} lacks {', '.join(missing)}; a complete file is, for example:\n{EXAMPLE}"
-    return f"{file}: " + "; ".join(
-        _place(p["loc"], p["input"]) + p["msg"].removeprefix("Value error, ") for p in problems
-    )
-
-
-def _place(location: tuple[int | str, ...], value: Any) -> str:
-    """Where a wrong value is, and the value; nothing for a mistake of several keys together."""
-    if not location:
-        return ""
-    key, *indices = location
-    return f"{key}{''.join(f'[{index}]' for index in indices)} = {_shown(value)}: "
+    messages: dict[str, str] = {}  # one for each key, or for several keys together
+    for problem in problems:
+        reason = problem["msg"].removeprefix("Value error, ")
+        key = str(problem["loc"][0]) if problem["loc"] else ""
+        messages.setdefault(key, f"{key} = {_shown(content[key])}: {reason}" if key else reason)
+    return f"{file}: {'; '.join(messages.values())}"
 
 
 def _shown(value: Any) -> str:
