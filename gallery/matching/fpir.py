@@ -59,5 +59,5 @@ def promise(database: Database, judge: Scorer) -> Promise:
         each = faces.count(session) // max(1, count)
         calibrated = calibrations.in_use(session, judge.head.sha256)
     sizes = sorted({*_SIZES, max(1, count)})
-    expected = tuple((n, judge.point_at(point, n).expected_found(each)) for n in sizes)
+    expected = tuple((n, judge.point_at_size(point, n).expected_found(each)) for n in sizes)
     return Promise(point, count, each, expected, calibrated)

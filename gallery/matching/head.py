@@ -222,7 +222,7 @@ def sides_of(cohort: Cohort, encodings: Encodings) -> Float32:
     return np.concatenate(
         [
             encodings.vectors,
-            cohort.standing(encodings.vectors),
+            cohort.statistics(encodings.vectors),
             encodings.norms[:, None],
             encodings.agreement[:, None],
         ],

@@ -261,6 +261,6 @@ def test_a_side_stands_where_its_nearest_centres_say(unit_rows) -> None:
     centres = unit_rows(40, 15).vectors
     rows = unit_rows(6, 16)
     nearest = -np.sort(-(rows.vectors @ centres.T), axis=1)[:, :20]
-    standing = Cohort(centres).standing(rows.vectors)
+    standing = Cohort(centres).statistics(rows.vectors)
     np.testing.assert_allclose(standing[:, 0], nearest.mean(axis=1), atol=1e-6)
     np.testing.assert_allclose(standing[:, 1], nearest.std(axis=1, ddof=1), atol=1e-6)
