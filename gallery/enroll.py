@@ -25,7 +25,7 @@ class Enroller:
     """Enrol faces from photos.
 
     views : how many views of a face are averaged into its encoding.
-    pictures : keep a thumbnail of each face.
+    thumbnails : keep a thumbnail of each face.
     keep : what is kept of a photo, to encode the face again with another encoder.
     """
 

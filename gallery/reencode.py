@@ -34,10 +34,10 @@ class Plan:
     """What a re-encoding would do.
 
     faces : how many faces the gallery has.
-    ready : how many the encoder has encoded already.
-    possible : faces with a picture to encode them from.
+    encoded : how many the encoder has encoded already.
+    encodable : faces with a picture to encode them from.
     missing : faces without a picture, or without landmarks to find them in it.
-    failed : faces whose picture could not be encoded; see Reencoder.failed.
+    failed : faces whose picture could not be encoded; see Reencoder.failures.
     """
 
     faces: int
@@ -47,14 +47,14 @@ class Plan:
     failed: tuple[FaceToEncode, ...]
 
     @property
-    def unable(self) -> tuple[FaceToEncode, ...]:
+    def not_encodable(self) -> tuple[FaceToEncode, ...]:
         """Faces that cannot be encoded: missing or failed."""
         return (*self.missing, *self.failed)
 
     @property
     def left(self) -> tuple[FaceToEncode, ...]:
         """Faces that the encoder has not encoded."""
-        return (*self.possible, *self.unable)
+        return (*self.possible, *self.not_encodable)
 
     @property
     def problem(self) -> str:
@@ -144,17 +144,17 @@ class Reencoder:
 
     def encode(
         self,
-        eye: Callable[[], FacePipeline],
+        open_pipeline: Callable[[], FacePipeline],
         progress: Callable[[int, int], None] = lambda _done, _all: None,
     ) -> None:
-        """Encode every possible face, including those enrolled meanwhile; see `failed`.
+        """Encode every face that can be, including those enrolled meanwhile; see `failures`.
 
-        eye : returns the encoder's pipeline; called only when there is a face to encode.
+        open_pipeline : returns the encoder's pipeline; called only when there is a face to encode.
         progress : called with the numbers of encoded and of all faces.
         Raises CannotReencode if the re-encoding was ended meanwhile.
         """
         while possible := self.plan().possible:
-            pipeline = eye()
+            pipeline = open_pipeline()
             for start in range(0, len(possible), _FACES_PER_WRITE):
                 encoded: list[tuple[int, Encodings]] = []
                 for face in possible[start : start + _FACES_PER_WRITE]:
@@ -198,12 +198,12 @@ class Reencoder:
         plan = self.plan()
         if plan.possible:
             return False
-        if plan.unable and not leave_missing:
+        if plan.not_encodable and not leave_missing:
             raise cannot(plan)
         with self._database.writing() as session:
             # Checked again under the write lock, where nobody else enrols.
             left = {face.id for face in reencoding.to_encode(session, self._record.id)}
-            if left != {face.id for face in plan.unable}:
+            if left != {face.id for face in plan.not_encodable}:
                 return False
             reencoding.switch(session, self._record.id)
             audit.record(session, "re-encode")

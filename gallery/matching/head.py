@@ -267,7 +267,7 @@ def load_projection(file: Path, network_sha256: str, spec: str) -> Projection:
         raise HeadUnusable(f"{file} is damaged: {error}; {remedy}") from error
 
 
-def network_of(file: Path) -> str | None:
+def head_network_sha256(file: Path) -> str | None:
     """Return the SHA-256 of the network that a head file is for; None if it is not a head file."""
     try:
         with safe_open(file, framework="pt") as opened:
@@ -279,7 +279,7 @@ def network_of(file: Path) -> str | None:
     return metadata.get("network_sha256", metadata.get("encoder_sha256"))
 
 
-def keep_projection(file: Path) -> None:
+def strip_to_projection(file: Path) -> None:
     """Remove everything but the projection from a head file; delete the file if it has none.
 
     Raises OSError.

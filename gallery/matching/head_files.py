@@ -11,7 +11,7 @@ from gallery.encoders.projection import Projection
 from gallery.encoders.protocol import Network, Traits
 from gallery.encoders.registry import DEFAULT
 from gallery.errors import HeadUnusable
-from gallery.matching.head import load_projection, network_of
+from gallery.matching.head import head_network_sha256, load_projection
 from gallery.package_data import HEAD_FILE, shipped_file
 from gallery.types import DIMENSION
 
@@ -29,7 +29,7 @@ def find_head(settings: Settings, traits: Traits) -> Path:
     Raises HeadUnusable when there is none, with the command that makes one.
     """
     named = settings.head
-    if named is not None and network_of(named) in (None, traits.sha256):
+    if named is not None and head_network_sha256(named) in (None, traits.sha256):
         return named  # if it is not a head, reading it says why
     try:
         return head_at_home(settings, traits)

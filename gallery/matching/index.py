@@ -32,7 +32,7 @@ class IndexCopy:
     A stale file is caught up; one that is missing, damaged or another gallery's is built again.
 
     engine : of `indexer`.  encoder : SHA-256 of the encoder whose encodings are indexed.
-    kept : whether the index is saved to the file; an encrypted gallery's is not.
+    persistent : whether the index is saved to the file; an encrypted gallery's is not.
     """
 
     def __init__(

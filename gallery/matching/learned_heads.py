@@ -21,12 +21,12 @@ def drop_learned(home: Path) -> None:
 
     Raises HomeUnusable.
     """
-    from gallery.matching.head import keep_projection  # imports torch
+    from gallery.matching.head import strip_to_projection  # imports torch
 
     for card, _ in _trained_on_gallery(home):
         stem = card.name.removesuffix(".json")
         try:
-            keep_projection(card.with_name(f"{stem}.safetensors"))
+            strip_to_projection(card.with_name(f"{stem}.safetensors"))
             card.with_name(f"{stem}-training.png").unlink(missing_ok=True)
             card.unlink(missing_ok=True)
         except OSError as error:

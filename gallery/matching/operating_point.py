@@ -3,7 +3,7 @@
 A stranger is compared with every enrolled identity, so the share of strangers who match someone
 grows with the gallery. How often two different people reach a margin is known from two sources:
 measurements made when the head was trained (`Calibration`), and the gallery itself, whose
-identities are strangers to each other (`adjusted_to`). Together they give the margin that
+identities are strangers to each other (`adjustment_from_pairs`). Together they give the margin that
 strangers exceed at the stated false-positive identification rate (FPIR). It is subtracted from the
 "same" logit, and the argmax decides.
 """
@@ -19,14 +19,14 @@ from scipy.special import expit
 
 from gallery.types import Bool, Float32, Float64
 
-PROMISED_RATE = 0.01
+DEFAULT_FPIR = 0.01
 """The default false-positive identification rate: the share of strangers who match someone."""
 _CAUTION, _MAX_VARIANCE = 1.4, 0.85
 """The point is set for a rate lower than the stated one by _CAUTION * exp(variance / 2), where
 exp(variance / 2) is the mean of a log-normal rate. _MAX_VARIANCE is the variance of ln(rate) for a
 gallery about which nothing is known."""
 CROWD = 30
-"""Above this many comparisons crowding sets in; see Calibration.crowding."""
+"""Crowding sets in above this many comparisons; see Calibration.crowding."""
 _REFERENCE_RATE = 0.05
 _PAIR_LEVELS = np.array([0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001])
 _STRANGER_LEVELS = np.array([0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01])
@@ -108,9 +108,9 @@ class Calibration:
         30 * (n / 30) ** crowding independent ones.
     known : float64 (3, 101), margins of known people to their own template: 101 ascending
         quantiles each for people enrolled with 1, 2, and 3 or more photos.
-    sureness : float64 (4,), weights of the log-odds that the most probable candidate is right, if
-        every second query is a stranger's: sureness @ (1, margin, ln of the false matches expected
-        at this margin, ln of the comparisons).
+    probability_weights : float64 (4,). The log-odds that the most probable candidate is right, if
+        every second query is a stranger's, are probability_weights @ (1, margin, ln of the false
+        matches expected at this margin, ln of the comparisons).
     """
 
     strangers: OperatingCurve
@@ -180,7 +180,7 @@ class Adjustment:
         """Map a margin of the curve to this gallery."""
         return margin + self.offset + (self.scale - 1.0) * (margin - self.reference)
 
-    def there(self, margins: Float64) -> Float64:
+    def from_gallery(self, margins: Float64) -> Float64:
         """Map margins in this gallery back to the curve."""
         mapped: Float64 = (margins - self.offset - self.reference) / self.scale + self.reference
         return mapped
@@ -201,7 +201,7 @@ class Adjustment:
         return cls(offset, scale, reference, int(stored["pairs"]), spread or None)
 
 
-def adjusted_to(curve: OperatingCurve, margins: Float32, identities: int) -> Adjustment:
+def adjustment_from_pairs(curve: OperatingCurve, margins: Float32, identities: int) -> Adjustment:
     """Fit an adjustment to the margins of a gallery's own pairs of different identities.
 
     curve : of such pairs where the head was calibrated.
@@ -234,7 +234,7 @@ def adjusted_to_strangers(
     start = Adjustment(shift, start.scale, reference, start.pairs, start.spread)
 
     def expected_margin(level: float) -> float:
-        return curve.margin_at(of_one(level, comparisons, calibration.crowding))
+        return curve.margin_at(comparison_rate(level, comparisons, calibration.crowding))
 
     return _fit(start, curve, expected_margin, _STRANGER_LEVELS, margins, strangers)
 
@@ -282,8 +282,8 @@ def _fit(
 class OperatingPoint:
     """The bias for one gallery: subtracted from the "same" logit before the argmax.
 
-    rate : the stated false-positive identification rate (FPIR).
-    aimed : the lower rate that the bias is set for, to allow for uncertainty.
+    fpir : the stated false-positive identification rate.
+    target_fpir : the lower rate that the bias is set for, to allow for uncertainty.
     comparisons : how many identities a query is compared with.
     """
 
@@ -306,9 +306,9 @@ class OperatingPoint:
 
         (n,) -> (n,)
         """
-        on_curve = self.adjustment.there(margins.astype(np.float64))
+        on_curve = self.adjustment.from_gallery(margins.astype(np.float64))
         rates = 10 ** self.calibration.strangers.log10_rate_at(on_curve)
-        counts: Float64 = effective(self.comparisons, self.calibration.crowding) * rates
+        counts: Float64 = effective_comparisons(self.comparisons, self.calibration.crowding) * rates
         return counts
 
     def probabilities(self, margins: Float32) -> Float64:
@@ -320,7 +320,7 @@ class OperatingPoint:
         return probabilities
 
     def evidence(self, margins: Float32) -> Float64:
-        """Return the features of a probability, (n,) -> (n, 4); see Calibration.sureness."""
+        """Return the features of a probability, (n,) -> (n, 4); see probability_weights."""
         count = len(margins)
         false_matches = np.log(np.maximum(self.expected_false_matches(margins), 1e-300))
         comparisons = np.full(count, np.log(max(1, self.comparisons)))
@@ -337,34 +337,36 @@ class OperatingPoint:
         return float(1.0 - np.interp(self.bias, margins, np.linspace(0.0, 1.0, margins.size)))
 
 
-def effective(comparisons: int, crowding: float) -> float:
+def effective_comparisons(comparisons: int, crowding: float) -> float:
     """Return the effective number of comparisons; see Calibration.crowding."""
     return float(min(comparisons, CROWD) * max(1.0, comparisons / CROWD) ** crowding)
 
 
-def of_one(rate: float, comparisons: int, crowding: float) -> float:
+def comparison_rate(rate: float, comparisons: int, crowding: float) -> float:
     """Return the rate per comparison that amounts to this rate per query."""
-    return float(-np.log1p(-rate) / effective(max(1, comparisons), crowding))
+    return float(-np.log1p(-rate) / effective_comparisons(max(1, comparisons), crowding))
 
 
 def operating_point(
     calibration: Calibration,
     comparisons: int,
     *,
-    rate: float = PROMISED_RATE,
+    rate: float = DEFAULT_FPIR,
     adjustment: Adjustment | None = None,
 ) -> OperatingPoint:
     """Return the point at which strangers' queries match at this rate.
 
     comparisons : how many identities each query is compared with.
-    rate : the stated false-positive identification rate (FPIR).
+    fpir : the stated false-positive identification rate.
     adjustment : to the gallery; None when nothing is known about it.
     """
     adjustment = Adjustment() if adjustment is None else adjustment
     curve = calibration.strangers
-    fmr = of_one(rate / _CAUTION, comparisons, calibration.crowding)
+    fmr = comparison_rate(rate / _CAUTION, comparisons, calibration.crowding)
     slope = (curve.margin_at(fmr * 1.5) - curve.margin_at(fmr / 1.5)) / (2 * np.log(1.5))
     variance = adjustment.variance(curve.margin_at(fmr), min(float(slope), -1e-6))
     aimed = rate / _CAUTION / float(np.exp(variance / 2))
-    bias = adjustment.here(curve.margin_at(of_one(aimed, comparisons, calibration.crowding)))
+    bias = adjustment.here(
+        curve.margin_at(comparison_rate(aimed, comparisons, calibration.crowding))
+    )
     return OperatingPoint(bias, rate, aimed, comparisons, adjustment, calibration)

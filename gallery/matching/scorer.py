@@ -9,10 +9,10 @@ import numpy as np
 
 from gallery.matching.head import Head
 from gallery.matching.operating_point import (
-    PROMISED_RATE,
+    DEFAULT_FPIR,
     Adjustment,
     OperatingPoint,
-    adjusted_to,
+    adjustment_from_pairs,
     operating_point,
 )
 from gallery.matching.search import CandidateFaces
@@ -31,10 +31,10 @@ _SAMPLED_IDENTITIES = 400
 class Scorer:
     """Turn candidates into verdicts: the head at a gallery's operating point.
 
-    rate : the stated false-positive identification rate (FPIR).
+    fpir : the stated false-positive identification rate.
     """
 
-    def __init__(self, head: Head, database: Database, *, rate: float = PROMISED_RATE) -> None:
+    def __init__(self, head: Head, database: Database, *, rate: float = DEFAULT_FPIR) -> None:
         self.head = head
         self._database = database
         self._rate = rate
@@ -163,7 +163,7 @@ def own_adjustment(head: Head, owners: Int64, encodings: Encodings) -> Adjustmen
     first_rows = np.unique(owners, return_index=True)[1]
     margins = cross_margins(head, encodings.take(first_rows), templates.encodings)
     upper = np.triu_indices(count, k=1)
-    return adjusted_to(head.marks.calibration.enrolled, margins[upper], count)
+    return adjustment_from_pairs(head.marks.calibration.enrolled, margins[upper], count)
 
 
 def near_margins(head: Head, queries: Encodings, enrolled: Encodings) -> Float32:

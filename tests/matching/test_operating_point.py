@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gallery.matching.operating_point import (
-    PROMISED_RATE,
+    DEFAULT_FPIR,
     Adjustment,
     Calibration,
     OperatingCurve,
-    adjusted_to,
     adjusted_to_strangers,
-    of_one,
+    adjustment_from_pairs,
+    comparison_rate,
     operating_point,
 )
 
@@ -85,7 +85,7 @@ def test_bias_grows_with_the_gallery(calibration: Calibration) -> None:
 
 def test_point_states_its_rate_and_comparisons(calibration: Calibration) -> None:
     point = operating_point(calibration, 300)
-    assert (point.rate, point.comparisons) == (PROMISED_RATE, 300)
+    assert (point.rate, point.comparisons) == (DEFAULT_FPIR, 300)
     assert operating_point(calibration, 300, rate=0.001).bias > point.bias
 
 
@@ -108,7 +108,7 @@ def test_target_rate_approaches_the_stated_rate_with_more_people(calibration: Ca
     for people in (3, 30, 300):
         pairs = people * (people - 1) // 2
         draws = np.interp(-np.log10(rng.random(pairs)), -RATES, MARGINS).astype(np.float32)
-        adjustment = adjusted_to(curve, draws, people)
+        adjustment = adjustment_from_pairs(curve, draws, people)
         aimed.append(operating_point(calibration, people, adjustment=adjustment).aimed)
     assert operating_point(calibration, 3).aimed <= aimed[0] <= aimed[1] < aimed[2]
     assert 0.01 / 1.6 < aimed[2] < 0.01
@@ -121,7 +121,9 @@ def test_gallery_of_similar_people_raises_the_point(calibration: Calibration) ->
     for people in (3, 30, 300):
         pairs = people * (people - 1) // 2
         draws = np.interp(-np.log10(rng.random(pairs)), -RATES, MARGINS) + 2.0
-        shifts.append(adjusted_to(curve, draws.astype(np.float32), people).here(3.0) - 3.0)
+        shifts.append(
+            adjustment_from_pairs(curve, draws.astype(np.float32), people).here(3.0) - 3.0
+        )
     assert abs(shifts[0]) < 1.5
     assert shifts[1] == pytest.approx(2.0, abs=1.0)
     assert shifts[2] == pytest.approx(2.0, abs=0.25)
@@ -130,21 +132,21 @@ def test_gallery_of_similar_people_raises_the_point(calibration: Calibration) ->
 def test_person_enrolled_twice_does_not_move_the_point(calibration: Calibration) -> None:
     curve, rng = calibration.enrolled, np.random.default_rng(2)
     draws = np.interp(-np.log10(rng.random(4_950)), -RATES, MARGINS).astype(np.float32)
-    before = adjusted_to(curve, draws, 100)
+    before = adjustment_from_pairs(curve, draws, 100)
     draws[:2] = 50.0
-    after = adjusted_to(curve, draws, 100)
+    after = adjustment_from_pairs(curve, draws, 100)
     assert after.here(5.0) == pytest.approx(before.here(5.0), abs=0.25)  # 50 is 43 above
 
 
 def test_single_identity_gives_no_adjustment(calibration: Calibration) -> None:
-    alone = adjusted_to(calibration.enrolled, np.empty(0, np.float32), 1)
+    alone = adjustment_from_pairs(calibration.enrolled, np.empty(0, np.float32), 1)
     assert (alone.offset, alone.scale, alone.pairs) == (0.0, 1.0, 0)
 
 
 @given(st.floats(-3, 3), st.floats(0.6, 1.8), st.floats(-20, 20))
 def test_adjustment_and_its_inverse_cancel(offset: float, scale: float, margin: float) -> None:
     adjustment = Adjustment(offset, scale, 1.5)
-    on_curve = adjustment.there(np.array([adjustment.here(margin)]))
+    on_curve = adjustment.from_gallery(np.array([adjustment.here(margin)]))
     assert on_curve[0] == pytest.approx(margin, abs=1e-6)
 
 
@@ -236,7 +238,7 @@ def test_higher_scoring_strangers_raise_the_point_and_few_raise_it_little(
 
     def expected_margins(count: int) -> Any:
         levels = (np.arange(count) + 0.5) / count
-        return np.array([curve.margin_at(of_one(x, 50, 0.9)) for x in levels], np.float32)
+        return np.array([curve.margin_at(comparison_rate(x, 50, 0.9)) for x in levels], np.float32)
 
     def shift(margins: Any, strangers: int) -> float:
         adjustment = adjusted_to_strangers(calibration, margins, strangers, 50, Adjustment())
