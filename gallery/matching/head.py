@@ -149,13 +149,13 @@ class Head:
     def recalibrated(self, calibration: Calibration) -> Head:
         """Return the same head with another calibration."""
         metadata = replace(self.marks, calibration=calibration)
-        return Head(self._cohort, self._network_list(), metadata, self.projection)
+        return Head(self._cohort, self._each(), metadata, self.projection)
 
     def with_projection(self, projection: Projection | None) -> Head:
         """Return the same head with another projection."""
-        return Head(self._cohort, self._network_list(), self.marks, projection)
+        return Head(self._cohort, self._each(), self.marks, projection)
 
-    def _network_list(self) -> list[PairNetwork]:
+    def _each(self) -> list[PairNetwork]:
         return list(self._networks)  # type: ignore[arg-type]
 
     def sides(self, encodings: Encodings) -> Float32:
@@ -175,7 +175,7 @@ class Head:
     def logits(self, a: Float32, b: Float32) -> Float32:
         """Return the logits (different, same) of the pairs (a[i], b[i]), float32 (n, 2)."""
         logits = [np.empty((0, 2), dtype=np.float32)]
-        networks = self._network_list()
+        networks = self._each()
         with torch.inference_mode():
             for start in range(0, len(a), _BATCH):
                 first = torch.from_numpy(a[start : start + _BATCH])

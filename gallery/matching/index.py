@@ -89,7 +89,7 @@ class IndexCopy:
                 return
             with self._file_lock():
                 # Catch up again under the lock: what was erased meanwhile must not be written back.
-                self._current().save(self._file, self._metadata_now())
+                self._current().save(self._file, self._file_metadata())
                 self._saved_position = self._position
 
     def rebuild(self) -> None:
@@ -104,13 +104,13 @@ class IndexCopy:
                         leftover.unlink(missing_ok=True)
                     self._rebuild()
                     if self._is_persistent:
-                        self._current().save(self._file, self._metadata_now())
+                        self._current().save(self._file, self._file_metadata())
                     else:
                         self._file.unlink(missing_ok=True)
             except OSError as error:
                 raise HomeUnusable(
-                    f"{self._file} cannot be written ({error.strerror}), so it still holds what it"
-                    " held; fix that and run `gallery check`, or delete the file"
+                    f"{self._file} cannot be written ({error.strerror}), so the old index is still"
+                    " in it; fix that and run `gallery check`, or delete the file"
                 ) from error
             self._saved_position = self._position
 
@@ -146,7 +146,7 @@ class IndexCopy:
         """A lock between processes, so that none overwrites the file with an older state."""
         return FileLock(self._file.with_name(f"{self._file.name}.lock"), mode=0o600)
 
-    def _metadata_now(self) -> dict[str, str]:
+    def _file_metadata(self) -> dict[str, str]:
         return {**self._metadata, _POSITION: str(self._position)}
 
     def _current(self) -> VectorIndex:

@@ -83,7 +83,7 @@ class OperatingCurve:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> OperatingCurve:
-        """Raises KeyError, TypeError or ValueError if `stored` is not a valid curve."""
+        """Read a stored curve. Raises KeyError, TypeError or ValueError if it is invalid."""
         rates, margins = np.array(stored["log10_rates"], float), np.array(stored["margins"], float)
         if rates.shape != margins.shape or rates.ndim != 1 or len(rates) < 2:
             raise ValueError(f"a curve of {rates.shape} rates and {margins.shape} margins")
@@ -131,7 +131,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Calibration:
-        """Raises KeyError, TypeError or ValueError if `stored` is not a valid calibration."""
+        """Read a stored calibration. Raises KeyError, TypeError or ValueError if it is invalid."""
         known, sureness = np.array(stored["known"], float), np.array(stored["sureness"], float)
         if known.shape != (3, 101) or sureness.shape != (4,):
             raise ValueError(f"a calibration of {known.shape} margins and {sureness.shape} weights")
@@ -191,7 +191,7 @@ class Adjustment:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Adjustment:
-        """Raises KeyError, TypeError or ValueError if `stored` is not a valid adjustment."""
+        """Read a stored adjustment. Raises KeyError, TypeError or ValueError if it is invalid."""
         offset, scale, reference = (float(stored[n]) for n in ("offset", "scale", "reference"))
         if not (np.isfinite([offset, scale, reference]).all() and scale > 0):
             raise ValueError(f"an adjustment of {offset}, {scale}, {reference}")
@@ -365,8 +365,8 @@ def operating_point(
     fmr = comparison_rate(rate / _CAUTION, comparisons, calibration.crowding)
     slope = (curve.margin_at(fmr * 1.5) - curve.margin_at(fmr / 1.5)) / (2 * np.log(1.5))
     variance = adjustment.variance(curve.margin_at(fmr), min(float(slope), -1e-6))
-    aimed = rate / _CAUTION / float(np.exp(variance / 2))
+    target_fpir = rate / _CAUTION / float(np.exp(variance / 2))
     bias = adjustment.here(
-        curve.margin_at(comparison_rate(aimed, comparisons, calibration.crowding))
+        curve.margin_at(comparison_rate(target_fpir, comparisons, calibration.crowding))
     )
-    return OperatingPoint(bias, rate, aimed, comparisons, adjustment, calibration)
+    return OperatingPoint(bias, rate, target_fpir, comparisons, adjustment, calibration)

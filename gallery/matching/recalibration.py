@@ -94,7 +94,7 @@ class Evidence:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Evidence:
-        """Raises KeyError, TypeError or ValueError if `stored` is not valid evidence."""
+        """Read stored evidence. Raises KeyError, TypeError or ValueError if it is invalid."""
         identities = np.array(stored["identities"], dtype=np.int64).reshape(
             len(stored["people"]), -1
         )
