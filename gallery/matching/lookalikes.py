@@ -53,7 +53,7 @@ def near_faces(
 
 
 def least_cosine(encodings: Encodings, scorer: Scorer, point: OperatingPoint) -> float:
-    """Return the cosine below which hardly any pair matches: some 2 in 1,000 of those that do.
+    """Return the cosine below which only about 2 in 1,000 of the matching pairs are.
 
     A line is fitted to margin over cosine for the nearest neighbours of a sample; the cosine is
     where the line, raised by 2.5 standard deviations of the residuals, reaches the operating point.
