@@ -365,7 +365,7 @@ def test_a_model_that_fails_is_named_for_what_it_is(
     failed = cli(*change)
     assert failed.status == 2
     assert f"Grace Hopper, {hopper}: an encoding is not finite" in failed.out
-    assert "1 of 1 faces could not be encoded from their pictures, of Grace Hopper" in failed.err
+    assert "1 of 1 faces could not be encoded from their pictures: Grace Hopper" in failed.err
     assert "no picture" not in failed.out + failed.err and "--photos" not in failed.err
     (said,) = cli(*change, "--json").line["failed"]
     assert said["face_id"] == 1 and "not finite" in said["reason"]

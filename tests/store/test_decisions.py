@@ -41,7 +41,7 @@ def test_a_face_told_apart_is_nobody(gallery: Gallery, copies: list[Path]) -> No
         decisions.put(session, pairs)
     decision = gallery.query(copies[1])
     assert decision.outcome is Outcome.UNKNOWN and decision.candidates == ()
-    assert "not Grace, as you said" in decision.reason
+    assert "you ruled out Grace" in decision.reason
     enrolled = gallery.enroll("Someone else", copies[1])
     assert enrolled.face_id is not None  # and is no rival of hers
     assert gallery.query(copies[0]).identity is not None  # her own photo stays hers
@@ -71,4 +71,4 @@ def test_people_who_were_told_apart_are_named_so(gallery: Gallery, copies: list[
     gallery.keep_distinct("Grace", "Her twin")
     decision = gallery.query(copies[2])
     assert decision.outcome is Outcome.AMBIGUOUS
-    assert "2 people whom you told apart match" in decision.reason
+    assert "2 identities match, which you marked as different people" in decision.reason
