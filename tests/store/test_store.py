@@ -38,7 +38,7 @@ from gallery.errors import (
     InvalidName,
 )
 from gallery.gallery import Gallery
-from gallery.store import faces, identities, merges
+from gallery.store import encoders, faces, identities, merges
 from gallery.store.change_log import changed_since, latest_change
 from gallery.store.database import SCHEMA, Database, open_home
 from gallery.store.records import NewFace
@@ -440,15 +440,15 @@ def test_a_photo_whose_name_is_not_unicode_can_be_stored(database: Database, uni
 
 def test_another_encoders_encodings_are_refused(database: Database, unit_rows, add_face) -> None:
     with database.reading() as session:
-        faces.check_encoder(session, "any other", "f" * 64)  # nothing is stored yet
+        encoders.check_current(session, "any other", "f" * 64, None)  # nothing is stored yet
     add_face(database, "Ada", unit_rows(1, 11), 1)
     for name, sha256 in ((DLIB_RESNET.name, "f" * 64), ("other", DLIB_RESNET.sha256)):
         with pytest.raises(EncoderChanged, match="enrol the photos again"), database.reading() as s:
-            faces.check_encoder(s, name, sha256)
+            encoders.check_current(s, name, sha256, None)
         with pytest.raises(EncoderChanged), database.writing() as s:
             faces.encoder_id(s, name, sha256)
     with database.writing() as session:
-        faces.check_encoder(session, DLIB_RESNET.name, DLIB_RESNET.sha256)
+        encoders.check_current(session, DLIB_RESNET.name, DLIB_RESNET.sha256, None)
         first = faces.encoder_id(session, DLIB_RESNET.name, DLIB_RESNET.sha256)
         assert first == faces.encoder_id(session, DLIB_RESNET.name, DLIB_RESNET.sha256)
 
