@@ -32,7 +32,7 @@ def load(file: Path) -> dict[str, Entry]:
 
 
 def add(file: Path, entries: Mapping[str, Entry], deleted: Collection[str] = ()) -> None:
-    """Add entries, keeping those that other processes added meanwhile; delete those in `deleted`."""
+    """Add entries beside those that other processes added meanwhile; delete those in `deleted`."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _lock(file):
         combined = {**load(file), **entries}
