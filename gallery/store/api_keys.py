@@ -73,13 +73,13 @@ def drop_all(session: Session) -> int:
     return session.execute(delete(KeyRow)).rowcount  # type: ignore[attr-defined, no-any-return]
 
 
-def matching(live: Sequence[KeyRecord], text: str) -> KeyRecord | None:
+def matching(keys: Sequence[KeyRecord], text: str) -> KeyRecord | None:
     """Return the key that `text` belongs to, comparing in constant time."""
     prefix, _, rest = text.partition("_")
     key_id, _, secret = rest.partition("_")
     hashed = _hashed(secret)
     match = None
-    for key in live:
+    for key in keys:
         same = hmac.compare_digest(key.secret_sha256, hashed)
         if same and hmac.compare_digest(key.id.encode(), key_id.encode()):
             match = key
