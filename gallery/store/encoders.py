@@ -73,7 +73,7 @@ def check_current(session: Session, name: str, weights_sha256: str, spec: str | 
         )
 
 
-def use(session: Session, name: str, weights_sha256: str, spec: str | None) -> int:
+def get_or_set_current(session: Session, name: str, weights_sha256: str, spec: str | None) -> int:
     """Return the id of the encoder in use, setting it if there is none. Raises EncoderChanged."""
     check_current(session, name, weights_sha256, spec)
     row = _get_or_add(session, name, weights_sha256, spec)
@@ -92,7 +92,7 @@ def make(session: Session, name: str, weights_sha256: str, spec: str) -> Encoder
     return _record(_get_or_add(session, name, weights_sha256, spec))
 
 
-def put_in_state(session: Session, encoder_id: int, state: EncoderState) -> None:
+def set_state(session: Session, encoder_id: int, state: EncoderState) -> None:
     """Set an encoder's state. The caller ensures that at most one encoder is in each."""
     session.get_one(EncoderRow, encoder_id).state = state
     session.flush()

@@ -37,7 +37,7 @@ def encoder_id(session: Session, name: str, weights_sha256: str, spec: str | Non
     spec : the setting that opens the encoder.
     Raises EncoderChanged when the gallery's encodings are by another encoder.
     """
-    return encoders.use(session, name, weights_sha256, spec)
+    return encoders.get_or_set_current(session, name, weights_sha256, spec)
 
 
 def encoder(session: Session) -> tuple[str, str] | None:

@@ -44,6 +44,7 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
             FaceRow.identity_id == other.id, FaceRow.photo_id.not_in(photos)
         )
         distinct = distinct_from(session, other.id)
+        # The decisions that `keep` takes over; an undo deletes them again.
         lent = distinct - distinct_from(session, kept.id) - {kept.id}
         journal.append(
             _overwritten(other_row)

@@ -83,11 +83,11 @@ def unusable(mark: str, reason: str) -> SeenPhoto:
 
 def usable(session: Session, marks: Iterable[str]) -> set[str]:
     """Return those of these marks that are cached as usable. An unusable photo is tried again."""
-    usable_marks: set[str] = set()
+    cached: set[str] = set()
     for batch in batched(marks, _PHOTOS_PER_QUERY):
         query = select(CachedPhotoRow.mark).where(CachedPhotoRow.mark.in_(batch))
-        usable_marks |= set(session.scalars(query.where(CachedPhotoRow.reason == "")))
-    return usable_marks
+        cached |= set(session.scalars(query.where(CachedPhotoRow.reason == "")))
+    return cached
 
 
 def keep(session: Session, photos: Sequence[SeenPhoto]) -> None:

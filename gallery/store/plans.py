@@ -84,17 +84,17 @@ def forget_all(session: Session) -> list[KeptPlan]:
 
 def changed(before: State, now: State) -> list[tuple[int, str]]:
     """Return (identity id, what changed, in words) between two states, by ascending id."""
-    changes = []
+    differences = []
     for identity in sorted(before.keys() | now.keys(), key=int):
         if identity not in now:
-            changes.append((int(identity), "is gone"))
+            differences.append((int(identity), "is gone"))
         elif identity not in before:
-            changes.append((int(identity), "is new"))
+            differences.append((int(identity), "is new"))
         elif before[identity].split(" ")[0] != now[identity].split(" ")[0]:
-            changes.append((int(identity), "has another name or other faces"))
+            differences.append((int(identity), "has another name or other faces"))
         elif before[identity] != now[identity]:
-            changes.append((int(identity), "has different decisions"))
-    return changes
+            differences.append((int(identity), "has different decisions"))
+    return differences
 
 
 def _record(row: PlanRow) -> KeptPlan:

@@ -60,7 +60,7 @@ def begin(session: Session, name: str, weights_sha256: str, spec: str) -> None:
     other = encoders.in_state(session, EncoderState.NEXT)
     if other is not None and other.id != record.id:
         _drop_encodings(session, other.id)
-    encoders.put_in_state(session, record.id, EncoderState.NEXT)
+    encoders.set_state(session, record.id, EncoderState.NEXT)
 
 
 def to_encode(session: Session, encoder_id: int) -> Iterator[FaceToEncode]:
@@ -157,10 +157,10 @@ def switch(session: Session, encoder_id: int) -> None:
     session.execute(delete(other).where(other.encoder_id.not_in(kept_ids)))
     for record in encoders.kept(session):
         if record.id not in kept_ids:
-            encoders.put_in_state(session, record.id, EncoderState.PAST)
+            encoders.set_state(session, record.id, EncoderState.PAST)
     if previous is not None:
-        encoders.put_in_state(session, previous.id, EncoderState.PREVIOUS)
-    encoders.put_in_state(session, encoder_id, EncoderState.CURRENT)
+        encoders.set_state(session, previous.id, EncoderState.PREVIOUS)
+    encoders.set_state(session, encoder_id, EncoderState.CURRENT)
     session.expire_all()
     log_changes(session, list(session.scalars(select(FaceRow.id).order_by(FaceRow.id))))
 
@@ -213,4 +213,4 @@ def _has_other_encoding(encoder_id: int) -> Exists:
 
 def _drop_encodings(session: Session, encoder_id: int) -> None:
     session.execute(delete(OtherEncodingRow).where(OtherEncodingRow.encoder_id == encoder_id))
-    encoders.put_in_state(session, encoder_id, EncoderState.PAST)
+    encoders.set_state(session, encoder_id, EncoderState.PAST)

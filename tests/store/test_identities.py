@@ -43,8 +43,8 @@ def test_name_is_found_composed_or_decomposed(database: Database) -> None:
         made = identities.add(session, decomposed)
     with database.reading() as session:
         for name in (composed, decomposed, f"  {decomposed}\n"):
-            found = identities.find(session, name)
-            assert found is not None and (found.id, found.name) == (made, composed)
+            record = identities.find(session, name)
+            assert record is not None and (record.id, record.name) == (made, composed)
         assert identities.find(session, "Jose Nunez") is None
 
 

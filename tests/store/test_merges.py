@@ -192,8 +192,8 @@ def test_merge_moves_all_faces(database: Database, unit_rows, add_face) -> None:
     assert names(database) == ["Ada", "Bob"] and face_ids(database) == ids
     with database.reading() as session:
         assert [r.id for r in faces.records(session, identity_id=kept.id)] == ids[:5]
-        found = faces.encodings_by_id(session, ids)
-        assert found.encodings.vectors.tobytes() == rows.vectors.tobytes()
+        stored = faces.encodings_by_id(session, ids)
+        assert stored.encodings.vectors.tobytes() == rows.vectors.tobytes()
     assert latest_position(database) == before  # no face was added or deleted
 
 
