@@ -207,10 +207,10 @@ def _encoder(database: Database) -> Finding:
 def _head(database: Database, open_scorer: Callable[[], Scorer]) -> list[Finding]:
     try:
         scorer = open_scorer()
-        rate = promise(database, scorer)
+        statement = promise(database, scorer)
     except GalleryError as error:
         return [Finding("head", False, str(error))]
-    return [Finding("head", True, rate.said), _look_alikes(database, scorer, rate.point)]
+    return [Finding("head", True, statement.said), _look_alikes(database, scorer, statement.point)]
 
 
 def _look_alikes(database: Database, scorer: Scorer, point: OperatingPoint) -> Finding:

@@ -19,7 +19,6 @@ from gallery.cli.main import main
 from gallery.encoders.protocol import Network
 from gallery.encoders.registry import Spec, open_network
 from gallery.gallery import Gallery
-from gallery.vision.pipeline import FacePipeline
 from tests.models import exported_dlib
 
 
@@ -63,12 +62,13 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(
     home: Path,
-    eye: FacePipeline,
+    cache: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Run:
     """Run `gallery --home HOME ...`. at : another home."""
-    monkeypatch.setattr(Gallery, "pipeline", eye)
+    monkeypatch.setenv("GALLERY_CACHE", str(cache))
+    monkeypatch.setenv("GALLERY_THREADS", "1")
 
     def run(*arguments: str | Path, at: Path | None = None) -> Ran:
         return run_main(capsys, "--home", home if at is None else at, *arguments)
@@ -139,14 +139,12 @@ def model(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
 def gallery_with_crops(
     tmp_path_factory: pytest.TempPathFactory,
     cache: Path,
-    eye: FacePipeline,
     hopper: Path,
     collins: Path,
 ) -> Path:
     """Two people from six photos each, with kept face crops; the photos are gone."""
     folder = tmp_path_factory.mktemp("many")
     with Gallery.open(folder / "home", cache=cache, threads=1, keep="chips") as gallery:
-        gallery.__dict__["pipeline"] = eye
         for name, path in (("Grace Hopper", hopper), ("Eileen Collins", collins)):
             for number in range(6):
                 file = folder / f"{name} {number}.png"
@@ -165,11 +163,8 @@ def many(cli: Cli, gallery_with_crops: Path) -> None:
     shutil.copytree(gallery_with_crops, cli.home)
 
 
-def open_gallery(cli: Cli, eye: FacePipeline | None = None, **settings: object) -> Gallery:
-    gallery = Gallery.open(cli.home, cache=cli.cache, threads=1, **settings)
-    if eye is not None:
-        gallery.__dict__["pipeline"] = eye
-    return gallery
+def open_gallery(cli: Cli, **settings: object) -> Gallery:
+    return Gallery.open(cli.home, cache=cli.cache, threads=1, **settings)
 
 
 def answer(cli: Cli, photo: Path) -> dict[str, Any]:

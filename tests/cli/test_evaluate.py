@@ -66,4 +66,4 @@ def test_without_calibrations_the_heads_own_point_is_in_use(run: Run) -> None:
     assert "0  the head's own operating point  in use" in run("calibrate", "--list").out
     assert run("calibrate", "--use", "0").status == 0
     ran = run("calibrate", "--use", "3")
-    assert ran.status == 2 and "there are: none" in ran.err
+    assert ran.status == 2 and "available: none" in ran.err
