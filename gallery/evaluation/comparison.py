@@ -11,9 +11,9 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 
 from gallery.evaluation.baselines import Decider, random_pairs
 from gallery.evaluation.benchmarks import FARS, FPIRS
-from gallery.evaluation.identification import Answers, answers_of
 from gallery.training.calibrate import draw_gallery
 from gallery.training.encode import EncodedPeople
+from gallery.training.identification import Answers, answers_of
 from gallery.types import Bool, Float64, Int64
 
 _BOOTSTRAPS = 200

@@ -14,7 +14,7 @@ from gallery.evaluation.clustering_metrics import as_json, figures_of, fit_group
 from gallery.matching.head import Head
 from gallery.matching.scorer import Scorer
 from gallery.store.database import Database
-from gallery.training.calibrate import few_each, train_head
+from gallery.training.calibrate import few_each, fit_and_calibrate
 from gallery.training.cleaning import without_conflicts
 from gallery.training.encode import EncodedPeople
 from gallery.training.train import Recipe, halves
@@ -99,7 +99,7 @@ def swapped(
 ) -> list[dict[str, Any]]:
     """Head and operating point made of the test people, measured on the train people."""
     learned_from, _ = without_conflicts(test)
-    trained = train_head(learned_from, Recipe(seed=seed), ("swapped", ""), progress)
+    trained = fit_and_calibrate(learned_from, Recipe(seed=seed), ("swapped", ""), progress)
     held_out = trained.held_out
     marks = fit_grouping(trained.head, held_out.probes, held_out.people, seed, progress)
     return measure_grouping(

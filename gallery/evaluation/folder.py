@@ -20,6 +20,8 @@ from gallery.training.encode import EncodedPeople
 from gallery.types import Encodings, Float32
 
 LEAST_PEOPLE, LEAST_WITH_TWO = 4, 2
+MISTAKES = ("someone_else", "unlike", "alike")
+"""The kinds of mistake, as FolderFigures names them."""
 _MOST_SHOWN = 24
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from gallery.evaluation.baselines import Cosine, Euclidean, Headed
-from gallery.evaluation.identification import Answers, answers_of
 from gallery.matching.head import Head
 from gallery.matching.operating_point import OperatingPoint, operating_point
 from gallery.matching.scorer import own_adjustment
 from gallery.training.calibrate import draw_gallery
 from gallery.training.encode import EncodedPeople
+from gallery.training.identification import Answers, answers_of
 from gallery.training.statistics import interval
 from gallery.types import Bool, Float64
 

@@ -58,7 +58,7 @@ class Trained:
     history: tuple[Epoch, ...]
 
 
-def train_head(
+def fit_and_calibrate(
     people: EncodedPeople,
     recipe: Recipe,
     encoder: tuple[str, str],

@@ -1,9 +1,10 @@
-"""The operating point refitted on the user's own people and on strangers the user names."""
+"""Refit the operating point to a gallery's own people, on photos of strangers to them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,17 @@ from gallery.matching.recalibration import Evidence
 from gallery.matching.scorer import near_margins
 from gallery.matching.templates import Templates, fused
 from gallery.store.records import StoredEncodings
-from gallery.training.cleaning import border
+from gallery.training.cleaning import Conflicts, border, without_conflicts
+from gallery.training.dataset import strangers_in
 from gallery.training.encode import EncodedPeople
 from gallery.training.statistics import interval
+from gallery.training.workflow import (
+    GalleryParts,
+    PipelineFactory,
+    Progress,
+    encode_folder,
+    no_progress,
+)
 from gallery.types import Bool, Encodings, Float32, Int64
 
 LEAST_STRANGERS, LEAST_STRANGER_PHOTOS, LEAST_IDENTITIES = 30, 50, 5
@@ -38,6 +47,60 @@ class OwnCalibration:
     report: dict[str, Any]
     evidence: Evidence
     named: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class CalibrationRun:
+    """A calibration that was kept and put in use.
+
+    version : its number.
+    already_enrolled : photos of strangers that were left out because they are enrolled.
+    conflicts : photos that were left out because the folder has them more than once.
+    """
+
+    version: int
+    calibration: OwnCalibration
+    already_enrolled: tuple[str, ...]
+    conflicts: Conflicts
+
+
+def calibrate_gallery(
+    gallery: GalleryParts,
+    strangers_folder: Path,
+    *,
+    seed: int = 0,
+    make_pipeline: PipelineFactory | None = None,
+    progress: Progress = no_progress,
+) -> CalibrationRun:
+    """Calibrate the head in use on photos of strangers; keep the result and put it in use.
+
+    strangers_folder : people who are not in the gallery, one folder per person or loose photos.
+    make_pipeline : see encode_folder.
+    Raises TrainingDataTooSmall, NoPeople or PhotoUnreadable.
+    """
+    folder = strangers_in(strangers_folder)
+    encoded = encode_folder(gallery, folder, make_pipeline=make_pipeline, progress=progress)
+    people, conflicts = without_conflicts(encoded)
+    stored = gallery.encodings()
+    fresh = not_enrolled(people, stored, {face.photo_sha256 for face in gallery.faces()})
+    enrolled = tuple(people.photos[i] for i in np.flatnonzero(~fresh).tolist())
+    scorer = gallery.scorer
+    strangers = people.take(np.flatnonzero(fresh))
+    progress("calibrating", 0, 1)
+    try:
+        fitted = calibrate_on(scorer.head, scorer.point(), stored, strangers, seed=seed)
+    except TrainingDataTooSmall as error:
+        if not enrolled:
+            raise
+        raise TrainingDataTooSmall(
+            f"{error}; photos left out because they are enrolled: {len(enrolled)}, such as"
+            f" {enrolled[0]}"
+        ) from error
+    version = gallery.keep_calibration(
+        fitted.adjustment.as_json(), fitted.report, fitted.evidence.as_json()
+    )
+    progress("calibrating", 1, 1)
+    return CalibrationRun(version, fitted, enrolled, conflicts)
 
 
 def not_enrolled(strangers: EncodedPeople, stored: StoredEncodings, photos: set[str]) -> Bool:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from gallery.cli.main import main
 from gallery.gallery import Gallery
 from gallery.runtime import REENCODE_LOCK
-from gallery.training.calibrate import train_head
+from gallery.training.calibrate import fit_and_calibrate
 from tests.cli.conftest import Ran, Run
 from tests.models import made_model
 
@@ -156,9 +156,9 @@ def test_what_was_enrolled_while_it_learned_keeps_its_projection(
     def learned(*arguments: Any) -> Any:
         with Gallery.open(home, cache=cache, encoder=spec) as other:
             assert other.enroll("Grace Hopper", hopper).outcome == "enrolled"
-        return train_head(*arguments)
+        return fit_and_calibrate(*arguments)
 
-    monkeypatch.setattr("gallery.training.calibrate.train_head", learned)
+    monkeypatch.setattr("gallery.training.train_head.fit_and_calibrate", learned)
     late = run(*anew)
     assert (late.status, file.read_bytes()) == (2, first)
     assert "another projection" in late.err and "--out" in late.err

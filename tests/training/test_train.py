@@ -11,19 +11,19 @@ import pytest
 
 from gallery import Gallery
 from gallery.errors import NoPeople, PhotoUnreadable, TrainingDataTooSmall
-from gallery.evaluation.identification import Answers
 from gallery.matching.head import load_head
 from gallery.training.calibrate import (
     Trained,
     draw_gallery,
     few_each,
+    fit_and_calibrate,
     impostor_margins,
     operating_curve,
-    train_head,
 )
 from gallery.training.cleaning import Conflicts, in_both, without_conflicts
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople, Views, encode_people
+from gallery.training.identification import Answers
 from gallery.training.model_card import (
     CARD_FILE,
     HEAD_FILE,
@@ -62,7 +62,7 @@ def people() -> EncodedPeople:
 
 @pytest.fixture(scope="module")
 def trained(people: EncodedPeople) -> Trained:
-    return train_head(people, QUICK, ("dlib-resnet", "0" * 64))
+    return fit_and_calibrate(people, QUICK, ("dlib-resnet", "0" * 64))
 
 
 def test_no_one_is_both_fitted_and_calibrated_on(people: EncodedPeople, trained: Trained) -> None:
@@ -82,12 +82,12 @@ def test_pairs_are_what_they_say(people: EncodedPeople) -> None:
 
 
 def test_training_learns_and_is_repeatable(people: EncodedPeople, trained: Trained) -> None:
-    again = train_head(people, QUICK, ("dlib-resnet", "0" * 64))
+    again = fit_and_calibrate(people, QUICK, ("dlib-resnet", "0" * 64))
     assert trained.history[-1].training_loss < trained.history[0].training_loss
     assert trained.history[-1].validation_accuracy > 0.8
     assert again.head.sha256 == trained.head.sha256
     assert again.head.marks.calibration.as_json() == trained.head.marks.calibration.as_json()
-    other = train_head(people, replace(QUICK, seed=1), ("dlib-resnet", "0" * 64))
+    other = fit_and_calibrate(people, replace(QUICK, seed=1), ("dlib-resnet", "0" * 64))
     assert other.head.sha256 != trained.head.sha256
 
 
