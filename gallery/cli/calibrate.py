@@ -97,13 +97,13 @@ def _calibrate(gallery: Gallery, folder: Path, seed: int, as_json: bool) -> None
             progress=advance,
         )
     names = {record.id: record.name for record in gallery.identities()}
-    matched = [(photo, names.get(i, str(i))) for photo, i in run.calibration.named[:_MAX_LISTED]]
+    matched = [(photo, names.get(i, str(i))) for photo, i in run.calibration.matched[:_MAX_LISTED]]
     if as_json:
         emit(
             {
                 "version": run.version,
                 "enrolled_left_out": list(run.already_enrolled),
-                "pictures_under_two_names": [list(pair) for pair in run.conflicts.two_names],
+                "pictures_under_two_names": [list(pair) for pair in run.duplicates.across_people],
                 "named_before": [{"photo": p, "identity": name} for p, name in matched],
             }
             | run.calibration.report
@@ -111,7 +111,7 @@ def _calibrate(gallery: Gallery, folder: Path, seed: int, as_json: bool) -> None
         return
     for photo in run.already_enrolled:
         say(f"left out: {photo} is enrolled", "yellow")
-    for first, second in run.conflicts.two_names:
+    for first, second in run.duplicates.across_people:
         say(f"left out: {first} and {second} are the same picture under two names", "yellow")
     show_calibration(run.calibration.report)
     if matched:

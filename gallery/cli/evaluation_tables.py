@@ -60,9 +60,9 @@ def show_promise(report: dict[str, Any]) -> None:
         "promised FPIR",
         "strangers matched",
         "known found",
-        "found by cosine, best threshold",
-        "strangers matched at distance 0.6",
-        "known found at distance 0.6",
+        "known, best cosine",
+        "strangers, distance 0.6",
+        "known, distance 0.6",
         box=None,
     )
     for row in report["galleries"]:

@@ -87,11 +87,14 @@ def train_head(
 
 
 def _show(report: HeadReport) -> None:
-    conflicts, figures, encoder = report.conflicts, report.figures, report.card["encoder"]
-    for first, second in conflicts.two_names:
+    duplicates, figures, encoder = report.duplicates, report.figures, report.card["encoder"]
+    for first, second in duplicates.across_people:
         say(f"left out: {first} and {second} are the same picture under two names", "yellow")
-    if conflicts.copies:
-        say(f"left out: {count(len(conflicts.copies), 'copy', 'copies')} of photos", "yellow")
+    if duplicates.within_person:
+        say(
+            f"left out: {count(len(duplicates.within_person), 'copy', 'copies')} of photos",
+            "yellow",
+        )
     if "projection" in encoder:
         say(_projection_line(encoder["projection"], encoder["dimension"]))
     say(

@@ -16,7 +16,7 @@ from gallery.config import Settings
 from gallery.dedupe.clustering.operating_point import GroupingMarks
 from gallery.encoders.registry import Spec, read_spec
 from gallery.errors import ProtocolUnusable, SettingInvalid
-from gallery.evaluation.baselines import five, our_head
+from gallery.evaluation.baselines import five_deciders, our_head
 from gallery.evaluation.benchmarks import run_blufr, run_pairs
 from gallery.evaluation.comparison import compare_deciders
 from gallery.evaluation.dedupe import fitted_marks, measure_grouping, swapped
@@ -24,9 +24,9 @@ from gallery.evaluation.folder import MISTAKES, measure_folder
 from gallery.evaluation.folder_report import page as folder_page
 from gallery.evaluation.fpir import measure_promise
 from gallery.evaluation.plots import save_plots
-from gallery.evaluation.protocols import places, read_blufr, read_pairs
+from gallery.evaluation.protocols import read_blufr, read_pairs, rows_of_photos
 from gallery.factory import build_pipeline
-from gallery.training.cleaning import in_both, without_conflicts
+from gallery.training.cleaning import rows_also_in, without_duplicates
 from gallery.training.dataset import people_in, split_file
 from gallery.training.encode import EncodedPeople
 from gallery.training.train import Recipe
@@ -60,7 +60,7 @@ def evaluate_promise(
     people_folder : one folder per person; with a split.csv only its test people, unless all_people.
     photos : enrolled per person, at most.
     """
-    people, _ = without_conflicts(
+    people, _ = without_duplicates(
         _encoded(gallery, people_folder, None if all_people else "test", progress)
     )
     head = gallery.scorer.head
@@ -83,13 +83,19 @@ def evaluate_folder(
     Raises TrainingDataTooSmall or OSError.
     """
     everyone = _encoded(gallery, people_folder, None, progress)
-    people, conflicts = without_conflicts(everyone)
+    people, duplicates = without_duplicates(everyone)
     head, rate = gallery.scorer.head, gallery.settings.false_positive_identification_rate
     figures = measure_folder(
         head, people, rate=rate, seed=seed, progress=partial(progress, "measuring")
     )
-    made_of = {"encoder": gallery.pipeline.encoder.name, "head_sha256": head.sha256, "seed": seed}
-    text = folder_page(people_folder, figures, everyone, conflicts, made_of, gallery.pipeline, rate)
+    provenance = {
+        "encoder": gallery.pipeline.encoder.name,
+        "head_sha256": head.sha256,
+        "seed": seed,
+    }
+    text = folder_page(
+        people_folder, figures, everyone, duplicates, provenance, gallery.pipeline, rate
+    )
     page.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(page) as target:
         target.write(text.encode())
@@ -98,10 +104,10 @@ def evaluate_folder(
         "comparison": figures.comparison,
         "mistakes": {kind: [asdict(m) for m in getattr(figures, kind)] for kind in MISTAKES},
         "counts": figures.counts,
-        "pictures_under_two_names": [list(pair) for pair in conflicts.two_names],
-        "copies": list(conflicts.copies),
+        "pictures_under_two_names": [list(pair) for pair in duplicates.across_people],
+        "copies": list(duplicates.within_person),
         "page": str(page),
-    } | made_of
+    } | provenance
 
 
 def fit_grouping_marks(
@@ -149,7 +155,7 @@ def evaluate_dedupe(
             train if distractors else None,
             marks=marks,
             precision=precision,
-            beside=peers,
+            with_peers=peers,
             seed=seed,
             progress=partial(progress, "grouping"),
         )
@@ -160,7 +166,7 @@ def evaluate_dedupe(
             test,
             train,
             precision=precision,
-            beside=peers,
+            with_peers=peers,
             seed=seed,
             progress=partial(progress, "swapped"),
         )
@@ -198,12 +204,12 @@ def evaluate_compare(
             f"{lfw} has no split.csv (columns person and split: train or test) in it or beside it"
         )
     train, test = (
-        without_conflicts(_encoded(gallery, lfw, part, progress))[0] for part in ("train", "test")
+        without_duplicates(_encoded(gallery, lfw, part, progress))[0] for part in ("train", "test")
     )
-    shared = in_both(test, train)
+    shared = rows_also_in(test, train)
     test = test.take(np.setdiff1d(np.arange(len(test)), shared))
     progress("training", 0, 1)
-    deciders = five(train, our_head(train, Recipe(seed=seed)), seed)
+    deciders = five_deciders(train, our_head(train, Recipe(seed=seed)), seed)
     report, scored = compare_deciders(
         deciders, test, seed=seed, progress=partial(progress, "measuring")
     )
@@ -231,7 +237,7 @@ def evaluate_blufr(
     """
     blufr = read_blufr(protocol)
     people = _encoded(gallery, lfw, None, progress)
-    rows = places(people, lfw, blufr.photos)
+    rows = rows_of_photos(people, lfw, blufr.photos)
     report = run_blufr(people, rows, blufr, trials, Recipe(seed=seed), partial(progress, "trials"))
     return report | {"encoder": gallery.pipeline.encoder.name}
 
@@ -250,7 +256,7 @@ def evaluate_pairs(
     """
     view2 = read_pairs(pairs)
     people = _encoded(gallery, lfw, None, progress)
-    first, second = (places(people, lfw, photos) for photos in (view2.first, view2.second))
+    first, second = (rows_of_photos(people, lfw, photos) for photos in (view2.first, view2.second))
     report = run_pairs(people, first, second, view2, Recipe(seed=seed), partial(progress, "folds"))
     return report | {"encoder": gallery.pipeline.encoder.name}
 

@@ -18,7 +18,7 @@ from gallery.errors import HeadWorse, SettingInvalid
 from gallery.matching.head import Head
 from gallery.matching.head_files import home_stem
 from gallery.training.calibrate import fit_and_calibrate
-from gallery.training.cleaning import Conflicts, without_conflicts
+from gallery.training.cleaning import Duplicates, without_duplicates
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople, enrolled_people, near_identical_of
 from gallery.training.home_head import head_to_replace, projection_to_keep, replacing_home_head
@@ -77,12 +77,12 @@ class HeadReport:
     """What train_head wrote.
 
     files : head, model card and plot.  card : the model card.
-    conflicts : photos that were left out.
+    duplicates : photos that were left out.
     """
 
     files: tuple[Path, ...]
     card: dict[str, Any]
-    conflicts: Conflicts
+    duplicates: Duplicates
     figures: HeadFigures
 
 
@@ -124,7 +124,7 @@ def train_head(
     else:
         folder = people_in(people_folder, None if all_people else "train")
         if limit is not None:
-            folder = folder.some(limit, seed)
+            folder = folder.sample(limit, seed)
         everyone = encode_folder(
             gallery,
             folder,
@@ -135,7 +135,7 @@ def train_head(
         )
         source = source_of(folder)
         projection = projection_to_keep(gallery, traits, at_home=at_home, force=force)
-    people, conflicts = without_conflicts(everyone)
+    people, duplicates = without_duplicates(everyone)
     progress("projection", 0, 1)
     encoder_card = _encoder_card(traits)
     if people_folder is not None:  # the gallery's own encodings are projected already
@@ -158,11 +158,13 @@ def train_head(
                 f" one in use {old_found:.1%}; train on more people, write the new head elsewhere"
                 " with --out, or replace the one in use with --force"
             )
-    card = model_card(source, everyone, conflicts, trained, recipe, figures.as_json(), encoder_card)
+    card = model_card(
+        source, everyone, duplicates, trained, recipe, figures.as_json(), encoder_card
+    )
     stem = home_stem(traits) if at_home else "head"
     with replacing_home_head(gallery, traits, projection) if at_home else nullcontext():
         files = write_report(out, trained.head, card, trained.history, stem)
-    return HeadReport(files, card, conflicts, figures)
+    return HeadReport(files, card, duplicates, figures)
 
 
 def _enrolled(gallery: GalleryParts, traits: Traits) -> tuple[EncodedPeople, dict[str, Any]]:

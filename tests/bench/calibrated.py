@@ -21,8 +21,8 @@ from gallery.factory import build_pipeline
 from gallery.matching.operating_point import adjusted_to_strangers, operating_point
 from gallery.matching.scorer import near_margins, own_adjustment
 from gallery.matching.templates import fused
-from gallery.training.calibrate import few_each
-from gallery.training.cleaning import without_conflicts
+from gallery.training.calibrate import sample_per_person
+from gallery.training.cleaning import without_duplicates
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople, Views, encode_people
 from tests.bench.travel import CONDITIONS, altered
@@ -42,7 +42,7 @@ def main() -> None:
         settings = gallery.settings
         seen: dict[str, EncodedPeople] = {}
         for name in CONDITIONS:
-            seen[name], _ = without_conflicts(
+            seen[name], _ = without_duplicates(
                 encode_people(
                     altered(folder, name, asked.work, asked.people),
                     gallery.pipeline,
@@ -72,7 +72,7 @@ def _named(head, enrolled, asked, rate):  # type: ignore[no-untyped-def]
     for _ in range(DRAWS):
         members = rng.permutation(np.unique(enrolled.people))[:ENROLLED]
         rows = np.flatnonzero(np.isin(enrolled.people, members))
-        rows = rows[few_each(enrolled.people[rows], 2, rng)]
+        rows = rows[sample_per_person(enrolled.people[rows], 2, rng)]
         owners, encodings = enrolled.people[rows], enrolled.enrolled.take(rows)
         own = own_adjustment(head, owners, encodings)
         names = {enrolled.names[i] for i in members.tolist()}

@@ -88,17 +88,17 @@ def main() -> None:
         "versions": {"faiss": faiss.__version__, "numpy": np.__version__},
     }
     with Gallery.open(Path("build/bench-dedupe")) as gallery:
-        judge = gallery.scorer
-        centres = next(v.numpy() for n, v in judge.head._state().items() if n == "cohort.centres")
+        scorer = gallery.scorer
+        centres = next(v.numpy() for n, v in scorer.head._state().items() if n == "cohort.centres")
         encodings, people = drawn(asked.faces, rng, centres)
         rows = np.sort(rng.choice(asked.faces, min(asked.sample, asked.faces), replace=False))
-        point = shipped_marks().point(judge.head.marks.calibration, asked.faces)
-        least = least_cosine(encodings, judge, point)
+        point = shipped_marks().point(scorer.head.marks.calibration, asked.faces)
+        least = least_cosine(encodings, scorer, point)
         found["least_cosine"] = least
         say(f"{asked.faces:,} faces of {people.max() + 1:,} people, pairs over {least:.4f}")
 
         start = time.perf_counter()
-        grouping = same_person_groups(encodings, judge)
+        grouping = same_person_groups(encodings, scorer)
         whole = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         say(f"whole dedupe: {whole:.0f} s, {len(grouping.groups):,} groups, {peak:.1f} GiB")
@@ -111,7 +111,7 @@ def main() -> None:
         found["exact"] = {"seconds": took, "measured_on_rows": len(rows), "carried_on": "linearly"}
         wanted = over(rows, ids, cosines, least)
         pairs = np.array(sorted(wanted), dtype=np.int64)
-        margins = judge.margins(encodings, pairs // 10**8, pairs % 10**8, point)
+        margins = scorer.margins(encodings, pairs // 10**8, pairs % 10**8, point)
         wanted = set(pairs[margins > 0].tolist())  # the head's, at the operating point
         found["pairs_in_sample"] = len(wanted)
         say(f"exact {K}-NN: {took:,.0f} s; {len(wanted):,} pairs of the sample are over the point")

@@ -22,7 +22,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from gallery import Gallery
 from gallery.evaluation.fpir import measure_promise
 from gallery.factory import build_pipeline
-from gallery.training.cleaning import without_conflicts
+from gallery.training.cleaning import without_duplicates
 from gallery.training.dataset import PeopleFolder, people_in
 from gallery.training.encode import Views, encode_people
 
@@ -87,7 +87,7 @@ def main() -> None:
         settings = gallery.settings
         for name, folder in folders.items():
             views = Views(settings.views_query, settings.views_enrolled)
-            people, _ = without_conflicts(
+            people, _ = without_duplicates(
                 encode_people(
                     folder,
                     gallery.pipeline,

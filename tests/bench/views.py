@@ -35,7 +35,7 @@ from gallery.encoders.weights_cache import dlib_resnet_state
 from gallery.errors import PhotoError
 from gallery.evaluation.baselines import Cosine
 from gallery.evaluation.benchmarks import FPIRS, open_set
-from gallery.evaluation.protocols import places, read_blufr
+from gallery.evaluation.protocols import read_blufr, rows_of_photos
 from gallery.factory import build_pipeline
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople
@@ -176,7 +176,7 @@ def ways(faces: Faces) -> dict[str, tuple[Encodings, Encodings]]:
 def on_blufr(faces: Faces, arguments: Any) -> dict[str, Any]:
     protocol = read_blufr(arguments.protocol)
     named = {name: faces.people(*pair) for name, pair in ways(faces).items()}
-    rows = places(next(iter(named.values())), arguments.lfw, protocol.photos)
+    rows = rows_of_photos(next(iter(named.values())), arguments.lfw, protocol.photos)
     native = faces.people(faces.of("views", 2, native=True), faces.of("views", 10, native=True))
     found: dict[str, list[dict[str, Any]]] = {}
     for trial in protocol.trials[: arguments.trials]:

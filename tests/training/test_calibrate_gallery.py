@@ -44,32 +44,32 @@ def peopled(gallery: Gallery, add_face: AddFace) -> Gallery:
 
 
 def test_a_calibration_is_kept_by_version_used_and_rolled_back(peopled: Gallery) -> None:
-    judge = peopled.scorer
-    before = judge.point()
-    fitted = calibrate_on(judge.head, before, peopled.encodings(), strangers(80), seed=0)
+    scorer = peopled.scorer
+    before = scorer.point()
+    fitted = calibrate_on(scorer.head, before, peopled.encodings(), strangers(80), seed=0)
     evidence = fitted.evidence.as_json()
     first = peopled.keep_calibration(fitted.adjustment.as_json(), fitted.report, evidence)
-    assert judge.point().bias == pytest.approx(fitted.report["after"]["bias"])
-    assert judge.point().bias != before.bias
+    assert scorer.point().bias == pytest.approx(fitted.report["after"]["bias"])
+    assert scorer.point().bias != before.bias
     second = peopled.keep_calibration(
         fitted.adjustment.as_json() | {"offset": fitted.adjustment.offset + 5.0},
         fitted.report,
         evidence,
     )
-    assert judge.point().bias == pytest.approx(fitted.report["after"]["bias"] + 5.0)
+    assert scorer.point().bias == pytest.approx(fitted.report["after"]["bias"] + 5.0)
     peopled.use_calibration(first)
-    assert judge.point().bias == pytest.approx(fitted.report["after"]["bias"])
+    assert scorer.point().bias == pytest.approx(fitted.report["after"]["bias"])
     peopled.use_calibration(0)
-    assert judge.point() == before
+    assert scorer.point() == before
     assert [c.id for c in peopled.calibrations()] == [first, second]
     with pytest.raises(CalibrationNotFound, match=rf"no calibration 77 .* {first}, {second}"):
         peopled.use_calibration(77)
 
 
 def test_what_is_shown_are_shares_with_intervals_and_no_names(peopled: Gallery) -> None:
-    judge = peopled.scorer
+    scorer = peopled.scorer
     report = calibrate_on(
-        judge.head, judge.point(), peopled.encodings(), strangers(80), seed=0
+        scorer.head, scorer.point(), peopled.encodings(), strangers(80), seed=0
     ).report
     for when in ("before", "after"):
         for share in ("strangers_named", "known_found"):
@@ -122,12 +122,12 @@ def test_a_photo_unlike_the_others_is_told_from_one_like_them(peopled: Gallery) 
 
 
 def test_look_alikes_are_named(peopled: Gallery, add_face: AddFace) -> None:
-    judge, stored = peopled.scorer, peopled.encodings()
-    assert look_alikes(stored, judge, judge.point()) == []
+    scorer, stored = peopled.scorer, peopled.encodings()
+    assert look_alikes(stored, scorer, scorer.point()) == []
     face = stored.encodings.vectors[0] + 0.005
     twin = encodings((face / np.linalg.norm(face))[None].astype(np.float32))
     add_face(peopled.database, "twin", twin, 900)
-    (pair,) = look_alikes(peopled.encodings(), judge, judge.point())
+    (pair,) = look_alikes(peopled.encodings(), scorer, scorer.point())
     names = {record.id: record.name for record in peopled.identities()}
     assert {names[pair.first], names[pair.second]} == {"person 00", "twin"}
     (said,) = [f.message for f in peopled.check() if f.part == "look-alikes"]

@@ -13,17 +13,17 @@ from gallery import Gallery
 from gallery.errors import NoPeople, PhotoUnreadable, TrainingDataTooSmall
 from gallery.matching.head import load_head
 from gallery.training.calibrate import (
-    Trained,
+    TrainedHead,
     draw_gallery,
-    few_each,
     fit_and_calibrate,
     impostor_margins,
     operating_curve,
+    sample_per_person,
 )
-from gallery.training.cleaning import Conflicts, in_both, without_conflicts
+from gallery.training.cleaning import Duplicates, rows_also_in, without_duplicates
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople, Views, encode_people
-from gallery.training.identification import Answers
+from gallery.training.identification import TopCandidates
 from gallery.training.model_card import (
     CARD_FILE,
     HEAD_FILE,
@@ -61,11 +61,13 @@ def people() -> EncodedPeople:
 
 
 @pytest.fixture(scope="module")
-def trained(people: EncodedPeople) -> Trained:
+def trained(people: EncodedPeople) -> TrainedHead:
     return fit_and_calibrate(people, QUICK, ("dlib-resnet", "0" * 64))
 
 
-def test_no_one_is_both_fitted_and_calibrated_on(people: EncodedPeople, trained: Trained) -> None:
+def test_no_one_is_both_fitted_and_calibrated_on(
+    people: EncodedPeople, trained: TrainedHead
+) -> None:
     fitted, held_out = set(trained.fitted.people), set(trained.held_out.people)
     assert not fitted & held_out
     assert fitted | held_out == set(range(160))
@@ -81,7 +83,7 @@ def test_pairs_are_what_they_say(people: EncodedPeople) -> None:
     assert totals[0] == pytest.approx(totals[1], rel=1e-4)
 
 
-def test_training_learns_and_is_repeatable(people: EncodedPeople, trained: Trained) -> None:
+def test_training_learns_and_is_repeatable(people: EncodedPeople, trained: TrainedHead) -> None:
     again = fit_and_calibrate(people, QUICK, ("dlib-resnet", "0" * 64))
     assert trained.history[-1].training_loss < trained.history[0].training_loss
     assert trained.history[-1].validation_accuracy > 0.8
@@ -91,7 +93,7 @@ def test_training_learns_and_is_repeatable(people: EncodedPeople, trained: Train
     assert other.head.sha256 != trained.head.sha256
 
 
-def test_the_curve_holds_on_the_pairs_it_was_measured_on(trained: Trained) -> None:
+def test_the_curve_holds_on_the_pairs_it_was_measured_on(trained: TrainedHead) -> None:
     rng = np.random.default_rng(0)
     strangers, enrolled = impostor_margins(trained.head, trained.held_out, rng)
     for margins in (strangers, enrolled):
@@ -117,7 +119,7 @@ def test_a_gallery_is_drawn_and_nobodys_last_photo_is_taken(people: EncodedPeopl
 
 
 def test_few_each_takes_no_more_than_it_says(people: EncodedPeople) -> None:
-    rows = few_each(people.people, 2, np.random.default_rng(4))
+    rows = sample_per_person(people.people, 2, np.random.default_rng(4))
     taken, photos = np.bincount(people.people[rows]), np.bincount(people.people)
     np.testing.assert_array_equal(taken, np.minimum(photos, 2))
 
@@ -135,7 +137,7 @@ def test_no_centre_of_the_cohort_is_anybodys_face(people: EncodedPeople) -> None
 
 
 def test_the_report_is_written_and_the_head_loads(
-    people: EncodedPeople, trained: Trained, tmp_path: Path
+    people: EncodedPeople, trained: TrainedHead, tmp_path: Path
 ) -> None:
     folder = tmp_path / "people" / "Ada"
     folder.mkdir(parents=True)
@@ -143,7 +145,7 @@ def test_the_report_is_written_and_the_head_loads(
     card = model_card(
         source_of(people_in(tmp_path / "people")),
         people,
-        Conflicts((), ()),
+        Duplicates((), ()),
         trained,
         QUICK,
         {"found": 0.5},
@@ -164,16 +166,16 @@ def test_pictures_under_two_names_and_copies_are_left_out(people: EncodedPeople)
     twice = int(np.flatnonzero(np.bincount(owners) >= 2)[-1])
     first, second = np.flatnonzero(owners == twice)[:2]
     rows[second] = rows[first]
-    kept, conflicts = without_conflicts(encoded(rows, owners))
-    assert conflicts.two_names == ((f"{ada}.jpg", f"{bob}.jpg"),)
-    assert conflicts.copies == (f"{second}.jpg",)
+    kept, duplicates = without_duplicates(encoded(rows, owners))
+    assert duplicates.across_people == ((f"{ada}.jpg", f"{bob}.jpg"),)
+    assert duplicates.within_person == (f"{second}.jpg",)
     assert not {f"{i}.jpg" for i in (ada, bob, second)} & set(kept.photos)
     assert len(kept) == len(rows) - 3
 
 
 def test_people_of_both_sets_are_found(people: EncodedPeople) -> None:
     some, others = people.of(np.arange(50)), people.of(np.arange(45, 90))
-    both = in_both(some, others)
+    both = rows_also_in(some, others)
     np.testing.assert_array_equal(both, np.flatnonzero(some.people >= 45))
 
 
@@ -190,9 +192,9 @@ def test_the_interval_of_a_share_holds_it_and_knows_its_people() -> None:
 def test_an_ideal_score_finds_everyone() -> None:
     known = np.array([True] * 50 + [False] * 200)
     scores = np.r_[np.full(50, 2.0), np.linspace(0, 1, 200)]
-    answers = Answers(np.arange(250), known, known, scores)
-    assert answers.strangers_over(answers.score_at(0.1)) == 0.1
-    assert answers.found_over(answers.score_at(0.01)) == 1.0
+    answers = TopCandidates(np.arange(250), known, known, scores)
+    assert answers.fpir_at(answers.threshold_at_fpir(0.1)) == 0.1
+    assert answers.dir_at(answers.threshold_at_fpir(0.01)) == 1.0
 
 
 def test_too_few_people_are_refused(people: EncodedPeople) -> None:
