@@ -219,8 +219,8 @@ def _random_queries(
 
 
 def _crowding(queries: list[_Queries], rough: Calibration) -> float:
-    """Calibration.crowding: how far FPIR grows slower with the gallery than if comparisons were
-    independent.
+    """Calibration.crowding: how much slower FPIR grows with the gallery than it would if the
+    comparisons were independent.
     """
     sizes, gaps = [], []
     for size in sorted({q.size for q in queries if q.size >= CROWD}):

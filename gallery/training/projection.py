@@ -29,13 +29,13 @@ _RATE = 0.01
 class ProjectionChoice:
     """The better projection.
 
-    found : by kind ("native", "pca", "supervised"), the share of known people found by cosine at
-        an FPIR of 1 %, on people that nothing was learned from.
+    found_by_kind : the share of known people found by cosine at an FPIR of 1 %, on people that
+        nothing was learned from; kinds are "native", "pca" and "supervised".
     """
 
     projection: Projection
     kind: str
-    found: dict[str, float]
+    found_by_kind: dict[str, float]
 
 
 def choose_projection(people: EncodedPeople, network_sha256: str, seed: int) -> ProjectionChoice:
@@ -45,12 +45,12 @@ def choose_projection(people: EncodedPeople, network_sha256: str, seed: int) -> 
     """
     numbers = np.random.default_rng(seed).permutation(np.unique(people.people))
     first, second = people.of(numbers[::2]), people.of(numbers[1::2])
-    found = {"native": found_by_cosine(second, seed)}
+    shares = {"native": found_by_cosine(second, seed)}
     for kind, learn in KINDS.items():
         projection = learn(first, network_sha256)
-        found[kind] = found_by_cosine(projected(second, projection), seed)
-    best = max(KINDS, key=lambda kind: found[kind])
-    return ProjectionChoice(KINDS[best](people, network_sha256), best, found)
+        shares[kind] = found_by_cosine(projected(second, projection), seed)
+    best = max(KINDS, key=lambda kind: shares[kind])
+    return ProjectionChoice(KINDS[best](people, network_sha256), best, shares)
 
 
 def projected(people: EncodedPeople, projection: Projection) -> EncodedPeople:

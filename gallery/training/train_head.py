@@ -139,8 +139,8 @@ def train_head(
     progress("projection", 0, 1)
     encoder_card = _encoder_card(traits)
     if people_folder is not None:  # the gallery's own encodings are projected already
-        people, projection, how = _project(people, encoder, projection, seed)
-        encoder_card |= how
+        people, projection, choice = _project(people, encoder, projection, seed)
+        encoder_card |= choice
     recipe = Recipe(seed=seed) if epochs is None else Recipe(seed=seed, epochs=epochs)
     sha256 = encoder_sha256(traits.sha256, projection)
     trained = fit_and_calibrate(
@@ -213,6 +213,6 @@ def _project(
         return projected(people, kept), kept, {"projection": {"kept": kept.sha256}}
     fitted = people.of(halves(people, seed)[0])  # the others calibrate the head
     chosen = choose_projection(fitted, traits.sha256, seed)
-    found = {kind: round(share, 4) for kind, share in chosen.found.items()}
-    how = {"kind": chosen.kind, "known_found_by_cosine_at_fpir_0.01": found}
-    return projected(people, chosen.projection), chosen.projection, {"projection": how}
+    shares = {kind: round(share, 4) for kind, share in chosen.found_by_kind.items()}
+    choice = {"kind": chosen.kind, "known_found_by_cosine_at_fpir_0.01": shares}
+    return projected(people, chosen.projection), chosen.projection, {"projection": choice}

@@ -19,14 +19,12 @@ from gallery.training.train_head import train_head
 from tests.conftest import AddFace
 from tests.training.test_calibrate_gallery import encodings, peopled, rows_of  # noqa: F401
 
-Steps = list[tuple[str, int, int]]
-
 
 class Recorder:
-    """A progress callback that notes every call."""
+    """A progress callback that records its calls."""
 
     def __init__(self) -> None:
-        self.calls: Steps = []
+        self.calls: list[tuple[str, int, int]] = []
 
     def __call__(self, step: str, done: int, total: int) -> None:
         assert 0 <= done <= total
@@ -38,7 +36,7 @@ class Recorder:
 
 
 def made_people(count: int, photos: int, seed: int) -> EncodedPeople:
-    """People with so many photos each."""
+    """`count` people with `photos` photos each."""
     faces = encodings(rows_of(count, photos, seed, spread=0.03))
     people = np.repeat(np.arange(count), photos)
     names = tuple(f"person {i}" for i in range(count))
@@ -48,7 +46,7 @@ def made_people(count: int, photos: int, seed: int) -> EncodedPeople:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with one person and one file; its encodings are replaced in each test."""
+    """A folder with one person and one empty file; each test replaces its encodings."""
     photo = tmp_path / "people" / "Ada" / "1.jpg"
     photo.parent.mkdir(parents=True)
     photo.touch()
