@@ -51,7 +51,7 @@ def show_pairs(report: dict[str, Any]) -> None:
         )
     show(table)
     faceless = count(report["pairs_without_a_face"], "pair")
-    say(f"percent; {faceless} counted as different because no face was found in a photo")
+    say(f"accuracy and TAR in percent; {faceless} without a detected face counted as different")
 
 
 def show_promise(report: dict[str, Any]) -> None:

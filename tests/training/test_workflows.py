@@ -1,4 +1,4 @@
-"""train-head, evaluate promise and calibrate, called from Python with a progress callback."""
+"""The workflows called from Python with a progress callback."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from gallery import Gallery
-from gallery.errors import TrainingDataTooSmall
+from gallery.errors import SettingInvalid, TrainingDataTooSmall
 from gallery.evaluation import evaluate
-from gallery.evaluation.evaluate import evaluate_promise
+from gallery.evaluation.evaluate import evaluate_dedupe, evaluate_promise, fit_grouping_marks
 from gallery.training import calibrate_gallery as calibration
 from gallery.training.calibrate_gallery import calibrate_gallery
 from gallery.training.encode import EncodedPeople
@@ -81,6 +81,23 @@ def test_evaluate_promise_on_a_folder(
     assert report["people"] == 30 and report["head_sha256"] == gallery.scorer.head.sha256
     assert {row["gallery"] for row in report["galleries"]} == {10}
     assert progress.steps == ["galleries"] and progress.calls[-1] == ("galleries", 1, 1)
+
+
+def test_evaluate_dedupe_with_fitted_marks_and_swapped_parts(
+    gallery: Gallery, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SettingInvalid, match=r"no split\.csv"):
+        fit_grouping_marks(gallery, folder)
+    (folder / "split.csv").write_text("person,split\nAda,train\nAda,test\n")
+    people = made_people(60, 3, 2)
+    people.people[:30:3] += 1  # with no wrong groups there is no probability to fit
+    monkeypatch.setattr(evaluate, "encode_folder", lambda *_, **__: people)
+    progress = Recorder()
+    marks = fit_grouping_marks(gallery, folder, progress=progress)
+    report = evaluate_dedupe(gallery, folder, marks=marks, swap=True, progress=progress)
+    assert [row["on"] for row in report["test"]] == ["alone", "with 60 distractors"]
+    assert [row["on"] for row in report["swapped"]] == ["alone", "with 60 distractors"]
+    assert progress.steps == ["fitting", "swapped"]
 
 
 def test_encoding_reports_its_progress(
