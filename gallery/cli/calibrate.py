@@ -42,7 +42,8 @@ def calibrate(
     """Calibrate the operating point on your own people, with photos of strangers to them.
 
     Shows, before and after, how many strangers are matched and how many known people are found.
-    Identities count from two photos on. Nothing else changes, and you can return to any version.
+    Needs identities with two or more photos. Nothing else changes, and you can return to any
+    version.
 
     Example: `gallery calibrate --strangers visitors/`; `gallery calibrate --use 0` undoes it
     """

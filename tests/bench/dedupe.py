@@ -36,7 +36,7 @@ RECALL = 0.99
 _PROBES = (4, 8, 16, 32, 64)
 
 
-def synthetic(
+def drawn(
     count: int, rng: np.random.Generator, centres: np.ndarray
 ) -> tuple[Encodings, np.ndarray]:
     """Encodings of `count` faces, and the person of each; half of the people have one photo."""
@@ -92,7 +92,7 @@ def main() -> None:
     with Gallery.open(Path("build/bench-dedupe")) as gallery:
         scorer = gallery.scorer
         centres = next(v.numpy() for n, v in scorer.head._state().items() if n == "cohort.centres")
-        encodings, people = synthetic(count, rng, centres)
+        encodings, people = drawn(count, rng, centres)
         rows = np.sort(rng.choice(count, min(arguments.sample, count), replace=False))
         point = shipped_marks().point(scorer.head.marks.calibration, count)
         least = least_cosine(encodings, scorer, point)
