@@ -86,17 +86,10 @@ def _list(gallery: Gallery, as_json: bool) -> None:
 
 
 def _calibrate(gallery: Gallery, folder: Path, seed: int, as_json: bool) -> None:
-    from gallery.evaluation.evaluate import worker_pipelines
     from gallery.training.calibrate_gallery import calibrate_gallery
 
     with steps("calibration") as advance:
-        run = calibrate_gallery(
-            gallery,
-            folder,
-            seed=seed,
-            make_pipeline=worker_pipelines(gallery.settings, gallery.spec),
-            progress=advance,
-        )
+        run = calibrate_gallery(gallery, folder, seed=seed, progress=advance)
     names = {record.id: record.name for record in gallery.identities()}
     matched = [(photo, names.get(i, str(i))) for photo, i in run.calibration.matched[:_MAX_LISTED]]
     if as_json:

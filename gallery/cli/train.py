@@ -60,7 +60,6 @@ def train_head(
     Examples: `gallery train-head people/ --out my-head/`,
     `gallery train-head --encoder onnx:model.onnx people/`
     """
-    from gallery.evaluation.evaluate import worker_pipelines
     from gallery.factory import build_pipeline
     from gallery.training.train_head import train_head
 
@@ -71,7 +70,6 @@ def train_head(
             gallery,
             people_folder,
             pipeline=build_pipeline(gallery.settings, spec, native=True),
-            make_pipeline=worker_pipelines(gallery.settings, spec),
             out=out,
             seed=seed,
             epochs=epochs,

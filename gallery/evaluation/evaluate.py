@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gallery.config import Settings
 from gallery.dedupe.clustering.operating_point import GroupingMarks
-from gallery.encoders.registry import Spec, read_spec
 from gallery.errors import ProtocolUnusable, SettingInvalid
 from gallery.evaluation.baselines import five_deciders, our_head
 from gallery.evaluation.benchmarks import run_blufr, run_pairs
@@ -25,25 +23,17 @@ from gallery.evaluation.folder_report import page as folder_page
 from gallery.evaluation.fpir import measure_promise
 from gallery.evaluation.plots import save_plots
 from gallery.evaluation.protocols import read_blufr, read_pairs, rows_of_photos
-from gallery.factory import build_pipeline
 from gallery.training.cleaning import rows_also_in, without_duplicates
 from gallery.training.dataset import people_in, split_file
 from gallery.training.encode import EncodedPeople
 from gallery.training.train import Recipe
 from gallery.training.workflow import (
     GalleryParts,
-    PipelineFactory,
     Progress,
     encode_folder,
     no_progress,
 )
 from indexer.whole_file import written_whole
-
-
-def worker_pipelines(settings: Settings, spec: Spec) -> PipelineFactory:
-    """Build this encoder's pipeline in worker processes, one thread each."""
-    one_thread = settings.model_copy(update={"threads": 1})
-    return partial(build_pipeline, one_thread, spec, native=True)
 
 
 def evaluate_promise(
@@ -264,10 +254,4 @@ def evaluate_pairs(
 def _encoded(
     gallery: GalleryParts, people_folder: Path, part: str | None, progress: Progress
 ) -> EncodedPeople:
-    spec = read_spec(gallery.pipeline.encoder.network.traits.spec)
-    return encode_folder(
-        gallery,
-        people_in(people_folder, part),
-        make_pipeline=worker_pipelines(gallery.settings, spec),
-        progress=progress,
-    )
+    return encode_folder(gallery, people_in(people_folder, part), progress=progress)

@@ -22,7 +22,6 @@ from gallery.training.encode import EncodedPeople
 from gallery.training.statistics import interval
 from gallery.training.workflow import (
     GalleryParts,
-    PipelineFactory,
     Progress,
     encode_folder,
     no_progress,
@@ -70,17 +69,15 @@ def calibrate_gallery(
     strangers_folder: Path,
     *,
     seed: int = 0,
-    make_pipeline: PipelineFactory | None = None,
     progress: Progress = no_progress,
 ) -> CalibrationRun:
     """Calibrate the head in use on photos of strangers; keep the result and put it in use.
 
     strangers_folder : people who are not in the gallery, one folder per person or loose photos.
-    make_pipeline : see encode_folder.
     Raises TrainingDataTooSmall, NoPeople or PhotoUnreadable.
     """
     folder = strangers_in(strangers_folder)
-    encoded = encode_folder(gallery, folder, make_pipeline=make_pipeline, progress=progress)
+    encoded = encode_folder(gallery, folder, progress=progress)
     people, duplicates = without_duplicates(encoded)
     stored = gallery.encodings()
     fresh = not_enrolled(people, stored, {face.photo_sha256 for face in gallery.faces()})

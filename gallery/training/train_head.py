@@ -28,7 +28,6 @@ from gallery.training.projection import choose_projection, projected
 from gallery.training.train import Recipe, halves
 from gallery.training.workflow import (
     GalleryParts,
-    PipelineFactory,
     Progress,
     encode_folder,
     no_progress,
@@ -91,7 +90,6 @@ def train_head(
     people_folder: Path | None = None,
     *,
     pipeline: FacePipeline | None = None,
-    make_pipeline: PipelineFactory | None = None,
     out: Path | None = None,
     seed: int = 0,
     epochs: int | None = None,
@@ -104,7 +102,6 @@ def train_head(
 
     people_folder : one folder per person; None: learn from the gallery's own faces.
     pipeline : of the encoder that the head is for; None is the gallery's.
-    make_pipeline : see encode_folder.
     out : folder for head, card and plot; None is the gallery's home, where the head is used at
         once.
     epochs : None is the default recipe's.
@@ -125,14 +122,7 @@ def train_head(
         folder = people_in(people_folder, None if all_people else "train")
         if limit is not None:
             folder = folder.sample(limit, seed)
-        everyone = encode_folder(
-            gallery,
-            folder,
-            pipeline=pipeline,
-            make_pipeline=make_pipeline,
-            native=True,
-            progress=progress,
-        )
+        everyone = encode_folder(gallery, folder, pipeline=pipeline, native=True, progress=progress)
         source = source_of(folder)
         projection = projection_to_keep(gallery, traits, at_home=at_home, force=force)
     people, duplicates = without_duplicates(everyone)

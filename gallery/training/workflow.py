@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from gallery.config import Settings
 from gallery.encoders.projection import Projection
 from gallery.encoders.protocol import Traits
+from gallery.encoders.registry import read_spec
+from gallery.factory import worker_pipelines
 from gallery.matching.scorer import Scorer
 from gallery.store.database import Database
 from gallery.store.records import FaceRecord, StoredEncodings
@@ -20,8 +22,6 @@ _MAX_WORKERS = 4
 
 Progress = Callable[[str, int, int], None]
 """progress(step, done, total): called as each step of a workflow advances."""
-PipelineFactory = Callable[[], FacePipeline]
-"""Builds the pipeline of a worker process; it must be picklable."""
 
 
 def no_progress(_step: str, _done: int, _total: int) -> None:
@@ -59,24 +59,24 @@ def encode_folder(
     folder: PeopleFolder,
     *,
     pipeline: FacePipeline | None = None,
-    make_pipeline: PipelineFactory | None = None,
     native: bool = False,
     progress: Progress = no_progress,
 ) -> EncodedPeople:
     """Encode the central face of each photo in the folder; encodings in the cache are reused.
 
     pipeline : None is the gallery's.
-    make_pipeline : builds the same pipeline in each worker process; None: encode in this process.
     native : see encode_people.
     """
     settings = gallery.settings
+    pipeline = pipeline or gallery.pipeline
+    spec = read_spec(pipeline.encoder.network.traits.spec)
     return encode_people(
         folder,
-        pipeline or gallery.pipeline,
+        pipeline,
         Views(settings.views_query, settings.views_enrolled),
         settings.cache,
         lambda done: progress("encoding", done, folder.photos),
         workers=min(_MAX_WORKERS, os.cpu_count() or 1),
-        make_eye=make_pipeline,
+        make_eye=worker_pipelines(settings, spec),
         native=native,
     )
