@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gallery.config import Settings
@@ -10,6 +12,12 @@ from gallery.encoders.registry import DEFAULT, Spec, read_spec
 if TYPE_CHECKING:
     from gallery.vision.photo import PhotoReader
     from gallery.vision.pipeline import FacePipeline
+
+
+def worker_pipelines(settings: Settings, spec: Spec) -> Callable[[], FacePipeline]:
+    """Return a picklable function that builds this encoder's pipeline with one thread."""
+    one_thread = settings.model_copy(update={"threads": 1})
+    return partial(build_pipeline, one_thread, spec, native=True)
 
 
 def build_reader(settings: Settings) -> PhotoReader:
