@@ -1,4 +1,4 @@
-"""A real server on a real port, over the session's networks."""
+"""A real server on a real port, with the session's pipeline."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import httpx
 import pytest
 import uvicorn
 
+from gallery.api import auth
 from gallery.api.app import create_app
 from gallery.api.limits import impatient
 from gallery.gallery import Gallery
@@ -23,15 +24,16 @@ Serve = Callable[..., AbstractContextManager[httpx.Client]]
 
 @pytest.fixture(scope="session")
 def serve(eye: FacePipeline, cache: Path) -> Serve:
-    """In a `with serve(home)` block, a client of a server of that gallery.
+    """`with serve(home) as client`: serve the gallery in this folder.
 
-    own_eye : it sees with the encoder of its settings, and not with the session's networks.
+    app_options : arguments of create_app.  own_eye : use the pipeline of the gallery's settings
+    instead of the session's.
     """
 
     @contextmanager
-    def serving(
+    def serve_gallery(
         home: Path,
-        doors: Mapping[str, bool] = MappingProxyType({}),
+        app_options: Mapping[str, bool] = MappingProxyType({}),
         *,
         own_eye: bool = False,
         **settings: object,
@@ -39,7 +41,7 @@ def serve(eye: FacePipeline, cache: Path) -> Serve:
         with Gallery.open(home, cache=cache, threads=1, **settings) as gallery:
             if not own_eye:
                 gallery.__dict__["pipeline"] = eye
-            app = create_app(gallery, **doors)
+            app = create_app(gallery, **app_options)
             config = uvicorn.Config(
                 app,
                 port=0,
@@ -58,11 +60,17 @@ def serve(eye: FacePipeline, cache: Path) -> Serve:
             server.should_exit = True
             thread.join()
 
-    return serving
+    return serve_gallery
 
 
 @pytest.fixture
 def client(serve: Serve, tmp_path: Path) -> Iterator[httpx.Client]:
-    """Of an empty gallery."""
+    """A client of a server with an empty gallery."""
     with serve(tmp_path / "home") as opened:
         yield opened
+
+
+@pytest.fixture
+def uncached_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server reads its keys for each request, not once a second."""
+    monkeypatch.setattr(auth, "_KEY_CACHE_SECONDS", 0)
