@@ -1,4 +1,4 @@
-"""A gallery that another process serves, asked over HTTP, with the same answers as `Gallery`."""
+"""A client of a gallery server, with the methods and results of `Gallery`."""
 
 from __future__ import annotations
 
@@ -29,26 +29,34 @@ from gallery.types import Comparison, Decision, Enrolment, Several
 
 T = TypeVar("T")
 PhotoSource = str | Path | bytes
-"""A file, or a file's bytes."""
+"""A path, or the bytes of a file."""
 
-_PAGE = 1_000
+_PAGE_SIZE = 1_000
 _ENDED = ("done", "failed", "cancelled")
-_POLL = 0.5
-_TIMES = 4  # tries of a request that was not answered, or is to be sent again later
-_LATER = (429, 503)
-_WAIT, _LONGEST_WAIT = 0.25, 30.0  # seconds between two tries, doubled, unless the server says when
+_POLL_INTERVAL = 0.5  # seconds
+_MAX_TRIES = 4
+_RETRY_STATUSES = (429, 503)
+_FIRST_WAIT, _MAX_WAIT = 0.25, 30.0  # seconds; doubled each time, unless the server sets the wait
 _STILL_WORKING = f"{PREFIX}still-working"
 
 
 class Client:
-    """Asks the server at `url`. Close it, or use it in a `with` block.
+    """A client of the server at `url`, to be closed or used in a `with` block.
 
-    key : as `gallery keys create` printed it; None where no key is needed.
-    timeout : seconds for each try of a request; longer than the server's own limit, so that a
-    server that is slow says so itself. What is not answered, or is to be sent again later, is sent
-    again a few times; a write is done once all the same.
-    What the server refuses is raised as the same error as `Gallery` would raise where it has one,
-    else as ServerRefused; ServerUnreachable when it does not answer.
+    key : as printed by `gallery keys create`; None if the server needs no key.
+    timeout : seconds for each try of a request. Keep it above the server's own limit, so that a
+    slow server can report that itself.
+
+    Requests that get no answer, or are to be sent again later, are retried a few times. A retried
+    write is still executed only once.
+
+    Methods raise the same errors as `Gallery`; ServerRefused for other refusals, such as a missing
+    key; ServerUnreachable if there is no answer.
+
+    Example::
+
+        with Client("http://127.0.0.1:8000", key=key) as client:
+            decision = client.query("unknown.jpg")
     """
 
     def __init__(
@@ -62,7 +70,7 @@ class Client:
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -76,32 +84,32 @@ class Client:
     ) -> None:
         self.close()
 
-    # Asking
+    # Queries
 
     def query(self, photo: PhotoSource, *, several: Several = Several.REFUSE) -> Decision:
-        """Who is the one face of this photo? Raises PhotoError."""
-        params, files = _taking(several), [_file(photo)]
-        return self._ask("POST", "/v1/query", from_json.decision, params=params, files=files)
+        """Identify the one face in a photo. Raises PhotoError."""
+        params, files = _several_params(several), [_file(photo)]
+        return self._json("POST", "/v1/query", from_json.decision, params=params, files=files)
 
     def query_all(self, photo: PhotoSource) -> list[Decision]:
-        """Who is each face of this photo, the largest first? Raises PhotoError."""
-        read = _each("answers", from_json.decision)
+        """Identify every face in a photo, the largest first. Raises PhotoError."""
+        parse = _list_of("answers", from_json.decision)
         params, files = {"all_faces": "true"}, [_file(photo)]
-        return self._ask("POST", "/v1/query", read, params=params, files=files)
+        return self._json("POST", "/v1/query", parse, params=params, files=files)
 
     def compare(
         self, first: PhotoSource, second: PhotoSource, *, several: Several = Several.REFUSE
     ) -> Comparison:
-        """Are two photos of the same person? Raises PhotoError."""
+        """Tell whether two photos show the same person. Raises PhotoError."""
         files = [_file(first, "first"), _file(second, "second")]
-        params = _taking(several)
-        return self._ask("POST", "/v1/compare", from_json.comparison, params=params, files=files)
+        params = _several_params(several)
+        return self._json("POST", "/v1/compare", from_json.comparison, params=params, files=files)
 
     def calibration(self) -> dict[str, Any]:
-        """The promise about strangers, in numbers and in words (`said`); see the description."""
-        return self._ask("GET", "/v1/calibration", dict)
+        """Return the expected error rates, in numbers and in words (`said`)."""
+        return self._json("GET", "/v1/calibration", dict)
 
-    # Keeping
+    # Identities
 
     def enroll(
         self,
@@ -110,27 +118,27 @@ class Client:
         several: Several = Several.REFUSE,
         force: bool = False,
     ) -> list[Enrolment]:
-        """What became of each photo. Raises InvalidName."""
-        params = _taking(several) | ({"force": "true"} if force else {})
+        """Enrol photos under a name, and return the outcome of each. Raises InvalidName."""
+        params = _several_params(several) | ({"force": "true"} if force else {})
         files = [_file(photo) for photo in photos]
-        read = _each("enrolments", from_json.enrolment)
-        named = {"name": name}
-        return self._ask("POST", "/v1/identities", read, params=params, data=named, files=files)
+        parse = _list_of("enrolments", from_json.enrolment)
+        data = {"name": name}
+        return self._json("POST", "/v1/identities", parse, params=params, data=data, files=files)
 
     def identities(self, search: str = "") -> Iterator[IdentityRecord]:
-        """Everyone whose name has this part, by name."""
+        """Yield the identities whose names contain `search` (case is ignored), by name."""
         offset = 0
         while True:
-            params = {"search": search, "limit": _PAGE, "offset": offset}
-            total, page = self._ask("GET", "/v1/identities", _page, params=params)
+            params = {"search": search, "limit": _PAGE_SIZE, "offset": offset}
+            total, page = self._json("GET", "/v1/identities", _identity_page, params=params)
             yield from page
-            offset += _PAGE
+            offset += _PAGE_SIZE
             if offset >= total:
                 return
 
     def identity(self, identity_id: int) -> tuple[IdentityRecord, list[FaceRecord]]:
-        """One identity and its faces. Raises IdentityNotFound."""
-        return self._ask("GET", f"/v1/identities/{identity_id}", _with_faces)
+        """Return an identity and its faces. Raises IdentityNotFound."""
+        return self._json("GET", f"/v1/identities/{identity_id}", _identity_with_faces)
 
     def describe(
         self,
@@ -140,131 +148,148 @@ class Client:
         external_id: str | None = None,
         details: dict[str, str] | None = None,
     ) -> IdentityRecord:
-        """Set these. Raises IdentityNotFound, InvalidName or IdentityExists."""
-        given = {"name": new_name, "external_id": external_id, "details": details}
-        body = {name: value for name, value in given.items() if value is not None}
+        """Change an identity; what is None stays as it is.
+
+        Raises IdentityNotFound, InvalidName, DetailsInvalid or IdentityExists.
+        """
+        changes = {"name": new_name, "external_id": external_id, "details": details}
+        body = {field: value for field, value in changes.items() if value is not None}
         path = f"/v1/identities/{identity_id}"
-        return self._ask("PATCH", path, from_json.identity, json=body)
+        return self._json("PATCH", path, from_json.identity, json=body)
 
     def expire_at(self, identity_id: int, when: str) -> IdentityRecord:
-        """Erase a person from then on, see gallery.moments; empty: never.
+        """Set when to erase an identity: a date, a time, or days from now as `90d`; empty: never.
 
         Raises IdentityNotFound or SettingInvalid.
         """
         path = f"/v1/identities/{identity_id}/expiry"
-        return self._ask("PUT", path, from_json.identity, json={"expires_at": when})
+        return self._json("PUT", path, from_json.identity, json={"expires_at": when})
 
     def merge(self, keep: int, others: Sequence[int]) -> Merged:
-        """Give the faces of others to one identity. Raises IdentityNotFound or MergeEmpty."""
+        """Merge other identities into one. Raises IdentityNotFound or MergeEmpty."""
         body = {"others": list(others)}
-        return self._ask("POST", f"/v1/identities/{keep}/merge", _merged, json=body)
+        return self._json("POST", f"/v1/identities/{keep}/merge", _merged, json=body)
 
     def merges(self) -> list[MergeRecord]:
-        """Every merge that can be undone, the newest first."""
-        return self._ask("GET", "/v1/merges", _each("merges", from_json.merge))
+        """Return the merges that can be undone, the newest first."""
+        return self._json("GET", "/v1/merges", _list_of("merges", from_json.merge))
 
     def undo_merge(self, merge_id: int) -> list[IdentityRecord]:
-        """Whom it is now. Raises MergeNotFound, MergeTooOld or IdentityExists."""
-        read = _each("identities", from_json.identity)
-        return self._ask("POST", f"/v1/merges/{merge_id}/undo", read)
+        """Undo a merge, and return the identity that was kept and those restored.
+
+        Raises MergeNotFound, MergeTooOld or IdentityExists.
+        """
+        parse = _list_of("identities", from_json.identity)
+        return self._json("POST", f"/v1/merges/{merge_id}/undo", parse)
 
     def keep_distinct(self, one: int, other: int, *, distinct: bool = True) -> None:
-        """Remember that these are two people, or forget it. Raises IdentityNotFound."""
+        """Mark two identities as different people, or unmark them. Raises IdentityNotFound."""
         method = "PUT" if distinct else "DELETE"
-        self._answered(method, f"/v1/identities/{one}/distinct/{other}")
+        self._request(method, f"/v1/identities/{one}/distinct/{other}")
 
     def forget(self, identity_id: int) -> Receipt:
-        """Erase a person; there is no undo. Raises IdentityNotFound."""
-        return self._ask("DELETE", f"/v1/identities/{identity_id}", from_json.receipt)
+        """Erase an identity. This cannot be undone. Raises IdentityNotFound."""
+        return self._json("DELETE", f"/v1/identities/{identity_id}", from_json.receipt)
 
     def move_face(self, face_id: int, to: int) -> None:
-        """Put a face under another identity, by id."""
-        self._answered("PUT", f"/v1/faces/{face_id}/identity/{to}")
+        """Move a face to another identity.
+
+        Raises FaceNotFound, IdentityNotFound, LastFace or FaceAlreadyEnrolled.
+        """
+        self._request("PUT", f"/v1/faces/{face_id}/identity/{to}")
 
     def call_right(self, face_id: int, *, right: bool = True) -> None:
-        """Remember that a face is under the right name; or forget it."""
-        self._answered("PUT" if right else "DELETE", f"/v1/faces/{face_id}/right")
+        """Mark a face as correctly labelled, or unmark it. Raises FaceNotFound."""
+        self._request("PUT" if right else "DELETE", f"/v1/faces/{face_id}/right")
 
     def forget_face(self, face_id: int) -> Receipt:
-        """Erase one face of somebody who has others. Raises FaceNotFound or LastFace."""
-        return self._ask("DELETE", f"/v1/faces/{face_id}", from_json.receipt)
+        """Erase one of several faces of an identity. Raises FaceNotFound or LastFace."""
+        return self._json("DELETE", f"/v1/faces/{face_id}", from_json.receipt)
 
     def thumbnail(self, face_id: int) -> bytes:
-        """A JPEG of an enrolled face. Raises ThumbnailNotFound."""
-        return self._answered("GET", f"/v1/faces/{face_id}/thumbnail").content
+        """Return a JPEG of an enrolled face. Raises ThumbnailNotFound."""
+        return self._request("GET", f"/v1/faces/{face_id}/thumbnail").content
 
-    # Cleaning
+    # Duplicates
 
     def dedupe(
         self, progress: Callable[[int, int], None] = lambda _done, _total: None
     ) -> GalleryFindings:
-        """Who is enrolled twice. What `progress` raises, or Ctrl-C, cancels it there."""
-        job = self._ask("POST", "/v1/dedupe", _job)
+        """Find duplicate identities and faces, and mislabelled faces.
+
+        progress : called with the steps done and their total. An exception it raises, or Ctrl-C,
+        cancels the job on the server.
+        """
+        job = self._json("POST", "/v1/dedupe", _job)
         while job.state not in _ENDED:
             try:
                 progress(job.done, job.total)
-                time.sleep(_POLL)
+                time.sleep(_POLL_INTERVAL)
             except BaseException:
-                with contextlib.suppress(GalleryError):  # what stopped it is to be told, not this
-                    self._answered("POST", f"/v1/jobs/{job.id}/cancel")
+                with contextlib.suppress(GalleryError):  # raise what stopped it, not this
+                    self._request("POST", f"/v1/jobs/{job.id}/cancel")
                 raise
-            job = self._ask("GET", f"/v1/jobs/{job.id}", _job)
+            job = self._json("GET", f"/v1/jobs/{job.id}", _job)
         if job.report is None:
-            raise ServerRefused(f"the work has {job.state}: {job.error or 'by someone else'}")
+            reason = job.error or "by another client"
+            raise ServerRefused(f"the dedupe job was {job.state}: {reason}")
         return job.report
 
-    def _ask(self, method: str, path: str, read: Callable[[Json], T], **sent: Any) -> T:
-        """What `read` makes of the answer. Raises ServerRefused when that is no gallery's."""
-        answer = self._answered(method, path, **sent)
+    def _json(self, method: str, path: str, parse: Callable[[Json], T], **options: Any) -> T:
+        """Return the parsed JSON of the answer. Raises ServerRefused if it cannot be parsed."""
+        response = self._request(method, path, **options)
         try:
-            return read(answer.json())
+            return parse(response.json())
         except (ValueError, TypeError, KeyError) as error:
             raise ServerRefused(
-                f"status {answer.status_code}, and not what a gallery answers; is"
-                f" {self._http.base_url} one, of this version?"
+                f"unexpected answer (status {response.status_code}); is {self._http.base_url} a"
+                " gallery server of this version?"
             ) from error
 
-    def _answered(self, method: str, path: str, **sent: Any) -> httpx.Response:
-        answer = self._patiently(method, path, **sent)
-        if answer.is_success or (answer.status_code == 409 and "enrolments" in _told(answer)):
-            return answer  # when every photo was refused, each says why
-        raise _error(answer)
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        response = self._request_with_retries(method, path, **options)
+        # If every photo was refused, the answer is a 409 with each photo's reason.
+        is_enrolment = response.status_code == 409 and "enrolments" in _json_object(response)
+        if response.is_success or is_enrolment:
+            return response
+        raise _error(response)
 
-    def _patiently(self, method: str, path: str, **sent: Any) -> httpx.Response:
-        """Asked again while that may help; with one key, so that a write is done once."""
+    def _request_with_retries(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """All tries have the same Idempotency-Key, so that a write is executed once."""
         headers = {} if method == "GET" else {"idempotency-key": uuid4().hex}
-        for tried in range(1, _TIMES + 1):
-            wait = _WAIT * 2 ** (tried - 1)
+        for number in range(1, _MAX_TRIES + 1):
+            wait = _FIRST_WAIT * 2 ** (number - 1)
             try:
-                answer = self._http.request(method, path, headers=headers, **sent)
+                response = self._http.request(method, path, headers=headers, **options)
             except httpx.HTTPError as error:
-                if tried == _TIMES or isinstance(error, httpx.UnsupportedProtocol):
+                if number == _MAX_TRIES or isinstance(error, httpx.UnsupportedProtocol):
                     raise ServerUnreachable(
-                        f"{self._http.base_url} does not answer ({type(error).__name__}: {error});"
+                        f"no answer from {self._http.base_url} ({type(error).__name__}: {error});"
                         " is `gallery serve` running there?"
                     ) from error
             else:
-                working = _told(answer).get("type") == _STILL_WORKING
-                if tried == _TIMES or not (answer.status_code in _LATER or working):
-                    return answer
-                later = answer.headers.get("retry-after", "")
-                wait = float(later) if later.isdecimal() else wait
-            time.sleep(min(wait, _LONGEST_WAIT))
+                is_running = _json_object(response).get("type") == _STILL_WORKING
+                may_retry = response.status_code in _RETRY_STATUSES or is_running
+                if number == _MAX_TRIES or not may_retry:
+                    return response
+                retry_after = response.headers.get("retry-after", "")
+                wait = float(retry_after) if retry_after.isdecimal() else wait
+            time.sleep(min(wait, _MAX_WAIT))
         raise AssertionError("the last try returns or raises")
 
 
-def _told(answer: httpx.Response) -> dict[str, Any]:
-    """The JSON object that it is, if it is one."""
+def _json_object(response: httpx.Response) -> dict[str, Any]:
+    """Return the JSON object in the response; empty if there is none."""
     try:
-        told = answer.json()
+        body = response.json()
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return body if isinstance(body, dict) else {}
 
 
 @dataclass(frozen=True)
 class _Job:
-    """report : None unless it is done."""
+    """report : None unless the job is done."""
 
     id: str
     state: str
@@ -274,30 +299,30 @@ class _Job:
     error: str | None
 
 
-def _job(told: Json) -> _Job:
-    report = from_json.report(told["result"]) if told["state"] == "done" else None
-    return _Job(told["id"], told["state"], told["done"], told["total"], report, told["error"])
+def _job(data: Json) -> _Job:
+    report = from_json.report(data["result"]) if data["state"] == "done" else None
+    return _Job(data["id"], data["state"], data["done"], data["total"], report, data["error"])
 
 
-def _each(field: str, read: Callable[[Json], T]) -> Callable[[Json], list[T]]:
-    return lambda told: [read(one) for one in told[field]]
+def _list_of(field: str, parse: Callable[[Json], T]) -> Callable[[Json], list[T]]:
+    return lambda data: [parse(item) for item in data[field]]
 
 
-def _page(told: Json) -> tuple[int, list[IdentityRecord]]:
-    return int(told["total"]), _each("identities", from_json.identity)(told)
+def _identity_page(data: Json) -> tuple[int, list[IdentityRecord]]:
+    return int(data["total"]), _list_of("identities", from_json.identity)(data)
 
 
-def _with_faces(told: Json) -> tuple[IdentityRecord, list[FaceRecord]]:
-    return from_json.identity(told), _each("enrolled", from_json.face_record)(told)
+def _identity_with_faces(data: Json) -> tuple[IdentityRecord, list[FaceRecord]]:
+    return from_json.identity(data), _list_of("enrolled", from_json.face_record)(data)
 
 
-def _merged(told: Json) -> Merged:
-    return Merged(from_json.identity(told), told["merge_id"])
+def _merged(data: Json) -> Merged:
+    return Merged(from_json.identity(data), data["merge_id"])
 
 
-def _taking(several: Several) -> dict[str, str]:
+def _several_params(several: Several) -> dict[str, str]:
     if several is Several.CENTRAL:
-        raise SettingInvalid("several = central is not known to the HTTP API; use largest")
+        raise SettingInvalid("the HTTP API does not support several = central; use largest")
     return {"largest": "true"} if several is Several.LARGEST else {}
 
 
@@ -311,13 +336,14 @@ def _file(photo: PhotoSource, field: str = "photo") -> tuple[str, tuple[str, byt
         raise PhotoUnreadable(f"{photo} cannot be read: {reason}") from error
 
 
-def _error(answer: httpx.Response) -> GalleryError:
-    """The error that the server had, when it is one of ours."""
-    told = _told(answer)
-    kind, said = str(told.get("type")), told.get("detail")
-    if said is None:
-        return ServerRefused(f"status {answer.status_code}, and no problem document")
-    found = error_of(kind)
-    if found is not None:
-        return found(str(said))
-    return ServerRefused(f"{told.get('title', kind)} ({answer.status_code}): {said}")
+def _error(response: httpx.Response) -> GalleryError:
+    """Return the error that the server reports: the same class as there, or ServerRefused."""
+    body = _json_object(response)
+    problem_type, detail = str(body.get("type")), body.get("detail")
+    if detail is None:
+        return ServerRefused(f"status {response.status_code} without a problem document")
+    error_class = error_of(problem_type)
+    if error_class is not None:
+        return error_class(str(detail))
+    title = body.get("title", problem_type)
+    return ServerRefused(f"{title} ({response.status_code}): {detail}")

@@ -1,7 +1,6 @@
-"""Every request is logged as a line of JSON and counted; neither bears a name or what was sent.
+"""The outermost middleware: request ids, the access log, security headers, unexpected errors.
 
-Being outermost, this is also where every answer gets the headers that all of them have, and where a
-mistake in the program ends.
+Each request is logged as one line of JSON and counted, without names, query strings or bodies.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gallery.api.metrics import Metrics
-from gallery.api.problems import mistake
+from gallery.api.problems import internal_error
 from gallery.timing import listen
 
-_SAFE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-REQUEST_ID = "x-request-id"
-_GONE = 499  # nginx's number for whoever asked and did not wait
-_SECURITY = {
+_REQUEST_ID = "x-request-id"
+_CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that disconnected
+_SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
@@ -36,7 +35,7 @@ _SECURITY = {
 
 
 def json_log(stream: TextIO | None = None) -> Any:
-    """A structlog logger that writes JSON lines, to stderr when not told where."""
+    """Return a structlog logger that writes JSON lines to the stream (default: stderr)."""
     return structlog.wrap_logger(
         structlog.WriteLogger(stream or sys.stderr),
         processors=[
@@ -49,7 +48,7 @@ def json_log(stream: TextIO | None = None) -> Any:
 
 
 class AccessLog:
-    """Gives each request an id (a client's own x-request-id is kept), and tells of its end."""
+    """Log and count each request under the client's x-request-id, if valid, or a new id."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics, log: Any) -> None:
         self._app = app
@@ -60,42 +59,42 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(REQUEST_ID, "")
-        request_id = given if _SAFE.fullmatch(given) else uuid4().hex
+        client_id = Headers(scope=scope).get(_REQUEST_ID, "")
+        request_id = client_id if _VALID_REQUEST_ID.fullmatch(client_id) else uuid4().hex
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         status = 500
         started = False
         start = perf_counter()
-        listen(self._metrics.stage)
+        listen(self._metrics.count_stage)
 
-        async def noted(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
                 headers = MutableHeaders(scope=message)
-                headers[REQUEST_ID] = request_id
-                for name, value in _SECURITY.items():
+                headers[_REQUEST_ID] = request_id
+                for name, value in _SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
         failure: Exception | None = None
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
-            status = _GONE
+            status = _CLIENT_CLOSED_REQUEST
         except Exception as error:
             failure = error
             if started:
                 raise
-            await mistake(error)(scope, receive, noted)
+            await internal_error(error)(scope, receive, send_with_headers)
         finally:
             seconds = perf_counter() - start
             route = getattr(scope.get("route"), "path", "unmatched")
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._metrics.request(method, route, status, seconds)
-            tell = self._log.info if failure is None else self._log.error
-            tell(
+            self._metrics.count_request(method, route, status, seconds)
+            write = self._log.info if failure is None else self._log.error
+            write(
                 "request",
                 request_id=request_id,
                 method=method,

@@ -1,4 +1,4 @@
-"""The app: routes, doors and health around one gallery."""
+"""The app: routes, middleware and background tasks around one gallery."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from gallery.api.auth import Authentication
 from gallery.api.head_requests import HeadRequests
 from gallery.api.idempotency import Idempotency
 from gallery.api.limits import RequestLimits
-from gallery.api.maintenance import keep_up
+from gallery.api.maintenance import run_maintenance
 from gallery.api.metrics import MEDIA_TYPE, Metrics
-from gallery.api.openapi import describe
-from gallery.api.problems import handle_errors
+from gallery.api.openapi import add_openapi
+from gallery.api.problems import add_error_handlers
 from gallery.api.routes import identities as identity_routes
 from gallery.api.routes import jobs, query
 from gallery.api.same_origin import LOOPBACK
@@ -32,72 +32,75 @@ from gallery.gallery import Gallery
 from gallery.json_forms.schemas import PROBLEMS, Health
 from gallery.store import faces, identities
 
-_PAGE = Path(__file__).parent / "page"
-_PAGE_MAY = {
+_PAGE_FOLDER = Path(__file__).parent / "page"
+_PAGE_HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self';"
     " img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'"
 }
-"""Nothing from elsewhere, no script in the page."""
-_SPARE = 16  # requests beyond the queue for photos, such as the page's parts
-_ROWS = 4  # threads for what needs the database alone, so that it does not wait for photos
+"""Nothing from other servers, and no inline scripts."""
+_EXTRA_REQUESTS = 16  # beyond the queue for photos, e.g. for the page's files
+_DATABASE_THREADS = 4  # so that requests without photos do not wait for photos
 
 
 def create_app(
     gallery: Gallery, *, loopback: bool = True, open_without_keys: bool = True
 ) -> FastAPI:
-    """loopback : while there are no keys only loopback's names are answered to.
+    """Return the app that serves this gallery.
 
-    open_without_keys : while there are none everyone who gets here may ask.
+    loopback : while there are no keys, accept only the Host names of this machine.
+    open_without_keys : while there are no keys, let everyone in; else no one.
     """
     settings = gallery.settings
-    photos = WorkerPool(threads=settings.workers, queue=settings.api_queue)
-    rows = WorkerPool(threads=_ROWS, queue=settings.api_queue + _SPARE)
+    photo_pool = WorkerPool(threads=settings.workers, queue=settings.api_queue)
+    database_pool = WorkerPool(
+        threads=_DATABASE_THREADS, queue=settings.api_queue + _EXTRA_REQUESTS
+    )
     log = json_log()
-    metrics = Metrics(lambda: photos.running)
-    outcomes = AuditBuffer(gallery.database, log)
+    metrics = Metrics(lambda: photo_pool.pending)
+    audit_buffer = AuditBuffer(gallery.database, log)
     runner = jobs.JobRunner(gallery, log)
 
     @asynccontextmanager
-    async def beside(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(outcomes.keep_writing)
-            tasks.start_soon(runner.keep_running)
-            tasks.start_soon(keep_up, gallery, log)
+            tasks.start_soon(audit_buffer.run)
+            tasks.start_soon(runner.run)
+            tasks.start_soon(run_maintenance, gallery, log)
             yield
             runner.stop()
             tasks.cancel_scope.cancel()
-        photos.close()
-        rows.close()
-        outcomes.write()
+        photo_pool.close()
+        database_pool.close()
+        audit_buffer.flush()
 
     app = FastAPI(
         title="face-gallery",
         version=version("face-gallery"),
-        summary="Who is this photo: exactly one person we know, or nobody?",
-        docs_url=None,  # its page would fetch scripts from elsewhere
+        summary="Who is in this photo: exactly one enrolled identity, or none?",
+        docs_url=None,  # FastAPI's page would load scripts from another server
         redoc_url=None,
         openapi_url="/v1/openapi.json",
-        lifespan=beside,
-        generate_unique_id_function=_named,
+        lifespan=lifespan,
+        generate_unique_id_function=_operation_id,
     )
-    app.state.photos = photos
-    app.state.rows = rows
+    app.state.photo_pool = photo_pool
+    app.state.database_pool = database_pool
     app.state.ready = False
-    handle_errors(app)
-    app.include_router(query.routes(gallery, outcomes, metrics))
+    add_error_handlers(app)
+    app.include_router(query.routes(gallery, audit_buffer, metrics))
     app.include_router(identity_routes.routes(gallery))
     app.include_router(jobs.routes(gallery, runner))
     _add_health(app, gallery, metrics)
 
     @app.get("/", include_in_schema=False)
     async def index() -> FileResponse:
-        return FileResponse(_PAGE / "index.html", headers=_PAGE_MAY)
+        return FileResponse(_PAGE_FOLDER / "index.html", headers=_PAGE_HEADERS)
 
-    app.mount("/page", StaticFiles(directory=_PAGE))
+    app.mount("/page", StaticFiles(directory=_PAGE_FOLDER))
 
-    describe(app)
-    # The last one added is the first that sees a request.
+    add_openapi(app)
+    # The middleware added last sees a request first.
     app.add_middleware(HeadRequests)
     app.add_middleware(Idempotency, database=gallery.database)
     app.add_middleware(
@@ -105,12 +108,12 @@ def create_app(
         database=gallery.database,
         hosts=LOOPBACK if loopback else (),
         open_without_keys=open_without_keys,
-        anyone="this machine" if loopback else "anyone",
+        anonymous="this machine" if loopback else "anyone",
     )
     app.add_middleware(
         RequestLimits,
         max_bytes=settings.max_request_bytes,
-        most=settings.workers + settings.api_queue + _SPARE,
+        max_requests=settings.workers + settings.api_queue + _EXTRA_REQUESTS,
         seconds=settings.api_seconds,
     )
     app.add_middleware(AccessLog, metrics=metrics, log=log)
@@ -118,19 +121,25 @@ def create_app(
 
 
 def warm_up(gallery: Gallery) -> None:
-    """Load what the first query would load."""
+    """Load what the first query needs."""
     _ = gallery.identifier, gallery.scorer.point(), gallery.index.catch_up()
 
 
 def _add_health(app: FastAPI, gallery: Gallery, metrics: Metrics) -> None:
-    @app.get("/healthz", tags=["health"], response_model=Health)
+    @app.get("/healthz", tags=["health"], response_model=Health, summary="Check liveness")
     async def healthz() -> dict[str, str]:
-        """The process answers."""
+        """Answer as long as the process runs."""
         return {"status": "alive"}
 
-    @app.get("/readyz", tags=["health"], response_model=Health, responses=PROBLEMS)
+    @app.get(
+        "/readyz",
+        tags=["health"],
+        response_model=Health,
+        responses=PROBLEMS,
+        summary="Check readiness",
+    )
     async def readyz() -> dict[str, str]:
-        """Weights and index are loaded."""
+        """Answer once the weights and the index are loaded."""
         if not app.state.ready:
             await anyio.to_thread.run_sync(lambda: warm_up(gallery))
             app.state.ready = True
@@ -140,17 +149,24 @@ def _add_health(app: FastAPI, gallery: Gallery, metrics: Metrics) -> None:
         200: {"content": {"text/plain": {"schema": {"type": "string"}}}}
     }
 
-    @app.get("/metrics", tags=["health"], response_class=Response, responses={**PROBLEMS, **text})
+    @app.get(
+        "/metrics",
+        tags=["health"],
+        response_class=Response,
+        responses={**PROBLEMS, **text},
+        summary="Get metrics",
+    )
     async def show_metrics() -> Response:
-        """Requests, seconds by step, decisions by outcome, size and queue, for Prometheus."""
+        """Return Prometheus metrics: requests, stage times, decisions by outcome, size, queue."""
 
-        def counted() -> tuple[int, int]:
+        def counts() -> tuple[int, int]:
             with gallery.database.reading() as session:
                 return identities.count(session), faces.count(session)
 
-        people, count = await anyio.to_thread.run_sync(counted)
-        return Response(metrics.page(people, count), media_type=MEDIA_TYPE)
+        identity_count, face_count = await anyio.to_thread.run_sync(counts)
+        return Response(metrics.exposition(identity_count, face_count), media_type=MEDIA_TYPE)
 
 
-def _named(route: APIRoute) -> str:
+def _operation_id(route: APIRoute) -> str:
+    """Return the route function's name: generated clients have it as a method name."""
     return route.name

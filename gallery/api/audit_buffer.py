@@ -1,7 +1,7 @@
-"""Who asked, and with which outcome, for the audit trail: gathered, and written each second.
+"""Audit entries of queries, buffered and written every second.
 
-A query must not wait for the database's write lock. What a killed process had not written yet, at
-most a second's queries, is missing from the trail.
+A query must not wait for the database's write lock. If the process is killed, entries not yet
+written (at most a second's worth) are lost.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ from gallery.store import audit
 from gallery.store.audit import Actor
 from gallery.store.database import Database
 
-_EVERY = 1.0
-_MOST = 100_000
+_INTERVAL = 1.0  # seconds
+_CAPACITY = 100_000
 
 
 class AuditBuffer:
-    """Of one gallery. log : told when the trail cannot be written."""
+    """The buffer of one gallery. Failed writes are reported to `log` and tried again."""
 
     def __init__(self, database: Database, log: Any) -> None:
         self._database = database
         self._log = log
         self._lock = Lock()
-        self._noted: deque[tuple[datetime, Actor, str, str]] = deque(maxlen=_MOST)
+        self._entries: deque[tuple[datetime, Actor, str, str]] = deque(maxlen=_CAPACITY)
 
-    def note(self, action: str, outcome: str) -> None:
-        """To be called by whoever acts."""
-        self._noted.append((datetime.now(UTC), audit.current(), action, outcome))
+    def add(self, action: str, outcome: str) -> None:
+        """Add an entry for the current actor."""
+        self._entries.append((datetime.now(UTC), audit.current(), action, outcome))
 
-    def write(self) -> None:
-        """Write what was noted; what cannot be written now is kept for the next time."""
+    def flush(self) -> None:
+        """Write the buffered entries. Entries that cannot be written stay in the buffer."""
         with self._lock:
-            some = list(self._noted)
-            if not some:
+            batch = list(self._entries)
+            if not batch:
                 return
             try:
                 with self._database.writing() as session:
-                    for at, actor, action, outcome in some:
+                    for at, actor, action, outcome in batch:
                         audit.record(session, action, outcome=outcome, actor=actor, at=at)
             except GalleryError as error:
-                self._log.error("audit trail not written", waiting=len(some), error=str(error))
+                self._log.error("audit trail not written", waiting=len(batch), error=str(error))
                 return
-            for written in some:  # of a full deque the oldest may have made room meanwhile
-                if self._noted and self._noted[0] is written:
-                    self._noted.popleft()
+            for entry in batch:  # a full deque may have dropped its oldest entries meanwhile
+                if self._entries and self._entries[0] is entry:
+                    self._entries.popleft()
 
-    async def keep_writing(self) -> None:
-        """Until it is cancelled."""
+    async def run(self) -> None:
+        """Flush every second until cancelled."""
         while True:
-            await anyio.sleep(_EVERY)
-            await anyio.to_thread.run_sync(self.write)
+            await anyio.sleep(_INTERVAL)
+            await anyio.to_thread.run_sync(self.flush)

@@ -1,4 +1,4 @@
-"""HEAD: what GET answers, without its body."""
+"""HEAD requests, answered as GET without the body."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class HeadRequests:
-    """Next to the routes, which know GET alone."""
+    """The innermost middleware: FastAPI's routes do not handle HEAD."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -16,13 +16,13 @@ class HeadRequests:
             await self._app(scope, receive, send)
             return
 
-        async def without_body(message: Message) -> None:
+        async def send_without_body(message: Message) -> None:
             if message["type"] == "http.response.body":
                 message = {**message, "body": b""}
             await send(message)
 
-        asked = {**scope, "method": "GET"}
+        get_scope = {**scope, "method": "GET"}
         try:
-            await self._app(asked, receive, without_body)
+            await self._app(get_scope, receive, send_without_body)
         finally:
-            scope["route"] = asked.get("route")  # which the log tells
+            scope["route"] = get_scope.get("route")  # for the access log

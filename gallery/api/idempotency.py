@@ -1,8 +1,8 @@
-"""Idempotency-Key: a write that is sent again because its answer was lost is not done again.
+"""Idempotency-Key: a write that is sent again is not executed again but gets the first answer.
 
-Answers are remembered in memory alone, for a day at most, and forgotten when anyone is erased, here
-or by another process. After a restart a write that is sent again is judged anew: enrolling the same
-photo again changes nothing.
+Answers are kept in memory for a day at most, and dropped when an identity is erased, by this
+process or another. After a restart a retried write is executed afresh; enrolling the same photo
+twice changes nothing.
 """
 
 from __future__ import annotations
@@ -26,142 +26,148 @@ from gallery.store import audit
 from gallery.store.database import Database
 
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
-_READS = ("/v1/query", "/v1/compare")
-_KEY = re.compile("[!-~]{1,200}")
+_READ_ONLY_PATHS = ("/v1/query", "/v1/compare")
+_VALID_KEY = re.compile("[!-~]{1,200}")
 _BOUNDARY = re.compile(r';\s*boundary=("[^"]*"|[^;]*)', re.IGNORECASE)
-_MOST, _SECONDS = 1_000, 24 * 3600.0
-_Name = tuple[str, str, str]  # who asked, for what, and the key
+_MAX_ANSWERS, _MAX_AGE = 1_000, 24 * 3600.0  # seconds
+_Slot = tuple[str, str, str]  # actor, method and path, key
+
+
+def is_repeatable_write(method: str, path: str) -> bool:
+    """Whether a request accepts an Idempotency-Key."""
+    return method in _WRITES and path not in _READ_ONLY_PATHS
 
 
 @dataclass
 class _Answer:
-    asked: str
-    at: float
+    fingerprint: str
+    started: float
     messages: list[Message] = field(default_factory=list)
-    complete: bool = False
+    is_complete: bool = False
 
 
 class Idempotency:
-    """Between the doors and the routes: a key is its actor's and its route's alone."""
+    """Middleware inside authentication: a key counts per actor, method and path."""
 
     def __init__(self, app: ASGIApp, *, database: Database) -> None:
         self._app = app
         self._database = database
-        self._answers: OrderedDict[_Name, _Answer] = OrderedDict()
-        self._seen: int | None = None  # the newest entry of the audit trail, when last looked at
+        self._answers: OrderedDict[_Slot, _Answer] = OrderedDict()
+        self._newest_entry: int | None = None  # of the audit trail, when last read
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        method = scope.get("method")
-        if scope["type"] != "http" or method not in _WRITES or scope["path"] in _READS:
+        if scope["type"] != "http" or not is_repeatable_write(scope["method"], scope["path"]):
             await self._app(scope, receive, send)
             return
         key = Headers(scope=scope).get("idempotency-key")
         if key is None:
             await self._app(scope, receive, send)
-        elif not _KEY.fullmatch(key):
-            said = (
-                f"an Idempotency-Key of {len(key)} characters; use 1 to 200, ASCII, without blanks"
+        elif not _VALID_KEY.fullmatch(key):
+            detail = (
+                f"invalid Idempotency-Key ({len(key)} characters); use 1 to 200 ASCII characters"
+                " without spaces"
             )
-            await problem(HTTPStatus.BAD_REQUEST, "bad-request", said)(scope, receive, send)
+            await problem(HTTPStatus.BAD_REQUEST, "bad-request", detail)(scope, receive, send)
         else:
-            await self._once(key, scope, receive, send)
-        if method == "DELETE":
-            with suppress(GalleryError):  # the next one with a key looks again
-                await self._forget_the_erased()
+            await self._execute_once(key, scope, receive, send)
+        if scope["method"] == "DELETE":
+            with suppress(GalleryError):  # the next request with a key tries again
+                await self._drop_after_erasures()
 
-    async def _once(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _whole(receive)
+    async def _execute_once(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _read_body(receive)
         if body is None:
-            return  # whoever asked is gone, and what was sent may be half of it
-        asked = await anyio.to_thread.run_sync(_asked, scope, body)
+            return  # the client is gone, and the body may be incomplete
+        fingerprint = await anyio.to_thread.run_sync(_fingerprint, scope, body)
         try:
-            await self._forget_the_erased()
+            await self._drop_after_erasures()
         except GalleryError as error:
             await problem_of(error)(scope, receive, send)
             return
-        name = scope["state"].get("actor", ""), f"{scope['method']} {scope['path']}", key
-        known = self._known(name)
-        if known is not None:
-            await self._again(known, asked)(scope, receive, send)
+        slot = scope["state"].get("actor", ""), f"{scope['method']} {scope['path']}", key
+        earlier = self._earlier_answer(slot)
+        if earlier is not None:
+            await _repeated(earlier, fingerprint)(scope, receive, send)
             return
-        answer = self._answers[name] = _Answer(asked, time.monotonic())
+        answer = self._answers[slot] = _Answer(fingerprint, time.monotonic())
 
-        async def once() -> Message:
+        async def receive_body() -> Message:
             return {"type": "http.request", "body": body, "more_body": False}
 
-        async def kept(message: Message) -> None:
+        async def record_and_send(message: Message) -> None:
             answer.messages.append(message)
             await send(message)
 
         try:
-            await self._app(scope, once, kept)
+            await self._app(scope, receive_body, record_and_send)
         finally:
-            late: asyncio.Future[object] | None = scope["state"].get("late")
-            if _final(answer) and not scope["state"].get("partial"):
-                answer.complete = True
-            elif late is None or late.done():
-                self._answers.pop(name, None)
-            else:  # it may yet be done: until that is known it must not be begun again
-                late.add_done_callback(lambda _: self._answers.pop(name, None))
+            running: asyncio.Future[object] | None = scope["state"].get("running")
+            if _is_final(answer) and not scope["state"].get("is_partial"):
+                answer.is_complete = True
+            elif running is None or running.done():
+                self._answers.pop(slot, None)
+            else:  # the work outlived its request: do not start it again before it ends
+                running.add_done_callback(lambda _: self._answers.pop(slot, None))
 
-    def _known(self, name: _Name) -> _Answer | None:
-        oldest = time.monotonic() - _SECONDS
-        for old in [n for n, answer in self._answers.items() if answer.complete]:
-            if len(self._answers) < _MOST and self._answers[old].at > oldest:
+    def _earlier_answer(self, slot: _Slot) -> _Answer | None:
+        oldest = time.monotonic() - _MAX_AGE
+        for old in [s for s, answer in self._answers.items() if answer.is_complete]:
+            if len(self._answers) < _MAX_ANSWERS and self._answers[old].started > oldest:
                 break
             del self._answers[old]
-        return self._answers.get(name)
+        return self._answers.get(slot)
 
-    def _again(self, known: _Answer, asked: str) -> ASGIApp:
-        if known.asked != asked:
-            said = "this Idempotency-Key was used for another request; take a new one"
-            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "key-used-before", said)
-        if not known.complete:
-            said = "the request with this Idempotency-Key is still being worked on"
-            return problem(HTTPStatus.CONFLICT, "still-working", said, {"Retry-After": "1"})
+    async def _drop_after_erasures(self) -> None:
+        """Drop answers if an identity was erased, since they may name it; receipts name no one."""
+        self._newest_entry, has_erasure = await anyio.to_thread.run_sync(self._read_audit)
+        if has_erasure:
+            for slot in [s for s, answer in self._answers.items() if answer.is_complete]:
+                if not slot[1].startswith("DELETE "):
+                    del self._answers[slot]
 
-        async def replay(_scope: Scope, _receive: Receive, send: Send) -> None:
-            for message in known.messages:
-                if message["type"] == "http.response.start":
-                    message = {**message, "headers": list(message["headers"])}
-                    MutableHeaders(scope=message)["idempotency-replayed"] = "true"
-                await send(message)
-
-        return replay
-
-    async def _forget_the_erased(self) -> None:
-        """What was answered may bear the name of who is gone now; an erasure's own bears none."""
-        self._seen, erased = await anyio.to_thread.run_sync(self._look)
-        if erased:
-            for name in [n for n, answer in self._answers.items() if answer.complete]:
-                if not name[1].startswith("DELETE "):
-                    del self._answers[name]
-
-    def _look(self) -> tuple[int, bool]:
+    def _read_audit(self) -> tuple[int, bool]:
         with self._database.reading() as session:
-            return audit.erased_since(session, self._seen)
+            return audit.erased_since(session, self._newest_entry)
 
 
-def _asked(scope: Scope, body: bytes) -> str:
-    """A hash of what is asked; the boundary between a form's parts is another each time."""
-    kind = Headers(scope=scope).get("content-type", "")
-    boundary = _BOUNDARY.search(kind)
-    if boundary and kind.lower().startswith("multipart/"):
-        kind = kind.replace(boundary[0], "")
+def _repeated(answer: _Answer, fingerprint: str) -> ASGIApp:
+    if answer.fingerprint != fingerprint:
+        detail = "this Idempotency-Key was used for a different request; use a new key"
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "key-used-before", detail)
+    if not answer.is_complete:
+        detail = "the first request with this Idempotency-Key is still running"
+        return problem(HTTPStatus.CONFLICT, "still-working", detail, {"Retry-After": "1"})
+
+    async def replay(_scope: Scope, _receive: Receive, send: Send) -> None:
+        for message in answer.messages:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": list(message["headers"])}
+                MutableHeaders(scope=message)["idempotency-replayed"] = "true"
+            await send(message)
+
+    return replay
+
+
+def _fingerprint(scope: Scope, body: bytes) -> str:
+    """Return a hash of the request, without a form's boundary, which differs with each try."""
+    content_type = Headers(scope=scope).get("content-type", "")
+    boundary = _BOUNDARY.search(content_type)
+    if boundary and content_type.lower().startswith("multipart/"):
+        content_type = content_type.replace(boundary[0], "")
         body = body.replace(boundary[1].strip('" ').encode("latin-1") or b"\0", b"")
-    parts = (scope["query_string"], kind.encode("latin-1"), body)
+    parts = (scope["query_string"], content_type.encode("latin-1"), body)
     return hashlib.sha256(b"\n".join(parts)).hexdigest()
 
 
-def _final(answer: _Answer) -> bool:
-    """Whether asking again would not be answered otherwise later."""
+def _is_final(answer: _Answer) -> bool:
+    """Whether a retry would get the same answer: whole, and neither 5xx nor 429."""
     start = answer.messages[0] if answer.messages else {"status": 500}
-    whole = bool(answer.messages) and not answer.messages[-1].get("more_body", False)
-    return whole and start["status"] < 500 and start["status"] != HTTPStatus.TOO_MANY_REQUESTS
+    is_whole = bool(answer.messages) and not answer.messages[-1].get("more_body", False)
+    return is_whole and start["status"] < 500 and start["status"] != HTTPStatus.TOO_MANY_REQUESTS
 
 
-async def _whole(receive: Receive) -> bytes | None:
-    """The body; None when it was broken off."""
+async def _read_body(receive: Receive) -> bytes | None:
+    """Return the body, or None if the client disconnected."""
     parts = []
     while True:
         message = await receive()

@@ -1,4 +1,4 @@
-"""What a server does by itself: finish erasures, erase who has expired, prune the audit trail."""
+"""Background maintenance: finish erasures, erase expired identities, prune the audit trail."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import anyio
 from gallery.errors import GalleryError
 from gallery.gallery import Gallery
 
-_EVERY = 60.0  # seconds; it looks, and seldom finds something to do
+_INTERVAL = 60.0  # seconds
 
 
-async def keep_up(gallery: Gallery, log: Any) -> None:
-    """At once and then each minute, until it is cancelled. log : told of erasures, by number."""
+async def run_maintenance(gallery: Gallery, log: Any) -> None:
+    """Maintain the gallery now and every minute until cancelled; log erasures by number."""
 
-    def once() -> None:
+    def maintain() -> None:
         try:
             receipts = gallery.upkeep()
         except (GalleryError, OSError) as error:
@@ -25,5 +25,5 @@ async def keep_up(gallery: Gallery, log: Any) -> None:
             log.info("expired", identity_id=receipt.identity_id, receipt=receipt.id)
 
     while True:
-        await anyio.to_thread.run_sync(once)
-        await anyio.sleep(_EVERY)
+        await anyio.to_thread.run_sync(maintain)
+        await anyio.sleep(_INTERVAL)

@@ -1,4 +1,4 @@
-"""What `/metrics` tells, for Prometheus: numbers alone, nobody's name."""
+"""Prometheus metrics for `/metrics`: numbers only, no names."""
 
 from __future__ import annotations
 
@@ -10,57 +10,54 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from gallery.timing import STAGES
 
 MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds
 
 
 class Metrics:
-    """Of one app. queue : how many requests are worked on or wait."""
+    """The metrics of one app. `queue` returns the number of requests running or waiting."""
 
     def __init__(self, queue: Callable[[], int]) -> None:
-        self._registry = CollectorRegistry()
-        kept = self._registry
+        registry = self._registry = CollectorRegistry()
         self._requests = Counter(
-            "gallery_requests", "Requests answered.", ["method", "route", "status"], registry=kept
+            "gallery_requests", "HTTP requests.", ["method", "route", "status"], registry=registry
         )
         self._seconds = Histogram(
             "gallery_request_seconds",
-            "From request to answer.",
+            "Request duration.",
             ["route"],
-            buckets=_SECONDS,
-            registry=kept,
+            buckets=_BUCKETS,
+            registry=registry,
         )
         self._stages = Histogram(
             "gallery_stage_seconds",
-            "Of each step of the walk.",
+            "Duration of each pipeline stage.",
             ["stage"],
-            buckets=_SECONDS,
-            registry=kept,
+            buckets=_BUCKETS,
+            registry=registry,
         )
         self._decisions = Counter(
-            "gallery_decisions", "Answers to queries, a face each.", ["outcome"], registry=kept
+            "gallery_decisions", "Query decisions, one per face.", ["outcome"], registry=registry
         )
-        self._identities = Gauge("gallery_identities", "Identities in the gallery.", registry=kept)
-        self._faces = Gauge("gallery_faces", "Faces in the gallery.", registry=kept)
-        waiting = Gauge("gallery_queue", "Requests that are worked on or wait.", registry=kept)
-        waiting.set_function(queue)
+        self._identities = Gauge("gallery_identities", "Enrolled identities.", registry=registry)
+        self._faces = Gauge("gallery_faces", "Enrolled faces.", registry=registry)
+        pending = Gauge("gallery_queue", "Photo requests running or waiting.", registry=registry)
+        pending.set_function(queue)
         for stage in STAGES:
             self._stages.labels(stage)
 
-    def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """One that was answered."""
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def stage(self, name: str, seconds: float) -> None:
-        """One step of the walk; see gallery.timing."""
+    def count_stage(self, name: str, seconds: float) -> None:
+        """A listener for gallery.timing."""
         self._stages.labels(name).observe(seconds)
 
-    def decision(self, outcome: str) -> None:
-        """One answer."""
+    def count_decision(self, outcome: str) -> None:
         self._decisions.labels(outcome).inc()
 
-    def page(self, identities: int, faces: int) -> bytes:
-        """In Prometheus' text format."""
+    def exposition(self, identities: int, faces: int) -> bytes:
+        """Return all metrics in the Prometheus text format."""
         self._identities.set(identities)
         self._faces.set(faces)
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""The OpenAPI description: what FastAPI makes of the routes, with problems and keys added."""
+"""The OpenAPI description: FastAPI's own, plus problems, key scopes and Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -7,54 +7,58 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from gallery.api.auth import opened_by
+from gallery.api.auth import required_scope
+from gallery.api.idempotency import is_repeatable_write
 from gallery.json_forms.schemas import Problem
 
 _METHODS = ("get", "put", "post", "patch", "delete")
-_ABOUT = (
-    "Exactly one identity or none, and why. While there are no keys whoever reaches the server's"
-    " own machine may ask; from the first key on a request needs one, of the scope that it names."
+_DESCRIPTION = (
+    "Answers a photo with exactly one identity or none, and the reason. As long as no key has been"
+    " created, requests from the server's own machine need none. After that, every request needs a"
+    " key with the scope given in its description."
 )
-_REPEATABLE = {
+_IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "A request sent again with the same key and body has the first one's answer.",
+    "description": "Makes retries safe: a second request with the same key and body is not executed"
+    " but gets the first one's answer.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
 }
 
 
-def describe(app: FastAPI) -> None:
-    """Let the app tell this of itself; made once, when it is first asked for."""
+def add_openapi(app: FastAPI) -> None:
+    """Make the app serve this description, built on the first request for it."""
 
-    def made() -> dict[str, Any]:
+    def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _made(app)
+            app.openapi_schema = _description(app)
         return app.openapi_schema
 
-    app.openapi = made  # type: ignore[method-assign]
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _made(app: FastAPI) -> dict[str, Any]:
-    told = get_openapi(
+def _description(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
         title=app.title,
         version=app.version,
         summary=app.summary,
-        description=_ABOUT,
+        description=_DESCRIPTION,
         routes=app.routes,
     )
-    parts = told["components"]
-    parts["schemas"]["Problem"] = Problem.model_json_schema()
-    parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    for path, item in told["paths"].items():
+    components = document["components"]
+    components["schemas"]["Problem"] = Problem.model_json_schema()
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for path, item in document["paths"].items():
         for method in _METHODS:
             if method not in item:
                 continue
-            needed = opened_by(method.upper(), path)
-            if needed is not None:
-                item[method]["security"] = [{"key": []}, {}]
-                scope = f"Needs a key of the scope `{needed}` once there are keys."
-                item[method]["description"] = f"{item[method]['description']}\n\n{scope}"
-            if method != "get" and needed is not None and path not in ("/v1/query", "/v1/compare"):
-                item[method].setdefault("parameters", []).append(_REPEATABLE)
-    return told
+            operation = item[method]
+            scope = required_scope(method.upper(), path)
+            if scope is not None:
+                operation["security"] = [{"key": []}, {}]
+                note = f"Once a key exists: needs a key with the scope `{scope}`."
+                operation["description"] = f"{operation['description']}\n\n{note}"
+            if is_repeatable_write(method.upper(), path):
+                operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+    return document

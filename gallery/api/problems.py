@@ -1,4 +1,4 @@
-"""Every error as a problem document (RFC 9457), never a traceback."""
+"""Errors as problem documents (RFC 9457), never as tracebacks."""
 
 from __future__ import annotations
 
@@ -53,17 +53,16 @@ _STATUS: tuple[tuple[type[GalleryError], HTTPStatus], ...] = (
     (HomeError, HTTPStatus.SERVICE_UNAVAILABLE),
     (GalleryError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )
-"""The first that fits."""
+"""The first match counts."""
 
-
-_KINDS = {
+_HTTP_KINDS = {
     HTTPStatus.BAD_REQUEST: "bad-request",
     HTTPStatus.NOT_FOUND: "not-found",
     HTTPStatus.METHOD_NOT_ALLOWED: "method-not-allowed",
     HTTPStatus.PRECONDITION_FAILED: "precondition-failed",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported-media-type",
 }
-"""Of what the framework refuses. Written out: its phrases differ between versions of Python."""
+"""For the framework's own errors; the phrases of HTTPStatus differ between Python versions."""
 
 _FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^/\n:;,]+/)+")
 
@@ -71,7 +70,10 @@ _FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^/\n:;,]+/)+")
 def problem(
     status: int, kind: str, detail: str, headers: dict[str, str] | None = None
 ) -> JSONResponse:
-    """kind : a few words with hyphens; the title is made of it."""
+    """Return a problem document.
+
+    kind : the type without its prefix, in kebab-case; the title is derived from it.
+    """
     return JSONResponse(
         {
             "type": f"{PREFIX}{kind}",
@@ -86,53 +88,54 @@ def problem(
 
 
 class Refusal(HTTPException):
-    """A request that is refused before, or instead of, its work. kind : as `problem` has it."""
+    """A request that is refused; `response` is its problem document. Arguments as for `problem`."""
 
     def __init__(
         self, status: int, kind: str, detail: str, headers: dict[str, str] | None = None
     ) -> None:
         super().__init__(status, detail, headers)
-        self.answer = problem(status, kind, detail, headers)
+        self.response = problem(status, kind, detail, headers)
 
 
 def problem_of(error: GalleryError) -> JSONResponse:
-    """The document for one of ours. Where it lies on the server's disk is nobody else's affair."""
+    """Return the problem document of a known error. A 5xx does not name the server's folders."""
     status = next(s for known, s in _STATUS if isinstance(error, known))
     kind = PROBLEM_TYPES[type(error)]
-    later = {"Retry-After": "1"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
-    said = str(error) if status < 500 else _FOLDERS.sub("", str(error))
-    return problem(status, kind, said, later)
+    retry = {"Retry-After": "1"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
+    detail = str(error) if status < 500 else _FOLDERS.sub("", str(error))
+    return problem(status, kind, detail, retry)
 
 
-def handle_errors(app: FastAPI) -> None:
-    """Let the app answer every error so."""
+def internal_error(error: Exception) -> JSONResponse:
+    """Return the problem document of an unexpected error."""
+    detail = f"internal error ({type(error).__name__}); this is a bug, please report it"
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "mistake-in-the-program", detail)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Make the app answer every error with a problem document."""
 
     @app.exception_handler(GalleryError)
-    def _known(_: Request, error: GalleryError) -> JSONResponse:
+    def _gallery_error(_: Request, error: GalleryError) -> JSONResponse:
         return problem_of(error)
 
     @app.exception_handler(RequestValidationError)
-    def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        said = "; ".join(
+    def _invalid_request(_: Request, error: RequestValidationError) -> JSONResponse:
+        detail = "; ".join(
             f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()
         )
-        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", said)
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", detail)
 
     @app.exception_handler(HTTPException)
-    def _http(request: Request, error: HTTPException) -> JSONResponse:
+    def _http_error(request: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error, Refusal):
-            return error.answer
+            return error.response
         status = HTTPStatus(error.status_code)
-        said, headers = str(error.detail), dict(error.headers or {})
-        if said == status.phrase:  # the framework's own words
-            said = f"{request.method} {request.url.path}: see /v1/openapi.json for what there is"
+        detail, headers = str(error.detail), dict(error.headers or {})
+        if detail == status.phrase:  # the framework gave no detail
+            detail = f"{request.method} {request.url.path} does not exist; see /v1/openapi.json"
         if status is HTTPStatus.METHOD_NOT_ALLOWED:
-            there = app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", ""), {})
-            headers["allow"] = ", ".join(method.upper() for method in there) or "GET"
-        return problem(status, _KINDS.get(status, f"status-{status.value}"), said, headers)
-
-
-def mistake(error: Exception) -> JSONResponse:
-    """The document for what nobody foresaw."""
-    said = f"this is a mistake in the program, please report it: {type(error).__name__}"
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "mistake-in-the-program", said)
+            route = getattr(request.scope.get("route"), "path", "")
+            operations = app.openapi()["paths"].get(route, {})
+            headers["allow"] = ", ".join(method.upper() for method in operations) or "GET"
+        return problem(status, _HTTP_KINDS.get(status, f"status-{status.value}"), detail, headers)

@@ -1,4 +1,4 @@
-"""Photos out of a request: multipart fields, JSON with base64, or the raw body."""
+"""Photos in a request: multipart fields, JSON with base64, or the raw body."""
 
 from __future__ import annotations
 
@@ -13,89 +13,92 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from gallery.vision.pipeline import Upload
 
-_MOST_FIELDS = 100
-_AT_ONCE = 256 * 2**10  # bytes; more is taken apart beside the event loop
+_MAX_FIELDS = 100
+_MAX_INLINE_BYTES = 256 * 2**10  # larger JSON is parsed in a thread
+_UNNAMED = "(upload)"
 Photos = dict[str, list[Upload]]
+"""The photos of each field."""
 
 
-class _InMemory(MultiPartParser):
-    """Nothing of a photo touches the disk; Guard has limited how much there is."""
+class _InMemoryParser(MultiPartParser):
+    """Never writes an upload to disk; RequestLimits bounds its size."""
 
     spool_max_size = 2**62
 
 
-async def photos(request: Request, *fields: str) -> tuple[Photos, dict[str, str]]:
-    """The photos in each of these fields, and the other fields of text.
+async def read_photos(request: Request, *fields: str) -> tuple[Photos, dict[str, str]]:
+    """Return the photos of these fields, and the text fields.
 
-    Raises HTTPException 400 or 415 for what is none of the three forms.
+    Raises HTTPException 400 or 415.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        return await _of_form(request, fields)
-    if kind == "application/json":
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "multipart/form-data":
+        return await _from_form(request, fields)
+    if media_type == "application/json":
         body = await request.body()
-        if len(body) <= _AT_ONCE:
-            return _of_json(body, fields)
-        return await anyio.to_thread.run_sync(_of_json, body, fields)
-    if kind.startswith("image/") or kind == "application/octet-stream":
-        found: Photos = {field: [] for field in fields}
-        found[fields[0]].append(Upload(await request.body(), "(upload)"))
-        return found, {}
+        if len(body) <= _MAX_INLINE_BYTES:
+            return _from_json(body, fields)
+        return await anyio.to_thread.run_sync(_from_json, body, fields)
+    if media_type.startswith("image/") or media_type == "application/octet-stream":
+        photos: Photos = {field: [] for field in fields}
+        photos[fields[0]].append(Upload(await request.body(), _UNNAMED))
+        return photos, {}
     raise HTTPException(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        f"content type {kind!r}; send multipart/form-data with {' and '.join(fields)},"
-        " application/json with base64, or the photo itself as image/*",
+        f"unsupported content type {media_type!r}; send multipart/form-data with"
+        f" {' and '.join(fields)}, application/json with base64, or the photo itself as image/*",
     )
 
 
-async def _of_form(request: Request, fields: tuple[str, ...]) -> tuple[Photos, dict[str, str]]:
-    found: Photos = {field: [] for field in fields}
-    others: dict[str, str] = {}
-    parser = _InMemory(
-        request.headers, request.stream(), max_files=_MOST_FIELDS, max_fields=_MOST_FIELDS
+async def _from_form(request: Request, fields: tuple[str, ...]) -> tuple[Photos, dict[str, str]]:
+    photos: Photos = {field: [] for field in fields}
+    texts: dict[str, str] = {}
+    parser = _InMemoryParser(
+        request.headers, request.stream(), max_files=_MAX_FIELDS, max_fields=_MAX_FIELDS
     )
     try:
         form = await parser.parse()
-    except (MultiPartException, KeyError) as error:  # KeyError: no boundary is named
-        raise HTTPException(HTTPStatus.BAD_REQUEST, f"no multipart form: {error}") from error
+    except (MultiPartException, KeyError) as error:  # KeyError: no boundary
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f"invalid multipart form: {error}") from error
     try:
         for name, value in form.multi_items():
             if isinstance(value, str):
-                others[name] = value
+                texts[name] = value
             elif name in fields:
-                found[name].append(Upload(await value.read(), value.filename or "(upload)"))
+                photos[name].append(Upload(await value.read(), value.filename or _UNNAMED))
     finally:
         await form.close()
-    return found, others
+    return photos, texts
 
 
-def _of_json(content: bytes, fields: tuple[str, ...]) -> tuple[Photos, dict[str, str]]:
+def _from_json(content: bytes, fields: tuple[str, ...]) -> tuple[Photos, dict[str, str]]:
     try:
         body = json.loads(content)
-    except (ValueError, RecursionError) as error:  # ValueError: a number of 5,000 digits, too
-        raise HTTPException(HTTPStatus.BAD_REQUEST, f"no JSON: {error}") from error
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f"invalid JSON: {error}") from error
     if not isinstance(body, dict):
         raise HTTPException(HTTPStatus.BAD_REQUEST, "expected a JSON object")
-    found: Photos = {}
+    photos: Photos = {}
     for field in fields:
         values = body.pop(field, [])
         values = values if isinstance(values, list) else [values]
-        if len(values) > _MOST_FIELDS:
-            said = f"{field} has {len(values):,} photos; send {_MOST_FIELDS} at most at once"
-            raise HTTPException(HTTPStatus.BAD_REQUEST, said)
+        if len(values) > _MAX_FIELDS:
+            detail = f"{field} has {len(values):,} photos; send at most {_MAX_FIELDS} per request"
+            raise HTTPException(HTTPStatus.BAD_REQUEST, detail)
         try:
-            found[field] = [Upload(base64.b64decode(v, validate=True), "(upload)") for v in values]
+            photos[field] = [Upload(base64.b64decode(v, validate=True), _UNNAMED) for v in values]
         except (TypeError, ValueError) as error:
-            said = f"{field} is not base64: {error}"
-            raise HTTPException(HTTPStatus.BAD_REQUEST, said) from error
-    return found, {k: v for k, v in body.items() if isinstance(v, str)}
+            detail = f"{field} is not valid base64: {error}"
+            raise HTTPException(HTTPStatus.BAD_REQUEST, detail) from error
+    return photos, {name: value for name, value in body.items() if isinstance(value, str)}
 
 
-def exactly(found: Photos, *fields: str) -> list[Upload]:
-    """The one photo of each field. Raises HTTPException 400 for another number, or an empty one."""
+def single_photos(photos: Photos, *fields: str) -> list[Upload]:
+    """Return the one photo of each field. Raises HTTPException 400 if none, several, or empty."""
     for field in fields:
-        full = sum(bool(photo.content) for photo in found[field])
-        if full != 1 or len(found[field]) != 1:
-            said = f"{full} photos in the field {field}, expected 1, as a file"
-            raise HTTPException(HTTPStatus.BAD_REQUEST, said)
-    return [found[field][0] for field in fields]
+        sizes = [len(photo.content) for photo in photos[field]]
+        if len(sizes) != 1 or not sizes[0]:
+            fault = "an empty one" if len(sizes) == 1 else str(len(sizes))
+            detail = f"expected one photo in the field {field}, as a file, but got {fault}"
+            raise HTTPException(HTTPStatus.BAD_REQUEST, detail)
+    return [photos[field][0] for field in fields]

@@ -1,4 +1,4 @@
-"""Work beside the event loop: a few threads, a bounded queue, and each request's own deadline."""
+"""Threads for blocking work, with a bounded queue and a deadline per request."""
 
 from __future__ import annotations
 
@@ -14,65 +14,67 @@ from fastapi import Request
 from gallery.api.problems import Refusal
 
 T = TypeVar("T")
+_TOO_LATE = "timed out in the queue; try again"
 
 
-class NotDone(Refusal):
-    """There was no room, or no time left."""
+class Unavailable(Refusal):
+    """503: the queue is full, or the deadline has passed."""
 
-    def __init__(self, said: str) -> None:
-        later = {"Retry-After": "2"}
-        super().__init__(HTTPStatus.SERVICE_UNAVAILABLE, "service-unavailable", said, later)
+    def __init__(self, detail: str) -> None:
+        retry = {"Retry-After": "2"}
+        super().__init__(HTTPStatus.SERVICE_UNAVAILABLE, "service-unavailable", detail, retry)
 
 
 class WorkerPool:
-    """threads : at once.  queue : how many may wait for one.
+    """threads : tasks that run at once.  queue : tasks that may wait.
 
-    What waits is not begun after its request's deadline. What runs then is answered, but keeps its
-    thread until it ends, and is the request's `state.late` until then: there are never more.
+    A task that waits past its request's deadline is not started. One that runs past it keeps its
+    thread until it ends, as the request's `state.running`; its request is answered 503.
     """
 
     def __init__(self, *, threads: int, queue: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="work")
-        self._free = asyncio.Semaphore(threads)
-        self._most = threads + queue
-        self.running = 0
+        self._free_threads = asyncio.Semaphore(threads)
+        self._capacity = threads + queue
+        self.pending = 0
+        """Tasks running or waiting."""
 
-    async def do(self, request: Request, task: Callable[[], T]) -> T:
-        """Its result. Raises NotDone when too many wait, or the request's deadline has passed."""
-        if self.running >= self._most:
-            raise NotDone(f"{self.running} requests wait; try later")
+    async def run(self, request: Request, task: Callable[[], T]) -> T:
+        """Return the task's result. Raises Unavailable."""
+        if self.pending >= self._capacity:
+            raise Unavailable(f"{self.pending} requests are waiting; try again later")
         loop = asyncio.get_running_loop()
         deadline: float = request.state.deadline
-        self.running += 1
+        self.pending += 1
         try:
             async with asyncio.timeout_at(deadline):
-                await self._free.acquire()
+                await self._free_threads.acquire()
         except BaseException as error:
-            self.running -= 1
+            self.pending -= 1
             if isinstance(error, TimeoutError):
-                raise NotDone("not reached in time; send it again") from error
+                raise Unavailable(_TOO_LATE) from error
             raise
         if loop.time() >= deadline:
-            self._free.release()
-            self.running -= 1
-            raise NotDone("not reached in time; send it again")
-        begun = loop.run_in_executor(self._pool, copy_context().run, task)
-        begun.add_done_callback(self._ended)
+            self._free_threads.release()
+            self.pending -= 1
+            raise Unavailable(_TOO_LATE)
+        future = loop.run_in_executor(self._pool, copy_context().run, task)
+        future.add_done_callback(self._finish)
         try:
             async with asyncio.timeout_at(deadline):
-                return await asyncio.shield(begun)
+                return await asyncio.shield(future)
         except TimeoutError as error:
-            if begun.done():
+            if future.done():
                 raise
-            request.state.late = begun
-            raise NotDone("it took too long, and may yet be done; send it again later") from error
+            request.state.running = future
+            raise Unavailable("timed out while running, and may still finish; try again") from error
 
     def close(self) -> None:
-        """Begin nothing more; what runs ends."""
+        """Start no more tasks, and wait for those that run."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _ended(self, begun: asyncio.Future[Any]) -> None:
-        self._free.release()
-        self.running -= 1
-        if not begun.cancelled():
-            begun.exception()  # whoever waited is gone: nobody else would take it
+    def _finish(self, future: asyncio.Future[Any]) -> None:
+        self._free_threads.release()
+        self.pending -= 1
+        if not future.cancelled():
+            future.exception()  # mark as retrieved: the request may be gone

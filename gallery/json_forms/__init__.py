@@ -1,3 +1,4 @@
-"""The JSON forms of what the product answers with: to JSON, from JSON, and their schemas.
+"""The JSON forms of results: to JSON, from JSON, and their schemas.
+
 The command line, the HTTP API and its client share them.
 """

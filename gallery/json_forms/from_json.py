@@ -1,6 +1,6 @@
-"""The JSON of the HTTP API back into what the product answers with; `to_json` the other way.
+"""Results from the JSON of the HTTP API: the inverse of `to_json`, besides rounding.
 
-What the JSON rounds stays rounded. Raises KeyError, TypeError or ValueError for other JSON.
+All functions raise KeyError, TypeError or ValueError for JSON of another form.
 """
 
 from __future__ import annotations
@@ -29,152 +29,154 @@ from gallery.types import (
 Json = dict[str, Any]
 
 
-def decision(told: Json) -> Decision:
+def decision(data: Json) -> Decision:
     return Decision(
-        outcome=Outcome(told["outcome"]),
-        identity=_ref(told["identity"]),
-        probability=told["probability"],
-        face=None if told["face"] is None else face(told["face"]),
-        candidates=tuple(candidate(one) for one in told["candidates"]),
-        reason=told["reason"],
-        promised_rate=told["false_positive_identification_rate"],
+        outcome=Outcome(data["outcome"]),
+        identity=_ref(data["identity"]),
+        probability=data["probability"],
+        face=None if data["face"] is None else face(data["face"]),
+        candidates=tuple(candidate(item) for item in data["candidates"]),
+        reason=data["reason"],
+        promised_rate=data["false_positive_identification_rate"],
     )
 
 
-def candidate(told: Json) -> Candidate:
+def candidate(data: Json) -> Candidate:
     return Candidate(
-        identity=IdentityRef(**told["identity"]),
-        face_id=told["face_id"],
-        photo=told["photo"],
-        similarity=told["similarity"],
-        probability=told["probability"],
-        verdict=Verdict(told["verdict"]),
+        identity=IdentityRef(**data["identity"]),
+        face_id=data["face_id"],
+        photo=data["photo"],
+        similarity=data["similarity"],
+        probability=data["probability"],
+        verdict=Verdict(data["verdict"]),
     )
 
 
-def face(told: Json) -> Face:
+def face(data: Json) -> Face:
     return Face(
-        box=Box(*told["box"]),
-        landmarks=np.array(told["landmarks"], dtype=np.float32),
-        probability=told["probability"],
-        sharpness=told["sharpness"],
+        box=Box(*data["box"]),
+        landmarks=np.array(data["landmarks"], dtype=np.float32),
+        probability=data["probability"],
+        sharpness=data["sharpness"],
     )
 
 
-def comparison(told: Json) -> Comparison:
-    first, second = (face(one) for one in told["faces"])
-    return Comparison(told["same"], told["probability"], told["similarity"], (first, second))
+def comparison(data: Json) -> Comparison:
+    first, second = (face(item) for item in data["faces"])
+    return Comparison(data["same"], data["probability"], data["similarity"], (first, second))
 
 
-def enrolment(told: Json) -> Enrolment:
+def enrolment(data: Json) -> Enrolment:
     return Enrolment(
-        photo=told["photo"],
-        outcome=EnrolOutcome(told["outcome"]),
-        identity=_ref(told["identity"]),
-        face_id=told["face_id"],
-        reason=told["reason"],
-        refusal=None if told["refusal"] is None else Refusal(told["refusal"]),
-        rivals=tuple(IdentityRef(**rival) for rival in told["rivals"]),
+        photo=data["photo"],
+        outcome=EnrolOutcome(data["outcome"]),
+        identity=_ref(data["identity"]),
+        face_id=data["face_id"],
+        reason=data["reason"],
+        refusal=None if data["refusal"] is None else Refusal(data["refusal"]),
+        rivals=tuple(IdentityRef(**rival) for rival in data["rivals"]),
     )
 
 
-def identity(told: Json) -> IdentityRecord:
+def identity(data: Json) -> IdentityRecord:
     return IdentityRecord(
-        id=told["id"],
-        name=told["name"],
-        external_id=told["external_id"],
-        details=told["details"],
-        faces=told["faces"],
-        created_at=datetime.fromisoformat(told["created_at"]),
-        updated_at=datetime.fromisoformat(told["updated_at"]),
-        expires_at=told["expires_at"] and datetime.fromisoformat(told["expires_at"]),
+        id=data["id"],
+        name=data["name"],
+        external_id=data["external_id"],
+        details=data["details"],
+        faces=data["faces"],
+        created_at=datetime.fromisoformat(data["created_at"]),
+        updated_at=datetime.fromisoformat(data["updated_at"]),
+        expires_at=data["expires_at"] and datetime.fromisoformat(data["expires_at"]),
     )
 
 
-def face_record(told: Json) -> FaceRecord:
+def face_record(data: Json) -> FaceRecord:
     return FaceRecord(
-        id=told["face_id"],
-        identity=IdentityRef(**told["identity"]),
-        photo=told["photo"],
-        photo_sha256=told["photo_sha256"],
-        box=Box(*told["box"]),
-        probability=told["probability"],
-        sharpness=told["sharpness"],
-        norm=told["norm"],
-        created_at=datetime.fromisoformat(told["created_at"]),
+        id=data["face_id"],
+        identity=IdentityRef(**data["identity"]),
+        photo=data["photo"],
+        photo_sha256=data["photo_sha256"],
+        box=Box(*data["box"]),
+        probability=data["probability"],
+        sharpness=data["sharpness"],
+        norm=data["norm"],
+        created_at=datetime.fromisoformat(data["created_at"]),
     )
 
 
-def receipt(told: Json) -> Receipt:
+def receipt(data: Json) -> Receipt:
     return Receipt(
-        id=told["receipt"],
-        identity_id=told["identity_id"],
-        also=tuple(told["also"]),
-        whole=told["whole"],
-        faces=told["faces"],
-        erased_at=datetime.fromisoformat(told["erased_at"]),
-        erased=told["erased"],
-        learned=tuple(told["learned"]),
+        id=data["receipt"],
+        identity_id=data["identity_id"],
+        also=tuple(data["also"]),
+        whole=data["whole"],
+        faces=data["faces"],
+        erased_at=datetime.fromisoformat(data["erased_at"]),
+        erased=data["erased"],
+        learned=tuple(data["learned"]),
         backups=tuple(
             BackupRecord(
-                one["id"],
-                one["newest_identity_id"],
-                one["newest_face_id"],
-                datetime.fromisoformat(one["created_at"]),
-                one["made"],
+                backup["id"],
+                backup["newest_identity_id"],
+                backup["newest_face_id"],
+                datetime.fromisoformat(backup["created_at"]),
+                backup["made"],
             )
-            for one in told["backups"]
+            for backup in data["backups"]
         ),
-        searched_files=told["searched"]["files"],
-        searched_bytes=told["searched"]["bytes"],
-        too_plain=told["searched"]["too_plain"],
+        searched_files=data["searched"]["files"],
+        searched_bytes=data["searched"]["bytes"],
+        too_plain=data["searched"]["too_plain"],
     )
 
 
-def merge(told: Json) -> MergeRecord:
+def merge(data: Json) -> MergeRecord:
     return MergeRecord(
-        id=told["merge_id"],
-        kept_id=told["kept"],
-        others=tuple(told["others"]),
-        created_at=datetime.fromisoformat(told["created_at"]),
+        id=data["merge_id"],
+        kept_id=data["kept"],
+        others=tuple(data["others"]),
+        created_at=datetime.fromisoformat(data["created_at"]),
     )
 
 
-def report(told: Json) -> GalleryFindings:
+def report(data: Json) -> GalleryFindings:
     return GalleryFindings(
-        identities=told["identities"],
-        faces=told["faces"],
+        identities=data["identities"],
+        faces=data["faces"],
         same_people=tuple(
-            SamePerson(_two_refs(one["identities"]), one["probability"], _two(one["deciding"]))
-            for one in told["same_people"]
+            SamePerson(
+                _identity_pair(pair["identities"]),
+                pair["probability"],
+                _face_pair(pair["deciding"]),
+            )
+            for pair in data["same_people"]
         ),
         same_faces=tuple(
-            SameFace(_two(one["faces"]), one["similarity"]) for one in told["same_faces"]
+            SameFace(_face_pair(pair["faces"]), pair["similarity"]) for pair in data["same_faces"]
         ),
         misfiled=tuple(
             WrongIdentity(
-                face_record(one["face"]),
-                None
-                if one["suggested"] is None
-                else IdentityRef(one["suggested"]["id"], one["suggested"]["name"]),
-                one["probability"],
-                face_record(one["nearest"]),
-                one["why"],
+                face_record(wrong["face"]),
+                _ref(wrong["suggested"]),
+                wrong["probability"],
+                face_record(wrong["nearest"]),
+                wrong["why"],
             )
-            for one in told["misfiled"]
+            for wrong in data["misfiled"]
         ),
     )
 
 
-def _two(told: list[Json]) -> tuple[FaceRecord, FaceRecord]:
-    first, second = (face_record(one) for one in told)
+def _face_pair(data: list[Json]) -> tuple[FaceRecord, FaceRecord]:
+    first, second = (face_record(item) for item in data)
     return first, second
 
 
-def _two_refs(told: list[Json]) -> tuple[IdentityRef, IdentityRef]:
-    first, second = (IdentityRef(one["id"], one["name"]) for one in told)
+def _identity_pair(data: list[Json]) -> tuple[IdentityRef, IdentityRef]:
+    first, second = (IdentityRef(item["id"], item["name"]) for item in data)
     return first, second
 
 
-def _ref(told: Json | None) -> IdentityRef | None:
-    return None if told is None else IdentityRef(told["id"], told["name"])
+def _ref(data: Json | None) -> IdentityRef | None:
+    return None if data is None else IdentityRef(data["id"], data["name"])

@@ -1,6 +1,6 @@
-"""The problem type (RFC 9457) of each error, the same in the server and in the client.
+"""The problem type (RFC 9457) of each error, for the server and the client.
 
-They are written out, since programs read them: renaming a class must not change one.
+Programs read the types, so they are written out: renaming a class must not change its type.
 """
 
 from __future__ import annotations
@@ -68,6 +68,6 @@ PROBLEM_TYPES: dict[type[GalleryError], str] = {
 
 
 def error_of(problem_type: str) -> type[GalleryError] | None:
-    """The error of a problem's `type`, with its prefix; None for a type of the server's own."""
+    """Return the error class of a problem's `type` (prefix included), or None if there is none."""
     name = problem_type.removeprefix(PREFIX)
     return next((kind for kind, known in PROBLEM_TYPES.items() if known == name), None)

@@ -1,4 +1,4 @@
-"""The JSON of the API as its description tells it; `gallery.json_forms.to_json` makes it."""
+"""The schemas of the HTTP API's JSON, for its OpenAPI description; `to_json` makes the JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CANDIDATE = {
     "probability": 0.99,
     "verdict": "same",
 }
-DECISION_EXAMPLE: dict[str, Any] = {
+_DECISION: dict[str, Any] = {
     "outcome": "match",
     "identity": _HOPPER,
     "probability": 0.99,
@@ -38,157 +38,166 @@ DECISION_EXAMPLE: dict[str, Any] = {
 }
 
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Box = Annotated[
+    list[float], Field(description="Left, top, right, bottom, in pixels of the upright photo.")
+]
 
 
-class Shape(BaseModel):
-    """Every field is always there, and no other."""
+class Schema(BaseModel):
+    """No field is left out, and there are no others."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Problem(BaseModel):
-    """Why it could not be done (RFC 9457)."""
+    """Why a request failed (RFC 9457)."""
 
-    type: str = Field(description="urn:face-gallery: and a few words with hyphens.")
+    type: str = Field(description="`urn:face-gallery:` and the kind of problem, in kebab-case.")
     title: str
-    status: int
-    detail: str = Field(description="The value, the limit and the remedy.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="The offending value, the limit, and the remedy.")
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    kind: {
-        "description": said,
+    status: {
+        "description": description,
         "content": {
             "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
         },
     }
-    for kind, said in (
-        ("4XX", "The request, the photo or the name cannot be used; or a key is needed."),
-        ("5XX", "Too much to do, or the gallery cannot be read or written; try again."),
+    for status, description in (
+        ("4XX", "The request, photo, name or key is invalid, or a limit is exceeded."),
+        ("5XX", "The server is overloaded, or the gallery cannot be read or written; try again."),
     )
 }
 
 
-class Ref(Shape):
-    """An identity, as an answer names it."""
+class IdentityRef(Schema):
+    """An identity's id and name."""
 
     id: int
     name: str
 
 
-class FoundFace(Shape):
-    """A face of the photo. box : left, top, right, bottom in pixels of the upright photo."""
+class DetectedFace(Schema):
+    """A face found in a photo."""
 
-    box: list[float]
-    landmarks: list[list[float]]
-    probability: float
+    box: Box
+    landmarks: list[list[float]] = Field(
+        description="Eyes, nose and corners of the mouth, as x and y in pixels."
+    )
+    probability: float = Field(description="The detector's probability that this is a face.")
     sharpness: float
 
 
-class Candidate(Shape):
-    """The enrolled face that speaks for one identity, and the verdict on it."""
+class Candidate(Schema):
+    """An identity near the query: its deciding enrolled face, and the verdict."""
 
-    identity: Ref
+    identity: IdentityRef
     face_id: int
-    photo: str
-    similarity: float
-    probability: float
+    photo: str = Field(description="The photo the enrolled face is from.")
+    similarity: float = Field(description="Cosine similarity of the encodings.")
+    probability: float = Field(description="The probability that it is the same person.")
     verdict: Verdict
 
 
-class Decision(Shape):
+class Decision(Schema):
     """Exactly one identity, or none."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [DECISION_EXAMPLE]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_DECISION]})
 
     outcome: Outcome
-    identity: Ref | None
+    identity: IdentityRef | None
     probability: float | None
-    false_positive_identification_rate: float | None
+    false_positive_identification_rate: float | None = Field(
+        description="The share of strangers who may get a match at this operating point."
+    )
     photo: str
-    face: FoundFace | None
+    face: DetectedFace | None
     candidates: list[Candidate]
     decided_by: Candidate | None
     runner_up: Candidate | None
     reason: str
 
 
-class Decisions(Shape):
+class Decisions(Schema):
     """A decision for each face, the largest first."""
 
     answers: list[Decision]
 
 
-class Comparison(Shape):
-    """same : 1 or 0."""
+class Comparison(Schema):
+    """Whether two photos show the same person."""
 
     same: Literal[0, 1]
-    probability: float
-    similarity: float
+    probability: float = Field(description="The probability that it is the same person.")
+    similarity: float = Field(description="Cosine similarity of the encodings.")
     photos: list[str]
-    faces: list[FoundFace]
+    faces: list[DetectedFace]
 
 
-class Identity(Shape):
-    """A person of the gallery."""
+class Identity(Schema):
+    """An enrolled person."""
 
     id: int
     name: str
     external_id: str | None
     details: dict[str, str]
-    faces: int
+    faces: int = Field(description="How many faces are enrolled.")
     created_at: str
     updated_at: str
-    expires_at: str | None
+    expires_at: str | None = Field(description="When the identity will be erased.")
 
 
-class EnrolledFace(Shape):
-    """A face that is enrolled."""
+class EnrolledFace(Schema):
+    """A face in the gallery."""
 
     face_id: int
-    identity: Ref
+    identity: IdentityRef
     photo: str
     photo_sha256: str
-    box: list[float]
-    probability: float
+    box: Box
+    probability: float = Field(description="The detector's probability that this is a face.")
     sharpness: float
-    norm: float
+    norm: float = Field(description="The norm of the encoding.")
     created_at: str
 
 
 class IdentityWithFaces(Identity):
-    """A person, each enrolled face."""
+    """An enrolled person with their enrolled faces."""
 
     enrolled: list[EnrolledFace]
 
 
-class Identities(Shape):
-    """A page of them. total : how many the search has in all."""
+class Identities(Schema):
+    """A page of identities."""
 
-    total: int
+    total: int = Field(description="Matching identities on all pages.")
     identities: list[Identity]
 
 
-class Enrolment(Shape):
-    """What became of one photo."""
+class Enrolment(Schema):
+    """The outcome of enrolling one photo."""
 
     photo: str
     outcome: EnrolOutcome
-    identity: Ref | None
+    identity: IdentityRef | None
     face_id: int | None
     reason: str
-    refusal: Refusal | None = Field(description="Why it was refused; force helps the last one.")
-    rivals: list[Ref] = Field(description="The other identities whom the face matches.")
+    refusal: Refusal | None = Field(
+        description="Why the photo was refused. `matches_another` can be overridden with `force`."
+    )
+    rivals: list[IdentityRef] = Field(description="Other identities that the face matches.")
 
 
-class Enrolments(Shape):
-    """What became of each photo, in their order."""
+class Enrolments(Schema):
+    """The outcome of each photo, in order."""
 
     enrolments: list[Enrolment]
 
 
-class Changes(Shape):
-    """What of an identity is to be changed; what is not given stays."""
+class IdentityChanges(Schema):
+    """The fields of an identity to change; the others stay as they are."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -196,129 +205,131 @@ class Changes(Shape):
     )
 
     name: str | None = None
-    external_id: str | None = Field(default=None, description="Empty: remove it.")
+    external_id: str | None = Field(default=None, description="An empty string removes it.")
     details: dict[str, str] = Field(
-        default_factory=dict, description="Added to those there are; an empty value removes one."
+        default_factory=dict,
+        description="Added to the existing details; an empty value removes one.",
     )
 
 
-class Expiry(Shape):
-    """When a person is to be erased."""
+class Expiry(Schema):
+    """When to erase an identity."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"expires_at": "90d"}]}
     )
 
-    expires_at: str = Field(description="A date, a time, or days from now as `90d`; empty: never.")
+    expires_at: str = Field(
+        description="A date, a time, or a number of days from now such as `90d`; empty for never."
+    )
 
 
-class Others(Shape):
-    """Identities to be merged into another one, by number."""
+class MergeRequest(Schema):
+    """The ids of the identities to merge into this one."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"others": [2]}]})
 
     others: Annotated[list[Id], Field(min_length=1, max_length=100)]
 
 
-class Merged(Identity):
-    """The one that was kept. merge_id : what undoes it."""
+class MergedIdentity(Identity):
+    """The identity that was kept."""
 
-    merge_id: int
+    merge_id: int = Field(description="The id to undo the merge with.")
 
 
-class Merge(Shape):
+class Merge(Schema):
     """A merge that can be undone."""
 
     merge_id: int
-    kept: int
-    others: list[int]
+    kept: int = Field(description="The id of the identity that was kept.")
+    others: list[int] = Field(description="The ids of the identities merged into it.")
     created_at: str
 
 
-class Merges(Shape):
-    """The newest first."""
+class Merges(Schema):
+    """The merges that can be undone, the newest first."""
 
     merges: list[Merge]
 
 
-class Backup(Shape):
-    """A backup, and the highest numbers that are in it. made : it was written whole."""
+class Backup(Schema):
+    """A backup of the gallery."""
 
     id: str
-    newest_identity_id: int
-    newest_face_id: int
+    newest_identity_id: int = Field(description="The highest identity id in the backup.")
+    newest_face_id: int = Field(description="The highest face id in the backup.")
     created_at: str
-    made: bool
+    made: bool = Field(description="Whether the backup was completed.")
 
 
-class Searched(Shape):
-    """The gallery's folders, in which no trace was left. too_plain : texts not looked for."""
+class TraceSearch(Schema):
+    """The search of the gallery's folders for traces of an erased person, which found none."""
 
     files: int
     bytes: int
-    too_plain: int
+    too_plain: int = Field(description="Texts not searched for: too short, or only a number.")
 
 
-class Receipt(Shape):
-    """What was erased: numbers alone. also : others that were merged into it.
-
-    backups : those that hold it still.
-    """
+class Receipt(Schema):
+    """Proof of an erasure, without personal data."""
 
     receipt: str
     identity_id: int
-    also: list[int]
-    whole: bool
+    also: list[int] = Field(description="The ids of identities that were merged into it.")
+    whole: bool = Field(description="Whether the whole identity was erased.")
     faces: int
     erased_at: str
-    erased: dict[str, int]
-    learned: list[str]
-    backups: list[Backup]
-    searched: Searched
+    erased: dict[str, int] = Field(description="Rows and cache files erased, by kind.")
+    learned: list[str] = Field(
+        description="What had been learned from the person, and what became of it."
+    )
+    backups: list[Backup] = Field(description="Backups that still contain the erased data.")
+    searched: TraceSearch
 
 
-class SamePerson(Shape):
-    """Two identities that seem to be one person, and their two most alike faces."""
+class SamePerson(Schema):
+    """Two identities that are probably the same person, and their two most similar faces."""
 
     identities: list[Identity]
     probability: float
     deciding: list[EnrolledFace]
 
 
-class SameFace(Shape):
-    """One picture of a face, enrolled twice."""
+class SameFace(Schema):
+    """The same picture of a face, enrolled twice."""
 
     faces: list[EnrolledFace]
-    similarity: float
+    similarity: float = Field(description="Cosine similarity of the encodings.")
 
 
-class WrongName(Shape):
-    """An enrolled face that seems to be under the wrong name, by `nearest`."""
+class MislabelledFace(Schema):
+    """An enrolled face that probably belongs to another identity."""
 
     face: EnrolledFace
     suggested: Identity | None
     probability: float
-    nearest: EnrolledFace
+    nearest: EnrolledFace = Field(description="The face of another identity that it resembles.")
     why: str
 
 
-class Duplicates(Shape):
-    """What a dedupe found, less who was erased, merged or told apart since."""
+class Duplicates(Schema):
+    """What dedupe found, without identities erased, merged or marked as different since."""
 
-    identities: int
-    faces: int
+    identities: int = Field(description="How many identities were compared.")
+    faces: int = Field(description="How many faces were compared.")
     same_people: list[SamePerson]
     same_faces: list[SameFace]
-    misfiled: list[WrongName]
+    misfiled: list[MislabelledFace]
 
 
-class Job(Shape):
-    """Long work. done, total : how far it is."""
+class Job(Schema):
+    """A long-running job."""
 
     id: str
     kind: str
     state: JobState
-    done: int
+    done: int = Field(description="Steps done, out of `total`.")
     total: int
     result: Duplicates | None
     error: str | None
@@ -326,34 +337,37 @@ class Job(Shape):
     updated_at: str
 
 
-class Expected(Shape):
-    """What is expected of a gallery of so many identities at the promise."""
+class ExpectedRate(Schema):
+    """The share of known people expected to be found in a gallery of this size."""
 
     identities: int
     known_found: float
 
 
-class InUse(Shape):
-    """A calibration on the user's own people; report : what was measured, before and after."""
+class CalibrationInUse(Schema):
+    """A calibration on the gallery's own people."""
 
     version: int
     created_at: str
-    report: dict[str, Any]
+    report: dict[str, Any] = Field(description="Error rates measured before and after.")
 
 
-class Promise(Shape):
-    """The promise about strangers, for the gallery as it is now."""
+class Calibration(Schema):
+    """The error rates to expect of the gallery at its present size."""
 
-    false_positive_identification_rate: float
+    false_positive_identification_rate: float = Field(
+        description="The share of strangers who may get a match."
+    )
     identities: int
-    bias: float
-    known_found: float = Field(description="Expected, on photos like those the head learned from.")
-    expected: list[Expected]
-    calibration: InUse | None
-    said: str
+    bias: float = Field(description="Added to the logits of the head.")
+    known_found: float = Field(
+        description="The share of known people expected to be found, on photos like those the head"
+        " was trained on."
+    )
+    expected: list[ExpectedRate]
+    calibration: CalibrationInUse | None
+    said: str = Field(description="The same in words.")
 
 
-class Health(Shape):
-    """status : alive, or ready."""
-
-    status: str
+class Health(Schema):
+    status: str = Field(description="`alive` or `ready`.")

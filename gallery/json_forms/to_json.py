@@ -1,4 +1,4 @@
-"""The JSON forms of what the product answers, the same for every way of asking."""
+"""Results as JSON, the same for the command line and the HTTP API."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gallery.store.records import (
 )
 from gallery.types import Candidate, Comparison, Decision, Enrolment, Face, IdentityRef
 
-if TYPE_CHECKING:  # only their shapes are needed, not the networks behind them
+if TYPE_CHECKING:  # at run time these would import the networks
     from gallery.dedupe.findings import Findings, FoundFace
     from gallery.matching.fpir import Promise
 
@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 
 def decision_json(photo: str, decision: Decision) -> Json:
-    """One answer: of a photo, or of one face of it."""
+    """The decision for a photo, or for one of its faces."""
     decided_by, runner_up = decision.decided_by, decision.runner_up
     return {
         "outcome": decision.outcome.value,
@@ -41,7 +41,7 @@ def decision_json(photo: str, decision: Decision) -> Json:
 
 
 def error_json(photo: str, reason: str) -> Json:
-    """The answer for a photo that cannot be used."""
+    """The answer for a photo that cannot be used, in the form of a decision."""
     return {
         "outcome": "error",
         "identity": None,
@@ -136,7 +136,7 @@ def merge_json(record: MergeRecord) -> Json:
 
 
 def receipt_json(receipt: Receipt) -> Json:
-    """Numbers and opaque ids alone, so that it may be kept."""
+    """Only numbers and opaque ids, so that a receipt may be kept after an erasure."""
     return {
         "receipt": receipt.id,
         "identity_id": receipt.identity_id,
@@ -166,29 +166,29 @@ def backup_json(record: BackupRecord) -> Json:
 
 
 def promise_json(promise: Promise) -> Json:
-    used = promise.calibration
+    calibration = promise.calibration
     return {
         "false_positive_identification_rate": promise.point.rate,
         "identities": promise.identities,
         "bias": _rounded(promise.point.bias),
         "known_found": _rounded(promise.known_found),
         "expected": [
-            {"identities": count, "known_found": _rounded(found)}
-            for count, found in promise.expected
+            {"identities": count, "known_found": _rounded(share)}
+            for count, share in promise.expected
         ],
         "calibration": None
-        if used is None
+        if calibration is None
         else {
-            "version": used.id,
-            "created_at": used.created_at.isoformat(),
-            "report": used.report,
+            "version": calibration.id,
+            "created_at": calibration.created_at.isoformat(),
+            "report": calibration.report,
         },
         "said": promise.said,
     }
 
 
 def key_json(record: KeyRecord) -> Json:
-    """Without its secret, which is nowhere, and without its hash."""
+    """Without the hash of its secret; the secret itself is not stored."""
     return {
         "id": record.id,
         "label": record.label,
@@ -199,8 +199,8 @@ def key_json(record: KeyRecord) -> Json:
     }
 
 
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
+def _time(value: datetime | None) -> str | None:
+    return None if value is None else value.isoformat()
 
 
 def audit_json(entry: AuditEntry) -> Json:
@@ -216,56 +216,56 @@ def audit_json(entry: AuditEntry) -> Json:
     }
 
 
-def findings_json(found: Findings) -> Json:
-    """What a dedupe found, one object."""
+def findings_json(findings: Findings) -> Json:
+    """What a dedupe of a folder found."""
     return {
         "copies": [
             {
-                "photos": list(one.photos),
-                "probability": _rounded(one.probability),
-                "deciding": list(one.deciding),
-                "why": one.why,
+                "photos": list(copies.photos),
+                "probability": _rounded(copies.probability),
+                "deciding": list(copies.deciding),
+                "why": copies.why,
             }
-            for one in found.copies
+            for copies in findings.copies
         ],
         "people": [
             {
-                "id": one.id,
-                "faces": [_found_face(face) for face in one.faces],
-                "probability": _rounded(one.probability),
-                "confirmed": one.confirmed,
-                "deciding": [_found_face(face) for face in one.deciding],
-                "why": one.why,
+                "id": person.id,
+                "faces": [_found_face(face) for face in person.faces],
+                "probability": _rounded(person.probability),
+                "confirmed": person.confirmed,
+                "deciding": [_found_face(face) for face in person.deciding],
+                "why": person.why,
             }
-            for one in found.people
+            for person in findings.people
         ],
         "identities": [
             {
-                "names": list(one.names),
-                "ids": list(one.ids),
-                "probability": _rounded(one.probability),
-                "deciding": [_found_face(face) for face in one.deciding],
-                "why": one.why,
+                "names": list(duplicate.names),
+                "ids": list(duplicate.ids),
+                "probability": _rounded(duplicate.probability),
+                "deciding": [_found_face(face) for face in duplicate.deciding],
+                "why": duplicate.why,
             }
-            for one in found.identities
+            for duplicate in findings.identities
         ],
         "misfiled": [
             {
-                "photo": one.face.photo,
-                "identity": one.identity,
-                "suggested": one.suggested,
-                "probability": _rounded(one.probability),
-                "box": one.face.box.as_list(),
-                "face_id": one.face.face_id,
-                "nearest": _found_face(one.nearest),
-                "why": one.why,
+                "photo": wrong.face.photo,
+                "identity": wrong.identity,
+                "suggested": wrong.suggested,
+                "probability": _rounded(wrong.probability),
+                "box": wrong.face.box.as_list(),
+                "face_id": wrong.face.face_id,
+                "nearest": _found_face(wrong.nearest),
+                "why": wrong.why,
             }
-            for one in found.misfiled
+            for wrong in findings.misfiled
         ],
-        "skipped": [{"photo": photo, "reason": reason} for photo, reason in found.skipped],
-        "photos_read": found.photos,
-        "faces_found": found.faces,
-        "folders_are_people": found.folders_are_people,
+        "skipped": [{"photo": photo, "reason": reason} for photo, reason in findings.skipped],
+        "photos_read": findings.photos,
+        "faces_found": findings.faces,
+        "folders_are_people": findings.folders_are_people,
     }
 
 

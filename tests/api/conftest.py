@@ -1,4 +1,4 @@
-"""A real server on a real port, over the session's networks."""
+"""A real server on a real port, with the session's pipeline."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import httpx
 import pytest
 import uvicorn
 
+from gallery.api import auth
 from gallery.api.app import create_app
 from gallery.api.limits import impatient
 from gallery.gallery import Gallery
@@ -22,16 +23,19 @@ Serve = Callable[..., AbstractContextManager[httpx.Client]]
 
 @pytest.fixture(scope="session")
 def serve(cache: Path) -> Serve:
-    """In a `with serve(home)` block, a client of a server of that gallery."""
+    """`with serve(home) as client`: serve the gallery in this folder.
+
+    app_options : arguments of create_app.
+    """
 
     @contextmanager
-    def serving(
+    def serve_gallery(
         home: Path,
-        doors: Mapping[str, bool] = MappingProxyType({}),
+        app_options: Mapping[str, bool] = MappingProxyType({}),
         **settings: object,
     ) -> Iterator[httpx.Client]:
         with Gallery.open(home, cache=cache, threads=1, **settings) as gallery:
-            app = create_app(gallery, **doors)
+            app = create_app(gallery, **app_options)
             config = uvicorn.Config(
                 app,
                 port=0,
@@ -50,11 +54,17 @@ def serve(cache: Path) -> Serve:
             server.should_exit = True
             thread.join()
 
-    return serving
+    return serve_gallery
 
 
 @pytest.fixture
 def client(serve: Serve, tmp_path: Path) -> Iterator[httpx.Client]:
-    """Of an empty gallery."""
+    """A client of a server with an empty gallery."""
     with serve(tmp_path / "home") as opened:
         yield opened
+
+
+@pytest.fixture
+def uncached_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server reads its keys for each request, not once a second."""
+    monkeypatch.setattr(auth, "_KEY_CACHE_SECONDS", 0)

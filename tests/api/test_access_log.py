@@ -1,10 +1,9 @@
-"""Logs and metrics say what happened, and nobody's name."""
+"""The access log and the metrics, which contain no names."""
 
 from __future__ import annotations
 
 import io
 import json
-import time
 from pathlib import Path
 
 import httpx
@@ -16,7 +15,7 @@ from gallery.api.access_log import json_log
 from gallery.gallery import Gallery
 from gallery.store import audit
 from gallery.timing import STAGES
-from tests.api.requests import enrol, query
+from tests.api.requests import enrol, query, wait_until
 
 
 def samples(client: httpx.Client) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -30,90 +29,89 @@ def samples(client: httpx.Client) -> dict[tuple[str, tuple[str, ...]], float]:
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What the server logs."""
+    """The server's log."""
     stream = io.StringIO()
     monkeypatch.setattr(app, "json_log", lambda: json_log(stream))
     return stream
 
 
-def logged(log: io.StringIO, lines: int) -> str:
-    """What was logged; a line is written just after its answer was sent."""
-    for _ in range(500):
-        if log.getvalue().count("\n") >= lines:
-            return log.getvalue()
-        time.sleep(0.01)
-    raise AssertionError(log.getvalue())
+def wait_for_lines(log: io.StringIO, count: int) -> list[str]:
+    """The lines of the log; each is written just after its answer was sent."""
+    wait_until(lambda: log.getvalue().count("\n") >= count)
+    return log.getvalue().splitlines()
 
 
-def test_metrics_count_what_was_asked(client: httpx.Client, hopper: Path, collins: Path) -> None:
+def test_metrics_count_requests_decisions_and_stages(
+    client: httpx.Client, hopper: Path, collins: Path
+) -> None:
     enrol(client, "Grace Hopper", hopper)
     query(client, hopper)
     query(client, collins)
     client.get("/v1/identities/77")
     client.get("/v1/Grace")
-    found = samples(client)
-    assert found["gallery_decisions_total", ("match",)] == 1
-    assert found["gallery_decisions_total", ("unknown",)] == 1
-    assert found["gallery_requests_total", ("POST", "/v1/query", "200")] == 2
-    assert found["gallery_requests_total", ("GET", "/v1/identities/{identity}", "404")] == 1
-    assert found["gallery_identities", ()] == found["gallery_faces", ()] == 1
-    assert found["gallery_queue", ()] == 0
+    metrics = samples(client)
+    assert metrics["gallery_decisions_total", ("match",)] == 1
+    assert metrics["gallery_decisions_total", ("unknown",)] == 1
+    assert metrics["gallery_requests_total", ("POST", "/v1/query", "200")] == 2
+    assert metrics["gallery_requests_total", ("GET", "/v1/identities/{identity}", "404")] == 1
+    assert metrics["gallery_identities", ()] == metrics["gallery_faces", ()] == 1
+    assert metrics["gallery_queue", ()] == 0
     for stage in STAGES:
-        assert found["gallery_stage_seconds_count", (stage,)] >= 2, stage
-        assert found["gallery_stage_seconds_sum", (stage,)] > 0
+        assert metrics["gallery_stage_seconds_count", (stage,)] >= 2, stage
+        assert metrics["gallery_stage_seconds_sum", (stage,)] > 0
     assert "Grace" not in client.get("/metrics").text
 
 
-def test_a_request_is_a_line_of_json_without_a_name(
+def test_request_is_logged_as_json_without_names(
     log: io.StringIO, client: httpx.Client, hopper: Path
 ) -> None:
     enrol(client, "Grace Hopper", hopper)
     client.get("/v1/identities", params={"search": "Grace"}, headers={"x-request-id": "r.1"})
-    strange = client.get("/healthz", headers={"x-request-id": 'x"} injected'})
-    assert client.get("/healthz").headers["x-request-id"] != strange.headers["x-request-id"]
-    printed = logged(log, 4)
-    first, second, *_ = (json.loads(line) for line in printed.splitlines())
+    invalid = client.get("/healthz", headers={"x-request-id": 'x"} injected'})
+    assert client.get("/healthz").headers["x-request-id"] != invalid.headers["x-request-id"]
+    lines = wait_for_lines(log, 4)
+    first, second, *_ = (json.loads(line) for line in lines)
     assert (first["route"], first["status"], first["actor"]) == (
         "/v1/identities", 201, "this machine",
     )  # fmt: skip
     assert second["request_id"] == "r.1" and second["seconds"] >= 0
-    assert "Grace" not in printed and "injected" not in printed
+    assert not any("Grace" in line or "injected" in line for line in lines)
 
 
-def test_a_mistake_is_told_to_the_log_and_not_to_the_client(
+def test_internal_error_is_logged_but_not_shown_to_the_client(
     log: io.StringIO, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(self: Gallery) -> None:
         raise RuntimeError("the secret")
 
     monkeypatch.setattr(Gallery, "identities", broken)
-    answer = client.get("/v1/identities")
-    assert answer.status_code == 500 and "the secret" not in answer.text
-    assert answer.json()["type"] == "urn:face-gallery:mistake-in-the-program"
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    line = json.loads(logged(log, 1))
-    assert line["request_id"] == answer.headers["x-request-id"]
+    response = client.get("/v1/identities")
+    assert response.status_code == 500 and "the secret" not in response.text
+    assert response.json()["type"] == "urn:face-gallery:mistake-in-the-program"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    line = json.loads(wait_for_lines(log, 1)[0])
+    assert line["request_id"] == response.headers["x-request-id"]
     assert line["status"] == 500 and "the secret" in line["exception"]
 
 
-def test_what_is_noted_while_the_trail_is_written_is_not_dropped_unwritten(
+def test_audit_entries_added_during_a_flush_are_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_buffer, "_MOST", 3)
+    monkeypatch.setattr(audit_buffer, "_CAPACITY", 3)
     real = audit.record
     with Gallery.open(tmp_path / "home") as opened:
-        noted = audit_buffer.AuditBuffer(opened.database, json_log(io.StringIO()))
+        buffer = audit_buffer.AuditBuffer(opened.database, json_log(io.StringIO()))
         for outcome in ("a", "b", "c"):
-            noted.note("query", outcome)
+            buffer.add("query", outcome)
 
-        def while_written(*given: object, **options: object) -> None:
+        def record_slowly(*args: object, **options: object) -> None:
             monkeypatch.setattr(audit, "record", real)
-            noted.note("query", "d")  # of a full list the oldest makes room
-            noted.note("query", "e")
-            real(*given, **options)
+            buffer.add("query", "d")  # a full buffer drops its oldest entry
+            buffer.add("query", "e")
+            real(*args, **options)
 
-        monkeypatch.setattr(audit, "record", while_written)
-        noted.write()
-        noted.write()
+        monkeypatch.setattr(audit, "record", record_slowly)
+        buffer.flush()
+        buffer.flush()
         with opened.database.reading() as session:
             assert [e.outcome for e in audit.entries(session, 9)] == ["a", "b", "c", "d", "e"]

@@ -1,4 +1,4 @@
-"""The API as a client sees it: decisions, identities, refusals, and what is never let in."""
+"""The API as a client sees it: decisions, identities, invalid requests, overload."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from tests.api.conftest import Serve
 from tests.api.requests import enrol, is_problem, query
 
 
-def test_a_stranger_then_enrolled_then_known(
+def test_stranger_is_enrolled_and_then_matched(
     client: httpx.Client, hopper: Path, collins: Path
 ) -> None:
     assert query(client, hopper).json()["outcome"] == "unknown"
-    answer = enrol(client, "Grace Hopper", hopper)
-    assert answer.status_code == 201
-    (enrolment,) = answer.json()["enrolments"]
+    response = enrol(client, "Grace Hopper", hopper)
+    assert response.status_code == 201
+    (enrolment,) = response.json()["enrolments"]
     assert enrolment["outcome"] == "enrolled" and enrolment["photo"] == hopper.name
     assert enrol(client, "Grace Hopper", hopper).status_code == 200
-    found = query(client, hopper).json()
-    assert found["outcome"] == "match" and found["identity"]["name"] == "Grace Hopper"
-    assert found["false_positive_identification_rate"] == 0.01 and found["candidates"]
+    decision = query(client, hopper).json()
+    assert decision["outcome"] == "match" and decision["identity"]["name"] == "Grace Hopper"
+    assert decision["false_positive_identification_rate"] == 0.01 and decision["candidates"]
     assert query(client, hopper, explain=False).json()["candidates"] == []
     assert query(client, collins).json()["outcome"] == "unknown"
-    (one,) = query(client, hopper, all_faces=True).json()["answers"]
-    assert one["identity"]["name"] == "Grace Hopper"
+    (decision,) = query(client, hopper, all_faces=True).json()["answers"]
+    assert decision["identity"]["name"] == "Grace Hopper"
 
 
-def test_three_ways_to_send_a_photo_have_one_answer(client: httpx.Client, hopper: Path) -> None:
+def test_form_json_and_raw_body_get_the_same_answer(client: httpx.Client, hopper: Path) -> None:
     enrol(client, "Grace Hopper", hopper)
     content = hopper.read_bytes()
     answers = [
@@ -53,14 +53,14 @@ def test_three_ways_to_send_a_photo_have_one_answer(client: httpx.Client, hopper
     assert len({answer["probability"] for answer in answers}) == 1
 
 
-def test_compare_says_1_or_0(client: httpx.Client, hopper: Path, collins: Path) -> None:
+def test_compare_returns_1_or_0(client: httpx.Client, hopper: Path, collins: Path) -> None:
     first, same, other = hopper.read_bytes(), hopper.read_bytes(), collins.read_bytes()
     assert client.post("/v1/compare", files={"first": first, "second": same}).json()["same"] == 1
     assert client.post("/v1/compare", files={"second": other, "first": first}).json()["same"] == 0
     assert is_problem(client.post("/v1/compare", files={"first": first}), 400, "bad-request")
 
 
-def test_identities_are_listed_changed_merged_and_forgotten(
+def test_identities_are_listed_changed_merged_and_erased(
     client: httpx.Client, hopper: Path, collins: Path
 ) -> None:
     enrol(client, "Grace", hopper)
@@ -92,7 +92,9 @@ def test_identities_are_listed_changed_merged_and_forgotten(
     assert query(client, hopper).json()["outcome"] == "unknown"
 
 
-def test_no_face_and_what_is_no_photo(client: httpx.Client, no_one: list[Path]) -> None:
+def test_photo_without_a_face_and_file_that_is_not_a_photo(
+    client: httpx.Client, no_one: list[Path]
+) -> None:
     assert query(client, no_one[0]).json()["outcome"] == "no_face"
     text = client.post("/v1/query", files={"photo": b"this is text"})
     assert is_problem(text, 422, "photo-undecodable")
@@ -104,7 +106,7 @@ def test_no_face_and_what_is_no_photo(client: httpx.Client, no_one: list[Path]) 
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "status"),
+    ("body", "content_type", "status"),
     [
         (b"{", "application/json", 400),
         (b"[]", "application/json", 400),
@@ -115,30 +117,30 @@ def test_no_face_and_what_is_no_photo(client: httpx.Client, no_one: list[Path]) 
         (b"--x\r\n", "multipart/form-data; boundary=x", 400),
     ],
 )
-def test_what_is_no_request_is_a_problem(
-    client: httpx.Client, body: bytes, kind: str, status: int
+def test_malformed_request_gets_a_problem(
+    client: httpx.Client, body: bytes, content_type: str, status: int
 ) -> None:
-    answer = client.post("/v1/query", content=body, headers={"content-type": kind})
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
+    response = client.post("/v1/query", content=body, headers={"content-type": content_type})
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_a_body_over_the_limit_is_refused_with_and_without_a_length(
+def test_body_over_the_limit_is_refused_with_and_without_a_length(
     serve: Serve, tmp_path: Path
 ) -> None:
-    def pieces() -> Iterator[bytes]:
+    def chunks() -> Iterator[bytes]:
         for _ in range(40):
             yield b"x" * 1024
 
     with serve(tmp_path / "home", max_request_bytes=20_000) as client:
         kind = {"content-type": "image/jpeg"}
-        said = client.post("/v1/query", content=b"x" * 20_001, headers=kind)
-        assert is_problem(said, 413, "request-too-large")
-        streamed = client.post("/v1/query", content=pieces(), headers=kind)
+        whole = client.post("/v1/query", content=b"x" * 20_001, headers=kind)
+        assert is_problem(whole, 413, "request-too-large")
+        streamed = client.post("/v1/query", content=chunks(), headers=kind)
         assert is_problem(streamed, 413, "request-too-large")
 
 
-def test_other_hosts_and_pages_are_not_answered(client: httpx.Client) -> None:
+def test_other_hosts_and_origins_are_refused(client: httpx.Client) -> None:
     other = client.get("/v1/identities", headers={"host": "gallery.example:8000"})
     assert is_problem(other, 421, "another-host")
     page = client.get("/v1/identities", headers={"origin": "https://evil.example"})
@@ -150,7 +152,7 @@ def test_other_hosts_and_pages_are_not_answered(client: httpx.Client) -> None:
     assert "access-control-allow-origin" not in own.headers
 
 
-def test_what_another_process_enrols_is_seen_by_the_next_query(
+def test_next_query_sees_what_another_process_enrolled(
     serve: Serve, eye: FacePipeline, cache: Path, hopper: Path, tmp_path: Path
 ) -> None:
     with serve(tmp_path / "home") as client:
@@ -160,38 +162,37 @@ def test_what_another_process_enrols_is_seen_by_the_next_query(
         assert query(client, hopper).json()["outcome"] == "match"
 
 
-def test_more_than_may_wait_are_answered_503_and_the_others_are_answered(
+def test_requests_beyond_the_queue_get_503_and_the_others_an_answer(
     serve: Serve, tmp_path: Path, hopper: Path
 ) -> None:
     with serve(tmp_path / "home", workers=1, api_queue=2) as client:
         enrol(client, "Grace Hopper", hopper)
         with ThreadPoolExecutor(12) as pool:
-            answers = list(pool.map(lambda _: query(client, hopper), range(12)))
-        statuses = {answer.status_code for answer in answers}
+            responses = list(pool.map(lambda _: query(client, hopper), range(12)))
+        statuses = {response.status_code for response in responses}
         assert statuses == {200, 503}
-        for answer in answers:
-            if answer.status_code == 503:
-                assert answer.headers["retry-after"] and is_problem(
-                    answer, 503, "service-unavailable"
-                )
+        for response in responses:
+            if response.status_code == 503:
+                assert is_problem(response, 503, "service-unavailable")
+                assert response.headers["retry-after"]
             else:
-                assert answer.json()["outcome"] == "match"
+                assert response.json()["outcome"] == "match"
         assert client.get("/healthz").json() == {"status": "alive"}
 
 
-def test_more_at_once_than_there_is_room_for_are_refused_unread(
+def test_slow_uploads_hold_their_places_only_until_the_deadline(
     serve: Serve, tmp_path: Path
 ) -> None:
-    """Slow uploads take up all the room; they are ended, and then there is room again."""
+    """17 slow uploads take all places and get 408; the others are refused at once."""
 
-    def slowly() -> Iterator[bytes]:
+    def slow_chunks() -> Iterator[bytes]:
         for _ in range(100):
             yield b"x"
             time.sleep(0.1)
 
     def post(_: int) -> int:
         kind = {"content-type": "image/jpeg"}
-        return client.post("/v1/query", content=slowly(), headers=kind).status_code
+        return client.post("/v1/query", content=slow_chunks(), headers=kind).status_code
 
     with serve(tmp_path / "home", workers=1, api_queue=0, api_seconds=3) as client:
         with ThreadPoolExecutor(25) as pool:
@@ -201,7 +202,7 @@ def test_more_at_once_than_there_is_room_for_are_refused_unread(
         assert client.get("/v1/identities").status_code == 200
 
 
-def test_a_photo_of_too_many_faces_is_refused(
+def test_photo_with_too_many_faces_is_refused(
     cache: Path, hopper: Path, collins: Path, tmp_path: Path
 ) -> None:
     pair = [np.asarray(Image.open(p).convert("RGB").resize((512, 560))) for p in (hopper, collins)]
@@ -213,44 +214,44 @@ def test_a_photo_of_too_many_faces_is_refused(
         gallery.query_all(tmp_path / "two.png")
 
 
-def test_health_and_the_description(client: httpx.Client) -> None:
+def test_health_description_and_unknown_paths(client: httpx.Client) -> None:
     assert client.get("/readyz").json() == {"status": "ready"}
-    described = client.get("/v1/openapi.json").json()
-    assert {"/v1/query", "/v1/compare", "/v1/identities"} <= set(described["paths"])
+    description = client.get("/v1/openapi.json").json()
+    assert {"/v1/query", "/v1/compare", "/v1/identities"} <= set(description["paths"])
     assert is_problem(client.get("/nothing"), 404, "not-found")
     assert is_problem(client.put("/v1/query"), 405, "method-not-allowed")
 
 
-def test_the_page_and_its_parts_are_served_and_fetch_nothing_from_elsewhere(
+def test_page_loads_nothing_from_other_servers(
     client: httpx.Client,
 ) -> None:
     page = client.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert "script-src 'self'" in page.headers["content-security-policy"]
-    parts = re.findall(r'(?:src|href)="(/page/[^"]+)"', page.text)
-    assert len(parts) == 3
+    paths = re.findall(r'(?:src|href)="(/page/[^"]+)"', page.text)
+    assert len(paths) == 3
     folder = Path(app.__file__).parent / "page"
-    parts += [f"/page/{file.name}" for file in folder.glob("*.js")]
-    for text in (page.text, *(client.get(part).text for part in parts)):
+    paths += [f"/page/{file.name}" for file in folder.glob("*.js")]
+    for text in (page.text, *(client.get(path).text for path in paths)):
         assert text
-        # Two slashes with a blank behind them begin a comment; an address has none there.
+        # A URL has no space after its slashes; a comment has.
         assert not re.search(r"//\S", text.replace("http://www.w3.org/2000/svg", ""))
     assert is_problem(client.get("/page/../app.py"), 404, "not-found")
 
 
-def test_odd_files_are_decisions_or_4xx(client: httpx.Client, shared_faces: Path) -> None:
+def test_odd_files_get_a_decision_or_4xx(client: httpx.Client, shared_faces: Path) -> None:
     files = sorted(f for f in (shared_faces / "odd").rglob("*") if f.is_file())
     assert files
     for file in files:
-        answer = query(client, file)
-        assert answer.status_code < 500, (file.name, answer.text)
-        if answer.status_code != 200:
-            assert answer.headers["content-type"] == "application/problem+json"
+        response = query(client, file)
+        assert response.status_code < 500, (file.name, response.text)
+        if response.status_code != 200:
+            assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_noise_is_a_decision(client: httpx.Client) -> None:
+def test_noise_has_no_face(client: httpx.Client) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
-    answer = client.post("/v1/query", files={"photo": file.getvalue()})
-    assert answer.json()["outcome"] == "no_face"
+    response = client.post("/v1/query", files={"photo": file.getvalue()})
+    assert response.json()["outcome"] == "no_face"

@@ -1,4 +1,4 @@
-"""The Python client answers as a Gallery does, and raises what it raises."""
+"""The Python client returns and raises what a Gallery does, and retries."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def client(server: httpx.Client) -> Iterator[Client]:
         yield opened
 
 
-def test_it_answers_as_a_gallery_does(
+def test_results_equal_those_of_a_gallery(
     client: Client, tmp_path: Path, eye: FacePipeline, cache: Path, hopper: Path, collins: Path
 ) -> None:
     (enrolment,) = client.enroll("Grace Hopper", hopper)
@@ -63,16 +63,16 @@ def test_it_answers_as_a_gallery_does(
     assert client.enroll("Someone", hopper)[0].outcome is EnrolOutcome.REFUSED
     with Gallery.open(tmp_path / "home", cache=cache, threads=1) as gallery:
         for photo in (hopper, collins):
-            mine, theirs = client.query(photo), gallery.query(photo)
-            assert decision_json("", mine) == decision_json("", theirs)
-            (mine,) = client.query_all(photo.read_bytes())
-            assert decision_json("", mine) == decision_json("", theirs)
-        mine, theirs = client.compare(hopper, collins), gallery.compare(hopper, collins)
-        assert comparison_json(("", ""), mine) == comparison_json(("", ""), theirs)
+            decision, expected = client.query(photo), gallery.query(photo)
+            assert decision_json("", decision) == decision_json("", expected)
+            (decision,) = client.query_all(photo.read_bytes())
+            assert decision_json("", decision) == decision_json("", expected)
+        comparison, expected = client.compare(hopper, collins), gallery.compare(hopper, collins)
+        assert comparison_json(("", ""), comparison) == comparison_json(("", ""), expected)
         (record,) = client.identities("grace")
         assert record == gallery.identities()[0]
-        mine, faces = client.identity(record.id)
-        assert identity_json(mine) == identity_json(gallery.identity(record.id)[0])
+        identity, faces = client.identity(record.id)
+        assert identity_json(identity) == identity_json(gallery.identity(record.id)[0])
         assert [face_record_json(f) for f in faces] == [
             face_record_json(f) for f in gallery.identity(record.id)[1]
         ]
@@ -80,7 +80,9 @@ def test_it_answers_as_a_gallery_does(
     assert client.calibration()["identities"] == 1
 
 
-def test_it_keeps_people(client: Client, hopper: Path, collins: Path) -> None:
+def test_identities_are_changed_merged_deduplicated_and_erased(
+    client: Client, hopper: Path, collins: Path
+) -> None:
     client.enroll("Grace", hopper)
     client.enroll("Eileen", collins)
     described = client.describe(1, new_name="Grace Hopper", details={"rank": "admiral"})
@@ -89,8 +91,8 @@ def test_it_keeps_people(client: Client, hopper: Path, collins: Path) -> None:
     assert merged.identity.faces == 2 and client.merges()[0].id == merged.merge_id
     assert [r.name for r in client.undo_merge(merged.merge_id)] == ["Grace Hopper", "Eileen"]
     client.enroll("G. Hopper", hopper, force=True)
-    seen = []
-    report = client.dedupe(lambda done, total: seen.append((done, total)))
+    progress = []
+    report = client.dedupe(lambda done, total: progress.append((done, total)))
     assert {ref.id for ref in report.same_people[0].identities} == {1, 3}
     client.keep_distinct(1, 3)
     assert client.dedupe().same_people == ()
@@ -100,7 +102,7 @@ def test_it_keeps_people(client: Client, hopper: Path, collins: Path) -> None:
     assert client.query(hopper).outcome is Outcome.MATCH
 
 
-def test_it_raises_what_a_gallery_raises(client: Client, hopper: Path, tmp_path: Path) -> None:
+def test_errors_equal_those_of_a_gallery(client: Client, hopper: Path, tmp_path: Path) -> None:
     client.enroll("Grace", hopper)
     client.enroll("G. Hopper", hopper, force=True)
     with pytest.raises(IdentityNotFound):
@@ -120,12 +122,12 @@ def test_it_raises_what_a_gallery_raises(client: Client, hopper: Path, tmp_path:
     with pytest.raises(SettingInvalid):
         client.query(hopper, several=Several.CENTRAL)
     with pytest.raises(ServerRefused, match="Not found"):
-        client._ask("GET", "/page/page.js/nothing", dict)
+        client._json("GET", "/page/page.js/nothing", dict)
     with Client("http://127.0.0.1:1") as nowhere, pytest.raises(ServerUnreachable, match="running"):
         nowhere.query(hopper)
 
 
-def test_it_brings_its_key(serve: Serve, tmp_path: Path) -> None:
+def test_key_is_sent(serve: Serve, tmp_path: Path) -> None:
     with Gallery.open(tmp_path / "home") as opened, opened.database.writing() as session:
         _, key = api_keys.create(session, "a program", ["query"], 600)
     with serve(tmp_path / "home") as server:
@@ -138,40 +140,43 @@ def test_it_brings_its_key(serve: Serve, tmp_path: Path) -> None:
                 client.identity(1)
 
 
-def test_it_does_without_the_networks() -> None:
+def test_importing_the_client_does_not_import_torch_or_faiss() -> None:
     code = "import sys, gallery; gallery.Client; print({'torch', 'faiss'} & sys.modules.keys())"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "set()"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "set()"
 
 
-Said = tuple[int, dict[str, str], bytes]
+Answer = tuple[int, dict[str, str], bytes]
 JSON = {"content-type": "application/json"}
-LATER: Said = (503, {"retry-after": "0"}, b"{}")
+RETRY: Answer = (503, {"retry-after": "0"}, b"{}")
 
 
 @contextmanager
-def saying(*answers: Said | None) -> Iterator[tuple[Client, list[tuple[str, str | None]]]]:
-    """A client of a server that says these in turn, and what it was asked with which key.
+def serving(*answers: Answer | None) -> Iterator[tuple[Client, list[tuple[str, str | None]]]]:
+    """A client of a server that gives these answers in turn, and its requests with their keys.
 
-    None: it hangs up without a word.
+    None stands for a dropped connection.
     """
-    left, asked = list(answers), []
+    remaining, requests = list(answers), []
 
     class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            asked.append((f"{self.command} {self.path}", self.headers["idempotency-key"]))
+        def respond(self) -> None:
+            requests.append((f"{self.command} {self.path}", self.headers["idempotency-key"]))
             self.rfile.read(int(self.headers.get("content-length", 0)))
-            said = left.pop(0)
-            if said is None:
+            answer = remaining.pop(0)
+            if answer is None:
                 self.close_connection = True
                 return
-            self.send_response(said[0])
-            for name, value in {**said[1], "content-length": str(len(said[2]))}.items():
+            status, headers, body = answer
+            self.send_response(status)
+            for name, value in {**headers, "content-length": str(len(body))}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(said[2])
+            self.wfile.write(body)
 
-        do_GET = do_POST = do_DELETE = answer
+        do_GET = do_POST = do_DELETE = respond
 
         def log_message(self, *_: object) -> None:
             pass
@@ -180,26 +185,26 @@ def saying(*answers: Said | None) -> Iterator[tuple[Client, list[tuple[str, str 
         threading.Thread(target=server.serve_forever).start()
         try:
             with Client(f"http://127.0.0.1:{server.server_port}") as client:
-                yield client, asked
+                yield client, requests
         finally:
             server.shutdown()
 
 
-def test_a_write_whose_answer_is_lost_is_sent_again_with_its_key() -> None:
+def test_write_is_retried_with_the_same_idempotency_key() -> None:
     receipt = Receipt("ab", 1, (), True, 2, datetime.now(UTC), {"faces": 2}, (), (), 3, 4_000, 0)
     done = json.dumps(receipt_json(receipt)).encode()
     working = json.dumps({"type": "urn:face-gallery:still-working", "detail": "wait"}).encode()
-    still = (409, {"retry-after": "0"}, working)
-    with saying(None, LATER, still, (200, JSON, done)) as (client, asked):
+    running = (409, {"retry-after": "0"}, working)
+    with serving(None, RETRY, running, (200, JSON, done)) as (client, requests):
         assert client.forget(1) == receipt
-    assert len(asked) == 4 and len({key for _, key in asked}) == 1 and asked[0][1]
-    with saying(*[LATER] * 4) as (client, asked), pytest.raises(ServerRefused, match="503"):
+    assert len(requests) == 4 and len({key for _, key in requests}) == 1 and requests[0][1]
+    with serving(*[RETRY] * 4) as (client, requests), pytest.raises(ServerRefused, match="503"):
         client.forget(1)
-    assert len(asked) == 4
+    assert len(requests) == 4
 
 
 @pytest.mark.parametrize(
-    "said",
+    "answer",
     [
         (200, {"content-type": "text/html"}, b"<html>a captive portal</html>"),
         (200, JSON, b"[]"),
@@ -207,33 +212,35 @@ def test_a_write_whose_answer_is_lost_is_sent_again_with_its_key() -> None:
         (409, JSON, b'{"error": "upstream"}'),
     ],
 )
-def test_what_is_no_gallery_is_refused_and_not_a_traceback(said: Said) -> None:
-    with saying(said) as (client, _), pytest.raises(ServerRefused):
+def test_answer_of_another_kind_of_server_is_refused(answer: Answer) -> None:
+    with serving(answer) as (client, _), pytest.raises(ServerRefused):
         client.merges()
-    with saying(said) as (client, _), pytest.raises(ServerRefused):
+    with serving(answer) as (client, _), pytest.raises(ServerRefused):
         client.enroll("Grace", b"a photo")
 
 
-def _job(state: str) -> Said:
+def _job(state: str) -> Answer:
     result = {"identities": 0, "faces": 0, "same_people": [], "same_faces": [], "misfiled": []}
     job = {"id": "ab", "state": state, "done": 0, "total": 0, "result": result, "error": None}
     return 200, JSON, json.dumps(job).encode()
 
 
-def test_only_who_asked_cancels_a_job() -> None:
-    with saying(_job("queued"), LATER, None, _job("done")) as (client, asked):
+def test_client_cancels_a_job_only_when_interrupted() -> None:
+    with serving(_job("queued"), RETRY, None, _job("done")) as (client, requests):
         assert client.dedupe().faces == 0
-    assert not any("cancel" in what for what, _ in asked)
-    with saying(_job("queued"), *[LATER] * 4) as (client, asked), pytest.raises(ServerRefused):
+    assert not any("cancel" in request for request, _ in requests)
+    with serving(_job("queued"), *[RETRY] * 4) as (client, requests), pytest.raises(ServerRefused):
         client.dedupe()
-    assert not any("cancel" in what for what, _ in asked)  # it is others' job as well
+    assert not any(
+        "cancel" in request for request, _ in requests
+    )  # another client may be waiting for it
 
-    def enough(_done: int, _total: int) -> None:
+    def interrupt(_done: int, _total: int) -> None:
         raise ZeroDivisionError
 
     with (
-        saying(_job("queued"), (404, JSON, b"{}")) as (client, asked),
+        serving(_job("queued"), (404, JSON, b"{}")) as (client, requests),
         pytest.raises(ZeroDivisionError),
     ):
-        client.dedupe(enough)
-    assert asked[-1][0] == "POST /v1/jobs/ab/cancel"
+        client.dedupe(interrupt)
+    assert requests[-1][0] == "POST /v1/jobs/ab/cancel"

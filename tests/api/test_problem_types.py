@@ -1,4 +1,4 @@
-"""Problem types are part of the HTTP API: one of each error, and none that ever changed."""
+"""Problem types are part of the HTTP API: every error has one, and none ever changes."""
 
 from __future__ import annotations
 
@@ -65,21 +65,21 @@ setting-invalid
 """
 
 
-def test_every_error_has_a_type_of_its_own() -> None:
-    kinds = {
-        kind
-        for _, kind in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(kind, GalleryError)
+def test_every_error_has_its_own_type() -> None:
+    classes = {
+        error_class
+        for _, error_class in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(error_class, GalleryError)
     }
-    assert PROBLEM_TYPES.keys() == kinds
-    assert len(set(PROBLEM_TYPES.values())) == len(kinds)
+    assert PROBLEM_TYPES.keys() == classes
+    assert len(set(PROBLEM_TYPES.values())) == len(classes)
 
 
-def test_released_types_stay() -> None:
+def test_released_types_remain() -> None:
     assert set(RELEASED.split()) <= set(PROBLEM_TYPES.values())
 
 
-def test_a_client_finds_the_error_of_a_type() -> None:
-    for kind, name in PROBLEM_TYPES.items():
-        assert error_of(f"{PREFIX}{name}") is kind
+def test_client_maps_each_type_to_its_error() -> None:
+    for error_class, name in PROBLEM_TYPES.items():
+        assert error_of(f"{PREFIX}{name}") is error_class
     assert error_of(f"{PREFIX}rate-limited") is None

@@ -1,4 +1,4 @@
-"""A photo for which a model gives no numbers is one refused photo, and the rest go on."""
+"""A face the encoder returns NaN for: that photo is refused, the others are processed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.models import head_for_dlib_in_onnx, made_model
 def photos(
     tmp_path_factory: pytest.TempPathFactory, eye: FacePipeline, hopper: Path, collins: Path
 ) -> tuple[Path, Path, Path]:
-    """A model, a photo that it encodes, and a lighter one that it cannot."""
+    """A model, a photo that it can encode, and a lighter one that it cannot."""
     folder = tmp_path_factory.mktemp("light")
     template = OnnxNetwork(made_model(folder / "whole.onnx", 64)).traits.template
     light: list[tuple[list[float], Path]] = []
@@ -40,29 +40,31 @@ def photos(
 
 @pytest.fixture
 def home(tmp_path: Path, photos: tuple[Path, Path, Path]) -> Path:
-    made = tmp_path / "home"
-    made.mkdir()
-    head_for_dlib_in_onnx(photos[0], made)
-    return made
+    folder = tmp_path / "home"
+    folder.mkdir()
+    head_for_dlib_in_onnx(photos[0], folder)
+    return folder
 
 
 @pytest.fixture
-def dazzled(home: Path, cache: Path, photos: tuple[Path, Path, Path]) -> Iterator[Gallery]:
-    with Gallery.open(home, cache=cache, threads=1, encoder=f"onnx:{photos[0]}") as gallery:
-        yield gallery
+def gallery(home: Path, cache: Path, photos: tuple[Path, Path, Path]) -> Iterator[Gallery]:
+    with Gallery.open(home, cache=cache, threads=1, encoder=f"onnx:{photos[0]}") as opened:
+        yield opened
 
 
-def test_it_is_the_photo_that_is_refused(dazzled: Gallery, photos: tuple[Path, Path, Path]) -> None:
+def test_only_the_unencodable_photo_is_refused(
+    gallery: Gallery, photos: tuple[Path, Path, Path]
+) -> None:
     _, usable, unusable = photos
-    outcomes = [dazzled.enroll("Ada", photo) for photo in (unusable, usable)]
-    assert [o.outcome for o in outcomes] == ["error", "enrolled"]
-    assert "not finite" in outcomes[0].reason and str(unusable) not in outcomes[0].reason
+    enrolments = [gallery.enroll("Ada", photo) for photo in (unusable, usable)]
+    assert [enrolment.outcome for enrolment in enrolments] == ["error", "enrolled"]
+    assert "not finite" in enrolments[0].reason and str(unusable) not in enrolments[0].reason
     with pytest.raises(FaceUnencodable, match=unusable.name):
-        dazzled.query(unusable)
-    assert dazzled.query(usable).face is not None
+        gallery.query(unusable)
+    assert gallery.query(usable).face is not None
 
 
-def test_the_api_says_what_is_wrong_with_the_photo(
+def test_api_reports_the_unencodable_photo(
     serve: Serve, home: Path, photos: tuple[Path, Path, Path]
 ) -> None:
     model, usable, unusable = photos
@@ -73,25 +75,25 @@ def test_the_api_says_what_is_wrong_with_the_photo(
             files=[("photo", (p.name, p.read_bytes())) for p in (unusable, usable)],
         )
         assert enrolled.status_code == 201, enrolled.text
-        asked = client.post("/v1/query", files={"photo": unusable.read_bytes()})
-    assert asked.status_code == 422
-    assert asked.json()["type"] == "urn:face-gallery:face-unencodable"
-    assert "not finite" in asked.json()["detail"]
+        response = client.post("/v1/query", files={"photo": unusable.read_bytes()})
+    assert response.status_code == 422
+    assert response.json()["type"] == "urn:face-gallery:face-unencodable"
+    assert "not finite" in response.json()["detail"]
 
 
-def test_it_is_skipped_where_many_are_read(
-    dazzled: Gallery, photos: tuple[Path, Path, Path], tmp_path: Path
+def test_unencodable_photo_is_skipped_among_many(
+    gallery: Gallery, photos: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     folder = tmp_path / "people"
     for name, photo in zip(("usable", "unusable"), photos[1:], strict=True):
         (folder / name).mkdir(parents=True)
         shutil.copy(photo, folder / name / f"{name}{photo.suffix}")
-    eye = dazzled.pipeline
+    eye = gallery.pipeline
     people = encode_people(people_in(folder, None), eye, Views(2, 10), tmp_path / "cache")
     assert len(people) == 1
     ((skipped, reason),) = people.skipped
     assert Path(skipped).stem == "unusable" and "not finite" in reason
 
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-    seen = [see(eye, one, 2) for one in listed(files, eye, 2)[0]]
-    assert [("not finite" in one.reason) for one in seen] == [True, False]
+    scans = [see(eye, photo, 2) for photo in listed(files, eye, 2)[0]]
+    assert ["not finite" in scan.reason for scan in scans] == [True, False]

@@ -1,4 +1,4 @@
-"""Writes that are sent twice, changed meanwhile, taken back; long work; pictures of faces."""
+"""Merges, conditional and repeated writes, dedupe jobs, thumbnails."""
 
 from __future__ import annotations
 
@@ -16,19 +16,27 @@ from gallery.gallery import Gallery
 from gallery.store import jobs
 from gallery.store.jobs import JobState
 from tests.api.conftest import Serve
-from tests.api.requests import enrol, is_problem, misfile, query
+from tests.api.requests import (
+    enrol,
+    enrol_mislabelled,
+    force_enrol,
+    is_problem,
+    query,
+    wait_until,
+)
 
 
-def ended(client: httpx.Client, job: str) -> dict[str, object]:
-    for _ in range(200):
-        found = client.get(f"/v1/jobs/{job}").json()
-        if found["state"] in ("done", "failed", "cancelled"):
-            return dict(found)
-        time.sleep(0.05)
-    raise AssertionError(found)
+def wait_for_job(client: httpx.Client, job_id: str) -> dict[str, Any]:
+    """The job, once it has ended."""
+
+    def job() -> dict[str, Any]:
+        return dict(client.get(f"/v1/jobs/{job_id}").json())
+
+    wait_until(lambda: job()["state"] in ("done", "failed", "cancelled"))
+    return job()
 
 
-def test_a_merge_is_taken_back(client: httpx.Client, hopper: Path, collins: Path) -> None:
+def test_merge_is_undone(client: httpx.Client, hopper: Path, collins: Path) -> None:
     enrol(client, "Grace", hopper)
     enrol(client, "Eileen", collins)
     merged = client.post("/v1/identities/1/merge", json={"others": [2]}).json()
@@ -37,15 +45,18 @@ def test_a_merge_is_taken_back(client: httpx.Client, hopper: Path, collins: Path
     assert (listed["merge_id"], listed["kept"], listed["others"]) == (merged["merge_id"], 1, [2])
     assert query(client, collins).json()["identity"]["name"] == "Grace"
     undo = f"/v1/merges/{merged['merge_id']}/undo"
-    back = client.post(undo).json()["identities"]
-    assert [(one["name"], one["faces"]) for one in back] == [("Grace", 1), ("Eileen", 1)]
+    restored = client.post(undo).json()["identities"]
+    assert [(identity["name"], identity["faces"]) for identity in restored] == [
+        ("Grace", 1),
+        ("Eileen", 1),
+    ]
     assert query(client, collins).json()["identity"]["name"] == "Eileen"
     assert is_problem(client.post(undo), 404, "merge-not-found")
     itself = client.post("/v1/identities/1/merge", json={"others": [1]})
     assert is_problem(itself, 422, "merge-empty")
 
 
-def test_an_etag_says_whether_someone_else_was_quicker(client: httpx.Client, hopper: Path) -> None:
+def test_stale_etag_is_refused(client: httpx.Client, hopper: Path) -> None:
     enrol(client, "Grace", hopper)
     path = "/v1/identities/1"
     tag = client.get(path).headers["etag"]
@@ -56,20 +67,18 @@ def test_an_etag_says_whether_someone_else_was_quicker(client: httpx.Client, hop
     assert changed.headers["etag"] == client.get(path).headers["etag"] != tag
     late = client.patch(path, json={"name": "Late"}, headers={"if-match": tag})
     assert is_problem(late, 412, "precondition-failed")
-    gone = client.delete(path, headers={"if-match": tag})
-    assert is_problem(gone, 412, "precondition-failed")
+    erased = client.delete(path, headers={"if-match": tag})
+    assert is_problem(erased, 412, "precondition-failed")
     assert client.get(path).json()["name"] == "Grace"
     assert client.get(path, headers={"if-none-match": tag}).status_code == 200
 
 
-def test_conditions_are_lists_and_a_weak_tag_is_enough_to_know_it(
-    client: httpx.Client, hopper: Path
-) -> None:
+def test_etag_lists_and_weak_etags(client: httpx.Client, hopper: Path) -> None:
     enrol(client, "Grace", hopper)
     path = "/v1/identities/1"
     tag = client.get(path).headers["etag"]
-    for known in ("*", f"W/{tag}", f'"a", W/"b,c", {tag}'):
-        assert client.get(path, headers={"if-none-match": known}).status_code == 304, known
+    for tags in ("*", f"W/{tag}", f'"a", W/"b,c", {tag}'):
+        assert client.get(path, headers={"if-none-match": tags}).status_code == 304, tags
     assert client.get(path, headers={"if-none-match": f"x{tag[1:-1]}"}).status_code == 200
     weak = client.patch(path, json={}, headers={"if-match": f"W/{tag}"})
     assert is_problem(weak, 412, "precondition-failed")
@@ -78,7 +87,7 @@ def test_conditions_are_lists_and_a_weak_tag_is_enough_to_know_it(
     assert client.delete(path, headers={"if-match": renamed.headers["etag"]}).status_code == 200
 
 
-def test_a_refusal_is_told_to_programs_too(
+def test_refusal_is_machine_readable(
     client: httpx.Client, hopper: Path, no_one: list[Path]
 ) -> None:
     enrol(client, "Grace", hopper)
@@ -89,15 +98,15 @@ def test_a_refusal_is_told_to_programs_too(
     assert refused["refusal"] == "no_face" and refused["rivals"] == []
 
 
-def test_a_write_sent_again_is_done_once(client: httpx.Client, hopper: Path, collins: Path) -> None:
+def test_retried_write_is_executed_once(client: httpx.Client, hopper: Path, collins: Path) -> None:
     key = {"idempotency-key": "once"}
     body = {"data": {"name": "Grace"}, "files": {"photo": ("a.jpg", hopper.read_bytes())}}
     request = client.build_request("POST", "/v1/identities", headers=key, **body)
     request.read()
     first = client.send(request)
-    again = client.send(request)
-    assert (first.status_code, again.status_code) == (201, 201)
-    assert again.content == first.content and again.headers["idempotency-replayed"] == "true"
+    retry = client.send(request)
+    assert (first.status_code, retry.status_code) == (201, 201)
+    assert retry.content == first.content and retry.headers["idempotency-replayed"] == "true"
     assert "idempotency-replayed" not in first.headers
     other = client.post("/v1/identities", json={"name": "Other"}, headers=key)
     assert is_problem(other, 422, "key-used-before")
@@ -106,40 +115,38 @@ def test_a_write_sent_again_is_done_once(client: httpx.Client, hopper: Path, col
         400,
         "bad-request",
     )
-    client.delete("/v1/identities/1")  # what was answered bears a name: it is forgotten too
+    client.delete("/v1/identities/1")  # the stored answer has a name, so it is dropped
     assert client.send(request).json()["enrolments"][0]["identity"]["id"] == 2
 
 
-def test_one_of_many_at_once_is_done(client: httpx.Client, hopper: Path) -> None:
+def test_concurrent_retries_are_executed_once(client: httpx.Client, hopper: Path) -> None:
     body = {"data": {"name": "Grace"}, "files": {"photo": ("a.jpg", hopper.read_bytes())}}
     key = {"idempotency-key": "race"}
     request = client.build_request("POST", "/v1/identities", headers=key, **body)
     request.read()
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: client.send(request), range(8)))
-    assert {answer.status_code for answer in answers} <= {201, 409}
-    assert sum("idempotency-replayed" not in a.headers for a in answers if a.is_success) == 1
+        responses = list(pool.map(lambda _: client.send(request), range(8)))
+    assert {response.status_code for response in responses} <= {201, 409}
+    assert sum("idempotency-replayed" not in r.headers for r in responses if r.is_success) == 1
     assert client.get("/v1/identities").json()["total"] == 1
 
 
-def test_duplicates_are_found_by_a_job_and_decided(client: httpx.Client, hopper: Path) -> None:
+def test_dedupe_job_finds_duplicates_and_follows_later_changes(
+    client: httpx.Client, hopper: Path
+) -> None:
     enrol(client, "Grace", hopper)
-    client.post(
-        "/v1/identities?force=true",
-        data={"name": "G. Hopper"},
-        files={"photo": ("b.jpg", hopper.read_bytes())},
-    )
-    begun = client.post("/v1/dedupe")
-    assert begun.status_code == 202
-    path = begun.headers["location"]
-    job = ended(client, begun.json()["id"])
+    force_enrol(client, "G. Hopper", hopper, "b.jpg")
+    started = client.post("/v1/dedupe")
+    assert started.status_code == 202
+    path = started.headers["location"]
+    job = wait_for_job(client, started.json()["id"])
     assert job["state"] == "done" and job["done"] == job["total"] == 4
     (pair,) = client.get(path).json()["result"]["same_people"]
-    assert {one["name"] for one in pair["identities"]} == {"Grace", "G. Hopper"}
+    assert {identity["name"] for identity in pair["identities"]} == {"Grace", "G. Hopper"}
     assert len(client.get(path).json()["result"]["same_faces"]) == 1
     client.patch("/v1/identities/1", json={"name": "Grace Hopper"})
     (pair,) = client.get(path).json()["result"]["same_people"]
-    assert "Grace Hopper" in {one["name"] for one in pair["identities"]}
+    assert "Grace Hopper" in {identity["name"] for identity in pair["identities"]}
     assert client.put("/v1/identities/1/distinct/2").status_code == 204
     assert client.get(path).json()["result"]["same_people"] == []
     client.delete("/v1/identities/1/distinct/2")
@@ -150,110 +157,107 @@ def test_duplicates_are_found_by_a_job_and_decided(client: httpx.Client, hopper:
     assert is_problem(client.get("/v1/jobs/abc"), 404, "job-not-found")
 
 
-def test_a_face_under_a_wrong_name_is_found_moved_and_moved_back(
+def test_mislabelled_face_is_found_moved_and_moved_back(
     client: httpx.Client, tmp_path: Path, hopper: Path, collins: Path
 ) -> None:
-    misfile(client, tmp_path, hopper, collins)
-    path = f"/v1/jobs/{ended(client, client.post('/v1/dedupe').json()['id'])['id']}"
+    enrol_mislabelled(client, tmp_path, hopper, collins)
+    path = f"/v1/jobs/{wait_for_job(client, client.post('/v1/dedupe').json()['id'])['id']}"
 
-    def wrong() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = client.get(path).json()["result"]["misfiled"]
-        return found
+    def mislabelled() -> list[dict[str, Any]]:
+        findings: list[dict[str, Any]] = client.get(path).json()["result"]["misfiled"]
+        return findings
 
-    (found,) = wrong()
-    face, owner, suggested = found["face"], found["face"]["identity"], found["suggested"]
+    (finding,) = mislabelled()
+    face, owner, suggested = finding["face"], finding["face"]["identity"], finding["suggested"]
     assert (owner["name"], suggested["name"]) == ("Eileen", "Grace")
-    assert face["photo"] == "wrong.jpg" and 0.5 < found["probability"] <= 1.0
+    assert face["photo"] == "wrong.jpg" and 0.5 < finding["probability"] <= 1.0
     right = f"/v1/faces/{face['face_id']}/right"
-    assert client.put(right).status_code == 204 and wrong() == []
-    assert client.delete(right).status_code == 204 and len(wrong()) == 1
+    assert client.put(right).status_code == 204 and mislabelled() == []
+    assert client.delete(right).status_code == 204 and len(mislabelled()) == 1
     place = f"/v1/faces/{face['face_id']}/identity"
     moved = client.put(f"{place}/{suggested['id']}")
-    assert moved.status_code == 200 and moved.json()["faces"] == 4 and wrong() == []
-    assert client.put(f"{place}/{owner['id']}").json()["faces"] == 4 and len(wrong()) == 1
+    assert moved.status_code == 200 and moved.json()["faces"] == 4 and mislabelled() == []
+    assert client.put(f"{place}/{owner['id']}").json()["faces"] == 4 and len(mislabelled()) == 1
     assert is_problem(client.put(f"{place}/99"), 404, "identity-not-found")
     assert is_problem(client.put("/v1/faces/99/right"), 404, "face-not-found")
     assert is_problem(client.put("/v1/faces/99/identity/1"), 404, "face-not-found")
 
 
-def test_a_face_is_not_moved_where_it_would_leave_nobody_or_be_twice(
+def test_last_face_or_face_already_enrolled_is_not_moved(
     client: httpx.Client, hopper: Path, collins: Path
 ) -> None:
     enrol(client, "Grace", hopper)
     enrol(client, "Eileen", collins)
     assert is_problem(client.put("/v1/faces/1/identity/2"), 409, "last-face")
-    client.post(
-        "/v1/identities?force=true",
-        data={"name": "Eileen"},
-        files={"photo": ("again.jpg", hopper.read_bytes())},
-    )
+    force_enrol(client, "Eileen", hopper, "again.jpg")
     assert is_problem(client.put("/v1/faces/3/identity/1"), 409, "face-there")
 
 
-def test_a_job_is_cancelled(
+def test_job_is_cancelled(
     client: httpx.Client, hopper: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began = []
+    calls = []
 
     def slow(self: Gallery, progress) -> None:
-        began.append(True)
-        while True:  # as the real work does: a cancelled job ends at its next note of progress
+        calls.append(True)
+        while True:  # as in the real work: a cancelled job ends at its next progress
             progress(1, 2)
             time.sleep(0.05)
 
     monkeypatch.setattr(Gallery, "dedupe", slow)
     first = client.post("/v1/dedupe").json()
     assert client.post("/v1/dedupe").json()["id"] == first["id"]
-    while not began:
-        time.sleep(0.01)
+    wait_until(lambda: bool(calls))
     assert client.post(f"/v1/jobs/{first['id']}/cancel").json()["state"] == "cancelled"
     monkeypatch.undo()
     second = client.post("/v1/dedupe").json()
     assert second["id"] != first["id"]
-    assert ended(client, second["id"])["state"] == "done"
+    assert wait_for_job(client, second["id"])["state"] == "done"
     assert client.get(f"/v1/jobs/{first['id']}").json()["state"] == "cancelled"
 
 
-def test_a_job_goes_on_after_a_restart(serve: Serve, tmp_path: Path) -> None:
+def test_job_is_resumed_after_a_restart(serve: Serve, tmp_path: Path) -> None:
     with Gallery.open(tmp_path / "home") as opened, opened.database.writing() as session:
         job = jobs.add(session, "dedupe").id
         jobs.change(session, job, state=JobState.RUNNING, done=5, total=9)
     with serve(tmp_path / "home") as client:
-        assert ended(client, job)["state"] == "done"
+        assert wait_for_job(client, job)["state"] == "done"
 
 
-def test_two_servers_of_one_gallery_do_a_job_once(
+def test_two_servers_of_one_gallery_run_a_job_once(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began = []
+    calls = []
     real = Gallery.dedupe
 
     def slow(self: Gallery, progress) -> object:
-        began.append(self)
-        for _ in range(20):  # long enough for the other one to look
+        calls.append(self)
+        for _ in range(20):  # long enough for the other server to look for jobs
             progress(1, 2)
             time.sleep(0.1)
         return real(self, progress)
 
     monkeypatch.setattr(Gallery, "dedupe", slow)
-    with serve(tmp_path / "home") as one, serve(tmp_path / "home") as other:
-        job = one.post("/v1/dedupe").json()["id"]
+    with serve(tmp_path / "home") as first, serve(tmp_path / "home") as other:
+        job = first.post("/v1/dedupe").json()["id"]
         assert other.post("/v1/dedupe").json()["id"] == job
-        assert ended(other, job)["state"] == "done"
-    assert len(began) == 1
+        assert wait_for_job(other, job)["state"] == "done"
+    assert len(calls) == 1
     assert (tmp_path / "home" / "jobs.lock").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_job_that_fails_says_why(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Gallery, progress) -> None:
+def test_failed_job_reports_its_error(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Gallery, progress) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(Gallery, "dedupe", broken)
-    job = ended(client, client.post("/v1/dedupe").json()["id"])
-    assert job["state"] == "failed" and job["error"] == "a mistake in the program: RuntimeError"
+    monkeypatch.setattr(Gallery, "dedupe", fail)
+    job = wait_for_job(client, client.post("/v1/dedupe").json()["id"])
+    assert job["state"] == "failed" and job["error"] == "internal error (RuntimeError)"
 
 
-def test_pictures_are_there_when_they_are_kept(
+def test_thumbnails_exist_only_if_kept_and_until_erased(
     serve: Serve, tmp_path: Path, hopper: Path, collins: Path
 ) -> None:
     with serve(tmp_path / "home") as client:
@@ -261,10 +265,10 @@ def test_pictures_are_there_when_they_are_kept(
         assert is_problem(client.get("/v1/faces/1/thumbnail"), 404, "thumbnail-not-found")
     with serve(tmp_path / "home", thumbnails=True) as client:
         enrol(client, "Eileen", collins)
-        picture = client.get("/v1/faces/2/thumbnail")
-        assert picture.headers["content-type"] == "image/jpeg"
-        assert max(Image.open(io.BytesIO(picture.content)).size) == 160
-        known = {"if-none-match": picture.headers["etag"]}
+        thumbnail = client.get("/v1/faces/2/thumbnail")
+        assert thumbnail.headers["content-type"] == "image/jpeg"
+        assert max(Image.open(io.BytesIO(thumbnail.content)).size) == 160
+        known = {"if-none-match": thumbnail.headers["etag"]}
         assert client.get("/v1/faces/2/thumbnail", headers=known).status_code == 304
         client.delete("/v1/identities/2")
         assert client.get("/v1/faces/2/thumbnail", headers=known).status_code == 404

@@ -1,141 +1,129 @@
-// Who is enrolled twice: a job on the server, then pairs side by side, and a decision for each.
-import { $, button, counted, element, fileOf, guarded, percent, row, say } from "./parts.js";
-import { eraseFace, merge } from "./people.js";
-import { call, picture } from "./talk.js";
+// The duplicates view: a dedupe job on the server, then its findings side by side, to be decided.
+import { $, baseName, button, element, handler, percent, plural, row, showStatus } from "./elements.js";
+import { callApi, thumbnail } from "./http.js";
+import { eraseFace, merge } from "./identities.js";
 
-const POLL = 400; // milliseconds
+const POLL_INTERVAL = 400; // milliseconds
 let job = null;
 
-async function look() {
-  $("pairs").replaceChildren();
-  $("twice").replaceChildren();
-  $("doubted").replaceChildren();
+async function run() {
+  for (const id of ["pairs", "twice", "doubted"]) $(id).replaceChildren();
   $("compared").hidden = $("stop").hidden = false;
-  say("Comparing everyone with everyone ...");
+  showStatus("Comparing all faces ...");
   try {
-    job = await call("/v1/dedupe", { method: "POST" });
+    job = await callApi("/v1/dedupe", { method: "POST" });
     while (job.state === "queued" || job.state === "running") {
       $("compared").value = job.total ? job.done / job.total : 0;
-      await new Promise((resolve) => setTimeout(resolve, POLL));
-      job = await call(`/v1/jobs/${job.id}`);
+      await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL));
+      job = await callApi(`/v1/jobs/${job.id}`);
     }
   } finally {
     $("compared").hidden = $("stop").hidden = true;
   }
   if (job.state === "failed") throw new Error(job.error);
-  if (job.state === "cancelled") return say("Stopped.");
+  if (job.state === "cancelled") return showStatus("Stopped.");
   await show();
-  say(summary(job.result));
+  showStatus(summary(job.result));
 }
 
 function summary(result) {
-  const { same_people: { length: pairs }, misfiled: { length: doubted }, identities } = result;
-  const twice = facesTwice(result).length;
-  const people = `${counted(identities, "person was", "people were")} compared`;
-  if (!pairs && !twice && !doubted) return `${people}; nobody seems to be enrolled twice, or under a wrong name.`;
-  const one = pairs ? counted(pairs, "pair seems", "pairs seem") : "no two seem";
-  const faces = twice ? `, and ${counted(twice, "picture of a face is", "pictures of a face are")} enrolled twice` : "";
-  const wrong = doubted ? `, and ${counted(doubted, "face seems", "faces seem")} to be under a wrong name` : "";
-  return `${people}: ${one} to be one person${faces}${wrong}.`;
+  const { same_people: { length: pairs }, misfiled: { length: mislabelled }, identities } = result;
+  const faces = duplicateFaces(result).length;
+  const findings = [];
+  if (pairs) findings.push(plural(pairs, "possible duplicate person", "possible duplicate people"));
+  if (faces) findings.push(plural(faces, "duplicate face"));
+  if (mislabelled) findings.push(plural(mislabelled, "possibly mislabelled face"));
+  const found = findings.length ? findings.join(", ") : "no duplicates or mislabelled faces found";
+  return `${plural(identities, "person", "people")} compared: ${found}.`;
 }
 
-async function again() {
+async function refresh() {
   if (!job) return;
-  job = await call(`/v1/jobs/${job.id}`);
+  job = await callApi(`/v1/jobs/${job.id}`);
   await show();
 }
 
 async function show() {
-  const pairs = await Promise.all(job.result.same_people.map(pair));
-  const twice = await Promise.all(facesTwice(job.result).map(sameFace));
-  const doubted = await Promise.all(job.result.misfiled.map(wrongName));
-  $("pairs").replaceChildren(...pairs);
-  $("doubted").replaceChildren(...doubted);
-  $("twice").replaceChildren(...twice);
+  const { same_people: pairs, misfiled } = job.result;
+  $("pairs").replaceChildren(...(await Promise.all(pairs.map(pairItem))));
+  $("twice").replaceChildren(...(await Promise.all(duplicateFaces(job.result).map(duplicateFaceItem))));
+  $("doubted").replaceChildren(...(await Promise.all(misfiled.map(mislabelledItem))));
 }
 
-// Less those of a pair, which is shown as that.
-function facesTwice({ same_people: pairs, same_faces: faces }) {
-  const named = new Set(pairs.map(({ identities }) => key(identities)));
-  return faces.filter((found) => !named.has(key(found.faces.map((face) => face.identity))));
+// Without faces of two identities that are listed as a pair anyway.
+function duplicateFaces({ same_people: pairs, same_faces: faces }) {
+  const listed = new Set(pairs.map(({ identities }) => key(identities)));
+  return faces.filter((pair) => !listed.has(key(pair.faces.map((face) => face.identity))));
 }
 
 function key(identities) {
-  return identities.map((one) => one.id).sort().join();
+  return identities.map((identity) => identity.id).sort().join();
 }
 
-async function side(person, face, ...buttons) {
-  const faces = person.faces ? [element("p", counted(person.faces, "face"))] : [];
-  return element("div", "", await picture(face, `Enrolled face of ${person.name}`), element("h2", person.name), ...faces, ...buttons);
+async function side(identity, face, ...buttons) {
+  const faces = identity.faces ? [element("p", plural(identity.faces, "face"))] : [];
+  return element("div", "", await thumbnail(face, `Enrolled face of ${identity.name}`), element("h2", identity.name), ...faces, ...buttons);
 }
 
-async function pair({ identities: [one, two], probability, deciding: [first, second] }) {
-  const beside = element("div", "", await side(one, first), await side(two, second));
-  beside.className = "beside";
-  const decided = (kept, other) => async () => {
-    await merge(kept, other, again);
-    await again();
+function sideBySide(...sides) {
+  return Object.assign(element("div", "", ...sides), { className: "beside" });
+}
+
+// A change that can be undone: both requests refresh the view and report what was done.
+async function change(path, message, undo) {
+  await callApi(path, { method: "PUT" });
+  await refresh();
+  const undoChange = async () => {
+    await callApi(undo.path, { method: undo.method });
+    showStatus(undo.message);
+    await refresh();
   };
-  const apart = async () => {
-    await call(`/v1/identities/${one.id}/distinct/${two.id}`, { method: "PUT" });
-    await again();
-    const undo = async () => {
-      await call(`/v1/identities/${one.id}/distinct/${two.id}`, { method: "DELETE" });
-      say("They are compared again.");
-      await again();
-    };
-    say(`${one.name} and ${two.name} are two people, and are not named again.`, { offers: [button("Undo", "Undo that", undo)] });
-  };
-  return element("li", "", element("p", `One person? ${percent(probability)}`), beside, row(
-    button(`Same: keep ${one.name}`, `${one.name} and ${two.name} are one person, called ${one.name}`, decided(one, two), false),
-    button(`Same: keep ${two.name}`, `${one.name} and ${two.name} are one person, called ${two.name}`, decided(two, one), false),
-    button("Two people", `${one.name} and ${two.name} are two people`, apart)));
+  showStatus(message, { buttons: [button("Undo", "Undo this decision", undoChange)] });
 }
 
-async function wrongName({ face, suggested, probability, nearest, why }) {
+async function pairItem({ identities: [first, second], probability, deciding }) {
+  const faces = sideBySide(await side(first, deciding[0]), await side(second, deciding[1]));
+  const mergeAs = (kept, other) => async () => {
+    await merge(kept, other, refresh);
+    await refresh();
+  };
+  const path = `/v1/identities/${first.id}/distinct/${second.id}`;
+  const undo = { path, method: "DELETE", message: "Decision undone." };
+  const names = `${first.name} and ${second.name}`;
+  const separate = () => change(path, `${names} marked as different people.`, undo);
+  return element("li", "", element("p", `Same person? ${percent(probability)}`), faces, row(
+    button(`Same: keep ${first.name}`, `${names} are the same person, named ${first.name}`, mergeAs(first, second), false),
+    button(`Same: keep ${second.name}`, `${names} are the same person, named ${second.name}`, mergeAs(second, first), false),
+    button("Different people", `${names} are different people`, separate)));
+}
+
+async function mislabelledItem({ face, suggested, probability, nearest, why }) {
   const owner = face.identity;
-  const file = fileOf(face.photo);
-  const beside = element("div", "", await side(owner, face), await side(nearest.identity, nearest));
-  beside.className = "beside";
-  const move = async () => {
-    await call(`/v1/faces/${face.face_id}/identity/${suggested.id}`, { method: "PUT" });
-    await again();
-    const undo = async () => {
-      await call(`/v1/faces/${face.face_id}/identity/${owner.id}`, { method: "PUT" });
-      say(`It is ${owner.name} again.`);
-      await again();
-    };
-    say(`${file} is ${suggested.name} now.`, { offers: [button("Undo", "Undo that", undo)] });
-  };
-  const right = async () => {
-    await call(`/v1/faces/${face.face_id}/right`, { method: "PUT" });
-    await again();
-    const undo = async () => {
-      await call(`/v1/faces/${face.face_id}/right`, { method: "DELETE" });
-      say("It is looked at again.");
-      await again();
-    };
-    say(`${file} is ${owner.name}, and is not doubted again.`, { offers: [button("Undo", "Undo that", undo)] });
-  };
-  const moves = suggested ? [button(`It is ${suggested.name}`, `Put ${file} under ${suggested.name}`, move, false)] : [];
-  return element("li", "", element("p", `Under a wrong name? ${percent(probability)}: ${why}.`), beside, row(
+  const file = baseName(face.photo);
+  const faces = sideBySide(await side(owner, face), await side(nearest.identity, nearest));
+  const path = `/v1/faces/${face.face_id}`;
+  const move = () => change(`${path}/identity/${suggested.id}`, `${file} moved to ${suggested.name}.`,
+    { path: `${path}/identity/${owner.id}`, method: "PUT", message: `${file} moved back to ${owner.name}.` });
+  const confirm = () => change(`${path}/right`, `${file} confirmed as ${owner.name}.`,
+    { path: `${path}/right`, method: "DELETE", message: "Decision undone." });
+  const moves = suggested ? [button(`It is ${suggested.name}`, `Move ${file} to ${suggested.name}`, move, false)] : [];
+  return element("li", "", element("p", `Mislabelled? ${percent(probability)}: ${why}.`), faces, row(
     ...moves,
-    button(`It is ${owner.name}`, `${file} is ${owner.name}`, right, false),
-    button("Erase this face", `Erase the face ${file} of ${owner.name}`, () => eraseFace(face.face_id, owner, again))));
+    button(`It is ${owner.name}`, `${file} is ${owner.name}`, confirm, false),
+    button("Erase this face", `Erase the face ${file} of ${owner.name}`, () => eraseFace(face.face_id, owner, refresh))));
 }
 
-async function sameFace({ faces, similarity }) {
+async function duplicateFaceItem({ faces, similarity }) {
   const sides = faces.map((face) => {
-    const label = `Erase the face ${fileOf(face.photo)} of ${face.identity.name}`;
-    return side(face.identity, face, button("Erase this face", label, () => eraseFace(face.face_id, face.identity, again)));
+    const label = `Erase the face ${baseName(face.photo)} of ${face.identity.name}`;
+    return side(face.identity, face, button("Erase this face", label, () => eraseFace(face.face_id, face.identity, refresh)));
   });
-  const beside = Object.assign(element("div", "", ...(await Promise.all(sides))), { className: "beside" });
-  return element("li", "", element("p", `One picture of a face, enrolled twice (cosine ${similarity.toFixed(3)})`), beside);
+  return element("li", "", element("p", `Same picture enrolled twice (cosine ${similarity.toFixed(3)})`), sideBySide(...(await Promise.all(sides))));
 }
 
 export function start() {
-  $("look").addEventListener("click", guarded(look));
-  $("stop").addEventListener("click", guarded(async () => {
-    if (job) await call(`/v1/jobs/${job.id}/cancel`, { method: "POST" });
+  $("look").addEventListener("click", handler(run));
+  $("stop").addEventListener("click", handler(async () => {
+    if (job) await callApi(`/v1/jobs/${job.id}/cancel`, { method: "POST" });
   }));
 }

@@ -1,27 +1,27 @@
-// The page: four views of one gallery. It talks to /v1 of its own server alone.
-import * as asking from "./asking.js";
+// The page: four views of one gallery. It calls only /v1 of its own server.
+import * as accuracy from "./accuracy.js";
 import * as duplicates from "./duplicates.js";
-import { $, guarded, say } from "./parts.js";
-import * as people from "./people.js";
-import * as promise from "./promise.js";
-import * as talk from "./talk.js";
+import { $, handler, showStatus } from "./elements.js";
+import * as http from "./http.js";
+import * as identities from "./identities.js";
+import * as query from "./query.js";
 
-const shown = { ask: asking.begin, people: people.show, promise: promise.show };
+const refresh = { query: query.showHint, people: identities.show, accuracy: accuracy.show };
 const tabs = [...document.querySelectorAll("[data-view]")];
 
 async function view(name) {
   for (const tab of tabs) {
-    const mine = tab.dataset.view === name;
-    if (mine) tab.setAttribute("aria-current", "page");
+    const isCurrent = tab.dataset.view === name;
+    if (isCurrent) tab.setAttribute("aria-current", "page");
     else tab.removeAttribute("aria-current");
-    $(tab.dataset.view).hidden = !mine;
+    $(tab.dataset.view).hidden = !isCurrent;
   }
-  say("");
-  await shown[name]?.();
+  showStatus("");
+  await refresh[name]?.();
 }
 
-for (const tab of tabs) tab.addEventListener("click", guarded(() => view(tab.dataset.view)));
-talk.start();
-asking.start();
-people.start();
+for (const tab of tabs) tab.addEventListener("click", handler(() => view(tab.dataset.view)));
+http.start();
+query.start();
+identities.start();
 duplicates.start();

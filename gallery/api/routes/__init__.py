@@ -1,1 +1,1 @@
-"""The HTTP routes, a file a resource. What every request passes first lies beside this folder."""
+"""The HTTP routes, one file per resource."""

@@ -1,4 +1,4 @@
-"""`/v1/identities`, `/v1/merges`, `/v1/faces`: enrol, list, show, change, merge, forget."""
+"""`/v1/identities`, `/v1/merges`, `/v1/faces`: enrol, list, change, merge, erase."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from gallery.api import etags
-from gallery.api.routes.query import PHOTOS_AND_NAME
-from gallery.api.uploads import photos
-from gallery.api.worker_pool import NotDone
+from gallery.api.routes.query import NAME_AND_PHOTOS, Largest
+from gallery.api.uploads import read_photos
+from gallery.api.worker_pool import Unavailable
 from gallery.gallery import Gallery
 from gallery.json_forms.schemas import (
     PROBLEMS,
-    Changes,
     Enrolments,
     Expiry,
     Identities,
     Identity,
+    IdentityChanges,
     IdentityWithFaces,
-    Merged,
+    MergedIdentity,
+    MergeRequest,
     Merges,
-    Others,
     Receipt,
 )
 from gallery.json_forms.to_json import (
@@ -40,19 +40,23 @@ from gallery.store import kept_images
 from gallery.store.records import FaceRecord, IdentityRecord
 from gallery.types import Enrolment, EnrolOutcome, Several
 
-_LARGEST_ID = 2**63 - 1
-IdentityId = Annotated[int, Path(ge=1, le=_LARGEST_ID, description="An identity's number.")]
-OtherId = Annotated[int, Path(ge=1, le=_LARGEST_ID, description="Another identity's number.")]
-MergeId = Annotated[int, Path(ge=1, le=_LARGEST_ID, description="A merge's number.")]
-FaceId = Annotated[int, Path(ge=1, le=_LARGEST_ID, description="An enrolled face's number.")]
-IfNoneMatch = Annotated[str | None, Header(description="ETags that are known already.")]
-IfMatch = Annotated[str | None, Header(description="Only if its ETag is still one of these.")]
-_NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "As the ETag says."}}
+_MAX_ID = 2**63 - 1
+IdentityId = Annotated[int, Path(ge=1, le=_MAX_ID, description="The id of an identity.")]
+OtherId = Annotated[int, Path(ge=1, le=_MAX_ID, description="The id of another identity.")]
+MergeId = Annotated[int, Path(ge=1, le=_MAX_ID, description="The id of a merge.")]
+FaceId = Annotated[int, Path(ge=1, le=_MAX_ID, description="The id of an enrolled face.")]
+IfNoneMatch = Annotated[
+    str | None, Header(description="ETags the client has; if one is current, the answer is 304.")
+]
+IfMatch = Annotated[
+    str | None, Header(description="ETags to accept; if none is current, the answer is 412.")
+]
+_NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "Not modified."}}
 _ENROLLED: dict[int | str, dict[str, Any]] = {
-    200: {"description": "All were enrolled already.", "model": Enrolments},
-    201: {"description": "At least one was enrolled.", "model": Enrolments},
+    200: {"description": "All photos were already enrolled.", "model": Enrolments},
+    201: {"description": "At least one photo was enrolled.", "model": Enrolments},
     409: {
-        "description": "Every photo was refused or could not be used; each says why.",
+        "description": "No photo was enrolled, and at least one was refused or unusable.",
         "model": Enrolments,
     },
 }
@@ -62,38 +66,44 @@ _JPEG: dict[int | str, dict[str, Any]] = {
 
 
 def routes(gallery: Gallery) -> APIRouter:
-    """The routes of keeping."""
     router = APIRouter(prefix="/v1", tags=["identities"], responses=PROBLEMS)
 
-    @router.post("/identities", openapi_extra=PHOTOS_AND_NAME, responses=_ENROLLED)
+    @router.post(
+        "/identities",
+        openapi_extra=NAME_AND_PHOTOS,
+        responses=_ENROLLED,
+        summary="Enrol photos of a person",
+    )
     async def enrol(
         request: Request,
-        largest: Annotated[bool, Query(description="Of several faces take the largest.")] = False,
+        largest: Largest = False,
         force: Annotated[
-            bool, Query(description="Enrol although the face matches another identity.")
+            bool, Query(description="Enrol even if the face matches another identity.")
         ] = False,
     ) -> JSONResponse:
-        """Enrol one or many photos of a person. 201: some were; 200: all were there already.
+        """Enrol one or more photos under a name, and return the outcome of each.
 
-        409 when every photo was refused or could not be used; each says why.
+        A new name creates an identity.
         """
-        photos_of, fields = await photos(request, "photo")
-        if not photos_of["photo"] or "name" not in fields:
+        photos, fields = await read_photos(request, "photo")
+        if not photos["photo"] or "name" not in fields:
             raise HTTPException(HTTPStatus.BAD_REQUEST, "expected a name and at least one photo")
         several = Several.LARGEST if largest else Several.REFUSE
-        one = partial(gallery.enroll, fields["name"], several=several, force=force)
+        enrol_photo = partial(gallery.enroll, fields["name"], several=several, force=force)
         enrolments: list[Enrolment] = []
-        for photo in photos_of["photo"]:
+        for photo in photos["photo"]:
             try:
-                done = await request.app.state.photos.do(request, partial(one, photo))
-            except NotDone as late:
+                enrolment = await request.app.state.photo_pool.run(
+                    request, partial(enrol_photo, photo)
+                )
+            except Unavailable as error:
                 if not enrolments:
                     raise
-                # What is enrolled already is told all the same; sent again, the rest is done.
-                request.state.partial = True
-                error = EnrolOutcome.ERROR
-                done = Enrolment(photo.name, error, None, None, str(late.detail))
-            enrolments.append(done)
+                # Report what is enrolled; a retry must do the rest, so do not remember this answer.
+                request.state.is_partial = True
+                failed = EnrolOutcome.ERROR
+                enrolment = Enrolment(photo.name, failed, None, None, str(error.detail))
+            enrolments.append(enrolment)
         outcomes = {enrolment.outcome for enrolment in enrolments}
         status = HTTPStatus.CONFLICT
         if EnrolOutcome.ENROLLED in outcomes:
@@ -102,146 +112,191 @@ def routes(gallery: Gallery) -> APIRouter:
             status = HTTPStatus.OK
         return JSONResponse({"enrolments": [enrolment_json(e) for e in enrolments]}, status)
 
-    @router.get("/identities", response_model=Identities)
+    @router.get("/identities", response_model=Identities, summary="List identities")
     async def list_identities(
         request: Request,
-        search: Annotated[str, Query(max_length=200, description="A part of the name.")] = "",
-        limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-        offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+        search: Annotated[
+            str, Query(max_length=200, description="Part of the name; case is ignored.")
+        ] = "",
+        limit: Annotated[int, Query(ge=1, le=1_000, description="Identities per page.")] = 100,
+        offset: Annotated[int, Query(ge=0, le=10**9, description="Identities to skip.")] = 0,
     ) -> dict[str, Any]:
-        """Everyone, by name."""
+        """Return a page of the identities, by name."""
 
-        def found() -> dict[str, Any]:
-            wanted = search.casefold()
-            those = [one for one in gallery.identities() if wanted in one.name.casefold()]
-            page = those[offset : offset + limit]
-            return {"total": len(those), "identities": [identity_json(one) for one in page]}
+        def read() -> dict[str, Any]:
+            part = search.casefold()
+            matches = [record for record in gallery.identities() if part in record.name.casefold()]
+            page = matches[offset : offset + limit]
+            return {"total": len(matches), "identities": [identity_json(r) for r in page]}
 
-        answer: dict[str, Any] = await request.app.state.rows.do(request, found)
+        answer: dict[str, Any] = await request.app.state.database_pool.run(request, read)
         return answer
 
-    @router.get("/identities/{identity}", response_model=IdentityWithFaces, responses=_NOT_MODIFIED)
+    @router.get(
+        "/identities/{identity}",
+        response_model=IdentityWithFaces,
+        responses=_NOT_MODIFIED,
+        summary="Get an identity",
+    )
     async def show_identity(
         request: Request,
         response: Response,
         identity: IdentityId,
         if_none_match: IfNoneMatch = None,
     ) -> Any:
-        """One person, each enrolled face."""
-        record, faces = await request.app.state.rows.do(request, lambda: gallery.identity(identity))
-        shown = _with_faces(record, faces)
-        tag = etags.tag(shown)
-        if etags.known(if_none_match, tag):
-            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": tag})
-        response.headers["etag"] = tag
-        return shown
+        """Return an identity with its enrolled faces."""
+        record, faces = await request.app.state.database_pool.run(
+            request, lambda: gallery.identity(identity)
+        )
+        body = _with_faces(record, faces)
+        etag = etags.etag(body)
+        if etags.none_match_fails(if_none_match, etag):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": etag})
+        response.headers["etag"] = etag
+        return body
 
-    @router.patch("/identities/{identity}", response_model=Identity)
+    @router.patch("/identities/{identity}", response_model=Identity, summary="Change an identity")
     async def change_identity(
         request: Request,
         response: Response,
         identity: IdentityId,
-        changes: Changes,
+        changes: IdentityChanges,
         if_match: IfMatch = None,
     ) -> dict[str, Any]:
-        """Another name, an external id, details."""
+        """Change the name, the external id or details; fields not given stay as they are."""
         enrolled: list[FaceRecord] = []
 
-        def unchanged(record: IdentityRecord, faces: list[FaceRecord]) -> None:
-            _require(if_match, record, faces)
+        def check(record: IdentityRecord, faces: list[FaceRecord]) -> None:
+            _require_match(if_match, record, faces)
             enrolled.extend(faces)
 
-        record: IdentityRecord = await request.app.state.rows.do(
+        record: IdentityRecord = await request.app.state.database_pool.run(
             request,
             lambda: gallery.describe(
                 identity,
                 new_name=changes.name,
                 external_id=changes.external_id,
                 details=changes.details,
-                first=unchanged,
+                first=check,
             ),
         )
         faces = [replace(face, identity=record.ref) for face in enrolled]
-        response.headers["etag"] = etags.tag(_with_faces(record, faces))
+        response.headers["etag"] = etags.etag(_with_faces(record, faces))
         return identity_json(record)
 
-    @router.put("/identities/{identity}/expiry", response_model=Identity)
+    @router.put(
+        "/identities/{identity}/expiry", response_model=Identity, summary="Set an expiry date"
+    )
     async def expire_identity(
         request: Request, identity: IdentityId, expiry: Expiry
     ) -> dict[str, Any]:
-        """Erase a person from then on: the server does so within a minute after it has come."""
-        record = await request.app.state.rows.do(
+        """Set when the identity is to be erased; the server does so within a minute."""
+        record = await request.app.state.database_pool.run(
             request, lambda: gallery.describe(identity, details={}, expires=expiry.expires_at)
         )
         return identity_json(record)
 
-    @router.delete("/identities/{identity}", response_model=Receipt)
+    @router.delete("/identities/{identity}", response_model=Receipt, summary="Erase an identity")
     async def forget_identity(
         request: Request, identity: IdentityId, if_match: IfMatch = None
     ) -> dict[str, Any]:
-        """Erase a person, on the disk too. There is no undo."""
+        """Erase an identity with all its faces, also from the disk. This cannot be undone."""
 
         def forget() -> dict[str, Any]:
             if if_match is not None:
-                _require(if_match, *gallery.identity(identity))
+                _require_match(if_match, *gallery.identity(identity))
             return receipt_json(gallery.forget(identity))
 
-        answer: dict[str, Any] = await request.app.state.rows.do(request, forget)
+        answer: dict[str, Any] = await request.app.state.database_pool.run(request, forget)
         return answer
 
-    @router.delete("/faces/{face}", response_model=Receipt)
+    @router.delete("/faces/{face}", response_model=Receipt, summary="Erase a face")
     async def forget_face(request: Request, face: FaceId) -> dict[str, Any]:
-        """Erase one face of somebody who has others, on the disk too. There is no undo."""
-        (receipt,) = await request.app.state.rows.do(request, lambda: gallery.forget_faces([face]))
+        """Erase one of several faces of an identity, also from the disk. This cannot be undone."""
+        (receipt,) = await request.app.state.database_pool.run(
+            request, lambda: gallery.forget_faces([face])
+        )
         return receipt_json(receipt)
 
-    @router.put("/faces/{face}/identity/{identity}", response_model=Identity)
+    @router.put(
+        "/faces/{face}/identity/{identity}",
+        response_model=Identity,
+        summary="Move a face to another identity",
+    )
     async def move_face(request: Request, face: FaceId, identity: IdentityId) -> dict[str, Any]:
-        """Put a face under another name, whose it is; the identity. Moving it back undoes it."""
-        record = await request.app.state.rows.do(request, lambda: gallery.move_face(face, identity))
+        """Move a face, and return the identity it now belongs to. To undo this, move it back."""
+        record = await request.app.state.database_pool.run(
+            request, lambda: gallery.move_face(face, identity)
+        )
         return identity_json(record)
 
-    @router.put("/faces/{face}/right", status_code=HTTPStatus.NO_CONTENT)
+    @router.put(
+        "/faces/{face}/right",
+        status_code=HTTPStatus.NO_CONTENT,
+        summary="Confirm the identity of a face",
+    )
     async def call_right(request: Request, face: FaceId) -> None:
-        """This face is under the right name: a dedupe does not doubt it again."""
-        await request.app.state.rows.do(request, lambda: gallery.call_right(face))
+        """Mark the face as correctly labelled, so that dedupe no longer reports it."""
+        await request.app.state.database_pool.run(request, lambda: gallery.call_right(face))
 
-    @router.delete("/faces/{face}/right", status_code=HTTPStatus.NO_CONTENT)
+    @router.delete(
+        "/faces/{face}/right",
+        status_code=HTTPStatus.NO_CONTENT,
+        summary="Withdraw the confirmation of a face",
+    )
     async def doubt_again(request: Request, face: FaceId) -> None:
-        """Take that back."""
-        await request.app.state.rows.do(request, lambda: gallery.call_right(face, right=False))
+        """Let dedupe report the face again."""
+        await request.app.state.database_pool.run(
+            request, lambda: gallery.call_right(face, right=False)
+        )
 
-    @router.post("/identities/{identity}/merge", response_model=Merged)
+    @router.post(
+        "/identities/{identity}/merge",
+        response_model=MergedIdentity,
+        summary="Merge identities into this one",
+    )
     async def merge_identities(
-        request: Request, identity: IdentityId, others: Others
+        request: Request, identity: IdentityId, others: MergeRequest
     ) -> dict[str, Any]:
-        """Give the faces of others to this identity; the others are gone, until it is undone."""
-        merged = await request.app.state.rows.do(
+        """Move the faces of the others to this identity and remove the others. Can be undone."""
+        merge = await request.app.state.database_pool.run(
             request, lambda: gallery.merge(identity, others.others)
         )
-        return identity_json(merged.identity) | {"merge_id": merged.merge_id}
+        return identity_json(merge.identity) | {"merge_id": merge.merge_id}
 
-    @router.get("/merges", response_model=Merges)
+    @router.get("/merges", response_model=Merges, summary="List merges")
     async def list_merges(request: Request) -> dict[str, Any]:
-        """Every merge that can be undone, the newest first."""
-        merges = await request.app.state.rows.do(request, gallery.merges)
-        return {"merges": [merge_json(made) for made in merges]}
+        """Return the merges that can be undone, the newest first."""
+        merges = await request.app.state.database_pool.run(request, gallery.merges)
+        return {"merges": [merge_json(merge) for merge in merges]}
 
-    @router.post("/merges/{merge}/undo", response_model=Identities)
+    @router.post("/merges/{merge}/undo", response_model=Identities, summary="Undo a merge")
     async def undo_merge(request: Request, merge: MergeId) -> dict[str, Any]:
-        """Take a merge back: the one that was kept, and who is there again."""
-        back = await request.app.state.rows.do(request, lambda: gallery.undo_merge(merge))
-        return {"total": len(back), "identities": [identity_json(record) for record in back]}
+        """Undo a merge, and return the identity that was kept and those restored."""
+        records = await request.app.state.database_pool.run(
+            request, lambda: gallery.undo_merge(merge)
+        )
+        return {"total": len(records), "identities": [identity_json(record) for record in records]}
 
-    @router.put("/identities/{identity}/distinct/{other}", status_code=HTTPStatus.NO_CONTENT)
+    @router.put(
+        "/identities/{identity}/distinct/{other}",
+        status_code=HTTPStatus.NO_CONTENT,
+        summary="Mark two identities as different people",
+    )
     async def tell_apart(request: Request, identity: IdentityId, other: OtherId) -> None:
-        """These are two people: a dedupe does not name them again."""
-        await request.app.state.rows.do(request, lambda: gallery.keep_distinct(identity, other))
+        """Mark the two as different people, so that dedupe no longer reports them."""
+        await request.app.state.database_pool.run(
+            request, lambda: gallery.keep_distinct(identity, other)
+        )
 
-    @router.delete("/identities/{identity}/distinct/{other}", status_code=HTTPStatus.NO_CONTENT)
+    @router.delete(
+        "/identities/{identity}/distinct/{other}",
+        status_code=HTTPStatus.NO_CONTENT,
+        summary="Unmark two identities as different people",
+    )
     async def compare_again(request: Request, identity: IdentityId, other: OtherId) -> None:
-        """Take that back."""
-        await request.app.state.rows.do(
+        """Let dedupe report the two identities as the same person again."""
+        await request.app.state.database_pool.run(
             request, lambda: gallery.keep_distinct(identity, other, distinct=False)
         )
 
@@ -249,20 +304,21 @@ def routes(gallery: Gallery) -> APIRouter:
         "/faces/{face}/thumbnail",
         response_class=Response,
         responses={**_JPEG, **_NOT_MODIFIED},
+        summary="Get the thumbnail of a face",
     )
     async def show_thumbnail(
         request: Request, face: FaceId, if_none_match: IfNoneMatch = None
     ) -> Response:
-        """A small picture of an enrolled face, when the gallery keeps them."""
+        """Return a small JPEG of an enrolled face, if the gallery keeps thumbnails."""
 
         def read() -> bytes:
             with gallery.database.reading() as session:
                 return kept_images.thumbnail(session, face)
 
-        jpeg = await request.app.state.rows.do(request, read)
-        tag = etags.tag(jpeg)
-        headers = {"etag": tag, "cache-control": "private, no-cache"}
-        if etags.known(if_none_match, tag):
+        jpeg = await request.app.state.database_pool.run(request, read)
+        etag = etags.etag(jpeg)
+        headers = {"etag": etag, "cache-control": "private, no-cache"}
+        if etags.none_match_fails(if_none_match, etag):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         return Response(jpeg, media_type="image/jpeg", headers=headers)
 
@@ -273,7 +329,7 @@ def _with_faces(record: IdentityRecord, faces: list[FaceRecord]) -> dict[str, An
     return identity_json(record) | {"enrolled": [face_record_json(face) for face in faces]}
 
 
-def _require(if_match: str | None, record: IdentityRecord, faces: list[FaceRecord]) -> None:
-    if not etags.unchanged(if_match, etags.tag(_with_faces(record, faces))):
-        said = f"identity {record.id} was changed since; get it again"
-        raise HTTPException(HTTPStatus.PRECONDITION_FAILED, said)
+def _require_match(if_match: str | None, record: IdentityRecord, faces: list[FaceRecord]) -> None:
+    if not etags.match_holds(if_match, etags.etag(_with_faces(record, faces))):
+        detail = f"identity {record.id} has changed since; get it again"
+        raise HTTPException(HTTPStatus.PRECONDITION_FAILED, detail)

@@ -1,7 +1,7 @@
-"""`/v1/dedupe` and `/v1/jobs`: long work, with progress, to be cancelled, surviving a restart.
+"""`/v1/dedupe` and `/v1/jobs`: long-running work with progress, which survives a restart.
 
-A job's row keeps numbers alone; names are put to them when it is asked for. Whoever was erased,
-merged or told apart meanwhile is not in the answer any more.
+A job's row stores ids only; names are looked up when the job is read. Identities that were erased,
+merged or marked as different since then are left out.
 """
 
 from __future__ import annotations
@@ -25,43 +25,43 @@ from gallery.store.jobs import JobState
 from gallery.store.records import JobRecord
 
 _KIND = "dedupe"
-_EVERY = 0.5  # seconds between two notes of progress
-_AGAIN = 10.0  # seconds until what could not be read, or was left by another process, is looked for
-JobId = Annotated[str, Path(max_length=32, pattern="^[0-9a-f]+$", description="A job's id.")]
+_PROGRESS_INTERVAL = 0.5  # seconds
+_POLL_INTERVAL = 10.0  # seconds, for jobs that could not be read or were left by another process
+JobId = Annotated[str, Path(max_length=32, pattern="^[0-9a-f]+$", description="The id of a job.")]
 
 
-class _Ended(Exception):
-    """The job was cancelled, or the server stops."""
+class _Stopped(Exception):
+    """The job was cancelled, or the server is shutting down."""
 
 
 class JobRunner:
-    """One job at a time, in a thread. log : told of what no one was told."""
+    """Runs one job at a time, in a thread. Failures are reported to `log`."""
 
     def __init__(self, gallery: Gallery, log: Any) -> None:
         self._gallery = gallery
         self._log = log
         self._lock_file = gallery.settings.home / "jobs.lock"
         self._wake = anyio.Event()
-        self._stopping = False
+        self._is_stopping = False
 
     def wake(self) -> None:
-        """There is something to do."""
+        """Look for a new job now."""
         self._wake.set()
 
     def stop(self) -> None:
-        """End what is running soon; it is done again from the start at the next one."""
-        self._stopping = True
+        """Stop the running job soon; it starts over with the next server."""
+        self._is_stopping = True
 
-    async def keep_running(self) -> None:
-        """Until it is cancelled; what another process left begins again."""
+    async def run(self) -> None:
+        """Run jobs until cancelled, including those another process left unfinished."""
         while True:
             self._wake = anyio.Event()
-            for job in await anyio.to_thread.run_sync(self._unended):
-                await anyio.to_thread.run_sync(self._run_alone, job.id)
-            with anyio.move_on_after(_AGAIN):
+            for job in await anyio.to_thread.run_sync(self._unfinished):
+                await anyio.to_thread.run_sync(self._run_exclusively, job.id)
+            with anyio.move_on_after(_POLL_INTERVAL):
                 await self._wake.wait()
 
-    def _unended(self) -> list[JobRecord]:
+    def _unfinished(self) -> list[JobRecord]:
         try:
             with self._gallery.database.reading() as session:
                 return jobs.unended(session)
@@ -69,83 +69,95 @@ class JobRunner:
             self._log.error("jobs not read", error=str(error))
             return []
 
-    def _run_alone(self, job_id: str) -> None:
-        """Not while a server of another process runs it; its lock is gone with the process."""
+    def _run_exclusively(self, job_id: str) -> None:
+        """Run a job unless another server process runs it; a process's lock ends with it."""
         lock = FileLock(self._lock_file, mode=0o600)
-        while not self._stopping:
-            with suppress(Timeout), lock.acquire(timeout=_EVERY):
-                if any(job.id == job_id for job in self._unended()):
-                    self._run(job_id)
+        while not self._is_stopping:
+            with suppress(Timeout), lock.acquire(timeout=_PROGRESS_INTERVAL):
+                if any(job.id == job_id for job in self._unfinished()):
+                    self._run_job(job_id)
                 return
 
-    def _run(self, job_id: str) -> None:
+    def _run_job(self, job_id: str) -> None:
         try:
-            self._change(job_id, state=JobState.RUNNING, done=0)
-            report = self._gallery.dedupe(self._progress_of(job_id))
+            self._update(job_id, state=JobState.RUNNING, done=0)
+            report = self._gallery.dedupe(self._progress(job_id))
             result = {
                 "identities": report.identities,
                 "faces": report.faces,
                 "same_people": [
-                    [[ref.id for ref in s.identities], s.probability, [f.id for f in s.deciding]]
-                    for s in report.same_people
+                    [
+                        [ref.id for ref in pair.identities],
+                        pair.probability,
+                        [face.id for face in pair.deciding],
+                    ]
+                    for pair in report.same_people
                 ],
-                "same_faces": [[[f.id for f in s.faces], s.similarity] for s in report.same_faces],
+                "same_faces": [
+                    [[face.id for face in pair.faces], pair.similarity]
+                    for pair in report.same_faces
+                ],
                 "misfiled": [
                     [
-                        w.face.id,
-                        w.face.identity.id,
-                        None if w.suggested is None else w.suggested.id,
-                        w.probability,
-                        w.nearest.id,
+                        wrong.face.id,
+                        wrong.face.identity.id,
+                        None if wrong.suggested is None else wrong.suggested.id,
+                        wrong.probability,
+                        wrong.nearest.id,
                     ]
-                    for w in report.misfiled
+                    for wrong in report.misfiled
                 ],
             }
-            whole = report.faces + report.identities
-            self._change(job_id, state=JobState.DONE, done=whole, total=whole, result=result)
-        except _Ended:
+            total = report.faces + report.identities
+            self._update(job_id, state=JobState.DONE, done=total, total=total, result=result)
+        except _Stopped:
             return
         except Exception as error:
-            known = isinstance(error, GalleryError)
-            self._log.error("job failed", job=job_id, exc_info=None if known else error)
-            said = str(error) if known else f"a mistake in the program: {type(error).__name__}"
+            is_known = isinstance(error, GalleryError)
+            self._log.error("job failed", job=job_id, exc_info=None if is_known else error)
+            message = str(error) if is_known else f"internal error ({type(error).__name__})"
             try:
-                self._change(job_id, state=JobState.FAILED, error=said[:500])
-            except (GalleryError, _Ended):
-                return  # it stays as it was, and is run again at the next start
+                self._update(job_id, state=JobState.FAILED, error=message[:500])
+            except (GalleryError, _Stopped):
+                return  # still unfinished: it runs again
 
-    def _progress_of(self, job_id: str) -> Any:
-        noted = 0.0
+    def _progress(self, job_id: str) -> Any:
+        updated = 0.0
 
         def progress(done: int, total: int) -> None:
-            nonlocal noted
-            if self._stopping:
-                raise _Ended
-            if time.monotonic() - noted >= _EVERY:
-                noted = time.monotonic()
-                self._change(job_id, done=done, total=total)
+            nonlocal updated
+            if self._is_stopping:
+                raise _Stopped
+            if time.monotonic() - updated >= _PROGRESS_INTERVAL:
+                updated = time.monotonic()
+                self._update(job_id, done=done, total=total)
 
         return progress
 
-    def _change(self, job_id: str, **values: Any) -> None:
+    def _update(self, job_id: str, **values: Any) -> None:
+        """Raises _Stopped if the job was cancelled."""
         with self._gallery.database.writing() as session:
             if not jobs.change(session, job_id, **values):
-                raise _Ended
+                raise _Stopped
 
 
 def routes(gallery: Gallery, runner: JobRunner) -> APIRouter:
-    """The routes of long work."""
     router = APIRouter(prefix="/v1", tags=["jobs"], responses=PROBLEMS)
 
-    @router.post("/dedupe", status_code=HTTPStatus.ACCEPTED, response_model=Job)
+    @router.post(
+        "/dedupe",
+        status_code=HTTPStatus.ACCEPTED,
+        response_model=Job,
+        summary="Start looking for duplicates",
+    )
     async def dedupe(request: Request, response: Response) -> dict[str, Any]:
-        """Find who is enrolled twice: identities that seem to be one person, faces enrolled twice.
+        """Start a job that finds identities of the same person, duplicate and mislabelled faces.
 
-        Answers at once with a job; ask `GET /v1/jobs/{id}` how it goes. One at a time: while one
-        runs, that one is the answer.
+        Poll `GET /v1/jobs/{job}` for its progress and result. Only one such job runs at a time: if
+        one is running already, it is returned.
         """
 
-        def begin() -> JobRecord:
+        def start() -> JobRecord:
             with gallery.database.writing() as session:
                 running = [job for job in jobs.unended(session) if job.kind == _KIND]
                 if running:
@@ -153,99 +165,100 @@ def routes(gallery: Gallery, runner: JobRunner) -> APIRouter:
                 audit.record(session, "dedupe")
                 return jobs.add(session, _KIND)
 
-        job: JobRecord = await request.app.state.rows.do(request, begin)
+        pool = request.app.state.database_pool
+        job: JobRecord = await pool.run(request, start)
         runner.wake()
         response.headers["location"] = f"/v1/jobs/{job.id}"
-        shown: dict[str, Any] = await request.app.state.rows.do(
-            request, lambda: _shown(gallery, job)
-        )
-        return shown
+        answer: dict[str, Any] = await pool.run(request, lambda: _job_json(gallery, job))
+        return answer
 
-    @router.get("/jobs/{job}", response_model=Job)
+    @router.get("/jobs/{job}", response_model=Job, summary="Get a job")
     async def show_job(request: Request, job: JobId) -> dict[str, Any]:
-        """How far a job is, and what it found."""
+        """Return the progress of a job, and its result once it is done."""
 
         def read() -> dict[str, Any]:
             with gallery.database.reading() as session:
-                return _shown(gallery, jobs.get(session, job))
+                return _job_json(gallery, jobs.get(session, job))
 
-        found: dict[str, Any] = await request.app.state.rows.do(request, read)
-        return found
+        answer: dict[str, Any] = await request.app.state.database_pool.run(request, read)
+        return answer
 
-    @router.post("/jobs/{job}/cancel", response_model=Job)
+    @router.post("/jobs/{job}/cancel", response_model=Job, summary="Cancel a job")
     async def cancel_job(request: Request, job: JobId) -> dict[str, Any]:
-        """Cancel a job; one that has ended stays as it is."""
+        """Cancel a job. A job that has ended stays as it is."""
 
         def cancel() -> dict[str, Any]:
             with gallery.database.writing() as session:
                 jobs.get(session, job)
                 jobs.change(session, job, state=JobState.CANCELLED)
-                return _shown(gallery, jobs.get(session, job))
+                return _job_json(gallery, jobs.get(session, job))
 
-        found: dict[str, Any] = await request.app.state.rows.do(request, cancel)
-        return found
+        answer: dict[str, Any] = await request.app.state.database_pool.run(request, cancel)
+        return answer
 
     return router
 
 
-def _shown(gallery: Gallery, job: JobRecord) -> dict[str, Any]:
+def _job_json(gallery: Gallery, job: JobRecord) -> dict[str, Any]:
     return {
         "id": job.id,
         "kind": job.kind,
         "state": job.state,
         "done": job.done,
         "total": job.total,
-        "result": None if job.result is None else _named(gallery, job.result),
+        "result": None if job.result is None else _result_json(gallery, job.result),
         "error": job.error,
         "created_at": job.created_at.isoformat(),
         "updated_at": job.updated_at.isoformat(),
     }
 
 
-def _named(gallery: Gallery, result: dict[str, Any]) -> dict[str, Any]:
-    """The result with the names of today."""
+def _result_json(gallery: Gallery, result: dict[str, Any]) -> dict[str, Any]:
+    """Return the stored result with present names, without findings that no longer hold."""
     face_ids = {i for _, _, pair in result["same_people"] for i in pair}
     face_ids |= {i for pair, _ in result["same_faces"] for i in pair}
-    wrong = result.get("misfiled", [])  # jobs of an earlier version have none
-    face_ids |= {i for face, _, _, _, nearest in wrong for i in (face, nearest)}
+    misfiled = result.get("misfiled", [])  # absent in jobs of earlier versions
+    face_ids |= {i for face, _, _, _, nearest in misfiled for i in (face, nearest)}
     with gallery.database.reading() as session:
-        people = {record.id: record for record in identities.list_all(session)}
-        records = faces.records_by_id(session, face_ids)
-        distinct, right = merges.all_distinct(session), corrections.known_right(session)
+        identity_records = {record.id: record for record in identities.list_all(session)}
+        face_records = faces.records_by_id(session, face_ids)
+        distinct, confirmed = merges.all_distinct(session), corrections.known_right(session)
     return {
         "identities": result["identities"],
         "faces": result["faces"],
         "same_people": [
             {
-                "identities": [identity_json(people[i]) for i in pair],
+                "identities": [identity_json(identity_records[i]) for i in pair],
                 "probability": round(probability, 6),
-                "deciding": [face_record_json(records[i]) for i in deciding],
+                "deciding": [face_record_json(face_records[i]) for i in deciding],
             }
             for pair, probability, deciding in result["same_people"]
             if tuple(sorted(pair)) not in distinct
-            and people.keys() >= set(pair)
-            and [records[i].identity.id for i in deciding if i in records] == pair
+            and identity_records.keys() >= set(pair)
+            and [face_records[i].identity.id for i in deciding if i in face_records] == pair
         ],
         "same_faces": [
             {
-                "faces": [face_record_json(records[i]) for i in pair],
+                "faces": [face_record_json(face_records[i]) for i in pair],
                 "similarity": round(similarity, 6),
             }
             for pair, similarity in result["same_faces"]
-            if records.keys() >= set(pair)
+            if face_records.keys() >= set(pair)
         ],
         "misfiled": [
             {
-                "face": face_record_json(records[face]),
-                "suggested": None if suggested is None else identity_json(people[suggested]),
+                "face": face_record_json(face_records[face]),
+                "suggested": None
+                if suggested is None
+                else identity_json(identity_records[suggested]),
                 "probability": round(probability, 6),
-                "nearest": face_record_json(records[nearest]),
-                "why": said(suggested is not None, people[owner].name),
+                "nearest": face_record_json(face_records[nearest]),
+                "why": said(suggested is not None, identity_records[owner].name),
             }
-            for face, owner, suggested, probability, nearest in wrong
-            if records.keys() >= {face, nearest}
-            and (face, owner) not in right
-            and records[face].identity.id == owner
-            and (suggested is None or records[nearest].identity.id == suggested)
+            for face, owner, suggested, probability, nearest in misfiled
+            if face_records.keys() >= {face, nearest}
+            and (face, owner) not in confirmed
+            and face_records[face].identity.id == owner
+            and (suggested is None or face_records[nearest].identity.id == suggested)
         ],
     }

@@ -8,27 +8,28 @@ from fastapi import APIRouter, Query, Request
 
 from gallery.api.audit_buffer import AuditBuffer
 from gallery.api.metrics import Metrics
-from gallery.api.uploads import exactly, photos
+from gallery.api.uploads import read_photos, single_photos
 from gallery.gallery import Gallery
-from gallery.json_forms.schemas import PROBLEMS, Comparison, Decision, Decisions, Promise
+from gallery.json_forms.schemas import PROBLEMS, Calibration, Comparison, Decision, Decisions
 from gallery.json_forms.to_json import comparison_json, decision_json, promise_json
 from gallery.matching.fpir import promise
 from gallery.types import Several
 
-Largest = Annotated[bool, Query(description="Of several faces take the largest.")]
+Largest = Annotated[bool, Query(description="Use the largest of several faces in a photo.")]
 
 _BINARY = {"type": "string", "format": "binary"}
 _BASE64 = {"type": "string", "contentEncoding": "base64"}
 
 
-def _body(**kinds: dict[str, Any]) -> dict[str, Any]:
-    """What a request must send, one of these kinds: form and json of fields, raw or not.
+def _request_body(**kinds: dict[str, Any]) -> dict[str, Any]:
+    """Return the OpenAPI request body.
 
-    Raw bytes may as well be sent as image/*, which a description cannot say.
+    form, json : the schema of each field.  raw : the schema of the whole body, which may be sent as
+    image/* as well; OpenAPI cannot express that.
     """
     content = {
-        kind: {"schema": {"type": "object", "required": list(fields), "properties": fields}}
-        for kind, fields in (
+        media_type: {"schema": {"type": "object", "required": list(fields), "properties": fields}}
+        for media_type, fields in (
             ("multipart/form-data", kinds.get("form")),
             ("application/json", kinds.get("json")),
         )
@@ -39,68 +40,80 @@ def _body(**kinds: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-ONE_PHOTO = _body(form={"photo": _BINARY}, json={"photo": _BASE64}, raw=_BINARY)
-TWO_PHOTOS = _body(
+_ONE_PHOTO = _request_body(form={"photo": _BINARY}, json={"photo": _BASE64}, raw=_BINARY)
+_TWO_PHOTOS = _request_body(
     form={"first": _BINARY, "second": _BINARY}, json={"first": _BASE64, "second": _BASE64}
 )
-PHOTOS_AND_NAME = _body(
+NAME_AND_PHOTOS = _request_body(
     form={"name": {"type": "string"}, "photo": {"type": "array", "items": _BINARY}},
     json={"name": {"type": "string"}, "photo": {"type": "array", "items": _BASE64}},
 )
 
 
-def routes(gallery: Gallery, outcomes: AuditBuffer, metrics: Metrics) -> APIRouter:
-    """The routes of asking."""
-    router = APIRouter(prefix="/v1", tags=["asking"], responses=PROBLEMS)
+def routes(gallery: Gallery, audit_buffer: AuditBuffer, metrics: Metrics) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["query"], responses=PROBLEMS)
 
-    @router.post("/query", openapi_extra=ONE_PHOTO, response_model=Decision | Decisions)
+    @router.post(
+        "/query",
+        openapi_extra=_ONE_PHOTO,
+        response_model=Decision | Decisions,
+        summary="Identify the face in a photo",
+    )
     async def query(
         request: Request,
-        all_faces: Annotated[bool, Query(description="Answer for each face.")] = False,
+        all_faces: Annotated[
+            bool, Query(description="Return a decision for each face in the photo.")
+        ] = False,
         largest: Largest = False,
-        explain: Annotated[bool, Query(description="With every candidate.")] = True,
+        explain: Annotated[bool, Query(description="Include every candidate.")] = True,
     ) -> dict[str, Any]:
-        """Who is this: exactly one person of the gallery, or none?
+        """Return exactly one identity or none, with the reason.
 
-        One decision; with all_faces `{"answers": [...]}`, a decision each, the largest face first.
+        With `all_faces`, return `{"answers": [...]}`, one decision per face, the largest first.
         """
-        found, _ = await photos(request, "photo")
-        (photo,) = exactly(found, "photo")
+        photos, _ = await read_photos(request, "photo")
+        (photo,) = single_photos(photos, "photo")
         several = Several.LARGEST if largest else Several.REFUSE
+        pool = request.app.state.photo_pool
         if all_faces:
-            decisions = await request.app.state.photos.do(request, lambda: gallery.query_all(photo))
+            decisions = await pool.run(request, lambda: gallery.query_all(photo))
         else:
-            decisions = [
-                await request.app.state.photos.do(
-                    request, lambda: gallery.query(photo, several=several)
-                )
-            ]
+            decisions = [await pool.run(request, lambda: gallery.query(photo, several=several))]
         for decision in decisions:
-            metrics.decision(decision.outcome)
-            outcomes.note("query", decision.outcome)
+            metrics.count_decision(decision.outcome)
+            audit_buffer.add("query", decision.outcome)
         answers = [decision_json(photo.name, decision) for decision in decisions]
         if not explain:
             answers = [answer | {"candidates": []} for answer in answers]
         return {"answers": answers} if all_faces else answers[0]
 
-    @router.post("/compare", openapi_extra=TWO_PHOTOS, response_model=Comparison)
+    @router.post(
+        "/compare",
+        openapi_extra=_TWO_PHOTOS,
+        response_model=Comparison,
+        summary="Compare two photos",
+    )
     async def compare(request: Request, largest: Largest = False) -> dict[str, Any]:
-        """Are two photos of the same person? `same` is 1 or 0."""
-        found, _ = await photos(request, "first", "second")
-        first, second = exactly(found, "first", "second")
+        """Tell whether two photos show the same person: `same` is 1 or 0."""
+        photos, _ = await read_photos(request, "first", "second")
+        first, second = single_photos(photos, "first", "second")
         several = Several.LARGEST if largest else Several.REFUSE
-        comparison = await request.app.state.photos.do(
+        comparison = await request.app.state.photo_pool.run(
             request, lambda: gallery.compare(first, second, several=several)
         )
-        outcomes.note("compare", "same" if comparison.same else "different")
+        audit_buffer.add("compare", "same" if comparison.same else "different")
         return comparison_json((first.name, second.name), comparison)
 
-    @router.get("/calibration", response_model=Promise)
+    @router.get("/calibration", response_model=Calibration, summary="Get the expected error rates")
     async def calibration(request: Request) -> dict[str, Any]:
-        """The promise about strangers for the gallery as it is now, in numbers and in words."""
-        found = await request.app.state.rows.do(
+        """Return the error rates to expect of the gallery at its present size.
+
+        These are the share of strangers who may get a match, and the share of known people expected
+        to be found at that rate, in numbers and in words.
+        """
+        current = await request.app.state.database_pool.run(
             request, lambda: promise(gallery.database, gallery.scorer)
         )
-        return promise_json(found)
+        return promise_json(current)
 
     return router

@@ -1,4 +1,4 @@
-"""What a person does with the page."""
+"""User actions on the page."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from playwright.sync_api import Page, expect
 Shot = Callable[[str], None]
 
 
-def ask(page: Page, photo: Path) -> None:
+def choose_photo(page: Page, photo: Path) -> None:
     page.locator("#file").set_input_files(photo)
 
 
-def answer(page: Page, text: str | None = None) -> None:
-    """Fill in the dialog, when there is something to fill in, and agree."""
+def confirm(page: Page, text: str | None = None) -> None:
+    """Fill in the dialog, if there is a text, and press its main button."""
     expect(page.locator("dialog[open]")).to_be_visible()
     if text is not None:
         page.locator("dialog input").fill(text)

@@ -1,4 +1,4 @@
-"""A real browser before a real server; pictures of the page in .artefacts/page."""
+"""A real browser and a real server; screenshots go to .artefacts/page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
-        pytest.skip("no Chromium here: `make browser` installs Debian's")
+        pytest.skip("Chromium is not installed; run `make browser`")
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", *CAMERA]
@@ -35,27 +35,29 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def server(serve: Serve, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
-    """Of an empty gallery, which keeps pictures unless the parameter is False."""
+    """A client of an empty gallery, which keeps thumbnails unless the parameter is False."""
     with serve(tmp_path / "home", thumbnails=getattr(request, "param", True)) as opened:
         yield opened
 
 
 @pytest.fixture
 def page(browser: Browser, server: httpx.Client) -> Iterator[Page]:
-    """Fails for anything the page writes to the console, and for any request to elsewhere."""
+    """The page; console output and requests to other servers fail the test."""
     context = browser.new_context(viewport={"width": 1000, "height": 900})
     opened = context.new_page()
-    told: list[str] = []
+    faults: list[str] = []
     home = str(server.base_url)
-    opened.on("pageerror", lambda error: told.append(str(error)))
-    opened.on("console", lambda m: told.append(m.text) if "Failed to load" not in m.text else None)
+    opened.on("pageerror", lambda error: faults.append(str(error)))
     opened.on(
-        "request", lambda r: told.append(r.url) if not r.url.startswith((home, "blob:")) else None
+        "console", lambda m: faults.append(m.text) if "Failed to load" not in m.text else None
+    )
+    opened.on(
+        "request", lambda r: faults.append(r.url) if not r.url.startswith((home, "blob:")) else None
     )
     opened.goto(home)
     yield opened
     context.close()
-    assert told == []
+    assert faults == []
 
 
 @pytest.fixture
@@ -69,18 +71,18 @@ def together(tmp_path: Path, hopper: Path, collins: Path) -> Path:
 
 @pytest.fixture
 def shot(page: Page) -> Shot:
-    """Keeps a picture of the page, at desk and at phone size, and asks axe about both."""
+    """Take screenshots at desktop and phone size, and check both with axe."""
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
 
     def take(name: str) -> None:
-        for kind, width, scheme in (("desk", 1000, "light"), ("phone", 390, "dark")):
+        for kind, width, scheme in (("desktop", 1000, "light"), ("phone", 390, "dark")):
             page.set_viewport_size({"width": width, "height": 844})
             page.emulate_media(color_scheme=scheme)
             page.screenshot(path=ARTEFACTS / f"{name}-{kind}.png", full_page=True)
-            found = Axe().run(page)
-            assert found.violations_count == 0, found.generate_report()
-            wide = page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= width, f"{name}: the page is {wide} wide on a screen of {width}"
+            report = Axe().run(page)
+            assert report.violations_count == 0, report.generate_report()
+            page_width = page.evaluate("document.documentElement.scrollWidth")
+            assert page_width <= width, f"{name}: {page_width} pixels wide on a screen of {width}"
         page.set_viewport_size({"width": 1000, "height": 900})
         page.emulate_media(color_scheme="light")
 

@@ -1,4 +1,4 @@
-"""The page when something is mistaken: a name, a face, a key; and what is awkward to show."""
+"""Mistakes on the page: names, faces, keys; and content that is hard to lay out."""
 
 from __future__ import annotations
 
@@ -12,103 +12,103 @@ from playwright.sync_api import Page, expect
 
 from gallery.gallery import Gallery
 from gallery.store import api_keys
-from tests.api.page.actions import Shot, answer, ask, press, view
+from tests.api.page.actions import Shot, choose_photo, confirm, press, view
 from tests.api.requests import enrol
 
 
-def faces(server: httpx.Client, name: str) -> int:
-    found = server.get("/v1/identities").json()["identities"]
-    return next(person["faces"] for person in found if person["name"] == name)
+def face_count(server: httpx.Client, name: str) -> int:
+    people = server.get("/v1/identities").json()["identities"]
+    return next(person["faces"] for person in people if person["name"] == name)
 
 
-def test_what_is_wrong_with_a_name_is_said_where_it_was_typed(
+def test_invalid_name_is_reported_beside_the_input(
     page: Page, shot: Shot, server: httpx.Client, hopper: Path, collins: Path
 ) -> None:
     enrol(server, "Grace", hopper)
     enrol(server, "Eileen", collins)
     view(page, "People")
-    typed, wrong = page.locator("dialog input"), page.locator("dialog .wrong")
+    entry, error = page.locator("dialog input"), page.locator("dialog .wrong")
     press(page, "Rename Grace")
-    expect(typed).to_have_value("Grace")
-    for text, said in (
-        ("  ", "The name is empty"),
-        ("Grace/Hopper", "The name has a slash"),
-        ("x" * 201, "The name has 201 characters, more than the limit of 200"),
+    expect(entry).to_have_value("Grace")
+    for text, message in (
+        ("  ", "Enter a name"),
+        ("Grace/Hopper", "A name cannot contain a slash"),
+        ("x" * 201, "201 characters, at most 200 are allowed"),
         ("Eileen", "Eileen"),
     ):
-        answer(page, text)
-        expect(wrong).to_contain_text(said)
-        expect(typed).to_have_value(text)
-        expect(typed).to_be_focused()
+        confirm(page, text)
+        expect(error).to_contain_text(message)
+        expect(entry).to_have_value(text)
+        expect(entry).to_be_focused()
     shot("wrong-name")
     press(page, "Cancel")
     expect(page.get_by_role("button", name="Rename Grace")).to_be_focused()
     press(page, "Merge Grace")
-    answer(page, "Nobody")
-    expect(wrong).to_have_text("Nobody else is called Nobody.")
-    expect(typed).to_have_value("Nobody")
-    answer(page, "Eileen")
-    expect(page.locator("#note")).to_contain_text("Grace is Eileen now, with 2 faces")
-    expect(page.locator("#note")).to_be_focused()  # the button that was pressed is gone
+    confirm(page, "Nobody")
+    expect(error).to_have_text("No one else is named Nobody.")
+    expect(entry).to_have_value("Nobody")
+    confirm(page, "Eileen")
+    expect(page.locator("#note")).to_contain_text("Grace merged into Eileen, now with 2 faces")
+    expect(page.locator("#note")).to_be_focused()  # its button is gone
 
 
-def test_a_slash_in_the_name_does_not_lose_the_face_to_be_enrolled(
+def test_face_can_be_enrolled_after_an_invalid_name(
     page: Page, server: httpx.Client, hopper: Path
 ) -> None:
-    ask(page, hopper)
+    choose_photo(page, hopper)
     press(page, "Enrol face 1")
-    answer(page, "a/b")
+    confirm(page, "a/b")
     expect(page.locator("dialog .wrong")).to_contain_text("slash")
-    answer(page, "Grace")
+    confirm(page, "Grace")
     expect(page.locator("#note")).to_contain_text("Enrolled as Grace")
-    expect(page.locator("#answers > li")).to_contain_text("Grace, enrolled now")
-    assert faces(server, "Grace") == 1
+    expect(page.locator("#answers > li")).to_contain_text("Grace, enrolled")
+    assert face_count(server, "Grace") == 1
 
 
-def test_a_face_unlike_the_others_is_warned_of(
+def test_face_unlike_the_others_gets_a_warning(
     page: Page, shot: Shot, server: httpx.Client, hopper: Path, collins: Path
 ) -> None:
     enrol(server, "Grace", hopper)
-    ask(page, collins)
+    choose_photo(page, collins)
     press(page, "Enrol face 1")
-    answer(page, "Grace")
+    confirm(page, "Grace")
     expect(page.locator("#note.warn")).to_contain_text(
         "does not look like the other photo of Grace"
     )
     expect(page.locator("#answers .warn")).to_contain_text("does not look like the other photo")
     shot("unlike")
-    assert faces(server, "Grace") == 2
+    assert face_count(server, "Grace") == 2
 
 
-def test_it_is_erased_again(page: Page, server: httpx.Client, hopper: Path, collins: Path) -> None:
+def test_enrolment_is_undone(page: Page, server: httpx.Client, hopper: Path, collins: Path) -> None:
     enrol(server, "Grace", hopper)
-    ask(page, collins)
+    choose_photo(page, collins)
     press(page, "Enrol face 1")
-    answer(page, "Grace")
+    confirm(page, "Grace")
     page.locator("#note").get_by_role("button").click()
-    expect(page.locator(".question")).to_contain_text("1 other stays")
+    expect(page.locator(".question")).to_contain_text("1 other face remains")
     expect(page.get_by_role("button", name="Cancel")).to_be_focused()
-    answer(page)
-    expect(page.locator("#note")).to_contain_text("This face of Grace is erased. No trace is left")
-    expect(page.locator("#answers h2")).to_have_text("No one we know")
-    assert faces(server, "Grace") == 1
+    confirm(page)
+    expect(page.locator("#note")).to_contain_text("Face of Grace erased. No trace found")
+    expect(page.locator("#answers h2")).to_have_text("No match")
+    assert face_count(server, "Grace") == 1
 
 
-def test_one_face_of_a_person_is_erased_and_the_last_only_with_them(
+def test_last_face_is_erased_only_with_the_person(
     page: Page, server: httpx.Client, hopper: Path, collins: Path
 ) -> None:
     enrol(server, "Grace", hopper, collins)
     view(page, "People")
     page.locator("summary").click()
     press(page, f"Erase the face {collins.name} of Grace")
-    answer(page)
+    confirm(page)
     expect(page.locator("summary")).to_have_text("1 face")
     page.locator("summary").click()
     press(page, f"Erase the face {hopper.name} of Grace")
-    expect(page.locator(".question")).to_contain_text("can only be erased as a whole")
-    answer(page)
-    expect(page.locator("#count")).to_contain_text("Nobody is enrolled yet")
-    expect(page.locator("#note")).to_contain_text("Grace is erased. No trace is left in")
+    expect(page.locator(".question")).to_contain_text("This is the only face of Grace")
+    confirm(page)
+    expect(page.locator("#count")).to_contain_text("No one is enrolled yet")
+    expect(page.locator("#note")).to_contain_text("Grace erased. No trace found in")
 
 
 @pytest.fixture
@@ -121,64 +121,61 @@ def twice(server: httpx.Client, tmp_path: Path, hopper: Path, collins: Path) -> 
 
 
 @pytest.mark.usefixtures("twice")
-def test_one_picture_enrolled_twice_is_not_said_to_be_nobody(page: Page, shot: Shot) -> None:
+def test_picture_enrolled_twice_is_reported(page: Page, shot: Shot) -> None:
     view(page, "Duplicates")
-    press(page, "Look for duplicates")
-    expect(page.locator("#note")).to_have_text(
-        "2 people were compared: no two seem to be one person,"
-        " and 1 picture of a face is enrolled twice."
-    )
-    expect(page.get_by_role("button", name="Look for duplicates")).to_be_focused()
+    press(page, "Find duplicates")
+    expect(page.locator("#note")).to_have_text("2 people compared: 1 duplicate face.")
+    expect(page.get_by_role("button", name="Find duplicates")).to_be_focused()
     expect(page.locator("#twice").get_by_role("button")).to_have_count(2)
     shot("twice")
 
 
 @pytest.mark.usefixtures("twice")
-def test_one_of_the_two_is_erased(page: Page, server: httpx.Client) -> None:
+def test_duplicate_face_is_erased(page: Page, server: httpx.Client) -> None:
     view(page, "Duplicates")
-    press(page, "Look for duplicates")
+    press(page, "Find duplicates")
     press(page, "Erase the face again.png of Grace")
-    answer(page)
+    confirm(page)
     expect(page.locator("#twice > li")).to_have_count(0)
-    assert faces(server, "Grace") == 1
+    assert face_count(server, "Grace") == 1
 
 
 @pytest.mark.parametrize("server", [False], indirect=True)
-def test_a_face_without_a_picture_shows_its_photos_name(
+def test_face_without_a_thumbnail_shows_the_name_of_its_photo(
     page: Page, shot: Shot, server: httpx.Client, hopper: Path, together: Path
 ) -> None:
-    asked: list[str] = []
-    page.on("request", lambda r: asked.append(r.url) if r.url.endswith("thumbnail") else None)
+    requests: list[str] = []
+    page.on("request", lambda r: requests.append(r.url) if r.url.endswith("thumbnail") else None)
     enrol(server, "Grace", hopper)
-    ask(page, together)
+    choose_photo(page, together)
     page.locator("summary").last.click()
     expect(page.locator(".picture.none")).to_have_count(2)
     for _ in range(2):
         view(page, "People")
         page.locator("#list summary").click()
         expect(page.locator("#list .picture.none")).to_have_text(hopper.name)
-    shot("without-pictures")
-    assert len(asked) <= 1
+    shot("without-thumbnails")
+    assert len(requests) <= 1
 
 
-def test_numbers_stay_within_the_photo_of_a_group_and_light_with_their_answers(
+def test_box_numbers_stay_within_a_group_photo_and_highlight_with_their_cards(
     page: Page, shot: Shot, shared_faces: Path
 ) -> None:
-    ask(page, shared_faces / "groups" / "solvay1927.jpg")
+    choose_photo(page, shared_faces / "groups" / "solvay1927.jpg")
     cards, boxes = page.locator("#answers > li"), page.locator(".box")
-    expect(page.locator("#note")).to_contain_text("faces: none of someone we know", timeout=30_000)
+    expect(page.locator("#note")).to_contain_text("faces: no match", timeout=30_000)
     assert cards.count() == boxes.count() > 20
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 844})
         photo = page.locator("#photo").bounding_box()
         assert photo is not None
         for number in page.locator(".box b").all():
-            tag = number.bounding_box()
-            assert tag is not None
-            assert photo["x"] <= tag["x"] + 1
-            assert tag["x"] + tag["width"] <= photo["x"] + photo["width"] + 1
-            assert photo["y"] <= tag["y"] + 1
-            assert tag["y"] + tag["height"] <= photo["y"] + photo["height"] + 1
+            label = number.bounding_box()
+            assert label is not None
+            assert photo["x"] <= label["x"] + 1
+            assert label["x"] + label["width"] <= photo["x"] + photo["width"] + 1
+            assert photo["y"] <= label["y"] + 1
+            assert label["y"] + label["height"] <= photo["y"] + photo["height"] + 1
     page.set_viewport_size({"width": 1280, "height": 844})
     cards.nth(2).get_by_role("button").focus()
     expect(boxes.nth(2)).to_have_class(re.compile(r"\blit\b"))
@@ -187,11 +184,11 @@ def test_numbers_stay_within_the_photo_of_a_group_and_light_with_their_answers(
     shot("group")
 
 
-def test_a_long_name_does_not_widen_the_page(
+def test_long_name_does_not_widen_the_page(
     page: Page, shot: Shot, server: httpx.Client, hopper: Path
 ) -> None:
     enrol(server, "W" * 175, hopper)
-    ask(page, hopper)
+    choose_photo(page, hopper)
     expect(page.locator("#note")).to_contain_text("W" * 175)
     shot("long")
     view(page, "People")
@@ -199,28 +196,27 @@ def test_a_long_name_does_not_widen_the_page(
     shot("long-people")
 
 
-def test_a_wrong_key_is_said_and_a_key_is_changed_and_forgotten(
-    page: Page, shot: Shot, tmp_path: Path, server: httpx.Client
+def test_invalid_key_is_reported_and_key_is_changed_and_removed(
+    page: Page, shot: Shot, tmp_path: Path, server: httpx.Client, uncached_keys: None
 ) -> None:
     with Gallery.open(tmp_path / "home") as opened, opened.database.writing() as session:
-        _, asking = api_keys.create(session, "the desk", ["query"], 600)
-        _, keeping = api_keys.create(session, "the archive", ["enrol"], 600)
-    page.wait_for_timeout(1100)  # the server reads its keys once a second
+        _, query_key = api_keys.create(session, "the desk", ["query"], 600)
+        _, enrol_key = api_keys.create(session, "the archive", ["enrol"], 600)
     expect(page.locator("#keyring")).to_be_hidden()
-    view(page, "Promise")
-    answer(page, "gallery_wrong")
-    expect(page.locator("dialog .wrong")).to_have_text("This key was not accepted.")
-    answer(page, asking)
-    expect(page.locator("#words")).to_contain_text("Nobody is enrolled yet")
+    view(page, "Accuracy")
+    confirm(page, "gallery_wrong")
+    expect(page.locator("dialog .wrong")).to_have_text("This key is not valid.")
+    confirm(page, query_key)
+    expect(page.locator("#words")).to_contain_text("No one is enrolled yet")
     shot("keyring")
-    press(page, "Use another key")
-    answer(page, keeping)
-    expect(page.locator("#note")).to_have_text("This key is used from now on.")
+    press(page, "Change key")
+    confirm(page, enrol_key)
+    expect(page.locator("#note")).to_have_text("Key changed.")
     view(page, "People")
-    expect(page.locator("#count")).to_contain_text("Nobody is enrolled yet")
-    press(page, "Forget the key")
-    expect(page.locator("#note")).to_have_text("The key is forgotten.")
+    expect(page.locator("#count")).to_contain_text("No one is enrolled yet")
+    press(page, "Remove key")
+    expect(page.locator("#note")).to_have_text("Key removed.")
     view(page, "People")
-    expect(page.locator(".question")).to_contain_text("A key is needed")
+    expect(page.locator(".question")).to_contain_text("This gallery needs a key")
     press(page, "Cancel")
-    expect(page.locator("#note.bad")).to_have_text("Without a key the server does not answer.")
+    expect(page.locator("#note.bad")).to_have_text("This gallery needs a key.")

@@ -1,0 +1,60 @@
+// Enrol a face of the queried photo, and undo that.
+import { ask, validName } from "./dialog.js";
+import { $, button, sentence, showStatus, withPercent } from "./elements.js";
+import { eraseFace } from "./identities.js";
+import { postForm } from "./http.js";
+
+const MARGIN = 0.5; // around a face cut out of a group photo, in box sizes
+const PRIVACY = "The gallery stores the face as numbers, and a thumbnail if thumbnails are on, but not the photo.";
+
+// isOnlyFace: whether the photo has no other face. update(enrolment): shows the enrolment; null once
+// it is undone.
+export async function enrol(photo, decision, place, isOnlyFace, update) {
+  const knownName = decision.outcome === "match" ? decision.identity.name : "";
+  const [file, fileName] = await facePhoto(photo, decision, place, isOnlyFace);
+  const post = async (name, force) => {
+    const form = new FormData();
+    form.append("name", name);
+    form.append("photo", file, fileName);
+    const { enrolments } = await postForm(`/v1/identities?largest=true${force ? "&force=true" : ""}`, form);
+    return { name, ...enrolments[0] };
+  };
+  let enrolment = await ask(`Who is this? ${PRIVACY}`, "Enrol", { entry: knownName, act: (name) => post(validName(name), false) });
+  if (enrolment?.refusal === "matches_another") {
+    const { name } = enrolment;
+    const rivals = enrolment.rivals.map((rival) => rival.name).join(", ");
+    enrolment = await ask(`This face matches ${rivals}. Enrol it as ${name} anyway?`, "Enrol anyway", { act: () => post(name, true) });
+  }
+  if (enrolment) showEnrolment(enrolment, update);
+}
+
+function showEnrolment(enrolment, update) {
+  if (enrolment.outcome === "refused" || enrolment.outcome === "error") {
+    return showStatus(`Not enrolled: ${withPercent(enrolment.reason)}.`, { kind: "bad" });
+  }
+  const [reason, warning] = withPercent(enrolment.reason).split(/; warning: (.*)/s);
+  const message = sentence(reason);
+  const undo = () => (enrolment.outcome === "enrolled" ? [undoButton(enrolment, update)] : []);
+  update({ ...enrolment, message, warning: warning ? sentence(warning) : "", buttons: undo() });
+  if (warning) showStatus(`${message} Please check: ${warning}.`, { kind: "warn", buttons: undo() });
+  else showStatus(message);
+}
+
+function undoButton({ face_id: id, identity }, update) {
+  return button("Erase this face", `Erase this face of ${identity.name}`, () => eraseFace(id, identity, () => update(null)));
+}
+
+// The whole photo if this is its only face, else the part around the face.
+async function facePhoto(photo, decision, place, isOnlyFace) {
+  const name = photo.name || "pasted";
+  if (isOnlyFace) return [photo, name];
+  const [left, top, right, bottom] = decision.face.box;
+  const x = Math.max(0, left - MARGIN * (right - left));
+  const y = Math.max(0, top - MARGIN * (bottom - top));
+  const width = Math.min($("photo").naturalWidth, right + MARGIN * (right - left)) - x;
+  const height = Math.min($("photo").naturalHeight, bottom + MARGIN * (bottom - top)) - y;
+  const canvas = Object.assign(document.createElement("canvas"), { width: Math.round(width), height: Math.round(height) });
+  canvas.getContext("2d").drawImage($("photo"), x, y, width, height, 0, 0, canvas.width, canvas.height);
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  return [blob, `${name} (face ${place})`];
+}
