@@ -25,7 +25,7 @@ from gallery.store.audit import Actor, act_as
 from gallery.store.database import Database
 from gallery.store.records import KeyRecord
 
-_OPEN = ("/", "/healthz", "/readyz", "/v1/openapi.json")
+_OPEN = ("/", "/guide", "/healthz", "/readyz", "/v1/openapi.json")
 _ASKING = ("/v1/query", "/v1/compare", "/v1/calibration")
 _KEEPING = ("/v1/identities", "/v1/faces", "/v1/merges")
 _FRESH = 1.0  # seconds for which the keys in force are remembered
@@ -34,7 +34,7 @@ _REALM = 'Bearer realm="gallery"'
 
 def opened_by(method: str, path: str) -> May | None:
     """The scope that a request needs; None: nobody is asked. What is not named needs "admin"."""
-    if path in _OPEN or path.startswith("/page/"):
+    if path in _OPEN or path.startswith(("/page/", "/guide/")):
         return None
     if path in _ASKING:
         return May.QUERY

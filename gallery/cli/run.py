@@ -15,6 +15,7 @@ from gallery.cli import (
     enroll,
     evaluate,
     export,
+    guide,
     identities,
     keys,
     query,
@@ -42,6 +43,7 @@ COMMANDS = (
     demo,
     serve,
     keys,
+    guide,
 )
 
 

@@ -229,7 +229,7 @@ def test_the_page_and_its_parts_are_served_and_fetch_nothing_from_elsewhere(
     assert page.headers["content-type"].startswith("text/html")
     assert "script-src 'self'" in page.headers["content-security-policy"]
     parts = re.findall(r'(?:src|href)="(/page/[^"]+)"', page.text)
-    assert len(parts) == 3
+    assert len(parts) == 4
     folder = Path(app.__file__).parent / "page"
     parts += [f"/page/{file.name}" for file in folder.glob("*.js")]
     for text in (page.text, *(client.get(part).text for part in parts)):
