@@ -10,7 +10,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo tools test check format clean
+# Tests run in up to four processes of one thread each.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+PARALLEL := -n logical --maxprocesses 4 --dist worksteal
+
+.PHONY: help setup demo tools test quick check format clean
 
 help:            ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -34,8 +38,11 @@ tools:           ## Debian's Chromium and strace, which some tests drive
 	  || { apt-get -q update && apt-get -q install -y --no-install-recommends chromium strace; } \
 	  || echo "Chromium and strace could not be installed (not root, or no Debian): their tests are skipped"
 
-test: $(STAMP)   ## all tests
-	$(BIN)/python -m pytest
+test: $(STAMP)   ## all tests, in up to four processes
+	$(ONE_THREAD) $(BIN)/python -m pytest $(PARALLEL)
+
+quick: $(STAMP)  ## the tests that load no network, drive no browser and kill no process
+	$(ONE_THREAD) $(BIN)/python -m pytest $(PARALLEL) -m "not (networks or browser or faults)"
 
 check: $(STAMP)  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""Two photos: the same person, 1 or 0?"""
+"""Verification: are two photos of the same person, 1 or 0?"""
 
 from __future__ import annotations
 
@@ -8,29 +8,36 @@ from gallery.vision.pipeline import FacePipeline, PhotoSource
 
 
 class Comparer:
-    """Compares two photos at the operating point of a single comparison."""
+    """Compare two photos at the operating point for a single comparison.
 
-    def __init__(self, eye: FacePipeline, judge: Scorer, *, views: int) -> None:
-        self._eye = eye
-        self._judge = judge
+    views : how many views of a face are averaged into its encoding.
+    """
+
+    def __init__(self, pipeline: FacePipeline, scorer: Scorer, *, views: int) -> None:
+        self._pipeline = pipeline
+        self._scorer = scorer
         self._views = views
 
     def compare(
         self, first: PhotoSource, second: PhotoSource, *, several: Several = Several.REFUSE
     ) -> Comparison:
-        """Raises PhotoError, also for no face, or several when it is not said which to take."""
-        (face_a, a), (face_b, b) = (self._one(s, several) for s in (first, second))
-        point, head = self._judge.point_of(1), self._judge.head
+        """Compare the one face of each photo.
+
+        several : which face to take when a photo has more than one; by default, none.
+        Raises PhotoError, also for a photo without a usable face or with several.
+        """
+        face_a, a = self._encoded_face(first, several)
+        face_b, b = self._encoded_face(second, several)
+        operating_point, head = self._scorer.point_of(1), self._scorer.head
         margins = head.margins(head.sides(a), head.sides(b))
-        similarity = float(a.vectors[0] @ b.vectors[0])
         return Comparison(
-            int(point.same(margins)[0]),
-            float(point.probabilities(margins)[0]),
-            similarity,
-            (face_a, face_b),
+            same=int(operating_point.same(margins)[0]),
+            probability=float(operating_point.probabilities(margins)[0]),
+            similarity=float(a.vectors[0] @ b.vectors[0]),
+            faces=(face_a, face_b),
         )
 
-    def _one(self, source: PhotoSource, several: Several) -> tuple[Face, Encodings]:
-        photo = self._eye.open(source)
-        face = self._eye.one_face(photo, several)
-        return face, self._eye.encode(photo, [face], self._views)
+    def _encoded_face(self, source: PhotoSource, several: Several) -> tuple[Face, Encodings]:
+        photo = self._pipeline.open(source)
+        face = self._pipeline.one_face(photo, several)
+        return face, self._pipeline.encode(photo, [face], self._views)

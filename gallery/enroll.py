@@ -1,4 +1,4 @@
-"""A photo of a known person becomes an enrolled face: one database transaction, then the index."""
+"""Enrolment: a photo of a known person becomes an enrolled face, in one database transaction."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from gallery.errors import NoFaceFound, PhotoError, SeveralFacesFound
 from gallery.identify import Identifier
+from gallery.matching.decision import matches
 from gallery.matching.lookalikes import unlike
 from gallery.matching.scorer import Scorer
 from gallery.names import checked_name
@@ -15,35 +16,36 @@ from gallery.store.change_log import latest_change
 from gallery.store.database import Database
 from gallery.store.records import NewFace
 from gallery.timing import stage
-from gallery.types import Enrolment, EnrolOutcome, IdentityRef, Photo, Refusal, Several, Verdict
+from gallery.types import Enrolment, EnrolOutcome, IdentityRef, Photo, Refusal, Several
 from gallery.vision.crops import Keep, picture_of, thumbnail
 from gallery.vision.pipeline import FacePipeline, PhotoSource, named
 
 
 class Enroller:
-    """Stores faces.
+    """Enrol faces from photos.
 
-    views : how many views of an enrolled face are averaged.  pictures : keep thumbnails too.
-    keep : what is kept to encode the face again.
+    views : how many views of a face are averaged into its encoding.
+    thumbnails : keep a thumbnail of each face.
+    keep : what is kept of a photo, to encode the face again with another encoder.
     """
 
     def __init__(
         self,
-        eye: FacePipeline,
+        pipeline: FacePipeline,
         identifier: Identifier,
-        judge: Scorer,
+        scorer: Scorer,
         database: Database,
         *,
         views: int,
         pictures: bool = False,
         keep: Keep = "nothing",
     ) -> None:
-        self._eye = eye
+        self._pipeline = pipeline
         self._identifier = identifier
-        self._judge = judge
+        self._scorer = scorer
         self._database = database
         self._views = views
-        self._pictures = pictures
+        self._thumbnails = pictures
         self._keep = keep
 
     def enroll(
@@ -54,110 +56,111 @@ class Enroller:
         several: Several = Several.REFUSE,
         force: bool = False,
     ) -> Enrolment:
-        """Enrol one photo. When this returns "enrolled", it is on the disk.
+        """Enrol one photo. When this returns "enrolled", the face is on disk.
 
-        several : which of several faces to take, instead of refusing.
-        force : enrol although the face matches another identity.
-        Raises InvalidName and HomeError; what is wrong with the photo is an outcome.
+        several : which face to take when the photo has more than one; by default, none.
+        force : enrol even if the face matches another identity.
+        Raises InvalidName and HomeError; a problem with the photo is an outcome.
         """
         name = checked_name(name)
-        shown = named(source)
+        label = named(source)
         try:
-            return self._enroll(name, source, shown, several=several, force=force)
-        except NoFaceFound as refusal:
-            return _refused(shown, str(refusal), Refusal.NO_FACE)
-        except SeveralFacesFound as refusal:
-            return _refused(shown, str(refusal), Refusal.SEVERAL_FACES)
+            return self._enroll(name, source, label, several=several, force=force)
+        except NoFaceFound as error:
+            return _refused(label, str(error), Refusal.NO_FACE)
+        except SeveralFacesFound as error:
+            return _refused(label, str(error), Refusal.SEVERAL_FACES)
         except PhotoError as error:
-            reason = str(error).removeprefix(f"{shown} ")
-            return Enrolment(shown, EnrolOutcome.ERROR, None, None, reason)
+            reason = str(error).removeprefix(f"{label} ")
+            return Enrolment(label, EnrolOutcome.ERROR, None, None, reason)
 
     def _enroll(
-        self, name: str, source: PhotoSource, shown: str, *, several: Several, force: bool
+        self, name: str, source: PhotoSource, label: str, *, several: Several, force: bool
     ) -> Enrolment:
-        content = self._eye.content(source)
-        already = self._already(name, hashlib.sha256(content).hexdigest(), shown)
-        if already is not None:
-            return already
+        content = self._pipeline.content(source)
+        existing = self._existing(name, hashlib.sha256(content).hexdigest(), label)
+        if existing is not None:
+            return existing
         with stage("decode"):
-            photo = self._eye.reader.decode(content, shown)
-        found = self._eye.faces(photo)
-        face = self._eye.pick(photo, found, several)
-        kept = picture_of(self._keep, photo, face, content, len(found))
-        new = NewFace(face, self._eye.encode(photo, [face], self._views), self._views, kept)
+            photo = self._pipeline.reader.decode(content, label)
+        faces_found = self._pipeline.faces(photo)
+        face = self._pipeline.pick(photo, faces_found, several)
+        picture = picture_of(self._keep, photo, face, content, len(faces_found))
+        encoding = self._pipeline.encode(photo, [face], self._views)
+        new = NewFace(face, encoding, self._views, picture)
         while True:
-            already = self._already(name, photo.sha256, shown)
-            if already is not None:  # another process may have enrolled it meanwhile
-                return already
+            existing = self._existing(name, photo.sha256, label)
+            if existing is not None:  # another process may have enrolled it meanwhile
+                return existing
             with self._database.reading() as session:
                 position = latest_change(session)
-            result = self._judged(name, photo, new, position, force=force)
-            if result is not None:
-                return result
+            enrolment = self._enroll_unless_rivals(name, photo, new, position, force=force)
+            if enrolment is not None:
+                return enrolment
 
-    def _judged(
-        self, name: str, photo: Photo, new: NewFace, position: int, *, force: bool
-    ) -> Enrolment | None:
-        """None when someone else wrote after `position`: the face must be judged again."""
-        decision = self._identifier.decide(photo, new.face, new.encodings)
-        rivals = [
-            c for c in decision.candidates if c.verdict is Verdict.SAME and c.identity.name != name
-        ]
-        they = ", ".join(f"{c.identity.name} ({c.probability:.0%}, by {c.photo})" for c in rivals)
-        refs = tuple(c.identity for c in rivals)
-        if rivals and not force:
-            reason = f"it matches {they}; it can be enrolled as {name} by force all the same"
-            return _refused(photo.source, reason, Refusal.MATCHES_ANOTHER, refs)
-        warning = f"; warning: it matches {they}" if rivals else ""
-        done = self._commit(name, photo, new, position, warning + self._unlike(name, new))
-        return None if done is None else replace(done, rivals=refs)
-
-    def _unlike(self, name: str, new: NewFace) -> str:
-        with self._database.reading() as session:
-            record = identities.find(session, name)
-            others = None if record is None else faces.encodings_of(session, [record.id]).encodings
-        if others is None or not unlike(self._judge, new.encodings, others):
-            return ""
-        those = "the other one" if len(others) == 1 else f"the other {len(others)}"
-        return f"; warning: this photo does not look like {those} of {name}"
-
-    def _already(self, name: str, sha256: str, shown: str) -> Enrolment | None:
+    def _existing(self, name: str, sha256: str, label: str) -> Enrolment | None:
+        """The enrolment of this photo for this identity, if there is one."""
         with self._database.reading() as session:
             record = identities.find(session, name)
             face_id = None if record is None else faces.face_of(session, record.id, sha256)
         if record is None or face_id is None:
             return None
-        reason = f"this photo is enrolled for {record.name} already; nothing was changed"
-        return Enrolment(shown, EnrolOutcome.ALREADY, record.ref, face_id, reason)
+        reason = f"this photo is already enrolled for {record.name}; nothing was changed"
+        return Enrolment(label, EnrolOutcome.ALREADY, record.ref, face_id, reason)
 
-    def _commit(
+    def _enroll_unless_rivals(
+        self, name: str, photo: Photo, new: NewFace, position: int, *, force: bool
+    ) -> Enrolment | None:
+        """Enrol the face, or refuse it because it matches other identities.
+
+        Returns None if the gallery changed after `position`: the face must be scored again.
+        """
+        decision = self._identifier.decide(photo, new.face, new.encodings)
+        rivals = [c for c in matches(decision.candidates) if c.identity.name != name]
+        rival_refs = tuple(c.identity for c in rivals)
+        # The page looks for "(90%, by " and "; warning: ".
+        names = ", ".join(f"{c.identity.name} ({c.probability:.0%}, by {c.photo})" for c in rivals)
+        if rivals and not force:
+            reason = f"it matches {names}; use force to enrol it as {name} anyway"
+            return _refused(photo.source, reason, Refusal.MATCHES_ANOTHER, rival_refs)
+        warning = f"; warning: it matches {names}" if rivals else ""
+        warning += self._unlike_warning(name, new)
+        enrolment = self._store(name, photo, new, position, warning)
+        return None if enrolment is None else replace(enrolment, rivals=rival_refs)
+
+    def _unlike_warning(self, name: str, new: NewFace) -> str:
+        with self._database.reading() as session:
+            record = identities.find(session, name)
+            others = None if record is None else faces.encodings_of(session, [record.id]).encodings
+        if others is None or not unlike(self._scorer, new.encodings, others):
+            return ""
+        photos = "photo" if len(others) == 1 else f"{len(others)} photos"
+        return f"; warning: this photo does not look like the other {photos} of {name}"
+
+    def _store(
         self, name: str, photo: Photo, new: NewFace, position: int, warning: str
     ) -> Enrolment | None:
+        """Store the face, unless the gallery changed after `position`: then return None."""
         with self._database.writing() as session:
             if latest_change(session) != position:
                 return None
-            seeing = self._eye.encoder
-            encoder = faces.encoder_id(
-                session, seeing.name, seeing.weights_sha256, seeing.network.traits.spec
+            encoder = self._pipeline.encoder
+            encoder_id = faces.encoder_id(
+                session, encoder.name, encoder.weights_sha256, encoder.network.traits.spec
             )
             record = identities.find(session, name)
             identity_id = identities.add(session, name) if record is None else record.id
-            face_id = faces.add(session, identity_id, photo, new, encoder)
+            face_id = faces.add(session, identity_id, photo, new, encoder_id)
             if new.picture is not None:
                 kept_images.keep(session, face_id, new.picture)
-            if self._pictures:
+            if self._thumbnails:
                 kept_images.add_thumbnail(session, face_id, thumbnail(photo, new.face))
             audit.record(session, "enrol", identity_id=identity_id)
-            now = identities.get(session, identity_id).faces
-        ref = IdentityRef(identity_id, name)
-        kind = "new identity" if record is None else f"{now} photos now"
-        return Enrolment(
-            photo.source,
-            EnrolOutcome.ENROLLED,
-            ref,
-            face_id,
-            f"enrolled as {name} ({kind}){warning}",
-        )
+            face_count = identities.get(session, identity_id).faces
+        identity = IdentityRef(identity_id, name)
+        state = "new identity" if record is None else f"now {face_count} photos"
+        reason = f"enrolled as {name} ({state}){warning}"
+        return Enrolment(photo.source, EnrolOutcome.ENROLLED, identity, face_id, reason)
 
 
 def _refused(

@@ -1,7 +1,7 @@
-"""Every error the product raises, each with the value, the limit and the remedy in its message.
+"""Every error that the product raises. A message gives the value, the limit and the remedy.
 
-GalleryError                     exit status 2 at the command line; never a traceback
-├── PhotoError                   one photo cannot be used; others go on
+GalleryError                     exit status 2 on the command line, never a traceback
+├── PhotoError                   one photo cannot be used; the others are processed
 │   ├── PhotoUnreadable          missing, no permission, a folder, a device
 │   ├── PhotoTooLarge            more bytes or pixels than the limit (checked before decoding)
 │   ├── PhotoUndecodable         not a photo, an unsupported format, truncated, corrupt
@@ -10,48 +10,48 @@ GalleryError                     exit status 2 at the command line; never a trac
 │   ├── SeveralFacesFound        more than one face where one is needed
 │   └── FaceUnencodable          the encoder gives no usable numbers for a face
 ├── InvalidName                  empty, too long, or with characters a name cannot have
-├── DetailsInvalid               an external id or details: too long, too many, or no text
+├── DetailsInvalid               an external id or details: too long, too many, or not valid text
 ├── IdentityNotFound             no identity of that name or id
 ├── IdentityExists               a name that is taken
-├── FaceNotFound                 no face of that number
-├── LastFace                     the only face of an identity cannot be erased or moved alone
-├── FaceAlreadyEnrolled          an identity has a face of that photo already
+├── FaceNotFound                 no face with that id
+├── LastFace                     the only face of an identity cannot be erased or moved
+├── FaceAlreadyEnrolled          the identity already has a face from that photo
 ├── InvalidEncoding              wrong shape, wrong type, or not finite
 ├── WeightsError
 │   ├── WeightsMissing           the file is not installed
-│   ├── WeightsMismatch          its SHA-256 is another one
-│   └── WeightsUnreadable        it is not what its name says
-├── HeadUnusable                 a head that is missing, corrupt, or made for another encoder
+│   ├── WeightsMismatch          the file has another SHA-256
+│   └── WeightsUnreadable        the file is not in the format its name says
+├── HeadUnusable                 the head is missing, corrupt, or made for another encoder
 ├── HomeError
 │   ├── HomeUnusable             cannot be created, read or written
 │   ├── DatabaseNewer            written by a newer version of this program
-│   ├── DatabaseUnusable         corrupt, foreign, full disk
-│   ├── DatabaseBusy             another process holds the lock for too long
-│   ├── EncoderChanged           the gallery's encodings were made by another encoder
-│   ├── CannotReencode           faces without a picture, nothing to go back to, or ended meanwhile
-│   ├── ErasureIncomplete        erased, but a file beside it holds a trace
-│   └── SearchFailed             the search for traces did not end
-├── BackupUnusable               no backup, or one that was cut short, altered, or is newer
-├── ExportUnusable               no export, or not one of this gallery's encoder
-├── NoPhotos                     a folder in which nothing looks like a photo
-├── FolderForgotten              what was seen of a folder was erased while it was compared
-├── PlanUnusable                 a dedupe plan that cannot be read, or says what cannot be done
-├── PlanOutdated                 a plan made for another state of the gallery; names what changed
-├── UndoImpossible               what was applied was built upon since, or there is nothing to undo
-├── NoPeople                     a folder that holds no people, or no one who may be taken
-├── TrainingDataTooSmall         too few people or photos to learn from, or to calibrate on
-├── TrainingInterrupted          a helping process ended; run it again
-├── ServerUnreachable            the server that a client asks does not answer
-├── ServerRefused                it refused: a key, a scope, a rate, or a mistake of its own
+│   ├── DatabaseUnusable         corrupt, not a gallery, or the disk is full
+│   ├── DatabaseBusy             another process held the lock for too long
+│   ├── EncoderChanged           the gallery's encodings come from another encoder
+│   ├── CannotReencode           faces without an image, no earlier encoder, or already finished
+│   ├── ErasureIncomplete        erased, but a file still holds a trace
+│   └── SearchFailed             the search for traces did not finish
+├── BackupUnusable               not a backup, or truncated, altered, or from a newer version
+├── ExportUnusable               not an export, or of another encoder than the gallery's
+├── NoPhotos                     a folder without photos
+├── FolderForgotten              an erasure dropped cached faces while a folder was compared
+├── PlanUnusable                 a dedupe plan that cannot be read or carried out
+├── PlanOutdated                 the gallery changed since the plan was made; names what changed
+├── UndoImpossible               later changes depend on it, or there is nothing to undo
+├── NoPeople                     a folder without people, or none who may be used
+├── TrainingDataTooSmall         too few people or photos to train or calibrate on
+├── TrainingInterrupted          a worker process died; run it again to resume
+├── ServerUnreachable            the server does not answer
+├── ServerRefused                it refused: key, scope, rate, or a fault of the server
 ├── HeadWorse                    a new head is worse than the one in use
-├── CalibrationNotFound          no calibration of that number
-├── MergeEmpty                   an identity merged with itself alone
-├── MergeNotFound                no merge of that number that could be undone
-├── MergeTooOld                  a later merge stands on it
-├── ThumbnailNotFound            no picture of that face is kept
-├── KeyNotFound                  no key of that id
-├── JobNotFound                  no job of that id
-├── ProtocolUnusable             an evaluation protocol's file that is not there or not readable
+├── CalibrationNotFound          no calibration with that number
+├── MergeEmpty                   an identity merged with nothing but itself
+├── MergeNotFound                no merge with that number that could be undone
+├── MergeTooOld                  a later merge builds on it
+├── ThumbnailNotFound            no thumbnail of that face is stored
+├── KeyNotFound                  no key with that id
+├── JobNotFound                  no job with that id
+├── ProtocolUnusable             a file of an evaluation protocol is missing or unreadable
 └── SettingInvalid               a setting or option outside its range
 """
 
@@ -91,7 +91,7 @@ class TooManyFaces(PhotoError):
 
 
 class FaceUnencodable(PhotoError):
-    """The encoder gives numbers for a face that are not finite, or have no direction."""
+    """The encoder returns values for a face that are not finite, or all zero."""
 
 
 class InvalidName(GalleryError):
@@ -99,7 +99,7 @@ class InvalidName(GalleryError):
 
 
 class DetailsInvalid(GalleryError):
-    """An external id or details that are too long, too many, or no text."""
+    """An external id or details: too long, too many, or not valid text."""
 
 
 class IdentityNotFound(GalleryError):
@@ -115,11 +115,11 @@ class FaceNotFound(GalleryError):
 
 
 class LastFace(GalleryError):
-    """The only face of an identity was to be erased, or moved, alone."""
+    """The only face of an identity cannot be erased or moved without the identity."""
 
 
 class FaceAlreadyEnrolled(GalleryError):
-    """A face was to be put under an identity that has a face of the same photo."""
+    """The identity already has a face from the same photo."""
 
 
 class InvalidEncoding(GalleryError):
@@ -139,7 +139,7 @@ class WeightsMismatch(WeightsError):
 
 
 class WeightsUnreadable(WeightsError):
-    """The weights file is not what its name says."""
+    """The weights file is not in the format its name says."""
 
 
 class HeadUnusable(GalleryError):
@@ -159,7 +159,7 @@ class DatabaseNewer(HomeError):
 
 
 class DatabaseUnusable(HomeError):
-    """The database is corrupt or foreign, or its disk is full."""
+    """The database is corrupt, not a gallery's, or its disk is full."""
 
 
 class DatabaseBusy(HomeError):
@@ -171,99 +171,99 @@ class EncoderChanged(HomeError):
 
 
 class CannotReencode(HomeError):
-    """Not every face can be encoded anew, there is nothing to go back to, or it was ended."""
+    """Some faces have no image, there is no earlier encoder, or the change is already finished."""
 
 
 class ErasureIncomplete(HomeError):
-    """A person was erased from the gallery, but a file in its folders holds a trace."""
+    """A person was erased from the gallery, but a file in its folders still holds a trace."""
 
 
 class SearchFailed(HomeError):
-    """The search for traces did not come to its end."""
+    """The search for traces did not finish."""
 
 
 class BackupUnusable(GalleryError):
-    """A file that is no backup, or is damaged, or of a newer version."""
+    """The file is not a backup, is damaged, or comes from a newer version."""
 
 
 class ExportUnusable(GalleryError):
-    """A file to import that is none, is damaged, or holds what cannot be imported."""
+    """The file is not an export, is damaged, or holds what cannot be imported."""
 
 
 class NoPhotos(GalleryError):
-    """A folder has nothing in it that looks like a photo."""
+    """The folder has no photos."""
 
 
 class FolderForgotten(GalleryError):
-    """What was seen of a folder was erased while it was compared."""
+    """An erasure dropped the cached faces of a folder while it was compared."""
 
 
 class PlanUnusable(GalleryError):
-    """A dedupe plan cannot be read, or says what cannot be done."""
+    """The dedupe plan cannot be read or carried out."""
 
 
 class PlanOutdated(GalleryError):
-    """The gallery is no longer what the plan was made for."""
+    """The gallery changed since the plan was made."""
 
 
 class UndoImpossible(GalleryError):
-    """What was applied cannot be taken back any more."""
+    """The applied plan can no longer be undone."""
 
 
 class NoPeople(GalleryError):
-    """A folder holds no people, or no one who may be taken."""
+    """The folder has no people, or none who may be used."""
 
 
 class TrainingDataTooSmall(GalleryError):
-    """Too few people or photos to learn from."""
+    """Too few people or photos to train or calibrate on."""
 
 
 class TrainingInterrupted(GalleryError):
-    """A process that was helping ended; running the command again goes on from there."""
+    """A worker process died. Running the command again resumes."""
 
 
 class CalibrationNotFound(GalleryError):
-    """The gallery has no calibration of that number for the head in use."""
+    """The head in use has no calibration with that number."""
 
 
 class MergeEmpty(GalleryError):
-    """An identity was to be merged with itself alone."""
+    """An identity cannot be merged with nothing but itself."""
 
 
 class MergeNotFound(GalleryError):
-    """There is no merge of that number that could be undone."""
+    """There is no merge with that number that could be undone."""
 
 
 class MergeTooOld(GalleryError):
-    """A merge that a later merge stands on."""
+    """A later merge builds on this one; undo that one first."""
 
 
 class ThumbnailNotFound(GalleryError):
-    """No picture of that face is kept."""
+    """No thumbnail of that face is stored."""
 
 
 class KeyNotFound(GalleryError):
-    """There is no key of that id."""
+    """There is no key with that id."""
 
 
 class JobNotFound(GalleryError):
-    """There is no job of that id."""
+    """There is no job with that id."""
 
 
 class ServerUnreachable(GalleryError):
-    """The server that a client asks does not answer."""
+    """The server does not answer."""
 
 
 class ServerRefused(GalleryError):
-    """The server refused for a reason that is no other error's."""
+    """The server refused for a reason that no other error covers."""
 
 
 class HeadWorse(GalleryError):
-    """The head made is worse on people it has not seen than the one in use."""
+    """The new head is worse than the one in use, on people that neither has seen."""
 
 
 class ProtocolUnusable(GalleryError):
-    """A file of an evaluation protocol, or a photo that it names, is not there or not readable."""
+    """A file of an evaluation protocol, or a photo that it names, is missing or unreadable."""
 
 
 class SettingInvalid(GalleryError):

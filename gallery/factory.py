@@ -1,7 +1,9 @@
-"""What sees, built of settings; worker processes build one each."""
+"""Photo readers and face pipelines, built from settings. Worker processes build their own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gallery.config import Settings
@@ -12,8 +14,14 @@ if TYPE_CHECKING:
     from gallery.vision.pipeline import FacePipeline
 
 
+def worker_pipelines(settings: Settings, spec: Spec) -> Callable[[], FacePipeline]:
+    """Return a picklable function that builds this encoder's pipeline with one thread."""
+    one_thread = settings.model_copy(update={"threads": 1})
+    return partial(build_pipeline, one_thread, spec, native=True)
+
+
 def build_reader(settings: Settings) -> PhotoReader:
-    """What opens photos with these settings."""
+    """Build the photo reader of these settings."""
     from gallery.vision.photo import PhotoReader
 
     return PhotoReader(
@@ -26,10 +34,11 @@ def build_reader(settings: Settings) -> PhotoReader:
 def build_pipeline(
     settings: Settings, spec: Spec | None = None, *, native: bool = False
 ) -> FacePipeline:
-    """What sees with these settings; worker processes build one each.
+    """Build the pipeline of these settings, photo to encodings.
 
-    spec : the encoder; None is the default.
-    native : with the encoder's network alone, to learn a head and a projection from.
+    spec : the encoder; None for the default.
+    native : without a projection, as training a head and a projection needs it.
+    Raises WeightsError or HeadUnusable.
     """
     from gallery.encoders.encoder import Encoder, pick_device
     from gallery.encoders.registry import open_network
@@ -39,7 +48,7 @@ def build_pipeline(
     from gallery.vision.pipeline import FacePipeline
 
     device = pick_device(settings.device)
-    finder = FaceDetector(
+    detector = FaceDetector(
         min_face=settings.min_face,
         min_probability=settings.min_face_probability,
         device=device,
@@ -49,4 +58,4 @@ def build_pipeline(
         encoder = Encoder(network)
     else:
         encoder = fitted_out(network, find_head(settings, network.traits))
-    return FacePipeline(build_reader(settings), finder, encoder, max_faces=settings.max_faces)
+    return FacePipeline(build_reader(settings), detector, encoder, max_faces=settings.max_faces)

@@ -1,85 +1,106 @@
-"""The walk: a photo in, exactly one known identity or none out. This page is the product."""
+"""The walk: a photo in, exactly one known identity or none out.
+
+Each step lives in a module of its own:
+
+1. Decode the photo: `vision.photo`.
+2. Detect its faces: `vision.detection`.
+3. Align and encode them: `vision.pipeline`, `encoders`.
+4. Search for the nearest enrolled identities, the candidates: `matching.search`.
+5. Score each candidate; its verdict is "same" or "different": `matching.scorer`.
+6. Decide: exactly one "same" is the match: `matching.decision`.
+"""
 
 from __future__ import annotations
 
-from gallery.matching.decision import decide, one_face_an_identity, without_face
+from gallery.matching.decision import decide, matches, one_face_per_identity, without_face
 from gallery.matching.scorer import Scorer
 from gallery.matching.search import CandidateSearch
 from gallery.store import decisions
 from gallery.store.database import Database
 from gallery.timing import stage
-from gallery.types import Decision, Encodings, Face, Outcome, Photo, Several, Verdict
+from gallery.types import Decision, Encodings, Face, Outcome, Photo, Several
 from gallery.vision.pipeline import FacePipeline, PhotoSource
 
 
 class Identifier:
-    """Answers queries. views : how many views of a query's face are averaged."""
+    """Answer query photos with an identity, or none.
+
+    pipeline : photo to faces to encodings (steps 1 to 3).
+    search, scorer : steps 4 and 5.
+    views : how many views of a query face are averaged into its encoding.
+    """
 
     def __init__(
         self,
         database: Database,
-        eye: FacePipeline,
-        candidates: CandidateSearch,
-        judge: Scorer,
+        pipeline: FacePipeline,
+        search: CandidateSearch,
+        scorer: Scorer,
         *,
         views: int,
     ) -> None:
         self._database = database
-        self._eye = eye
-        self._candidates = candidates
-        self._judge = judge
+        self._pipeline = pipeline
+        self._search = search
+        self._scorer = scorer
         self._views = views
 
     def query(self, source: PhotoSource, *, several: Several = Several.REFUSE) -> Decision:
-        """Who is the one face of this photo, or that of several which is to be taken?
+        """Identify the one face in a photo.
 
-        Raises PhotoError for what is no photo; a photo without a face is an answer.
+        several : which face to take when the photo has more than one; by default, none.
+        A photo without a usable face is an outcome, not an error.
+        Raises PhotoError when the photo cannot be read or a face in it cannot be encoded.
         """
-        photo = self._eye.open(source)
-        faces = self._eye.faces(photo)
+        photo = self._pipeline.open(source)
+        faces = self._pipeline.faces(photo)
         if not faces:
             return self._no_face()
         face = several.pick(photo, faces)
         if face is None:
-            reason = f"{len(faces)} faces were found; ask for all faces, or for the largest"
+            reason = f"{len(faces)} faces were found; query all of them, or only the largest"
             return without_face(Outcome.SEVERAL_FACES, reason)
-        return self._decide(photo, [face])[0]
+        return self._identify(photo, [face])[0]
 
     def query_all(self, source: PhotoSource) -> list[Decision]:
-        """Who is each face of this photo, largest first? One identity has at most one face.
+        """Identify every face in a photo, largest face first.
 
-        A photo without a face has one answer, which says so. Raises PhotoError.
+        An identity is given to at most one face. A photo without a usable face has one decision,
+        with outcome "no_face". Raises what `query` raises.
         """
-        photo = self._eye.open(source)
-        faces = self._eye.faces(photo)
+        photo = self._pipeline.open(source)
+        faces = self._pipeline.faces(photo)
         if not faces:
             return [self._no_face()]
-        return one_face_an_identity(self._decide(photo, faces))
+        return one_face_per_identity(self._identify(photo, faces))
 
-    def _no_face(self) -> Decision:
-        smallest = self._eye.min_face
-        return without_face(Outcome.NO_FACE, f"no face of at least {smallest} pixels was found")
-
-    def _decide(self, photo: Photo, faces: list[Face]) -> list[Decision]:
-        encodings = self._eye.encode(photo, faces, self._views)
+    def _identify(self, photo: Photo, faces: list[Face]) -> list[Decision]:
+        encodings = self._pipeline.encode(photo, faces, self._views)
         return [self.decide(photo, face, encodings.row(i)) for i, face in enumerate(faces)]
 
     def decide(self, photo: Photo, face: Face, encoding: Encodings) -> Decision:
-        """The answer for one encoded face, (1, 128), of a photo.
+        """Decide on one encoded face of a photo.
 
-        Nobody of whom the user said that this face is not theirs is a candidate.
+        encoding : of the face, shape (1, 128).
+        Identities that the user ruled out for this face are no candidates.
         """
         with stage("search"):
-            near = self._candidates.find(encoding)
+            neighbours = self._search.find(encoding)
         with stage("judge"):
-            point = self._judge.point()
-            candidates = self._judge.candidates(encoding, near, point)
+            operating_point = self._scorer.point()
+            candidates = self._scorer.score(encoding, neighbours, operating_point)
             with self._database.reading() as session:
-                out = decisions.not_of(session, photo.sha256, face.box)
-                matched = [
-                    c.identity.id
-                    for c in candidates
-                    if c.verdict is Verdict.SAME and c.identity.id not in out
-                ]
-                two = decisions.are_two(session, matched)
-            return decide(face, candidates, point.rate, not_of=out, told_apart=two)
+                excluded = decisions.not_of(session, photo.sha256, face.box)
+                matched_ids = [c.identity.id for c in matches(candidates, excluded)]
+                are_distinct = decisions.are_two(session, matched_ids)
+            return decide(
+                face,
+                candidates,
+                operating_point.rate,
+                excluded=excluded,
+                are_distinct=are_distinct,
+            )
+
+    def _no_face(self) -> Decision:
+        smallest = self._pipeline.min_face
+        return without_face(Outcome.NO_FACE, f"no face of at least {smallest} pixels was found")

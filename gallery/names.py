@@ -1,4 +1,4 @@
-"""What an identity may be called."""
+"""Checks of what users type: names, their own details, dates."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _JOINERS = frozenset("\u200c\u200d")  # written inside Persian, Hindi and other 
 
 
 def printable(text: str) -> str:
-    """The text with what no UTF-8 has (bytes of a file's name, lone surrogates) as \\x escapes."""
+    """Escape what UTF-8 cannot encode: raw bytes of a file name, lone surrogates."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def checked_details(details: Mapping[str, str]) -> dict[str, str]:
-    """A user's own facts. Raises DetailsInvalid: too many, too long, or no text."""
+    """Check a user's own details. Raises DetailsInvalid: too many, too long, or not valid text."""
     if len(details) > MOST_DETAILS:
         raise DetailsInvalid(
             f"{len(details):,} details, more than the limit of {MOST_DETAILS}; remove some"
@@ -33,22 +33,22 @@ def checked_details(details: Mapping[str, str]) -> dict[str, str]:
 
 
 def checked_external_id(external_id: str) -> str:
-    """A user's own number of someone. Raises DetailsInvalid."""
+    """Check a user's own id of a person. Raises DetailsInvalid."""
     return _checked_text(external_id, "the external id", LONGEST_NAME)
 
 
-def _checked_text(text: str, what: str, limit: int) -> str:
+def _checked_text(text: str, field: str, limit: int) -> str:
     if printable(text) != text or "\0" in text:
-        raise DetailsInvalid(f"{what} has characters that are in no text: {printable(text)!r}")
+        raise DetailsInvalid(f"{field} has invalid Unicode characters: {printable(text)!r}")
     if len(text) > limit:
         raise DetailsInvalid(
-            f"{what} has {len(text):,} characters, more than the limit of {limit:,}; shorten it"
+            f"{field} has {len(text):,} characters, more than the limit of {limit:,}; shorten it"
         )
     return text
 
 
 def checked_name(name: str) -> str:
-    """The name without outer blanks, in Unicode's composed form (NFC), so that it is found again.
+    """Check a name. Return it without outer blanks, in composed Unicode (NFC).
 
     Raises InvalidName.
     """
@@ -79,18 +79,19 @@ _DAYS = re.compile(r"(\d{1,5})\s*d(ays?)?")
 
 
 def moment(text: str) -> datetime:
-    """`2027-01-31` (its beginning), `2027-01-31T12:00+01:00`, or `90d`; UTC when it says no zone.
+    """Parse a date, a time, or a number of days from now, in UTC unless it names a zone.
 
+    text : `2027-01-31` (its beginning), `2027-01-31T12:00+01:00`, or `90d`.
     Raises SettingInvalid.
     """
     days = _DAYS.fullmatch(text.strip())
     if days:
         return datetime.now(UTC) + timedelta(days=int(days[1]))
     try:
-        found = datetime.fromisoformat(text.strip())
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        time = datetime.fromisoformat(text.strip())
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise SettingInvalid(
-            f"{text!r} is no moment; write 2027-01-31, 2027-01-31T12:00+01:00, or 90d (days from"
-            " now)"
+            f"{text!r} is not a valid date; write 2027-01-31, 2027-01-31T12:00+01:00, or 90d"
+            " (days from now)"
         ) from error

@@ -1,4 +1,4 @@
-"""Where the files are that ship with the product."""
+"""Where the files of `data/` are: they ship with the product."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from pathlib import Path
 from gallery.errors import HeadUnusable
 
 HEAD_FILE, CARD_FILE, PLOT_FILE = "head.safetensors", "head.json", "head-training.png"
-"""What training leaves behind, in `data/` and in a gallery's home: head, model card, plot."""
+"""The files that training writes, in `data/` and in a gallery's home: head, model card, plot."""
 
 _PACKAGED = Path(__file__).parent / "data"
 _CHECKOUT = Path(__file__).parent.parent / "data"
 
 
 def own_cards(home: Path) -> list[Path]:
-    """The model cards of the heads in a gallery's home, one an encoder."""
+    """List the model cards of the heads in a gallery's home, one per encoder."""
     return sorted(home.glob("head*.json"))
 
 
 def is_head_part(name: str) -> bool:
-    """Whether a file of a gallery's home is a part of a head: itself, its card or its plot."""
+    """Return whether a file of a gallery's home belongs to a head: the head, its card, its plot."""
     return (
         re.fullmatch(r"head(-[a-z0-9-]+)?(\.safetensors|\.json|-training\.png)", name) is not None
     )
 
 
 def shipped_file(name: str) -> Path:
-    """A file of `data/`: inside the installed package, else in the checkout this runs from.
+    """Return the path of a file of `data/`, in the installed package or in the checkout.
 
-    Raises HeadUnusable when it is in neither, which means the installation is broken.
+    Raises HeadUnusable if it is in neither: the installation is broken.
     """
     for folder in (_PACKAGED, _CHECKOUT):
         if (folder / name).is_file():

@@ -1,14 +1,15 @@
-"""A gallery's faces encoded anew with another encoder, while the old one goes on answering.
+"""Re-encode a gallery's faces with another encoder, while the current one goes on answering.
 
-What is done is in the database after every few faces, so that a run that was killed goes on where
-it was. When every face is done, one transaction switches over; the old encodings are kept until
-`finish`, so that the way back is the same switch.
+Encodings are written every few faces, so a run that was killed resumes where it was. When every
+face is encoded, one transaction switches encoders. The old encodings are kept until `finish`, so
+rolling back is the same switch.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,18 +25,19 @@ from gallery.vision.detection import VIEWS, align
 from gallery.vision.photo import PhotoReader, photos_in
 from gallery.vision.pipeline import FacePipeline
 
-_FACES_A_WRITE = 4
-_MOST_NAMED = 20
+_FACES_PER_WRITE = 4
+_MAX_NAMES = 20
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a re-encoding would do.
 
-    faces : all of them.  ready : those that the encoder has seen already.
-    possible : those with a picture to encode from.
-    missing : those without, or without landmarks to find the face in it.
-    failed : those whose picture could not be encoded. See Reencoder.failed.
+    faces : how many faces the gallery has.
+    encoded : how many the encoder has encoded already.
+    encodable : faces with a picture to encode them from.
+    missing : faces without a picture, or without landmarks to find them in it.
+    failed : faces whose picture could not be encoded; see Reencoder.failures.
     """
 
     faces: int
@@ -45,42 +47,41 @@ class Plan:
     failed: tuple[FaceToEncode, ...]
 
     @property
-    def unable(self) -> tuple[FaceToEncode, ...]:
-        """Those that cannot be encoded, missing or failed."""
+    def not_encodable(self) -> tuple[FaceToEncode, ...]:
+        """Faces that cannot be encoded: missing or failed."""
         return (*self.missing, *self.failed)
 
     @property
     def left(self) -> tuple[FaceToEncode, ...]:
-        """All that the encoder has not seen."""
-        return (*self.possible, *self.unable)
+        """Faces that the encoder has not encoded."""
+        return (*self.possible, *self.not_encodable)
 
     @property
-    def said(self) -> str:
-        """What cannot be done, in words; empty when everything can."""
+    def problem(self) -> str:
+        """A description of the faces that cannot be encoded; empty when there are none."""
+        groups = (
+            (self.missing, "have no picture (or no landmarks in it) to encode them from"),
+            (self.failed, "could not be encoded from their pictures"),
+        )
         return "; ".join(
-            f"{len(those)} of {self.faces} faces {what}, of {_people(those)}"
-            for those, what in (
-                (self.missing, "have no picture (or no landmarks in it) to be encoded from"),
-                (self.failed, "could not be encoded from their pictures"),
-            )
-            if those
+            f"{len(faces)} of {self.faces} faces {problem}: {_names(faces)}"
+            for faces, problem in groups
+            if faces
         )
 
 
-def _people(those: tuple[FaceToEncode, ...]) -> str:
-    people: dict[str, int] = {}
-    for face in those:
-        people[face.name] = people.get(face.name, 0) + 1
-    named = [f"{name} ({n})" if n > 1 else name for name, n in people.items()]
-    more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
-    return f"{', '.join(named[:_MOST_NAMED])}{more}"
+def _names(faces: tuple[FaceToEncode, ...]) -> str:
+    counts = Counter(face.name for face in faces)
+    names = [f"{name} ({n})" if n > 1 else name for name, n in counts.items()]
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return f"{', '.join(names[:_MAX_NAMES])}{more}"
 
 
 class Reencoder:
-    """Encodes one gallery's faces with one encoder.
+    """Encode one gallery's faces with one encoder.
 
-    record : the encoder.  folder : of photos, to look for those that are not kept by their files'
-    hashes.
+    record : the encoder.
+    folder : photos to search, by their files' hashes, for those that the gallery did not keep.
     """
 
     def __init__(
@@ -90,13 +91,13 @@ class Reencoder:
         self._reader = reader
         self._record = record
         self._folder = folder
-        self._files: dict[str, Path] = {}
-        self._tried: set[str] = set()
+        self._file_by_hash: dict[str, Path] = {}
+        self._hashed: set[str] = set()
         self.failed: dict[int, str] = {}
-        """Of faces whose picture could not be encoded, whose each is and why."""
+        """Why a face's picture could not be encoded, with its name and photo, by face id."""
 
     def look(self, progress: Callable[[int, int], None] = lambda _done, _all: None) -> None:
-        """Hash the photos of the folder. Raises PhotoUnreadable when it is none."""
+        """Hash the photos of the folder. Raises PhotoUnreadable when it is not a folder."""
         if self._folder is None:
             return
         photos = photos_in(self._folder)
@@ -105,32 +106,37 @@ class Reencoder:
             progress(done, len(photos))
 
     def _hash(self, file: Path) -> None:
-        self._tried.add(str(file))
+        self._hashed.add(str(file))
         with contextlib.suppress(PhotoError):
-            self._files[hashlib.sha256(self._reader.content(file)).hexdigest()] = file
+            self._file_by_hash[hashlib.sha256(self._reader.content(file)).hexdigest()] = file
 
-    def _can(self, face: FaceToEncode) -> bool:
-        """Whether there is a picture: kept, in the folder, or still where it was enrolled from."""
-        if not face.kept and not face.placed:
+    def _has_picture(self, face: FaceToEncode) -> bool:
+        """Whether it is kept, or its photo is in the folder or still where it was enrolled from."""
+        if face.kept:
+            return True
+        if not face.placed:
             return False
-        if not face.kept and face.photo_sha256 not in self._files and face.photo not in self._tried:
+        if face.photo_sha256 not in self._file_by_hash and face.photo not in self._hashed:
             self._hash(Path(face.photo))
-        return face.kept or face.photo_sha256 in self._files
+        return face.photo_sha256 in self._file_by_hash
 
     def plan(self) -> Plan:
-        """What is left to do now."""
+        """Return what is left to do now."""
         with self._database.reading() as session:
             left = list(reencoding.to_encode(session, self._record.id))
             ready, faces = reencoding.done(session, self._record.id)
-        failed = tuple(face for face in left if face.id in self.failed)
-        untried = [face for face in left if face.id not in self.failed]
-        possible = tuple(face for face in untried if self._can(face))
-        able = {face.id for face in possible}
-        missing = tuple(face for face in untried if face.id not in able)
-        return Plan(faces, ready, possible, missing, failed)
+        possible, missing, failed = [], [], []
+        for face in left:
+            if face.id in self.failed:
+                failed.append(face)
+            elif self._has_picture(face):
+                possible.append(face)
+            else:
+                missing.append(face)
+        return Plan(faces, ready, tuple(possible), tuple(missing), tuple(failed))
 
     def start(self) -> None:
-        """Make it the next encoder. Raises EncoderChanged when it is the one in use."""
+        """Make this the gallery's next encoder. Raises EncoderChanged if it is the current one."""
         record = self._record
         with self._database.writing() as session:
             audit.record(session, "re-encode begun")
@@ -138,41 +144,42 @@ class Reencoder:
 
     def encode(
         self,
-        eye: Callable[[], FacePipeline],
+        open_pipeline: Callable[[], FacePipeline],
         progress: Callable[[int, int], None] = lambda _done, _all: None,
     ) -> None:
-        """Encode everything possible, what is enrolled meanwhile too. See failed.
+        """Encode every face that can be, including those enrolled meanwhile; see `failures`.
 
-        eye : what sees with the encoder; asked for only when something is to be encoded.
-        Raises CannotReencode when the re-encoding was ended meanwhile.
+        open_pipeline : returns the encoder's pipeline; called only when there is a face to encode.
+        progress : called with the numbers of encoded and of all faces.
+        Raises CannotReencode if the re-encoding was ended meanwhile.
         """
-        while todo := self.plan().possible:
-            seeing = eye()
-            for start in range(0, len(todo), _FACES_A_WRITE):
-                some = todo[start : start + _FACES_A_WRITE]
-                seen: list[tuple[int, Encodings]] = []
-                for face in some:
+        while possible := self.plan().possible:
+            pipeline = open_pipeline()
+            for start in range(0, len(possible), _FACES_PER_WRITE):
+                encoded: list[tuple[int, Encodings]] = []
+                for face in possible[start : start + _FACES_PER_WRITE]:
                     try:
-                        seen.append((face.id, self._encoded(seeing, face)))
+                        encoded.append((face.id, self._encode(pipeline, face)))
                     except (PhotoError, InvalidEncoding) as error:
                         self.failed[face.id] = f"{face.name}, {face.photo}: {error}"
                 with self._database.writing() as session:
-                    for face_id, encodings in seen:
+                    for face_id, encodings in encoded:
                         reencoding.put(session, self._record.id, face_id, encodings)
                     ready, faces = reencoding.done(session, self._record.id)
                 progress(ready, faces)
 
-    def _encoded(self, eye: FacePipeline, face: FaceToEncode) -> Encodings:
-        photo, landmarks = self._picture(face)
-        chips = align(photo, landmarks, VIEWS[: max(1, face.views)], eye.encoder.template)
-        return eye.encoder.encode(chips[None])
+    def _encode(self, pipeline: FacePipeline, face: FaceToEncode) -> Encodings:
+        photo, landmarks = self._photo_and_landmarks(face)
+        views = VIEWS[: max(1, face.views)]
+        chips = align(photo, landmarks, views, pipeline.encoder.template)
+        return pipeline.encoder.encode(chips[None])
 
-    def _picture(self, face: FaceToEncode) -> tuple[Photo, Float32]:
+    def _photo_and_landmarks(self, face: FaceToEncode) -> tuple[Photo, Float32]:
         with self._database.reading() as session:
             picture = kept_images.get(session, face.id)
         if picture is not None:
             return photo_of(picture, self._reader)
-        file = self._files.get(face.photo_sha256)
+        file = self._file_by_hash.get(face.photo_sha256)
         if file is None:
             raise PhotoError("its picture is gone")
         photo = self._reader.decode(self._reader.content(file), source=str(file))
@@ -181,21 +188,22 @@ class Reencoder:
         return photo, face.landmarks
 
     def switch(self, *, leave_missing: bool) -> bool:
-        """Let the encoder answer, if nothing is left to encode; False when there is.
+        """Make the encoder the current one. Returns False if there are still faces to encode.
 
-        leave_missing : faces that cannot be encoded stay enrolled, in no search.
-        Raises CannotReencode when there are some and they must not be left, or when the
+        leave_missing : switch even if some faces cannot be encoded. They stay enrolled, but no
+            search finds them.
+        Raises CannotReencode if some faces cannot be encoded and must not be left, or if the
         re-encoding was ended meanwhile.
         """
         plan = self.plan()
         if plan.possible:
             return False
-        if plan.unable and not leave_missing:
+        if plan.not_encodable and not leave_missing:
             raise cannot(plan)
         with self._database.writing() as session:
-            # Under the write lock: nobody enrols from here on.
+            # Checked again under the write lock, where nobody else enrols.
             left = {face.id for face in reencoding.to_encode(session, self._record.id)}
-            if left != {face.id for face in plan.unable}:
+            if left != {face.id for face in plan.not_encodable}:
                 return False
             reencoding.switch(session, self._record.id)
             audit.record(session, "re-encode")
@@ -203,10 +211,10 @@ class Reencoder:
 
 
 def cannot(plan: Plan) -> CannotReencode:
-    """What is missing, and what can be done about it."""
-    remedies = ["name a folder that their photos are in with --photos FOLDER"] * bool(plan.missing)
-    remedies += ["mend what hinders the encoder"] * bool(plan.failed)
+    """Return the error for a plan with faces that cannot be encoded, with the remedies."""
+    remedies = ["name the folder that has their photos with --photos FOLDER"] * bool(plan.missing)
+    remedies += ["fix what keeps the encoder from encoding them"] * bool(plan.failed)
     return CannotReencode(
-        f"{plan.said}; {', '.join(remedies)}, or leave them with --leave-missing: they stay"
+        f"{plan.problem}; {', '.join(remedies)}, or leave them with --leave-missing: they stay"
         " enrolled under their names, but are not found until their photos are enrolled again"
     )

@@ -1,32 +1,29 @@
-"""Settings become the parts of a gallery: the only place where they meet.
+"""The parts of an open gallery, for one encoder and one head; the only place where parts meet.
 
-Parts are built when they are first used, so that listing identities does not load a network.
+Parts are built at their first use, so that listing identities loads no network. They never change:
+when the gallery's encoder or head changes, all of them are replaced by a new `Parts`.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from functools import cached_property
-from threading import RLock
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gallery.config import Settings
 from gallery.encoders.registry import DEFAULT, Spec, read_spec
 from gallery.encoders.weights import DLIB_RESNET
-from gallery.erasure.erase import Eraser, finish_erasing
-from gallery.errors import EncoderChanged, HeadUnusable, HomeError
+from gallery.errors import EncoderChanged, HeadUnusable
 from gallery.factory import build_pipeline
 from gallery.matching.index import IndexCopy
-from gallery.store import audit, encoders
-from gallery.store.database import open_database, open_home
+from gallery.store import encoders
+from gallery.store.database import Database
 from indexer import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
     from gallery.compare import Comparer
-    from gallery.encoders.projection import Projection
-    from gallery.encoders.protocol import Traits
     from gallery.enroll import Enroller
     from gallery.identify import Identifier
     from gallery.matching.scorer import Scorer
@@ -35,301 +32,263 @@ if TYPE_CHECKING:
 DATABASE_FILE, INDEX_FILE = "gallery.db", "faces.index"
 REENCODE_LOCK = "reencode.lock"
 """Held by who re-encodes the gallery, and by who replaces what that needs."""
-_WITH_HEAD = ("_scorer", "_identifier", "_enroller", "_comparer")
 T = TypeVar("T")
 
 
-class _part(cached_property[T]):  # it is used as cached_property is
-    """A part that is built when it is first used, by one thread, under the lock that `_follow`
-    takes away parts under: so no part is built of others of two encoders, and none outlives them.
+class Lazy(Generic[T]):
+    """A value that is built at its first use, once, by whichever thread needs it first.
+
+    A build that raises is tried again at the next use.
     """
 
-    @overload
-    def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...
+    def __init__(self, build: Callable[[], T]) -> None:
+        self._build = build
+        self._lock = Lock()
+        self._value: T | None = None
 
-    @overload
-    def __get__(self, instance: object, owner: type[Any] | None = None) -> T: ...
+    @property
+    def built(self) -> T | None:
+        """The value, or None before its first use."""
+        return self._value
 
-    def __get__(self, instance: object, owner: type[Any] | None = None) -> Self | T:
-        if instance is None:
-            return self
-        assert isinstance(instance, Parts)
-        with instance._turn:
-            return super().__get__(instance, owner)
+    def get(self) -> T:
+        """The value. Raises what building it raises."""
+        if self._value is None:
+            with self._lock:
+                if self._value is None:
+                    self._value = self._build()
+        return self._value
 
 
+@dataclass(frozen=True)
+class State:
+    """What the parts of a gallery are for.
+
+    encoder : SHA-256 of the encoder in use; None while nothing was ever enrolled.
+    heads : name, modification time and inode of every head file that could be in use.
+    """
+
+    encoder: str | None
+    heads: tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True)
 class Parts:
-    """What a gallery is made of; those for another encoder or head in place of the old ones."""
+    """The parts of a gallery in one state. They are only ever combined with one another."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        home = open_home(settings.home)
-        self.database = open_database(settings, home / DATABASE_FILE)
-        self._turn = RLock()
-        self._heads_seen: tuple[tuple[str, int, int], ...] | None = None
+    state: State
+    index: IndexCopy
+    pipeline: Lazy[FacePipeline]
+    scorer: Lazy[Scorer]
+    identifier: Lazy[Identifier]
+    enroller: Lazy[Enroller]
+    comparer: Lazy[Comparer]
+
+
+class Runtime:
+    """The parts for the state that a gallery is in now."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._swap = Lock()
         self._check_encoder()
-        self.index = self._copy_of(self._encoder_now() or DLIB_RESNET.sha256)
-        # An erasure that was cut short is finished now. What still hinders it must not hinder
-        # queries; `check` says that it is not done.
-        with contextlib.suppress(HomeError):
-            finish_erasing(self.database, self.index, home)
-            self._prune()
+        state = self._state()
+        self._parts = self._assembled(state, self._new_index(state.encoder or DLIB_RESNET.sha256))
 
-    def _check_encoder(self) -> None:
-        """What can be told without loading an encoder. Raises EncoderChanged or SettingInvalid."""
-        spec = self.spec
-        if spec.kind == DEFAULT:
-            with self.database.reading() as session:
-                encoders.check_current(session, DEFAULT, DLIB_RESNET.sha256, None)
-            return
-        with self.database.reading() as session:
-            now = encoders.current(session)
-            if now is not None and now.name != spec.kind:
-                encoders.check_current(session, spec.kind, "", str(spec))
-
-    def _copy_of(self, encoder_sha256: str) -> IndexCopy:
-        file = self.settings.home / INDEX_FILE
-        return IndexCopy(
-            self.database,
-            file,
-            engine=DEFAULT_ENGINE,
-            encoder=encoder_sha256,
-            # The file is not encrypted. Building the index anew takes a second for 100,000 faces.
-            kept=self.settings.key_file is None,
-        )
+    @property
+    def index(self) -> IndexCopy:
+        """The index of the parts that were used last."""
+        return self._parts.index
 
     @property
     def spec(self) -> Spec:
         """The encoder that the settings name, else the gallery's own, else the default."""
-        if self.settings.encoder is not None:
-            return read_spec(self.settings.encoder)
-        with self.database.reading() as session:
-            now = encoders.current(session)
-        return read_spec(DEFAULT if now is None else now.spec or now.name)
+        if self._settings.encoder is not None:
+            return read_spec(self._settings.encoder)
+        with self._database.reading() as session:
+            current = encoders.current(session)
+        return read_spec(DEFAULT if current is None else current.spec or current.name)
 
-    def _encoder_now(self) -> str | None:
-        with self.database.reading() as session:
-            now = encoders.current(session)
-        return None if now is None else now.weights_sha256
+    def parts(self) -> Parts:
+        """The parts for the present state, which another process may have changed."""
+        if self._state() == self._parts.state:
+            return self._parts
+        with self._swap:
+            state = self._state()  # it may have taken long to get here
+            previous = self._parts
+            if state != previous.state:
+                self._parts = self._succeeding(previous, state)
+                if self._parts.index is not previous.index:
+                    previous.index.close()
+            return self._parts
 
-    def _follow(self) -> str | None:
-        """Have the parts for the encoder and the head that the gallery has now: another process may
-        have changed them. Returns the encoder's SHA-256; None while nothing was ever enrolled.
+    def steady(self, operation: Callable[[Parts], T]) -> T:
+        """The result of an operation during which the gallery's encoder did not change.
+
+        It is repeated when the encoder changed meanwhile.
         """
-        if self._heads_seen is not None and self._heads() != self._heads_seen:
-            with self._turn:  # trained anew, or dropped because it knew somebody who was erased
-                self._drop(*_WITH_HEAD, *(["pipeline"] if self._projects_otherwise() else []))
-                self._heads_seen = None
-        now = self._encoder_now()
-        if now is None or not self._stale(now):
-            return now
-        with self._turn:
-            now = self._encoder_now()  # it may have taken long to get here
-            if now is None:
-                return now
-            # The index is last: who sees it without the lock finds nothing old beside it.
-            self._drop(*self._stale(now))
-            if now != self.index.encoder:
-                old, self.index = self.index, self._copy_of(now)
-                old.close()
-        return now
+        while True:
+            parts = self.parts()
+            try:
+                result = operation(parts)
+            except EncoderChanged:
+                if self._encoder() == parts.state.encoder:
+                    raise
+                continue
+            encoder = self._encoder()
+            if encoder == parts.state.encoder:
+                return result
+            # A first enrolment, this one or another, makes an encoder the gallery's.
+            if parts.state.encoder is None and _is_for(parts.pipeline.built, encoder):
+                return result
 
-    def _stale(self, now: str) -> list[str]:
-        """The parts that are not for this encoder. `_index` stands for the index."""
-        stale = []
-        judge = self.__dict__.get("_scorer")
-        if self.index.encoder != now:
-            stale += ["_index", "_eraser", "_identifier", "_enroller"]
-        if self._sees_otherwise(now):
-            stale += ["pipeline", "_identifier", "_enroller", "_comparer"]
-        if judge is not None and judge.head.marks.encoder_sha256 != now:
-            stale += _WITH_HEAD
-        return stale
+    def _encoder(self) -> str | None:
+        with self._database.reading() as session:
+            current = encoders.current(session)
+        return None if current is None else current.weights_sha256
 
-    def _sees_otherwise(self, now: str | None) -> bool:
-        eye = self.__dict__.get("pipeline")
-        return eye is not None and eye.encoder.weights_sha256 != now
+    def _state(self) -> State:
+        named = [] if self._settings.head is None else [self._settings.head]
+        heads = []
+        for file in (*named, *sorted(self._settings.home.glob("head*.safetensors"))):
+            with contextlib.suppress(OSError):
+                status = file.stat()
+                heads.append((file.name, status.st_mtime_ns, status.st_ino))
+        return State(self._encoder(), tuple(heads))
 
-    def _drop(self, *parts: str) -> None:
-        for part in parts:
-            self.__dict__.pop(part, None)
+    def _check_encoder(self) -> None:
+        """What can be checked without loading an encoder. Raises EncoderChanged, SettingInvalid."""
+        spec = self.spec
+        with self._database.reading() as session:
+            if spec.kind == DEFAULT:
+                encoders.check_current(session, DEFAULT, DLIB_RESNET.sha256, None)
+                return
+            current = encoders.current(session)
+            if current is not None and current.name != spec.kind:
+                encoders.check_current(session, spec.kind, "", str(spec))
 
-    def _projects_otherwise(self) -> bool:
-        """Whether the head that is there now brings another projection than the eye has."""
+    def _new_index(self, encoder: str) -> IndexCopy:
+        return IndexCopy(
+            self._database,
+            self._settings.home / INDEX_FILE,
+            engine=DEFAULT_ENGINE,
+            encoder=encoder,
+            # The file is not encrypted. Rebuilding the index takes a second for 100,000 faces.
+            kept=self._settings.key_file is None,
+        )
+
+    def _succeeding(self, previous: Parts, state: State) -> Parts:
+        """Parts for a new state, with those of the previous one that are right for it too."""
+        encoder = previous.index.encoder if state.encoder is None else state.encoder
+        same_index = previous.index.encoder == encoder
+        index = previous.index if same_index else self._new_index(encoder)
+        pipeline = previous.pipeline.built
+        if not _is_for(pipeline, state.encoder):
+            pipeline = None
+        heads_changed = state.heads != previous.state.heads
+        if pipeline is not None and heads_changed and self._projects_otherwise(pipeline):
+            pipeline = None
+        scorer = previous.scorer.built
+        if scorer is not None and (
+            heads_changed or scorer.head.marks.encoder_sha256 != state.encoder
+        ):
+            scorer = None
+        return self._assembled(state, index, pipeline, scorer)
+
+    def _projects_otherwise(self, pipeline: FacePipeline) -> bool:
+        """Whether the head that is there now brings another projection than the pipeline has."""
         from gallery.matching.head import load_projection
         from gallery.matching.head_files import find_head
 
-        eye = self.__dict__.get("pipeline")
-        if eye is None or eye.encoder.projection is None:
+        if pipeline.encoder.projection is None:
             return False
-        traits = eye.encoder.network.traits
+        traits = pipeline.encoder.network.traits
         try:
-            found = load_projection(find_head(self.settings, traits), traits.sha256, traits.spec)
+            projection = load_projection(
+                find_head(self._settings, traits), traits.sha256, traits.spec
+            )
         except HeadUnusable:
             return False
-        return bool(found.sha256 != eye.encoder.projection.sha256)
+        return projection.sha256 != pipeline.encoder.projection.sha256
 
-    def _heads(self) -> tuple[tuple[str, int, int], ...]:
-        """The head files that could be in use, and their state."""
-        named = [] if self.settings.head is None else [self.settings.head]
-        states = []
-        for file in (*named, *sorted(self.settings.home.glob("head*.safetensors"))):
-            with contextlib.suppress(OSError):
-                found = file.stat()
-                states.append((file.name, found.st_mtime_ns, found.st_ino))
-        return tuple(states)
-
-    def _steady(self, ask: Callable[[], T]) -> T:
-        """An answer during which the gallery's encoder did not change."""
-        while True:
-            before = self._follow()
-            try:
-                answer = ask()
-            except EncoderChanged:
-                if self._encoder_now() == before:
-                    raise
-                continue
-            now = self._encoder_now()
-            # A first enrolment, this one or another, makes an encoder the gallery's.
-            if now == before or (before is None and not self._sees_otherwise(now)):
-                return answer
-
-    def close(self) -> None:
-        """Save the index, if it was used, and let go of everything."""
-        try:
-            if self.index.opened:
-                self.index.save()
-        finally:
-            self.index.close()
-            self.database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
+    def _assembled(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self.close()
-        else:  # the error that is on its way must not be hidden by another one
-            self.index.close()
-            self.database.close()
+        state: State,
+        index: IndexCopy,
+        built_pipeline: FacePipeline | None = None,
+        built_scorer: Scorer | None = None,
+    ) -> Parts:
+        settings, database = self._settings, self._database
+        pipeline = Lazy(lambda: built_pipeline or self._build_pipeline())
+        scorer = Lazy(lambda: built_scorer or self._build_scorer(pipeline))
 
-    def _prune(self) -> None:
-        """Drop what the audit trail has no need of any more."""
-        days = self.settings.audit_days
-        with self.database.reading() as session:
-            due = audit.due(session, days)
-        if due:
-            with self.database.writing() as session:
-                audit.prune(session, days)
+        def build_identifier() -> Identifier:
+            from gallery.identify import Identifier
+            from gallery.matching.search import CandidateSearch
 
-    @_part
-    def pipeline(self) -> FacePipeline:
-        """Photo to encodings. Raises WeightsError, HeadUnusable or EncoderChanged."""
+            candidates = CandidateSearch(database, index, identities=settings.candidates)
+            views = settings.views_query
+            return Identifier(database, pipeline.get(), candidates, scorer.get(), views=views)
+
+        def build_enroller() -> Enroller:
+            from gallery.enroll import Enroller
+
+            return Enroller(
+                pipeline.get(),
+                identifier.get(),
+                scorer.get(),
+                database,
+                views=settings.views_enrolled,
+                pictures=settings.thumbnails,
+                keep=settings.keep,
+            )
+
+        def build_comparer() -> Comparer:
+            from gallery.compare import Comparer
+
+            return Comparer(pipeline.get(), scorer.get(), views=settings.views_query)
+
+        identifier = Lazy(build_identifier)
+        return Parts(
+            state, index, pipeline, scorer, identifier, Lazy(build_enroller), Lazy(build_comparer)
+        )
+
+    def _build_pipeline(self) -> FacePipeline:
+        """Raises WeightsError, HeadUnusable or EncoderChanged."""
         import torch
 
-        if self.settings.threads:
-            torch.set_num_threads(self.settings.threads)
-        heads = self._heads()
-        eye = build_pipeline(self.settings, self.spec)
-        self._heads_seen = heads if self._heads_seen is None else self._heads_seen
-        traits, encoder = eye.encoder.network.traits, eye.encoder
-        with self.database.reading() as session:
+        if self._settings.threads:
+            torch.set_num_threads(self._settings.threads)
+        pipeline = build_pipeline(self._settings, self.spec)
+        traits, encoder = pipeline.encoder.network.traits, pipeline.encoder
+        with self._database.reading() as session:
             encoders.check_current(session, encoder.name, encoder.weights_sha256, traits.spec)
-            now = encoders.current(session)
-        if now is not None and now.spec != traits.spec and traits.name != DEFAULT:
-            with self.database.writing() as session:  # its file lies elsewhere now
-                encoders.note_spec(session, now.id, traits.spec)
-        return eye
+            current = encoders.current(session)
+        if current is not None and current.spec != traits.spec and traits.name != DEFAULT:
+            with self._database.writing() as session:  # its file lies elsewhere now
+                encoders.note_spec(session, current.id, traits.spec)
+        return pipeline
 
-    def projection_in_use(self, traits: Traits) -> Projection | None:
-        """This network's projection that encodings of the gallery were made with, if any were;
-        before others the one at home, since that is where a new one would be written.
-        """
-        from gallery.encoders.encoder import encoder_sha256
-        from gallery.matching.head_files import projections
-
-        with self.database.reading() as session:
-            kept = {record.weights_sha256 for record in encoders.kept(session)}
-        for projection in projections(self.settings, traits):
-            if encoder_sha256(traits.sha256, projection) in kept:
-                return projection
-        return None
-
-    @property
-    def scorer(self) -> Scorer:
+    def _build_scorer(self, pipeline: Lazy[FacePipeline]) -> Scorer:
         """The head: the one named in the settings, else the home's own, else the shipped one."""
-        self._follow()
-        return self._scorer
-
-    @_part
-    def _scorer(self) -> Scorer:
         from gallery.matching.head import load_head
         from gallery.matching.head_files import find_head
         from gallery.matching.scorer import Scorer
 
-        heads = self._heads()
-        # A head can be looked at without loading its encoder.
-        if "pipeline" not in self.__dict__ and self.spec.kind == DEFAULT:
+        # The default encoder's head can be loaded without loading the encoder.
+        if pipeline.built is None and self.spec.kind == DEFAULT:
             from gallery.encoders.dlib import DLIB_TRAITS as traits
 
             sha256 = DLIB_RESNET.sha256
         else:
-            traits, sha256 = (
-                self.pipeline.encoder.network.traits,
-                self.pipeline.encoder.weights_sha256,
-            )
-        head = load_head(find_head(self.settings, traits), traits.name, sha256, traits.spec)
-        rate = self.settings.false_positive_identification_rate
-        self._heads_seen = heads if self._heads_seen is None else self._heads_seen
-        return Scorer(head, self.database, rate=rate)
+            encoder = pipeline.get().encoder
+            traits, sha256 = encoder.network.traits, encoder.weights_sha256
+        head = load_head(find_head(self._settings, traits), traits.name, sha256, traits.spec)
+        rate = self._settings.false_positive_identification_rate
+        return Scorer(head, self._database, rate=rate)
 
-    @property
-    def identifier(self) -> Identifier:
-        """The walk."""
-        self._follow()
-        return self._identifier
 
-    @_part
-    def _identifier(self) -> Identifier:
-        from gallery.identify import Identifier
-        from gallery.matching.search import CandidateSearch
-
-        candidates = CandidateSearch(self.database, self.index, identities=self.settings.candidates)
-        return Identifier(
-            self.database, self.pipeline, candidates, self._scorer, views=self.settings.views_query
-        )
-
-    @_part
-    def _eraser(self) -> Eraser:
-        return Eraser(
-            self.database,
-            self.index,
-            lambda: self.scorer,
-            home=self.settings.home,
-            cache=self.settings.cache,
-        )
-
-    @_part
-    def _enroller(self) -> Enroller:
-        from gallery.enroll import Enroller
-
-        return Enroller(
-            self.pipeline,
-            self._identifier,
-            self._scorer,
-            self.database,
-            views=self.settings.views_enrolled,
-            pictures=self.settings.thumbnails,
-            keep=self.settings.keep,
-        )
-
-    @_part
-    def _comparer(self) -> Comparer:
-        from gallery.compare import Comparer
-
-        return Comparer(self.pipeline, self._scorer, views=self.settings.views_query)
+def _is_for(pipeline: FacePipeline | None, encoder: str | None) -> bool:
+    """Whether the pipeline, if there is one, encodes with this encoder, if there is one."""
+    return pipeline is None or encoder is None or pipeline.encoder.weights_sha256 == encoder

@@ -1,4 +1,4 @@
-"""How long the steps of the walk take, told to whoever listens; by default nobody does."""
+"""How long each stage of a query takes, reported to a listener if there is one."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from time import perf_counter
 STAGES = ("decode", "detect", "encode", "search", "judge")
 
 Listener = Callable[[str, float], None]
-"""Called with a stage's name and its seconds, in the thread that did the work."""
+"""Called with a stage's name and its seconds, in the thread that ran it."""
 
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 def listen(listener: Listener) -> None:
-    """Tell this one of every stage in the rest of this task, and in threads started from it."""
+    """Report every stage to this listener, in the rest of this task and in threads it starts."""
     _listener.set(listener)
 
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """One step; name : one of STAGES."""
+    """Time a block. name : one of STAGES."""
     listener = _listener.get()
     if listener is None:
         yield

@@ -1,4 +1,4 @@
-"""What passes from one step of the walk to the next. All of it frozen."""
+"""The values that pass from one step of the walk to the next. All are frozen."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ DIMENSION = 128
 class Photo:
     """A decoded photo.
 
-    pixels : uint8 (H, W, 3), RGB, upright; shrunk when the file is larger than the working size.
-    scale : pixels of the upright file per pixel of `pixels`, 1.0 when it was not shrunk.
+    pixels : uint8 (H, W, 3), RGB, upright; shrunk if the file is larger than the working size.
+    scale : pixels of the upright file per pixel of `pixels`; 1.0 if it was not shrunk.
     width, height : the upright file's size in pixels.
     sha256 : of the file's bytes, hexadecimal.
     source : where it came from, as the user named it.
@@ -40,7 +40,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in pixels of the upright file; may reach beyond its border."""
+    """A rectangle in pixels of the upright file. It may reach beyond the border."""
 
     left: float
     top: float
@@ -61,7 +61,7 @@ class Box:
 
     @property
     def side(self) -> float:
-        """The shorter side, which is what a face's size means here."""
+        """The shorter side: the size of a face."""
         return min(self.width, self.height)
 
     def as_list(self) -> list[float]:
@@ -74,8 +74,8 @@ class Face:
 
     box, landmarks : pixels of the upright file; landmarks are left eye, right eye, nose and the
         corners of the mouth as the viewer sees them, float32 (5, 2).
-    probability : the detector's, 0 to 1.
-    sharpness : variance of the Laplacian of the aligned chip's luminance; under ~30 is blurred.
+    probability : the detector's confidence, 0 to 1.
+    sharpness : variance of the Laplacian of the aligned chip's luminance; blurred below about 30.
     """
 
     box: Box
@@ -89,10 +89,10 @@ class Several(StrEnum):
 
     REFUSE = "refuse"
     LARGEST = "largest"
-    CENTRAL = "central"  # the face nearest the photo's centre: whom a portrait is of
+    CENTRAL = "central"  # the face nearest the photo's centre, as in a portrait
 
     def pick(self, photo: Photo, faces: Sequence[Face]) -> Face | None:
-        """The face, or None where it is to be refused. faces : at least one, largest first."""
+        """Return the face to use, or None to refuse. faces : at least one, largest first."""
         if self is Several.CENTRAL:
             x, y = photo.width / 2, photo.height / 2
             return min(faces, key=lambda f: (f.box.centre[0] - x) ** 2 + (f.box.centre[1] - y) ** 2)
@@ -104,9 +104,9 @@ class Encodings:
     """Encodings of n faces.
 
     vectors : float32 (n, 128), unit length.
-    norms : float32 (n,), the length before normalising, averaged over the views.
-    agreement : float32 (n,), how far the views agree: the length of the mean of their unit
-        vectors, 1 when all are the same.
+    norms : float32 (n,), the length before normalisation, averaged over the views.
+    agreement : float32 (n,), how well the views agree: the length of the mean of their unit
+        vectors; 1 if all are the same.
     """
 
     vectors: Float32
@@ -115,13 +115,13 @@ class Encodings:
 
     @classmethod
     def none(cls) -> Encodings:
-        """Of no faces."""
+        """Return the encodings of no faces."""
         nothing = np.empty(0, dtype=np.float32)
         return cls(np.empty((0, DIMENSION), dtype=np.float32), nothing, nothing)
 
     @classmethod
     def joined(cls, parts: Sequence[Encodings]) -> Encodings:
-        """All of them, one after another."""
+        """Concatenate encodings."""
         parts = [cls.none(), *parts]
         return cls(
             np.concatenate([p.vectors for p in parts]),
@@ -133,11 +133,11 @@ class Encodings:
         return len(self.vectors)
 
     def row(self, i: int) -> Encodings:
-        """The i-th alone, (1, 128)."""
+        """Return the i-th encoding alone, (1, 128)."""
         return self.take(np.array([i]))
 
     def take(self, rows: Int64) -> Encodings:
-        """These rows, in this order."""
+        """Return these rows, in this order."""
         return Encodings(self.vectors[rows], self.norms[rows], self.agreement[rows])
 
 
@@ -160,7 +160,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class IdentityRef:
-    """An identity as an answer names it."""
+    """An identity as an answer names it: id and name."""
 
     id: int
     name: str
@@ -168,13 +168,13 @@ class IdentityRef:
 
 @dataclass(frozen=True)
 class Candidate:
-    """The enrolled face that speaks for one identity, and the head's verdict on it.
+    """An identity near the query, its most similar face, and the head's verdict.
 
     similarity : cosine of the two encodings, -1 to 1.
-    probability : that both are the same person, were every second query a stranger's.
-    verdict : the argmax of the head's two outputs at the gallery's operating point, which is
-        stricter than an even chance: it keeps the promise about strangers.
-    photo : the enrolled photo it was found in, as it was named when enrolled.
+    probability : that both are the same person, if every second query were a stranger's.
+    verdict : the argmax of the head's two outputs at the gallery's operating point. It is stricter
+        than an even chance, so that the stated false-alarm rate is kept.
+    photo : the photo that the face was enrolled from, as it was named then.
     """
 
     identity: IdentityRef
@@ -190,11 +190,11 @@ class Decision:
     """The answer for one photo, or for one face of it.
 
     identity : the one matched identity, or None for every outcome but a match.
-    probability : the deciding candidate's on a match, the nearest candidate's otherwise; None when
-        there was no candidate to judge.
-    candidates : one an identity, likeliest first.
-    promised_rate : the share of strangers who may be given a match, which the verdicts keep to;
-        None when nothing was judged.
+    probability : the matched candidate's, or the likeliest candidate's if there is no match; None
+        without candidates.
+    candidates : one per identity, likeliest first.
+    promised_rate : the stated false-positive identification rate (FPIR) that the verdicts keep;
+        None if nothing was judged.
     """
 
     outcome: Outcome
@@ -214,13 +214,13 @@ class Decision:
 
     @property
     def runner_up(self) -> Candidate | None:
-        """The likeliest candidate that is not the answer."""
+        """The likeliest candidate other than the answer."""
         others = (c for c in self.candidates if c.identity != self.identity)
         return next(others, None)
 
 
 class EnrolOutcome(StrEnum):
-    """What became of one photo."""
+    """The outcome of enrolling one photo."""
 
     ENROLLED = "enrolled"
     ALREADY = "already"
@@ -233,16 +233,17 @@ class Refusal(StrEnum):
 
     NO_FACE = "no_face"
     SEVERAL_FACES = "several_faces"
-    MATCHES_ANOTHER = "matches_another"  # may be enrolled all the same, by force
+    MATCHES_ANOTHER = "matches_another"  # can still be enrolled with force
 
 
 @dataclass(frozen=True)
 class Enrolment:
-    """What became of one photo, and why.
+    """The result of enrolling one photo, and the reason.
 
-    identity : whom the face belongs to now; None when nothing was stored.
-    face_id : the stored face, also when it was there already.
-    refusal : why it was refused, for a program.  rivals : the others whom the face matches.
+    identity : the identity that has the face now; None if nothing was stored.
+    face_id : the stored face, also if it was enrolled before.
+    refusal : why it was refused, for programs.
+    rivals : other identities that the face matches.
     """
 
     photo: str
@@ -256,7 +257,11 @@ class Enrolment:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The answer. same : 1 or 0, the argmax.  similarity : the cosine."""
+    """The result of comparing two photos.
+
+    same : 1 or 0, the argmax.
+    similarity : the cosine of the two encodings.
+    """
 
     same: int
     probability: float

@@ -1,4 +1,4 @@
-"""Vectors in, neighbours out. Knows int64 ids and float32 rows, and nothing about faces."""
+"""Nearest-neighbour search: float32 rows under int64 ids. It knows nothing about faces."""
 
 from indexer.cells import near_pairs, nearest_of
 from indexer.errors import (

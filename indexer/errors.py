@@ -1,10 +1,10 @@
-"""Errors of the index.
+"""Errors of this package.
 
 VectorIndexError
-├── InvalidVectors     wrong shape or type, or not finite
-├── DuplicateId        an id that is stored already, or twice in one call, or negative
-├── SnapshotUnusable   a file that is missing, cut short, altered, or of another form
-└── UnknownEngine      no engine of that name
+├── InvalidVectors     rows with a wrong shape or dtype, or with values that are not finite
+├── DuplicateId        an id that is already stored, given twice in one call, or negative
+├── SnapshotUnusable   a file that is missing, truncated, altered, or in another form
+└── UnknownEngine      no engine has that name
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class VectorIndexError(Exception):
 
 
 class InvalidVectors(VectorIndexError):
-    """Rows of the wrong shape or type, or with values that are not finite."""
+    """Rows with a wrong shape or dtype, or with values that are not finite."""
 
 
 class DuplicateId(VectorIndexError):
@@ -27,4 +27,4 @@ class SnapshotUnusable(VectorIndexError):
 
 
 class UnknownEngine(VectorIndexError):
-    """No engine of that name."""
+    """No engine has that name."""

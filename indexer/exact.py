@@ -1,4 +1,4 @@
-"""Exact search in NumPy, float32: the oracle that every engine is tested against."""
+"""Exact search in NumPy, float32: the oracle that every other engine is tested against."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from indexer.snapshot import write_snapshot
 
 
 class ExactIndex:
-    """All rows in one array, all similarities computed. See VectorIndex."""
+    """All rows in one array; every similarity is computed. See VectorIndex."""
 
     engine = "exact"
 
@@ -34,13 +34,15 @@ class ExactIndex:
 
     @classmethod
     def from_payload(cls, payload: bytes, dimension: int) -> ExactIndex:
-        """The index that `save` wrote. Raises SnapshotUnusable for another payload."""
+        """Return the index that `save` wrote. Raises SnapshotUnusable for any other payload."""
         index = cls(dimension)
         try:
             with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
                 index.add(arrays["ids"], arrays["vectors"])
         except (OSError, EOFError, ValueError, KeyError, BadZipFile, VectorIndexError) as error:
-            raise SnapshotUnusable(f"it holds no rows of length {dimension}: {error}") from error
+            raise SnapshotUnusable(
+                f"its payload is not rows of length {dimension}: {error}"
+            ) from error
         return index
 
     @property
@@ -60,26 +62,26 @@ class ExactIndex:
         self._vectors = np.concatenate([self._vectors, rows])
 
     def erase(self, ids: Int64) -> int:
-        gone = np.isin(self._ids, ids)
-        self._ids, self._vectors = self._ids[~gone], self._vectors[~gone]
-        return int(gone.sum())
+        is_erased = np.isin(self._ids, ids)
+        self._ids, self._vectors = self._ids[~is_erased], self._vectors[~is_erased]
+        return int(is_erased.sum())
 
     def search(self, vectors: Float32, k: int) -> Neighbours:
         queries = checked_vectors(vectors, self._dimension)
-        taken = min(checked_k(k), len(self))
-        found = np.full((len(queries), k), NO_NEIGHBOUR, dtype=np.int64)
+        count = min(checked_k(k), len(self))
+        ids = np.full((len(queries), k), NO_NEIGHBOUR, dtype=np.int64)
         similarities = np.full((len(queries), k), -np.inf, dtype=np.float32)
-        if taken:
+        if count:
             products = queries @ self._vectors.T  # (n, stored)
-            order = np.argsort(-products, axis=1, kind="stable")[:, :taken]
-            found[:, :taken] = self._ids[order]
-            similarities[:, :taken] = np.take_along_axis(products, order, axis=1)
-        return Neighbours(found, similarities)
+            order = np.argsort(-products, axis=1, kind="stable")[:, :count]
+            ids[:, :count] = self._ids[order]
+            similarities[:, :count] = np.take_along_axis(products, order, axis=1)
+        return Neighbours(ids, similarities)
 
-    def save(self, file: Path, marks: Mapping[str, str]) -> None:
+    def save(self, file: Path, metadata: Mapping[str, str]) -> None:
         payload = io.BytesIO()
         np.savez(payload, ids=self._ids, vectors=self._vectors)
-        write_snapshot(file, self.engine, self._dimension, payload.getvalue(), marks)
+        write_snapshot(file, self.engine, self._dimension, payload.getvalue(), metadata)
 
     def close(self) -> None:
         self._ids, self._vectors = self._ids[:0], self._vectors[:0]

@@ -1,8 +1,8 @@
 """The default engine: FAISS, exact search over half-precision rows.
 
-Rows are kept as float16 under a map of ids; adding and erasing are FAISS's own. A half-precision
-inner product of unit rows is right to about 1e-3, so the order among near-equals may differ from
-the oracle's; whoever needs exact similarities takes them from the rows themselves.
+Rows are stored as float16 under an id map. A half-precision inner product of unit rows is accurate
+to about 1e-3, so rows with nearly equal similarities may come in another order than the oracle's.
+For exact similarities, compute them from the original rows.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class FaissIndex:
 
     @classmethod
     def from_payload(cls, payload: bytes, dimension: int) -> FaissIndex:
-        """The index that `save` wrote. Raises SnapshotUnusable when FAISS cannot read it."""
+        """Return the index that `save` wrote. Raises SnapshotUnusable if FAISS cannot read it."""
         index = cls(dimension)
         try:
             index._index = faiss.deserialize_index(np.frombuffer(payload, dtype=np.uint8))
         except RuntimeError as error:
             raise SnapshotUnusable(f"FAISS cannot read it: {error}") from error
         if not isinstance(index._index, faiss.IndexIDMap2) or index.dimension != dimension:
-            raise SnapshotUnusable(f"it is no map of ids to rows of length {dimension}")
+            raise SnapshotUnusable(f"it is not an id map to rows of length {dimension}")
         index._stored = set(index.ids().tolist())
         return index
 
@@ -67,28 +67,28 @@ class FaissIndex:
     def add(self, ids: Int64, vectors: Float32) -> None:
         rows = checked_vectors(vectors, self.dimension)
         if np.abs(rows).max(initial=0.0) > _LARGEST_HALF:
-            raise InvalidVectors(f"values over {_LARGEST_HALF:,.0f} do not fit half precision")
-        added = checked_ids(ids, len(rows), self._stored)
-        if added:
+            raise InvalidVectors(f"values over {_LARGEST_HALF:,.0f} do not fit in half precision")
+        new_ids = checked_ids(ids, len(rows), self._stored)
+        if new_ids:
             self._index.add_with_ids(rows, np.ascontiguousarray(ids))
-            self._stored.update(added)
+            self._stored.update(new_ids)
 
     def erase(self, ids: Int64) -> int:
-        gone = self._stored.intersection(ids.tolist())
-        if gone:
-            self._index.remove_ids(np.fromiter(gone, dtype=np.int64))
-            self._stored -= gone
-        return len(gone)
+        erased = self._stored.intersection(ids.tolist())
+        if erased:
+            self._index.remove_ids(np.fromiter(erased, dtype=np.int64))
+            self._stored -= erased
+        return len(erased)
 
     def search(self, vectors: Float32, k: int) -> Neighbours:
         queries = checked_vectors(vectors, self.dimension)
-        similarities, found = self._index.search(queries, checked_k(k))
-        similarities[found == NO_NEIGHBOUR] = -np.inf
-        return Neighbours(found, similarities)
+        similarities, ids = self._index.search(queries, checked_k(k))
+        similarities[ids == NO_NEIGHBOUR] = -np.inf
+        return Neighbours(ids, similarities)
 
-    def save(self, file: Path, marks: Mapping[str, str]) -> None:
+    def save(self, file: Path, metadata: Mapping[str, str]) -> None:
         payload = faiss.serialize_index(self._index).tobytes()
-        write_snapshot(file, self.engine, self.dimension, payload, marks)
+        write_snapshot(file, self.engine, self.dimension, payload, metadata)
 
     def close(self) -> None:
         self._index.reset()

@@ -1,4 +1,4 @@
-"""A graph of who is near whom."""
+"""A graph of near pairs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from indexer.protocol import Float32, Int64
 
 @dataclass(frozen=True)
 class Edges:
-    """Undirected edges, each once, with first < second.
+    """Undirected edges between rows, each once, with first < second.
 
-    first, second : int64 (e,), ids.  similarities : float32 (e,), the engine's inner products.
+    first, second : int64 (e,), rows.  similarities : float32 (e,), their inner products.
     """
 
     first: Int64

@@ -1,4 +1,4 @@
-"""The only file that names the engines."""
+"""Open an index by the name of its engine. No other file names the engines."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ DEFAULT_ENGINE = FaissIndex.engine
 
 
 def open_index(engine: str, dimension: int) -> VectorIndex:
-    """An empty index. Raises UnknownEngine."""
+    """Return an empty index. Raises UnknownEngine."""
     if engine not in _ENGINES:
-        raise UnknownEngine(f"engine {engine!r}; there are {', '.join(sorted(_ENGINES))}")
+        raise UnknownEngine(
+            f"unknown engine {engine!r}, expected one of {', '.join(sorted(_ENGINES))}"
+        )
     return _ENGINES[engine](dimension)
 
 
 def load_index(engine: str, dimension: int, file: Path) -> tuple[VectorIndex, dict[str, str]]:
-    """A saved index and the marks it was saved with.
+    """Return a saved index and the metadata it was saved with.
 
-    Raises SnapshotUnusable, also when it was saved by another engine or with another dimension.
+    Raises SnapshotUnusable, also for a file of another engine or dimension.
     """
     snapshot = read_snapshot(file)
     if (snapshot.engine, snapshot.dimension) != (engine, dimension):
         raise SnapshotUnusable(
-            f"{file} is of engine {snapshot.engine!r}, dimension {snapshot.dimension};"
-            f" expected {engine!r}, {dimension}"
+            f"{file} has engine {snapshot.engine!r} and dimension {snapshot.dimension};"
+            f" expected {engine!r} and {dimension}"
         )
-    return _ENGINES[engine].from_payload(snapshot.payload, dimension), snapshot.marks
+    return _ENGINES[engine].from_payload(snapshot.payload, dimension), snapshot.metadata

@@ -1,7 +1,8 @@
-"""What every engine does, and the checks they share."""
+"""The protocol of an index, and the checks that all engines share."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 
 NO_NEIGHBOUR = -1
-"""The id in a place of Neighbours that has no neighbour."""
+"""The id in Neighbours where there is no neighbour."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Neighbours:
 
 
 class VectorIndex(Protocol):
-    """Rows under ids, found again by inner product (the cosine, for rows of unit length)."""
+    """Rows under ids, searched by inner product (the cosine, for rows of unit length)."""
 
     @property
     def dimension(self) -> int:
@@ -40,42 +41,42 @@ class VectorIndex(Protocol):
         ...
 
     def __len__(self) -> int:
-        """How many rows are stored."""
+        """Return how many rows are stored."""
         ...
 
     def ids(self) -> Int64:
-        """All stored ids, ascending, int64 (n,)."""
+        """Return all stored ids, ascending, int64 (n,)."""
         ...
 
     def add(self, ids: Int64, vectors: Float32) -> None:
-        """Store float32 rows (n, dimension) under ids int64 (n,), all or none.
+        """Store rows, float32 (n, dimension), under ids, int64 (n,): all of them or none.
 
         Raises InvalidVectors or DuplicateId.
         """
         ...
 
     def erase(self, ids: Int64) -> int:
-        """Forget these ids and return how many were stored; unknown ids are no error."""
+        """Erase these ids and return how many were stored. Unknown ids are ignored."""
         ...
 
     def search(self, vectors: Float32, k: int) -> Neighbours:
-        """The k nearest stored rows of each query, float32 (n, dimension).
+        """Return the k nearest stored rows of each query, float32 (n, dimension).
 
-        Raises InvalidVectors, also for k < 1.
+        Raises InvalidVectors, also if k < 1.
         """
         ...
 
-    def save(self, file: Path, marks: Mapping[str, str]) -> None:
-        """Write everything to a file, at once or not at all, with the caller's marks beside it."""
+    def save(self, file: Path, metadata: Mapping[str, str]) -> None:
+        """Write the index and the caller's metadata to a file, atomically. Raises OSError."""
         ...
 
     def close(self) -> None:
-        """Give back what the engine holds."""
+        """Release the engine's memory."""
         ...
 
 
 def checked_vectors(vectors: Float32, dimension: int) -> Float32:
-    """Rows as C-contiguous float32 (n, dimension). Raises InvalidVectors."""
+    """Return rows as C-contiguous float32 (n, dimension). Raises InvalidVectors."""
     if vectors.dtype != np.float32 or vectors.ndim != 2 or vectors.shape[1] != dimension:
         raise InvalidVectors(
             f"{vectors.dtype} rows of shape {vectors.shape}, expected float32 (n, {dimension})"
@@ -87,21 +88,20 @@ def checked_vectors(vectors: Float32, dimension: int) -> Float32:
 
 
 def checked_ids(ids: Int64, count: int, stored: set[int]) -> list[int]:
-    """Ids that can be added. Raises InvalidVectors or DuplicateId."""
+    """Return ids that can be added, as a list. Raises InvalidVectors or DuplicateId."""
     if ids.dtype != np.int64 or ids.shape != (count,):
         raise InvalidVectors(f"{ids.dtype} ids of shape {ids.shape}, expected int64 ({count},)")
-    wanted: list[int] = ids.tolist()
-    if wanted and min(wanted) < 0:
-        raise DuplicateId(f"id {min(wanted)} is negative, which means no neighbour")
-    repeated = set(wanted) & stored
-    if repeated or len(set(wanted)) != count:
-        example = min(repeated) if repeated else next(i for i in wanted if wanted.count(i) > 1)
-        raise DuplicateId(f"id {example} is stored already or given twice")
-    return wanted
+    new_ids: list[int] = ids.tolist()
+    if new_ids and min(new_ids) < 0:
+        raise DuplicateId(f"id {min(new_ids)} is negative; negative ids mean no neighbour")
+    duplicates = stored & set(new_ids) or {i for i, n in Counter(new_ids).items() if n > 1}
+    if duplicates:
+        raise DuplicateId(f"id {min(duplicates)} is already stored, or given twice")
+    return new_ids
 
 
 def checked_k(k: int) -> int:
-    """Raises InvalidVectors for k < 1."""
+    """Return k. Raises InvalidVectors if k < 1."""
     if k < 1:
         raise InvalidVectors(f"k = {k}, expected at least 1")
     return k

@@ -1,7 +1,7 @@
-"""Save and load an engine's bytes: written at once or not at all, and checked when read.
+"""Save and load an engine's bytes: written atomically, and checked when read.
 
 The file is the SHA-256 of all that follows (hexadecimal), a newline, one line of JSON (form,
-engine, dimension, length of the payload, and the caller's marks), and the payload.
+engine, dimension, length of the payload, and the caller's metadata under "marks"), and the payload.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from indexer.errors import SnapshotUnusable
 from indexer.whole_file import written_whole
 
 _FORM = "vector-index-1"
-_LONGEST_HEADER = 64 * 1024
+_MAX_HEADER = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a file held: the engine that can read the payload, and the caller's marks."""
+    """A file's content: the payload, the engine that can read it, and the caller's metadata."""
 
     engine: str
     dimension: int
-    marks: dict[str, str]
+    metadata: dict[str, str]
     payload: bytes
 
 
 def write_snapshot(
-    file: Path, engine: str, dimension: int, payload: bytes, marks: Mapping[str, str]
+    file: Path, engine: str, dimension: int, payload: bytes, metadata: Mapping[str, str]
 ) -> None:
-    """Write beside the file, flush to the disk, and rename over it.
+    """Write a snapshot, atomically.
 
-    Raises OSError when the disk refuses; the file before it is then untouched.
+    Raises OSError; an existing file is then left as it was.
     """
     header = {
         "form": _FORM,
         "engine": engine,
         "dimension": dimension,
         "length": len(payload),
-        "marks": dict(marks),
+        "marks": dict(metadata),
     }
     line = json.dumps(header).encode() + b"\n"
     with written_whole(file) as out:
@@ -50,27 +50,27 @@ def write_snapshot(
 
 
 def read_snapshot(file: Path) -> Snapshot:
-    """Read and check a file. Raises SnapshotUnusable with what is wrong."""
+    """Read and check a file. Raises SnapshotUnusable with the reason."""
     try:
         with open(file, "rb") as opened:
-            seal = opened.readline(_LONGEST_HEADER)
-            line = opened.readline(_LONGEST_HEADER)
+            seal = opened.readline(_MAX_HEADER)
+            line = opened.readline(_MAX_HEADER)
             payload = opened.read()
     except OSError as error:
         raise SnapshotUnusable(f"{file} cannot be read: {error.strerror}") from error
     if seal != _seal(line, payload) + b"\n":
-        raise SnapshotUnusable(f"{file} is not a saved index, or was cut short or altered")
+        raise SnapshotUnusable(f"{file} is not a saved index, or was truncated or altered")
     try:
         header = json.loads(line)
         form, engine, dimension = header["form"], header["engine"], int(header["dimension"])
-        length, marks = int(header["length"]), dict(header["marks"])
+        length, metadata = int(header["length"]), dict(header["marks"])
     except (ValueError, KeyError, TypeError) as error:
         raise SnapshotUnusable(f"{file} is not a saved index") from error
     if form != _FORM:
         raise SnapshotUnusable(f"{file} has form {form!r}, expected {_FORM!r}")
     if len(payload) != length:
         raise SnapshotUnusable(f"{file} has {len(payload)} bytes of payload, expected {length}")
-    return Snapshot(engine, dimension, marks, payload)
+    return Snapshot(engine, dimension, metadata, payload)
 
 
 def _seal(line: bytes, payload: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Writing a file at once or not at all: a reader sees the old one or the new one, never a part."""
+"""Atomic file writes: a reader sees the old file or the new one, never a part of it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import BinaryIO
 
 @contextmanager
 def written_whole(file: Path) -> Iterator[BinaryIO]:
-    """A new file beside this one, flushed to the disk and renamed over it when the block ends.
+    """Open a new file, which is flushed to disk and renamed to `file` when the block ends.
 
-    Raises OSError; the file is then as it was before.
+    Raises OSError; an existing file is then left as it was.
     """
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".part")
     try:
@@ -25,11 +25,11 @@ def written_whole(file: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, file)
     finally:
         Path(temporary).unlink(missing_ok=True)
-    flush_folder(file.parent)  # the new name must reach the disk as well
+    flush_folder(file.parent)
 
 
 def flush_folder(folder: Path) -> None:
-    """Names that were made, changed or removed in it onto the disk."""
+    """Flush a folder to disk: files created, renamed or deleted in it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -34,6 +34,25 @@ AddFace = Callable[..., int]
 SmallDisk = Callable[[int], AbstractContextManager[None]]
 
 
+_BY_FOLDER = {"faults": "faults", "page": "browser", "golden": "networks", "cli": "networks"}
+_PHOTOS = {"hopper", "collins", "eye", "shared_faces"}
+"""Fixtures of whoever looks at a photo."""
+_WITHOUT_NETWORKS = {"test_photo", "test_problem_types", "test_documentation"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by what they need, and start with the slowest."""
+    for item in items:
+        path = item.path
+        marks = {mark for folder, mark in _BY_FOLDER.items() if folder in path.parts}
+        if _PHOTOS & set(getattr(item, "fixturenames", ())):
+            marks.add("networks")
+        if path.stem not in _WITHOUT_NETWORKS:
+            for mark in marks:
+                item.add_marker(mark)
+    items.sort(key=lambda item: ("faults" not in item.path.parts, "page" not in item.path.parts))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside() -> Iterator[None]:
     """The caller's GALLERY_* variables change nothing here."""
@@ -83,10 +102,9 @@ def eye(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> FacePipeline:
 
 
 @pytest.fixture
-def gallery(tmp_path: Path, cache: Path, eye: FacePipeline) -> Iterator[Gallery]:
-    """An empty gallery of its own that sees with the session's networks."""
+def gallery(tmp_path: Path, cache: Path) -> Iterator[Gallery]:
+    """An empty gallery of its own."""
     with Gallery.open(tmp_path / "home", cache=cache, threads=1) as opened:
-        opened.__dict__["pipeline"] = eye
         yield opened
 
 

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.optimize import minimize
 from skimage.feature import match_template
 
+from gallery.encoders.template import fit_similarity
 from gallery.types import Bool, Float32, Float64, Int64, Photo, UInt8
 
 SIDE = 96
@@ -201,9 +202,6 @@ def by_landmarks(
     if mirrored:
         b = b[[1, 0, 2, 4, 3]]
     flip = np.array([-1.0, 1.0]) if mirrored else np.ones(2)
-    # Least squares over rotation and scale, as complex numbers; a mirror turns x first.
-    x, y = (a * flip) @ np.array([1, 1j]), b @ np.array([1, 1j])
-    turn = np.vdot(x - x.mean(), y - y.mean()) / np.vdot(x - x.mean(), x - x.mean())
-    shift = y.mean() - turn * x.mean()
-    linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]]) * flip
-    return np.hstack([linear, [[shift.real], [shift.imag]]])
+    matrix = fit_similarity(a * flip, b)
+    matrix[:, :2] *= flip
+    return matrix

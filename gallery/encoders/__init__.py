@@ -1,4 +1,4 @@
-"""From an aligned crop to 128 numbers: the networks behind one protocol, their weights, licences.
+"""From a chip to an encoding of 128 numbers: networks behind one protocol, weights, licences.
 
-A new kind of encoder is declared in `registry`.
+A chip is an aligned crop of one face. Add a new kind of encoder in `registry`.
 """

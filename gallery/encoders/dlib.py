@@ -1,4 +1,4 @@
-"""Networks that run in torch: dlib's face ResNet and facenet-pytorch's InceptionResnetV1."""
+"""Networks that run in torch, and dlib's face ResNet, the default encoder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gallery.encoders.dlib_resnet import DIMENSION, DlibResNet
-from gallery.encoders.protocol import Traits, checked_chips
+from gallery.encoders.protocol import Traits, check_chips
 from gallery.encoders.template import DLIB_150
 from gallery.encoders.weights import DLIB_RESNET
 from gallery.encoders.weights_cache import dlib_resnet_state
@@ -30,7 +30,10 @@ DLIB_TRAITS = Traits(
 
 
 class TorchNetwork:
-    """A torch module that takes float32 or uint8 chips (n, 3, height, width), RGB, 0 to 255."""
+    """A network from a torch module.
+
+    module : takes float32 or uint8 chips (n, 3, height, width), RGB, 0 to 255; returns (n, d).
+    """
 
     def __init__(self, module: nn.Module, traits: Traits, device: torch.device) -> None:
         self.traits = traits
@@ -39,18 +42,18 @@ class TorchNetwork:
 
     def raw(self, chips: UInt8) -> Float32:
         """See Network.raw."""
-        checked_chips(chips, self.traits.template)
-        encoded = [np.empty((0, self.traits.dimension), dtype=np.float32)]
+        check_chips(chips, self.traits.template)
+        batches = [np.empty((0, self.traits.dimension), dtype=np.float32)]
         with torch.inference_mode():
             for start in range(0, len(chips), _BATCH):
                 batch = torch.from_numpy(np.ascontiguousarray(chips[start : start + _BATCH]))
                 batch = batch.permute(0, 3, 1, 2).to(self._device)  # (n, 3, height, width)
-                encoded.append(self._module(batch).cpu().numpy())
-        return np.concatenate(encoded)
+                batches.append(self._module(batch).cpu().numpy())
+        return np.concatenate(batches)
 
 
 def dlib_network(cache: Path, device: torch.device) -> TorchNetwork:
-    """The default. Raises WeightsMissing, WeightsMismatch or WeightsUnreadable."""
+    """Load the default network. Raises WeightsMissing, WeightsMismatch or WeightsUnreadable."""
     module = DlibResNet()
     state: dict[str, Tensor] = dlib_resnet_state(cache)
     module.load_state_dict(state)

@@ -1,9 +1,11 @@
-"""Read the face network out of dlib's serialised ``.dat`` file, without dlib.
+"""Read the face network from dlib's serialised ``.dat`` file, without dlib.
 
-The format is dlib's own (``dlib/serialize.h`` and ``dlib/dnn/*.h``, Boost licence): integers are a
-header byte (low four bits: how many magnitude bytes follow; 0x80: negative) and little-endian
-magnitude bytes; floating-point numbers are an integer mantissa and an integer exponent of two;
-tensors are a version, four extents and raw little-endian float32.
+The format is dlib's own (``dlib/serialize.h`` and ``dlib/dnn/*.h``, Boost licence):
+
+- integer: a header byte (low four bits: number of magnitude bytes; 0x80: negative), then the
+  little-endian magnitude;
+- floating-point number: an integer mantissa and an integer exponent of two;
+- tensor: a version, four extents, then raw little-endian float32.
 """
 
 from __future__ import annotations
@@ -42,7 +44,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class DlibNetwork:
-    """What the file holds: the mean RGB to subtract, the input side in pixels, and the layers."""
+    """The content of the file.
+
+    mean : RGB, to subtract from pixels. side : of the square input, in pixels.
+    """
 
     mean: tuple[float, float, float]
     side: int
@@ -52,7 +57,7 @@ class DlibNetwork:
 def read_network(content: bytes) -> DlibNetwork:
     """Parse a whole ``.dat`` file.
 
-    Raises WeightsUnreadable when the bytes are not this network or do not end where it ends.
+    Raises WeightsUnreadable when the bytes are not this network, or go on after it.
     """
     try:
         reader = _Reader(content)
@@ -71,7 +76,7 @@ def _read_network(reader: _Reader) -> DlibNetwork:
     reader.expect_string(_HEADER)
     reader.floating()  # margin
     reader.floating()  # distance threshold of the training loss
-    while reader.integer() != _INNERMOST:  # one version number a layer, outermost first
+    while reader.integer() != _INNERMOST:  # one version number per layer, outermost first
         pass
     reader.expect_string(_INPUT)
     mean = (reader.floating(), reader.floating(), reader.floating())
@@ -142,10 +147,10 @@ class _Reader:
     def _take(self, count: int) -> bytes:
         end = self.position + count
         if end > len(self._content):
-            raise IndexError(f"the file ends in the middle of byte {self.position} to {end}")
-        taken = self._content[self.position : end]
+            raise IndexError(f"the file ends at byte {len(self._content)}, expected {end} or more")
+        chunk = self._content[self.position : end]
         self.position = end
-        return taken
+        return chunk
 
     def integer(self) -> int:
         header = self._take(1)[0]
@@ -166,7 +171,7 @@ class _Reader:
     def boolean(self) -> bool:
         value = self._take(1)
         if value not in (b"0", b"1"):
-            raise ValueError(f"byte {self.position - 1} is no boolean")
+            raise ValueError(f"byte {self.position - 1} is not a boolean")
         return value == b"1"
 
     def string(self) -> str:
@@ -176,7 +181,7 @@ class _Reader:
         self.expect_integer(2)
         extents = [self.integer() for _ in range(4)]
         if min(extents) < 0:
-            raise ValueError(f"a tensor of extents {extents}")
+            raise ValueError(f"a tensor has negative extents {extents}")
         raw = self._take(4 * math.prod(extents))
         return np.frombuffer(raw, dtype="<f4").astype(np.float32)
 
@@ -185,12 +190,12 @@ class _Reader:
         for _ in range(4):
             self.integer()
 
-    def expect_integer(self, wanted: int) -> None:
-        found = self.integer()
-        if found != wanted:
-            raise ValueError(f"{found} instead of {wanted} before byte {self.position}")
+    def expect_integer(self, expected: int) -> None:
+        value = self.integer()
+        if value != expected:
+            raise ValueError(f"{value} instead of {expected} before byte {self.position}")
 
-    def expect_string(self, wanted: str) -> None:
-        found = self.string()
-        if found != wanted:
-            raise ValueError(f"{found!r} instead of {wanted!r} before byte {self.position}")
+    def expect_string(self, expected: str) -> None:
+        value = self.string()
+        if value != expected:
+            raise ValueError(f"{value!r} instead of {expected!r} before byte {self.position}")

@@ -1,7 +1,7 @@
 """dlib's 29-layer face ResNet as a plain torch module: (n, 3, 150, 150) chips -> (n, 128).
 
-Source of the network: ``dnn_face_recognition_ex.cpp`` of dlib. Every convolution's following affine
-layer is folded into it, so that the module has only convolutions and one linear layer.
+Source of the architecture: dlib's ``dnn_face_recognition_ex.cpp``. The affine layer after each
+convolution is folded into it, so that the module has only convolutions and one linear layer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gallery.errors import WeightsUnreadable
 CHIP_SIDE = 150
 DIMENSION = 128
 _SCALE = 1.0 / 256.0
-# (channels, halves the resolution) of each residual block, in order.
+# (channels, whether it halves the resolution) of each residual block, in order.
 _BLOCKS = (
     *[(32, False)] * 3,
     *[(64, True)],
@@ -33,7 +33,7 @@ _BLOCKS = (
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a skip; a down block halves the resolution on both ways."""
+    """Two 3x3 convolutions and a skip. down : both branches halve the resolution."""
 
     def __init__(self, channels_in: int, channels: int, down: bool) -> None:
         super().__init__()
@@ -49,17 +49,17 @@ class ResidualBlock(nn.Module):
         if not self.down:
             return functional.relu(branch + x)
         skip = functional.avg_pool2d(x, 2, stride=2)
-        # dlib's add_prev adds tensors of different extents as if the smaller had zeros behind it:
-        # more channels in the branch, and one row and column more or less on either side.
+        # dlib's add_prev pads the smaller of two tensors with zeros at the end of each extent. The
+        # branch may have more channels, and either may have one row and column more.
         rows = max(branch.shape[2], skip.shape[2])
         columns = max(branch.shape[3], skip.shape[3])
         return functional.relu(
-            _grown(branch, branch.shape[1], rows, columns)
-            + _grown(skip, branch.shape[1], rows, columns)
+            _zero_padded(branch, branch.shape[1], rows, columns)
+            + _zero_padded(skip, branch.shape[1], rows, columns)
         )
 
 
-def _grown(x: Tensor, channels: int, rows: int, columns: int) -> Tensor:
+def _zero_padded(x: Tensor, channels: int, rows: int, columns: int) -> Tensor:
     padding = (0, columns - x.shape[3], 0, rows - x.shape[2], 0, channels - x.shape[1])
     return functional.pad(x, padding) if any(padding) else x
 
@@ -67,8 +67,8 @@ def _grown(x: Tensor, channels: int, rows: int, columns: int) -> Tensor:
 class DlibResNet(nn.Module):
     """Chips to encodings.
 
-    forward(chips): float32 or uint8 tensor (n, 3, 150, 150), RGB, 0 to 255 -> float32 (n, 128), not
-    normalised (norms are near 1.4).
+    forward(chips): float32 or uint8 (n, 3, 150, 150), RGB, 0 to 255 -> float32 (n, 128), not
+    normalised; norms are near 1.4.
     """
 
     mean: Tensor
@@ -95,19 +95,21 @@ class DlibResNet(nn.Module):
 
 
 def state_of(network: DlibNetwork) -> dict[str, Tensor]:
-    """The module's state dictionary from a parsed ``.dat``.
+    """The state dictionary of DlibResNet from a parsed ``.dat`` file.
 
-    Raises WeightsUnreadable when the layers are not this network's, in this order and size.
+    Raises WeightsUnreadable when the layers differ from this network's in kind, order or size.
     """
     try:
         return _state_of(network)
-    except ValueError as error:  # parameters that do not fill their layer
-        raise WeightsUnreadable(f"a layer of another size: {error}") from error
+    except ValueError as error:  # the parameters do not fill their layer
+        raise WeightsUnreadable(f"a layer has the wrong size: {error}") from error
 
 
 def _state_of(network: DlibNetwork) -> dict[str, Tensor]:
     if network.side != CHIP_SIDE:
-        raise WeightsUnreadable(f"the network wants {network.side} px chips, not {CHIP_SIDE}")
+        raise WeightsUnreadable(
+            f"the network takes chips of {network.side} pixels, expected {CHIP_SIDE}"
+        )
     layers = iter(network.layers)
     state = {"mean": torch.tensor(network.mean, dtype=torch.float32).reshape(1, 3, 1, 1)}
     state |= _folded(layers, "stem", channels_in=3)
@@ -122,16 +124,16 @@ def _state_of(network: DlibNetwork) -> dict[str, Tensor]:
     _expect(layers, "avg_pool")
     last = _next(layers, "fc")
     outputs, _ = last.shape
-    # dlib keeps (inputs, outputs); torch wants (outputs, inputs).
+    # dlib stores (inputs, outputs); torch takes (outputs, inputs).
     weight = last.parameters.reshape(-1, outputs).T
     state["head.weight"] = torch.from_numpy(np.ascontiguousarray(weight))
     if next(layers, None) is not None:
-        raise WeightsUnreadable("the file has layers behind the last fully connected one")
+        raise WeightsUnreadable("the file has layers after the last fully connected one")
     return state
 
 
 def _folded(layers: Iterator[Layer], name: str, channels_in: int) -> dict[str, Tensor]:
-    """A convolution and the affine behind it: g * (W x + b) + beta = (g W) x + (g b + beta)."""
+    """A convolution with the affine layer after it: g (W x + b) + beta = (g W) x + (g b + beta)."""
     convolution, affine = _next(layers, "con"), _next(layers, "affine")
     filters, rows, columns = convolution.shape[:3]
     count = filters * channels_in * rows * columns
@@ -147,8 +149,8 @@ def _folded(layers: Iterator[Layer], name: str, channels_in: int) -> dict[str, T
 def _next(layers: Iterator[Layer], kind: str) -> Layer:
     layer = next(layers, None)
     if layer is None or layer.kind != kind:
-        found = "the end" if layer is None else layer.kind
-        raise WeightsUnreadable(f"{found} where the network has {kind}")
+        actual = "the end of the file" if layer is None else f"layer {layer.kind}"
+        raise WeightsUnreadable(f"{actual}, expected layer {kind}")
     return layer
 
 

@@ -1,6 +1,6 @@
-"""Models that the package uniface fetches and verifies, with the TOML file that they need here.
+"""Models that the package uniface downloads and verifies, and the TOML file they need here.
 
-uniface is an optional extra; it is used for nothing but this, and only when asked.
+uniface is an optional extra. It is used for nothing else, and only when the user asks.
 """
 
 from __future__ import annotations
@@ -13,26 +13,25 @@ from indexer.whole_file import written_whole
 
 
 @dataclass(frozen=True)
-class Fetchable:
-    """identifier : what uniface calls it."""
+class UnifaceModel:
+    """identifier : uniface's name of the model."""
 
     identifier: str
     licence: str
 
 
 _INSIGHTFACE = (
-    "InsightFace's model zoo: for research that is not commercial, no other use; learned from"
-    " photos of celebrities"
+    "InsightFace's model zoo: non-commercial research only; trained on photos of celebrities"
 )
 FETCHABLE = {
-    "uniface-arcface-mnet": Fetchable("arcface_mnet", _INSIGHTFACE),
-    "uniface-arcface-resnet": Fetchable("arcface_resnet", _INSIGHTFACE),
+    "uniface-arcface-mnet": UnifaceModel("arcface_mnet", _INSIGHTFACE),
+    "uniface-arcface-resnet": UnifaceModel("arcface_resnet", _INSIGHTFACE),
 }
-# As uniface's own ArcFace class prepares its input.
+# The same preparation as in uniface's ArcFace class.
 _RECIPE = """size = 112
 channel_order = "rgb"
 mean = 127.5
-std = 127.5
+scale = 127.5
 template = "arcface-112"
 name = "{name}"
 licence = "{licence}"
@@ -42,26 +41,26 @@ source = "uniface"
 
 
 def fetch(name: str, cache: Path) -> Path:
-    """Have uniface fetch and verify one of FETCHABLE; returns the ONNX file.
+    """Let uniface download and verify one of UNIFACE_MODELS; returns the ONNX file.
 
-    Raises WeightsMissing when uniface is not installed, or cannot.
+    Raises WeightsMissing when uniface is not installed or the download fails.
     """
-    wanted = FETCHABLE[name]
+    model = FETCHABLE[name]
     try:
         from uniface.constants import ArcFaceWeights
         from uniface.model_store import verify_model_weights
     except ImportError as error:
         raise WeightsMissing(
-            f"{name} is fetched by the package uniface, which is not installed: pip install"
+            f"{name} is downloaded by the package uniface, which is not installed: pip install"
             " 'face-gallery[uniface]'"
         ) from error
     folder = cache / "uniface"
     try:
-        file = Path(verify_model_weights(ArcFaceWeights(wanted.identifier), root=str(folder)))
+        file = Path(verify_model_weights(ArcFaceWeights(model.identifier), root=str(folder)))
     except (OSError, ValueError) as error:
-        said = " ".join(str(error).split())[:300]
-        raise WeightsMissing(f"uniface cannot fetch {name}: {said}") from error
-    recipe = _RECIPE.format(name=name, licence=wanted.licence.replace('"', "'"))
+        reason = " ".join(str(error).split())[:300]
+        raise WeightsMissing(f"uniface cannot download {name}: {reason}") from error
+    recipe = _RECIPE.format(name=name, licence=model.licence.replace('"', "'"))
     with written_whole(file.with_suffix(".toml")) as out:
         out.write(recipe.encode())
     return file

@@ -1,4 +1,4 @@
-"""Step 3 of the walk: aligned chips become 128-D encodings of unit length."""
+"""Step 3 of a query: encode chips as 128 numbers, of unit length."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gallery.types import DIMENSION, Encodings, Float32, UInt8
 
 
 class Encoder:
-    """A network, and the projection to 128 numbers where the network gives more.
+    """A network, and a projection to 128 numbers if the network returns more.
 
-    Without a projection such a network can be learned from, and nothing can be enrolled.
+    Without its projection, such a network can be used to train a head, but not to enrol.
 
-    name, weights_sha256 : stored beside every encoding; encodings of two encoders never meet.
-    template : the chip it wants.
+    name, weights_sha256 : stored with each encoding; encodings of different encoders are never
+        compared.
     """
 
     def __init__(self, network: Network, projection: Projection | None = None) -> None:
@@ -38,14 +38,15 @@ class Encoder:
 
     @property
     def template(self) -> Template:
+        """The chip that the network takes."""
         return self.network.traits.template
 
     def raw(self, chips: UInt8) -> Float32:
-        """What the network gives, one row a chip: uint8 (n, height, width, 3) -> float32 (n, d)."""
+        """The network's output, one row a chip: uint8 (n, height, width, 3) -> float32 (n, d)."""
         return self.network.raw(chips)
 
     def encode(self, views: UInt8) -> Encodings:
-        """Encodings of n faces, the mean of each face's views: uint8 (n, v, height, width, 3)."""
+        """Encode n faces, each as the mean of its v views: uint8 (n, v, height, width, 3)."""
         if views.ndim != 5 or views.shape[1] == 0:
             raise InvalidEncoding(
                 f"views of shape {views.shape}, expected (n, v, height, width, 3)"
@@ -55,29 +56,29 @@ class Encoder:
         return self.stored(fuse(raw.reshape(faces, count, raw.shape[1])))  # (n, v, d)
 
     def stored(self, native: Encodings) -> Encodings:
-        """The network's own fused encodings, (n, d), as they are stored and compared, (n, 128)."""
+        """Project or pad the network's fused encodings, (n, d), to the stored ones, (n, 128)."""
         if self.projection is not None:
             return self.projection.apply(native)
         dimension = native.vectors.shape[1]
         if dimension > DIMENSION:
             raise InvalidEncoding(
-                f"encodings of {dimension} numbers need a projection; train a head"
+                f"encodings of {dimension} numbers need a projection; run `gallery train-head`"
             )
         return native if dimension == DIMENSION else padded(native)
 
 
 def encoder_sha256(network_sha256: str, projection: Projection | None) -> str:
-    """Of everything that an encoder's encodings depend on, hexadecimal."""
+    """The hash of everything that an encoder's encodings depend on, hexadecimal."""
     if projection is None:
         return network_sha256
     return hashlib.sha256(f"{network_sha256} {projection.sha256}".encode()).hexdigest()
 
 
 def fuse(raw: Float32) -> Encodings:
-    """Views to encodings: each view to unit length, their mean to unit length again.
+    """Fuse views to encodings: scale each view to unit length, average, scale again.
 
-    raw : float32 (n, v, d) as the network gives them.
-    Raises InvalidEncoding for what is not finite or has no direction.
+    raw : float32 (n, v, d), the network's output.
+    Raises InvalidEncoding when a result is not finite or has length zero.
     """
     norms = np.linalg.norm(raw, axis=2)  # (n, v)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -94,16 +95,16 @@ def fuse(raw: Float32) -> Encodings:
 
 
 def pick_device(setting: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
-    """The torch device of a setting. Raises SettingInvalid for one this machine does not have."""
+    """The torch device for a setting. Raises SettingInvalid when it is not available."""
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
     if setting == "auto":
-        return torch.device(next(name for name, there in available.items() if there))
+        return torch.device(next(name for name, is_available in available.items() if is_available))
     if not available[setting]:
         raise SettingInvalid(
-            f"device = {setting!r}, but torch finds none here; use cpu (GALLERY_DEVICE)"
+            f"GALLERY_DEVICE = {setting!r}, but torch finds no such device here; use cpu"
         )
     return torch.device(setting)

@@ -1,6 +1,6 @@
 """facenet-pytorch's InceptionResnetV1, with the weights that its authors published.
 
-They come with no package. Nothing is fetched unless `gallery encoders --fetch NAME` asks for it.
+The weights are in no package. They are downloaded only by `gallery encoders --fetch NAME`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ DIMENSION = 512
 _FACENET_160 = Template(
     160,
     160,
-    # It was trained on the detector's boxes, made square: where the landmarks lie in those, the
-    # mean of 150 photos of LFW's train people.
+    # The network was trained on the detector's boxes, made square. These are the mean landmarks in
+    # such boxes over 150 photos of LFW's training people.
     ((47.08, 62.33), (119.42, 61.34), (83.99, 93.14), (52.68, 121.35), (116.2, 120.59)),
     stretch=1.33,
 )
@@ -34,10 +34,11 @@ _BASE = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/"
 
 
 @dataclass(frozen=True)
-class Published:
-    """Weights that facenet-pytorch's own downloader knows.
+class PublishedWeights:
+    """Weights that facenet-pytorch can download.
 
-    pretrained : what it calls them.  file : their file's name, there and in torch's cache folder.
+    pretrained : facenet-pytorch's name of them.
+    file : the file's name, in the release and in torch's cache folder.
     """
 
     pretrained: str
@@ -51,56 +52,56 @@ class Published:
 
     @property
     def cached(self) -> Path:
-        """Where facenet-pytorch keeps it once fetched."""
+        """Where facenet-pytorch stores the downloaded file."""
         return Path(get_torch_home(), "checkpoints", self.file)
 
 
 PUBLISHED = {
-    "facenet-vggface2": Published(
+    "facenet-vggface2": PublishedWeights(
         "vggface2",
         "20180402-114759-vggface2.pt",
-        "MIT (facenet-pytorch); learned from VGGFace2, photos published for research",
+        "MIT (facenet-pytorch); trained on VGGFace2, photos published for research",
         "quoted from facenet-pytorch, not measured by us: 99.65 % on LFW",
     ),
-    "facenet-casia": Published(
+    "facenet-casia": PublishedWeights(
         "casia-webface",
         "20180408-102900-casia-webface.pt",
-        "MIT (facenet-pytorch); learned from CASIA-WebFace, photos for research alone",
+        "MIT (facenet-pytorch); trained on CASIA-WebFace, photos for research only",
         "quoted from facenet-pytorch, not measured by us: 99.05 % on LFW",
     ),
 }
 
 
 class _Standardised(nn.Module):
-    """The network with its input's standardisation before it: (x - 127.5) / 128."""
+    """The network with standardised input: (x - 127.5) / 128."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, chips: Tensor) -> Tensor:
-        found: Tensor = self.network((chips.float() - 127.5) / 128.0)
-        return found
+        encodings: Tensor = self.network((chips.float() - 127.5) / 128.0)
+        return encodings
 
 
 def facenet_network(name: str, file: Path | None, device: torch.device) -> TorchNetwork:
-    """One of PUBLISHED, from a file, else from where facenet-pytorch keeps it.
+    """Load one of PUBLISHED. file : its weights; None: the file that `fetch` downloaded.
 
-    Raises WeightsMissing with the file to bring, or WeightsUnreadable.
+    Raises WeightsMissing, which names the file to download, or WeightsUnreadable.
     """
     published = PUBLISHED[name]
-    given = file.expanduser().resolve() if file is not None else published.cached
-    if not given.is_file():
+    weights = file.expanduser().resolve() if file is not None else published.cached
+    if not weights.is_file():
         raise WeightsMissing(
-            f"{given} is not there: {name} needs {published.file}. Fetch it with `gallery encoders"
-            f" --fetch {name}`; or, without a network, bring it from {published.address} and name"
-            f" it: --encoder {name} --weights FILE"
+            f"{weights} does not exist: {name} needs {published.file}. Download it with `gallery"
+            f" encoders --fetch {name}`; or, on a machine without internet access, copy"
+            f" {published.address} here and pass it with --encoder {name} --weights FILE"
         )
-    network = _filled(given)
-    with given.open("rb") as content:
+    network = _load(weights)
+    with weights.open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
     return TorchNetwork(
-        _Standardised(network), _traits(name, None if file is None else given, sha256), device
+        _Standardised(network), _traits(name, None if file is None else weights, sha256), device
     )
 
 
@@ -118,57 +119,58 @@ def _traits(name: str, file: Path | None, sha256: str) -> Traits:
     )
 
 
-def _filled(file: Path) -> InceptionResnetV1:
-    """The network with the file's tensors. Raises WeightsUnreadable."""
+def _load(file: Path) -> InceptionResnetV1:
+    """The network with the weights of a file. Raises WeightsUnreadable."""
     state = _state(file)
     network = InceptionResnetV1(pretrained=None, classify=False)
     try:
         network.load_state_dict(state)
-        broken = [key for key, value in state.items() if not bool(torch.isfinite(value).all())]
-    except Exception as error:  # of tensors that are no plain ones torch raises all kinds
-        said = " ".join(str(error).split())[:300]
-        raise WeightsUnreadable(f"{file} is not InceptionResnetV1's: {said}") from error
-    if broken:
-        raise WeightsUnreadable(f"{file} has numbers that are not finite, in {broken[0]}")
+        non_finite = [key for key, value in state.items() if not bool(torch.isfinite(value).all())]
+    except Exception as error:  # torch raises many kinds, for sparse tensors and such
+        reason = " ".join(str(error).split())[:300]
+        raise WeightsUnreadable(f"{file} does not fit InceptionResnetV1: {reason}") from error
+    if non_finite:
+        raise WeightsUnreadable(f"{file} has numbers that are not finite, in {non_finite[0]}")
     return network
 
 
 def _state(file: Path) -> dict[str, Tensor]:
-    """The file's tensors, without those of the classifier that it was trained with."""
+    """The tensors of a file, without those of the classifier used in training."""
     try:
         if file.suffix == ".safetensors":
             state = load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file makes pickle and torch raise all kinds
+    except Exception as error:  # pickle and torch raise many kinds for a damaged file
         raise WeightsUnreadable(
-            f"{file} is no file of weights: a state dictionary of tensors and nothing else is read,"
-            " as torch.save or safetensors leave it"
+            f"{file} is not a weights file: expected a state dictionary of tensors and nothing"
+            " else, saved with torch.save or safetensors"
         ) from error
     if not isinstance(state, dict) or not all(
         isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
     ):
-        raise WeightsUnreadable(f"{file} is no state dictionary of tensors")
+        raise WeightsUnreadable(f"{file} is not a state dictionary of tensors")
     return {key: value for key, value in state.items() if not key.startswith("logits.")}
 
 
 def fetch(name: str) -> Path:
-    """Let facenet-pytorch fetch the weights, if they are not there; returns where they are.
+    """Let facenet-pytorch download the weights unless they are there; returns the file.
 
-    Raises WeightsMissing, or WeightsUnreadable for a file that is not what it should be.
+    Raises WeightsMissing when the download fails, or WeightsUnreadable for a wrong file.
     """
     published = PUBLISHED[name]
-    said = "nothing came"
-    bring = f"bring it from {published.address} and name it: --encoder {name} --weights FILE"
+    reason = "nothing was downloaded"
+    remedy = f"copy {published.address} here and pass it with --encoder {name} --weights FILE"
     try:
         load_weights(InceptionResnetV1(pretrained=None, classify=False), published.pretrained)
-    except Exception as error:  # whatever the network's libraries raise
-        # Also when all is well: our module lacks the tensors of the classifier. The file tells.
-        said = " ".join(str(error).split())[:200]
+    except Exception as error:  # any kind, from the libraries that download
+        # Raised after a successful download too, since our module lacks the tensors of the
+        # classifier. So only the file shows whether it worked.
+        reason = " ".join(str(error).split())[:200]
     if not published.cached.is_file():
-        raise WeightsMissing(f"{published.cached} cannot be fetched ({said}); {bring}")
+        raise WeightsMissing(f"{published.cached} cannot be downloaded ({reason}); {remedy}")
     try:
-        _filled(published.cached)
+        _load(published.cached)
     except WeightsUnreadable as error:
-        raise WeightsUnreadable(f"{error}; delete it and fetch it again, or {bring}") from error
+        raise WeightsUnreadable(f"{error}; delete it and fetch it again, or {remedy}") from error
     return published.cached

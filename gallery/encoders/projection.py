@@ -1,7 +1,7 @@
-"""Encodings of more numbers than the store holds, carried linearly to 128.
+"""A linear projection to 128 numbers, for networks that return more.
 
-A projection is learned on people and belongs to the head that was trained on what it gives: they
-are in one file. Encodings of two projections never meet.
+A projection is trained together with a head, and stored in the head's file. Encodings of different
+projections are never compared.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from gallery.types import DIMENSION, Encodings, Float32
 
 @dataclass(frozen=True)
 class Projection:
-    """vector @ matrix. matrix : float32 (d, 128).
+    """vector @ matrix.
 
-    Nothing is subtracted: of networks whose numbers are all positive the mean is part of what tells
-    people apart (`python -m tests.bench.views`).
-    network_sha256 : see Traits.sha256; of the network whose encodings it was learned on.
+    matrix : float32 (d, 128).
+    network_sha256 : the Traits.sha256 of the network whose encodings it was trained on.
+
+    The mean is not subtracted: when a network's numbers are all positive, it helps to tell people
+    apart (`python -m tests.bench.views`).
     """
 
     matrix: Float32
@@ -31,33 +33,33 @@ class Projection:
     def __post_init__(self) -> None:
         if self.matrix.ndim != 2 or self.matrix.shape[1] != DIMENSION:
             raise ValueError(
-                f"a projection of shape {self.matrix.shape}, expected (d, {DIMENSION})"
+                f"a projection has shape {self.matrix.shape}, expected (d, {DIMENSION})"
             )
         if not np.isfinite(self.matrix).all():
-            raise ValueError("a projection with numbers that are not finite")
+            raise ValueError("a projection has numbers that are not finite")
 
     @cached_property
     def sha256(self) -> str:
-        """Of its numbers, hexadecimal."""
+        """The hash of the matrix, hexadecimal."""
         content = np.ascontiguousarray(self.matrix, dtype="<f4").tobytes()
         return hashlib.sha256(content).hexdigest()
 
     def apply(self, encodings: Encodings) -> Encodings:
-        """Unit vectors (n, d) to unit vectors (n, 128); norms and agreement stay.
+        """Project unit vectors (n, d) to unit vectors (n, 128); norms and agreement stay.
 
-        Raises InvalidEncoding for a vector that the projection has nothing left of.
+        Raises InvalidEncoding when a projected vector has length zero.
         """
-        # In float64: the last bits must not depend on how many are projected at once.
-        carried = encodings.vectors.astype(np.float64) @ self.matrix.astype(np.float64)
-        lengths = np.linalg.norm(carried, axis=1, keepdims=True)
+        # In float64, since the last bits must not depend on how many are projected at once.
+        projected = encodings.vectors.astype(np.float64) @ self.matrix.astype(np.float64)
+        lengths = np.linalg.norm(projected, axis=1, keepdims=True)
         if not (lengths > 1e-9).all():
-            raise InvalidEncoding("an encoding of which the projection leaves nothing")
-        vectors = (carried / lengths).astype(np.float32)
+            raise InvalidEncoding("the projection of an encoding has length zero")
+        vectors = (projected / lengths).astype(np.float32)
         return Encodings(vectors, encodings.norms, encodings.agreement)
 
 
 def padded(encodings: Encodings) -> Encodings:
-    """Vectors of fewer than 128 numbers with zeros behind them, which change no inner product."""
+    """Pad vectors of fewer than 128 numbers with zeros, which changes no inner product."""
     missing = DIMENSION - encodings.vectors.shape[1]
     vectors = np.pad(encodings.vectors, ((0, 0), (0, missing)))
     return Encodings(vectors, encodings.norms, encodings.agreement)

@@ -1,4 +1,4 @@
-"""What every encoder's network is to the rest of the program."""
+"""The interface of an encoder's network."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from gallery.types import Float32, UInt8
 
 @dataclass(frozen=True)
 class Traits:
-    """What is known of a network without running it.
+    """The properties of a network.
 
     name : its kind, such as "dlib-resnet" or "onnx".
-    spec : what `--encoder` takes to open it again, with whole paths.
+    spec : the value of `--encoder` that opens it again, with absolute paths.
     sha256 : of its weights and of everything that prepares their input, hexadecimal.
-    template : the chip it wants.
-    dimension : how many numbers it gives of a face.
-    licence_code, licence_weights : who may use each.
+    template : of the chip it takes.
+    dimension : how many numbers it returns for a face.
+    licence_code, licence_weights : the terms of use.
     accuracy : what is known of it, and who measured it.
     """
 
@@ -34,11 +34,11 @@ class Traits:
 
 
 class Network(Protocol):
-    """Chips in, numbers out; the same chips always have the same numbers."""
+    """Deterministic: the same chips always give the same numbers."""
 
     @property
     def traits(self) -> Traits:
-        """What it is."""
+        """See Traits."""
         ...
 
     def raw(self, chips: UInt8) -> Float32:
@@ -46,11 +46,9 @@ class Network(Protocol):
         ...
 
 
-def checked_chips(chips: UInt8, template: Template) -> UInt8:
-    """The chips. Raises InvalidEncoding when they are not this template's."""
-    wanted = (template.height, template.width, 3)
-    if chips.ndim != 4 or chips.shape[1:] != wanted:
+def check_chips(chips: UInt8, template: Template) -> None:
+    """Raise InvalidEncoding unless the chips have the template's size."""
+    if chips.ndim != 4 or chips.shape[1:] != (template.height, template.width, 3):
         raise InvalidEncoding(
-            f"chips of shape {chips.shape}, expected (n, {', '.join(map(str, wanted))})"
+            f"chips of shape {chips.shape}, expected (n, {template.height}, {template.width}, 3)"
         )
-    return chips

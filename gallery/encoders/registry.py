@@ -1,4 +1,4 @@
-"""Encoders by name or file: the only place that knows all kinds."""
+"""Every kind of encoder, by name or file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gallery.encoders.weights import DLIB_RESNET
 from gallery.errors import SettingInvalid
 
 if TYPE_CHECKING:
-    import torch  # reading a name must not load it
+    import torch  # slow to import; parsing a name does not need it
 
 DEFAULT = DLIB_RESNET.name
 _FACENETS = ("facenet-vggface2", "facenet-casia")
@@ -20,7 +20,7 @@ KINDS = (DEFAULT, *_FACENETS, "onnx")
 
 @dataclass(frozen=True)
 class Spec:
-    """What `--encoder` says: a kind, and a file where it takes one."""
+    """The value of `--encoder`: a kind, and the file of its weights if it takes one."""
 
     kind: str
     file: Path | None
@@ -30,27 +30,31 @@ class Spec:
 
 
 def read_spec(text: str, weights: Path | None = None) -> Spec:
-    """NAME or NAME:FILE; weights : the file apart. Raises SettingInvalid."""
-    kind, colon, rest = text.strip().partition(":")
+    """Parse NAME or NAME:FILE. weights : the value of --weights. Raises SettingInvalid."""
+    kind, _, path = text.strip().partition(":")
     kind = kind.lower()
-    file = Path(rest) if colon and rest else weights
-    if colon and rest and weights is not None:
-        raise SettingInvalid(f"{text!r} names a file already; leave --weights out")
+    if path and weights is not None:
+        raise SettingInvalid(f"encoder {text!r} already names a file; omit --weights")
+    file = Path(path) if path else weights
     if kind not in KINDS:
         hint = f"; did you mean onnx:{text}?" if text.lower().endswith(".onnx") else ""
         raise SettingInvalid(
-            f"encoder {text!r} is not known: {DEFAULT}, {', '.join(_FACENETS)} (with --weights"
-            f" FILE), or onnx:FILE{hint}"
+            f"encoder {text!r} is not known; expected {DEFAULT}, {', '.join(_FACENETS)} (with"
+            f" --weights FILE), or onnx:FILE{hint}"
         )
     if kind == DEFAULT and file is not None:
-        raise SettingInvalid(f"{DEFAULT} comes with its weights; leave --weights out")
+        raise SettingInvalid(f"encoder {DEFAULT} comes with its weights; omit --weights")
     if kind == "onnx" and file is None:
-        raise SettingInvalid("encoder 'onnx' needs its file: onnx:FILE")
+        raise SettingInvalid("encoder 'onnx' needs a file: onnx:FILE")
     return Spec(kind, None if file is None else file.expanduser().absolute())
 
 
 def open_network(spec: Spec, cache: Path, device: torch.device, threads: int) -> Network:
-    """Raises WeightsMissing, WeightsMismatch or WeightsUnreadable, with the remedy."""
+    """Load a network.
+
+    cache : the folder for converted weights. threads : for onnxruntime; 0 is its default.
+    Raises WeightsMissing, WeightsMismatch or WeightsUnreadable, with the remedy.
+    """
     if spec.kind == "onnx":
         from gallery.encoders.onnx import OnnxNetwork
 

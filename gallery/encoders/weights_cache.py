@@ -1,8 +1,9 @@
-"""The encoder's weights, converted once to safetensors in the user's cache folder."""
+"""The default encoder's weights, converted once to safetensors in the cache folder."""
 
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -14,46 +15,44 @@ from gallery.encoders.dlib_resnet import state_of
 from gallery.encoders.weights import DLIB_RESNET
 from indexer.whole_file import written_whole
 
-_FORM = "1"  # raise it when the converted form changes
+_VERSION = "1"  # raise it when the conversion changes
 
 
 def dlib_resnet_state(cache: Path) -> dict[str, Tensor]:
     """The state dictionary of DlibResNet, from the cache or converted from the installed file.
 
-    A cache that cannot be written is no error: converting takes a quarter of a second.
+    A cache that cannot be written is ignored: converting takes a quarter of a second.
     Raises WeightsMissing, WeightsMismatch or WeightsUnreadable.
     """
     file = cache / f"dlib-resnet-{DLIB_RESNET.sha256[:16]}.safetensors"
     state = _cached(file)
     if state is None:
         state = state_of(read_network(DLIB_RESNET.read()))
-        _keep(state, file)
+        _save(state, file)
     return state
 
 
 def _cached(file: Path) -> dict[str, Tensor] | None:
     try:
         with safe_open(file, framework="pt") as opened:
-            marks = opened.metadata() or {}
+            metadata = opened.metadata()
         state = load_file(file)
-        return state if marks == _marks(state) else None
+        return state if metadata == _metadata(state) else None
     except (OSError, SafetensorError):
-        return None  # missing, cut short by a full disk, not ours: convert again
+        return None  # missing, truncated by a full disk, or another file: convert again
 
 
-def _marks(state: dict[str, Tensor]) -> dict[str, str]:
-    """What the file must say of itself: its form, its source, and what its tensors hash to."""
+def _metadata(state: dict[str, Tensor]) -> dict[str, str]:
+    """The metadata that a valid file has: version, hash of the source, hash of the tensors."""
     digest = hashlib.sha256()
     for name in sorted(state):
         digest.update(name.encode())
         digest.update(state[name].numpy().tobytes())
-    return {"form": _FORM, "source": DLIB_RESNET.sha256, "state": digest.hexdigest()}
+    return {"form": _VERSION, "source": DLIB_RESNET.sha256, "state": digest.hexdigest()}
 
 
-def _keep(state: dict[str, Tensor], file: Path) -> None:
-    try:
+def _save(state: dict[str, Tensor], file: Path) -> None:
+    with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(file) as out:
-            out.write(save(state, _marks(state)))
-    except OSError:
-        return
+            out.write(save(state, _metadata(state)))

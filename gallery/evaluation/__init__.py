@@ -1,3 +1,4 @@
-"""Measuring on labelled people: identification, clustering, the false-alarm promise, peers, plots.
-Nothing here changes a gallery.
+"""Evaluation on labelled people: identification, the promised FPIR, clustering, baselines, plots.
+
+Nothing here changes a gallery. `evaluate` has a function for each `evaluate` command.
 """

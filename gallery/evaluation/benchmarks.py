@@ -1,4 +1,4 @@
-"""LFW's protocols, run: BLUFR (open set and verification) and View 2."""
+"""The LFW benchmarks: BLUFR (open-set identification and verification) and View 2."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from gallery.evaluation.baselines import Cosine, Decider, Euclidean, our_head, random_pairs
-from gallery.evaluation.protocols import Blufr, BlufrTrial, Pairs2
+from gallery.evaluation.protocols import Blufr, BlufrTrial, View2Pairs
 from gallery.training.encode import EncodedPeople
 from gallery.training.statistics import most_accurate_threshold
 from gallery.training.train import Recipe
@@ -30,23 +30,23 @@ def run_blufr(
     recipe: Recipe,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> dict[str, Any]:
-    """The head is trained anew on each trial's own training people.
+    """Run BLUFR; a new head is trained on each trial's own training people.
 
-    rows : int64, each of the protocol's photos' row in `people`, -1 without a found face.
+    rows : int64, the row in `people` of each of the protocol's photos; -1 if it has no face.
     """
-    found: dict[str, list[dict[str, Any]]] = {}
+    trial_figures: dict[str, list[dict[str, Any]]] = {}
     for number, trial in enumerate(protocol.trials[:trials]):
         progress(number, trials)
         training = rows[trial.training]
         ours = our_head(people.take(training[training >= 0]), recipe)
         for decider in (Euclidean(), Cosine(), ours):
-            found.setdefault(decider.name, []).append(
+            trial_figures.setdefault(decider.name, []).append(
                 open_set(decider, people, rows, protocol, trial)
                 | _verification(decider, people, rows, protocol, trial)
             )
     progress(trials, trials)
     return {
-        "deciders": {name: _summary(each) for name, each in found.items()},
+        "deciders": {name: _summary(figures) for name, figures in trial_figures.items()},
         "trials": min(trials, len(protocol.trials)),
         "seed": recipe.seed,
     }
@@ -55,7 +55,7 @@ def run_blufr(
 def open_set(
     decider: Decider, people: EncodedPeople, rows: Int64, protocol: Blufr, trial: BlufrTrial
 ) -> dict[str, Any]:
-    """DIR at FPIR and rank-1; a photo without a found face is never found."""
+    """DIR at FPIR, and rank-1; a photo in which no face was detected counts as not found."""
     gallery, probes = (part[rows[part] >= 0] for part in (trial.gallery, trial.probes))
     scores = decider.cross(people.probes.take(rows[probes]), people.enrolled.take(rows[gallery]))
     best = scores.argmax(axis=1)
@@ -81,39 +81,39 @@ def open_set(
 def _verification(
     decider: Decider, people: EncodedPeople, rows: Int64, protocol: Blufr, trial: BlufrTrial
 ) -> dict[str, Any]:
-    """VR at FAR over every pair of test photos, both with a probe's views.
+    """VR at FAR over all pairs of test photos, both encoded as probes.
 
-    Of the pairs of two people, all of the most alike by cosine are scored and a sample of the
-    others, weighted by how many it stands for.
+    Of the pairs of two people, the most similar by cosine are all scored; of the others a sample
+    is, weighted by how many pairs it represents.
     """
     tested = trial.testing[rows[trial.testing] >= 0]
     faces, owners = people.probes.take(rows[tested]), protocol.people[tested]
     first, second = _same_pairs(owners)
     genuine = decider.scores(faces.take(first), faces.take(second))
-    all_owners = np.unique(protocol.people[trial.testing], return_counts=True)[1]
-    all_genuine = int((all_owners * (all_owners - 1) // 2).sum())
+    photos = np.unique(protocol.people[trial.testing], return_counts=True)[1]
+    all_genuine = int((photos * (photos - 1) // 2).sum())
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, len(tested), (2, _FAR_SAMPLE))
     a, b = a[owners[a] != owners[b]], b[owners[a] != owners[b]]
     cosines = np.einsum("ij,ij->i", faces.vectors[a], faces.vectors[b])
-    border = float(np.quantile(cosines, 1 - _NEAR_SHARE))
-    near = []
+    least = float(np.quantile(cosines, 1 - _NEAR_SHARE))
+    blocks = []
     for start in range(0, len(tested), _BLOCK):
         block = faces.vectors[start : start + _BLOCK] @ faces.vectors.T
-        i, j = np.nonzero(block > border)
-        kept = (j > i + start) & (owners[i + start] != owners[j])
-        near.append(np.stack([i[kept] + start, j[kept]], axis=1))
-    close = np.concatenate(near)
-    far = cosines <= border
+        i, j = np.nonzero(block > least)
+        impostor = (j > i + start) & (owners[i + start] != owners[j])
+        blocks.append(np.stack([i[impostor] + start, j[impostor]], axis=1))
+    near = np.concatenate(blocks)
+    far = cosines <= least
     total = len(tested) * (len(tested) - 1) // 2 - len(first)
     impostors = np.concatenate(
         [
-            decider.scores(faces.take(close[:, 0]), faces.take(close[:, 1])),
+            decider.scores(faces.take(near[:, 0]), faces.take(near[:, 1])),
             decider.scores(faces.take(a[far]), faces.take(b[far])),
         ]
     )
     weights = np.ones(len(impostors))
-    weights[len(close) :] = (total - len(close)) / max(1, int(far.sum()))
+    weights[len(near) :] = (total - len(near)) / max(1, int(far.sum()))
     order = np.argsort(-impostors)
     above = np.cumsum(weights[order]) / total
     thresholds = [impostors[order[np.searchsorted(above, rate)]] for rate in FARS]
@@ -134,7 +134,7 @@ def _same_pairs(owners: Int64) -> tuple[Int64, Int64]:
 
 
 def _summary(trials: Sequence[Any]) -> dict[str, Any]:
-    """Mean and standard deviation of each figure over the trials."""
+    """The mean and standard deviation of each figure over the trials."""
     if isinstance(trials[0], dict):
         return {key: _summary([trial[key] for trial in trials]) for key in trials[0]}
     return {"mean": float(np.mean(trials)), "std": float(np.std(trials))}
@@ -144,18 +144,18 @@ def run_pairs(
     people: EncodedPeople,
     first: Int64,
     second: Int64,
-    protocol: Pairs2,
+    protocol: View2Pairs,
     recipe: Recipe,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> dict[str, Any]:
-    """View 2. For each fold the head is trained on everyone whom the fold does not name, and each
+    """Run View 2: per fold, a head is trained on everyone who is not in the fold, and each
     decider's threshold is the most accurate one on the other folds.
 
-    Each fold has a head of its own; their margins become comparable by logistic regression on
-    random pairs of the people that the head was trained on.
+    The margins of the folds' heads become comparable by logistic regression on random pairs of
+    the people each head was trained on.
 
-    first, second : rows of the pairs' photos, -1 without a found face: such a pair is answered
-    "different".
+    first, second : rows in `people` of the pairs' photos; -1 if no face was detected, and the pair
+        is decided as "different".
     """
     folds = np.unique(protocol.folds)
     usable = (first >= 0) & (second >= 0)
@@ -164,14 +164,15 @@ def run_pairs(
     }
     for fold in folds:
         progress(int(fold), len(folds))
-        here = np.flatnonzero((protocol.folds == fold) & usable)
-        named = np.unique(people.people[np.concatenate([first[here], second[here]])])
-        rest = people.take(np.flatnonzero(~np.isin(people.people, named)))
+        pairs = np.flatnonzero((protocol.folds == fold) & usable)
+        in_fold = np.unique(people.people[np.concatenate([first[pairs], second[pairs]])])
+        rest = people.take(np.flatnonzero(~np.isin(people.people, in_fold)))
         for decider in (Euclidean(), Cosine(), our_head(rest, recipe)):
-            one, other, same = random_pairs(rest, recipe.seed)
-            decider.calibrate(decider.scores(rest.probes.take(one), rest.probes.take(other)), same)
-            a, b = people.probes.take(first[here]), people.probes.take(second[here])
-            deciders[decider.name][here] = decider.log_odds(decider.scores(a, b))
+            left, right, same = random_pairs(rest, recipe.seed)
+            scores = decider.scores(rest.probes.take(left), rest.probes.take(right))
+            decider.calibrate(scores, same)
+            a, b = people.probes.take(first[pairs]), people.probes.take(second[pairs])
+            deciders[decider.name][pairs] = decider.log_odds(decider.scores(a, b))
     progress(len(folds), len(folds))
     return {
         "deciders": {name: _view2(scores, protocol) for name, scores in deciders.items()},
@@ -181,17 +182,18 @@ def run_pairs(
     }
 
 
-def _view2(scores: Float64, protocol: Pairs2) -> dict[str, Any]:
+def _view2(scores: Float64, protocol: View2Pairs) -> dict[str, Any]:
     accuracies = []
     for fold in np.unique(protocol.folds):
-        here: Bool = protocol.folds == fold
-        threshold = most_accurate_threshold(scores[~here], protocol.same[~here]).value
-        accuracies.append(float(((scores[here] >= threshold) == (protocol.same[here] == 1)).mean()))
-    strangers = -np.sort(-scores[protocol.same == 0])
-    border = strangers[int(0.001 * len(strangers))]
+        in_fold: Bool = protocol.folds == fold
+        threshold = most_accurate_threshold(scores[~in_fold], protocol.same[~in_fold]).value
+        says_same = scores[in_fold] >= threshold
+        accuracies.append(float((says_same == (protocol.same[in_fold] == 1)).mean()))
+    impostors = -np.sort(-scores[protocol.same == 0])
+    at_far = impostors[int(0.001 * len(impostors))]
     finite = np.where(np.isfinite(scores), scores, scores[np.isfinite(scores)].min() - 1)
     return {
         "accuracy": {"mean": float(np.mean(accuracies)), "std": float(np.std(accuracies))},
         "auc": float(roc_auc_score(protocol.same, finite)),
-        "tar_at_far": {"0.001": float((scores[protocol.same == 1] > border).mean())},
+        "tar_at_far": {"0.001": float((scores[protocol.same == 1] > at_far).mean())},
     }

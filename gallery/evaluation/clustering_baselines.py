@@ -1,4 +1,4 @@
-"""What others group faces with, each at its best setting on the answer, beside ours without it."""
+"""Other clustering methods, each at the setting that is best for the true labels."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _ITERATIONS = 10
 
 @dataclass(frozen=True)
 class Peer:
-    """A method at the setting with the highest pairwise F, chosen on the answer."""
+    """A method at the setting with the highest pairwise F, and its best BCubed F at any setting."""
 
     name: str
     setting: str
     figures: Figures
-    best_b_f: float
+    best_bcubed_f: float
 
 
 def peers(
@@ -35,9 +35,9 @@ def peers(
     people: Int64,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> list[Peer]:
-    """Each method with an oracle: its best F, and beside it its best BCubed F at any setting."""
+    """Run each method at all its settings; choose the best by the true labels."""
     cosines = encodings.vectors @ encodings.vectors.T
-    found = []
+    results = []
     methods = (
         ("single linkage", _single),
         ("DBSCAN", _dbscan),
@@ -49,9 +49,9 @@ def peers(
         progress(done, len(methods))
         tried = [(setting, figures_of(labels, people)) for setting, labels in method(cosines)]
         setting, best = max(tried, key=lambda pair: pair[1].f)
-        found.append(Peer(name, setting, best, max(f.b_f for _, f in tried)))
+        results.append(Peer(name, setting, best, max(f.b_f for _, f in tried)))
     progress(len(methods), len(methods))
-    return found
+    return results
 
 
 def _single(cosines: Float32) -> Iterator[tuple[str, Int64]]:
@@ -67,25 +67,25 @@ def _dbscan(cosines: Float32) -> Iterator[tuple[str, Int64]]:
             labels = DBSCAN(eps=1.0 - least, min_samples=points, metric="precomputed").fit_predict(
                 distances
             )
-            yield f"cosine {least:.4f}, {points} points", _alone(labels)
+            yield f"cosine {least:.4f}, {points} points", _noise_as_singletons(labels)
 
 
 def _hdbscan(cosines: Float32) -> Iterator[tuple[str, Int64]]:
     distances = np.clip(1.0 - cosines, 0.0, 2.0).astype(np.float64)
     for points in (1, 2, 3):
-        for chosen in ("eom", "leaf"):
+        for selection in ("eom", "leaf"):
             labels = HDBSCAN(
                 min_cluster_size=2,
                 min_samples=points,
                 metric="precomputed",
-                cluster_selection_method=chosen,
+                cluster_selection_method=selection,
                 copy=True,
             ).fit_predict(distances)
-            yield f"{points} points, {chosen}", _alone(labels)
+            yield f"{points} points, {selection}", _noise_as_singletons(labels)
 
 
 def _whispers(cosines: Float32) -> Iterator[tuple[str, Int64]]:
-    """Biemann 2006, as dlib has it: each takes the label that weighs most among its neighbours."""
+    """As in dlib (Biemann 2006): each face takes the heaviest label among its neighbours."""
     for least in _FEW_COSINES:
         first, second = np.nonzero(np.triu(cosines >= least, k=1))
         ends = np.concatenate([first, second]), np.concatenate([second, first])
@@ -93,10 +93,10 @@ def _whispers(cosines: Float32) -> Iterator[tuple[str, Int64]]:
         labels, rng = np.arange(len(cosines)), np.random.default_rng(0)
         for _ in range(_ITERATIONS):
             for i in rng.permutation(len(cosines)):
-                some = slice(graph.indptr[i], graph.indptr[i + 1])
-                if some.start < some.stop:
-                    near, places = np.unique(labels[graph.indices[some]], return_inverse=True)
-                    labels[i] = near[np.bincount(places, graph.data[some]).argmax()]
+                edges = slice(graph.indptr[i], graph.indptr[i + 1])
+                if edges.start < edges.stop:
+                    candidates, of = np.unique(labels[graph.indices[edges]], return_inverse=True)
+                    labels[i] = candidates[np.bincount(of, graph.data[edges]).argmax()]
         yield f"cosine {least:.4f}", labels
 
 
@@ -108,9 +108,9 @@ def _average(cosines: Float32) -> Iterator[tuple[str, Int64]]:
         yield f"cosine {least:.4f}", fcluster(tree, t=1.0 - least, criterion="distance")
 
 
-def _alone(labels: Int64) -> Int64:
-    """Noise: everyone for themselves."""
+def _noise_as_singletons(labels: Int64) -> Int64:
+    """Give each face that is noise a group of its own."""
     noise = labels < 0
-    found = labels.astype(np.int64)
-    found[noise] = labels.max() + 1 + np.arange(int(noise.sum()))
-    return found
+    groups = labels.astype(np.int64)
+    groups[noise] = labels.max() + 1 + np.arange(int(noise.sum()))
+    return groups

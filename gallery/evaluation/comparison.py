@@ -1,4 +1,4 @@
-"""The five deciders side by side, on people that none of them was made with."""
+"""Deciders compared on people that none of them was fitted on."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 
 from gallery.evaluation.baselines import Decider, random_pairs
 from gallery.evaluation.benchmarks import FARS, FPIRS
-from gallery.evaluation.identification import Answers, answers_of
 from gallery.training.calibrate import draw_gallery
 from gallery.training.encode import EncodedPeople
+from gallery.training.identification import TopCandidates, top_candidates
 from gallery.types import Bool, Float64, Int64
 
 _BOOTSTRAPS = 200
@@ -22,21 +22,21 @@ _BINS = 15
 
 
 @dataclass(frozen=True)
-class Scored:
-    """One decider's scores, for tables and plots.
+class DeciderScores:
+    """The scores of one decider, for tables and plots.
 
-    scores, same, probabilities : of pairs, (p,); probabilities where they were calibrated.
-    strangers, found : float64, the likeliest candidates' scores in one gallery: of
-        strangers, and of known people or -inf where the candidate is wrong.
+    scores, same, probabilities : of pairs, (p,); no probabilities unless it is calibrated.
+    strangers, known : the score of the likeliest candidate in one gallery, float64: of strangers,
+        and of known people, -inf if the candidate is wrong.
     """
 
     name: str
-    said: str
+    label: str
     scores: Float64
     same: Int64
     probabilities: Float64 | None
     strangers: Float64
-    found: Float64
+    known: Float64
 
 
 def compare_deciders(
@@ -45,8 +45,8 @@ def compare_deciders(
     *,
     seed: int,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
-) -> tuple[dict[str, Any], list[Scored]]:
-    """Figures with 95 % bootstrap intervals over people, and what they were computed from."""
+) -> tuple[dict[str, Any], list[DeciderScores]]:
+    """Figures with 95 % bootstrap intervals over people, and the scores they are computed from."""
     first, second, same = random_pairs(people, seed)
     a, b = people.probes.take(first), people.enrolled.take(second)
     rng = np.random.default_rng(seed)
@@ -55,42 +55,46 @@ def compare_deciders(
     probes = people.probes.take(drawn.probes)
     draws = _person_weights(int(people.people.max()) + 1, rng)
     figures: dict[str, Any] = {}
-    scored: list[Scored] = []
+    scored: list[DeciderScores] = []
     for done, decider in enumerate(deciders):
         progress(done, len(deciders))
         scores = decider.scores(a, b)
-        answers = answers_of(
+        candidates = top_candidates(
             decider.cross(probes, drawn.templates.encodings).astype(np.float64), people, drawn
         )
-        probabilities = decider.probabilities(scores) if decider.calibrated else None
-        one = Scored(
+        probabilities = decider.probabilities(scores) if decider.is_calibrated else None
+        result = DeciderScores(
             decider.name,
-            decider.said,
+            decider.label,
             scores,
             same,
             probabilities,
-            answers.scores[~answers.known],
-            np.where(answers.right, answers.scores, -np.inf)[answers.known],
+            candidates.scores[~candidates.known],
+            np.where(candidates.right, candidates.scores, -np.inf)[candidates.known],
         )
         value = _figures(
-            one, answers, decider.threshold, np.ones(len(same)), np.ones(len(answers.people))
+            result,
+            candidates,
+            decider.threshold,
+            np.ones(len(same)),
+            np.ones(len(candidates.people)),
         )
-        # A pair is resampled as often as both of its people are.
-        again = [
-            _figures(one, answers, decider.threshold, pairs, asked)
+        # The weight of a pair is the product of its people's.
+        resampled = [
+            _figures(result, candidates, decider.threshold, pairs, queries)
             for draw in draws
             for pairs in [draw[people.people[first]] * draw[people.people[second]]]
-            for asked in [draw[answers.people]]
-            if _tells(pairs, same) and _tells(asked, answers.known)
+            for queries in [draw[candidates.people]]
+            if _has_both(pairs, same) and _has_both(queries, candidates.known)
         ]
-        figures[decider.name] = {"said": decider.said} | {
+        figures[decider.name] = {"said": decider.label} | {
             key: {
                 "value": value[key],
-                "interval": np.percentile([x[key] for x in again], (2.5, 97.5)).tolist(),
+                "interval": np.percentile([r[key] for r in resampled], (2.5, 97.5)).tolist(),
             }
             for key in value
         }
-        scored.append(one)
+        scored.append(result)
     progress(len(deciders), len(deciders))
     table = {
         "deciders": figures,
@@ -102,39 +106,44 @@ def compare_deciders(
     return table, scored
 
 
-def _tells(weights: Float64, kinds: Int64 | Bool) -> bool:
-    """Whether a resample has some of both kinds."""
+def _has_both(weights: Float64, kinds: Int64 | Bool) -> bool:
+    """Whether a resample has both kinds."""
     return bool(weights[kinds == 0].sum() > 0 and weights[kinds == 1].sum() > 0)
 
 
 def _figures(
-    one: Scored, answers: Answers, threshold: float, pairs: Float64, asked: Float64
+    result: DeciderScores,
+    candidates: TopCandidates,
+    threshold: float,
+    pairs: Float64,
+    queries: Float64,
 ) -> dict[str, float]:
-    """pairs, asked : weights of the pairs, (p,), and of the gallery's queries, (q,)."""
-    even = pairs * _even(one.same, pairs)
-    known = answers.known
-    found = {
-        "roc_auc": float(roc_auc_score(one.same, one.scores, sample_weight=even)),
+    """pairs, queries : weights of the pairs, (p,), and of the gallery's queries, (q,)."""
+    even = pairs * _even(result.same, pairs)
+    known = candidates.known
+    figures = {
+        "roc_auc": float(roc_auc_score(result.same, result.scores, sample_weight=even)),
         "average_precision": float(
-            average_precision_score(one.same, one.scores, sample_weight=even)
+            average_precision_score(result.same, result.scores, sample_weight=even)
         ),
     }
-    if one.probabilities is not None:
-        verdicts = one.scores > threshold
-        found |= {
-            "accuracy": float(np.average(verdicts == (one.same == 1), weights=even)),
-            "brier": float(brier_score_loss(one.same, one.probabilities, sample_weight=even)),
-            "calibration_error": _calibration_error(one.probabilities, one.same, even),
+    if result.probabilities is not None:
+        verdicts = result.scores > threshold
+        figures |= {
+            "accuracy": float(np.average(verdicts == (result.same == 1), weights=even)),
+            "brier": float(brier_score_loss(result.same, result.probabilities, sample_weight=even)),
+            "calibration_error": _calibration_error(result.probabilities, result.same, even),
         }
-    found |= {f"vr_at_far_{far:g}": _vr(one.scores, one.same, pairs, far) for far in FARS}
+    figures |= {f"vr_at_far_{far:g}": _vr(result.scores, result.same, pairs, far) for far in FARS}
     for rate in FPIRS:
-        hits = answers.right & (answers.scores > _border(answers, asked, rate))
-        found[f"dir_at_fpir_{rate:g}"] = float(np.average(hits[known], weights=asked[known]))
-    return found | {"rank1": float(np.average(answers.right[known], weights=asked[known]))}
+        hits = candidates.right & (candidates.scores > _threshold_at(candidates, queries, rate))
+        figures[f"dir_at_fpir_{rate:g}"] = float(np.average(hits[known], weights=queries[known]))
+    rank1 = float(np.average(candidates.right[known], weights=queries[known]))
+    return figures | {"rank1": rank1}
 
 
 def _person_weights(people: int, rng: np.random.Generator) -> Float64:
-    """How often each person is in each bootstrap, (draws, people)."""
+    """How often each person is drawn in each bootstrap sample, (draws, people)."""
     return np.stack(
         [
             np.bincount(rng.integers(0, people, people), minlength=people).astype(np.float64)
@@ -144,7 +153,7 @@ def _person_weights(people: int, rng: np.random.Generator) -> Float64:
 
 
 def _even(same: Int64, weights: Float64) -> Float64:
-    """Factors that make both kinds of pair weigh the same."""
+    """Factors that give both kinds of pair the same total weight."""
     totals = np.array([weights[same == 0].sum(), weights[same == 1].sum()])
     factors: Float64 = (1.0 / np.maximum(totals, 1e-9))[same]
     return factors
@@ -153,12 +162,14 @@ def _even(same: Int64, weights: Float64) -> Float64:
 def _vr(scores: Float64, same: Int64, weights: Float64, far: float) -> float:
     order = np.argsort(-scores[same == 0])
     above = np.cumsum(weights[same == 0][order])
-    border = scores[same == 0][order[np.searchsorted(above, far * above[-1])]]
-    return float(np.average(scores[same == 1] > border, weights=weights[same == 1]))
+    threshold = scores[same == 0][order[np.searchsorted(above, far * above[-1])]]
+    return float(np.average(scores[same == 1] > threshold, weights=weights[same == 1]))
 
 
-def _border(answers: Answers, weights: Float64, rate: float) -> float:
-    scores, weights = answers.scores[~answers.known], weights[~answers.known]
+def _threshold_at(candidates: TopCandidates, weights: Float64, rate: float) -> float:
+    """The score that this share of strangers, by weight, exceeds."""
+    strangers = ~candidates.known
+    scores, weights = candidates.scores[strangers], weights[strangers]
     order = np.argsort(-scores)
     above = np.cumsum(weights[order])
     return float(scores[order[np.searchsorted(above, rate * above[-1])]])

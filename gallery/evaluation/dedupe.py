@@ -1,4 +1,4 @@
-"""Grouping measured on labelled people, beside its peers, with distractors and both ways round."""
+"""Evaluate grouping on labelled people: with distractors, other methods, and parts swapped."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gallery.evaluation.clustering_metrics import as_json, figures_of, fit_group
 from gallery.matching.head import Head
 from gallery.matching.scorer import Scorer
 from gallery.store.database import Database
-from gallery.training.calibrate import few_each, train_head
-from gallery.training.cleaning import without_conflicts
+from gallery.training.calibrate import fit_and_calibrate, sample_per_person
+from gallery.training.cleaning import without_duplicates
 from gallery.training.encode import EncodedPeople
 from gallery.training.train import Recipe, halves
 from gallery.types import Encodings, Int64
@@ -26,33 +26,33 @@ Progress = Callable[[int, int], None]
 def fitted_marks(
     head: Head, train: EncodedPeople, seed: int, progress: Progress = lambda _done, _all: None
 ) -> GroupingMarks:
-    """On those of the train people whom the shipped head was not fitted on."""
-    people, _ = without_conflicts(train)
+    """Fit on the half of the train people that the shipped head was not fitted on."""
+    people, _ = without_duplicates(train)
     held_out = people.of(halves(people, seed)[1])
     return fit_grouping(head, held_out.probes, held_out.people, seed, progress)
 
 
 def measure_grouping(
-    judge: Scorer,
+    scorer: Scorer,
     test: EncodedPeople,
     others: EncodedPeople | None,
     *,
     marks: GroupingMarks | None,
     precision: float,
-    beside: bool,
+    with_peers: bool,
     seed: int,
     progress: Progress = lambda _done, _all: None,
 ) -> list[dict[str, Any]]:
-    """A row for each method and each set of faces: alone, and with one face each of the others.
+    """A row for each method and each set of faces: alone, and with one face of each of the others.
 
-    Two names of one picture (see conflicts) are left as the folder has them.
+    Duplicates are not left out, because a real folder has them too.
     """
     rows: list[dict[str, Any]] = []
-    for on, encodings, people in _sets(test, others, seed):
-        labels = group_labels(judge, encodings, marks, precision)
+    for name, encodings, people in _face_sets(test, others, seed):
+        labels = group_labels(scorer, encodings, marks, precision)
         rows.append(
             {
-                "on": on,
+                "on": name,
                 "faces": len(people),
                 "people": len(np.unique(people)),
                 "method": "gallery dedupe",
@@ -61,28 +61,28 @@ def measure_grouping(
                 "intervals": intervals_of(labels, people, seed),
             }
         )
-        for peer in peers(encodings, people, progress) if beside else ():
+        for peer in peers(encodings, people, progress) if with_peers else ():
             rows.append(
                 {
-                    "on": on,
+                    "on": name,
                     "faces": len(people),
                     "people": len(np.unique(people)),
                     "method": peer.name,
                     "setting": peer.setting,
                     "figures": as_json(peer.figures),
-                    "best_bcubed_f": round(peer.best_b_f, 5),
+                    "best_bcubed_f": round(peer.best_bcubed_f, 5),
                 }
             )
     return rows
 
 
 def group_labels(
-    judge: Scorer, encodings: Encodings, marks: GroupingMarks | None, precision: float
+    scorer: Scorer, encodings: Encodings, marks: GroupingMarks | None, precision: float
 ) -> Int64:
-    """One label a face, int64 (n,)."""
+    """The group label of each face, int64 (n,)."""
     labels = np.arange(len(encodings), dtype=np.int64)
-    found = same_person_groups(encodings, judge, precision=precision, marks=marks)
-    for group in found.groups:
+    grouping = same_person_groups(encodings, scorer, precision=precision, marks=marks)
+    for group in grouping.groups:
         labels[list(group.rows)] = group.rows[0]
     return labels
 
@@ -93,13 +93,13 @@ def swapped(
     train: EncodedPeople,
     *,
     precision: float,
-    beside: bool,
+    with_peers: bool,
     seed: int,
     progress: Progress = lambda _done, _all: None,
 ) -> list[dict[str, Any]]:
-    """Head and operating point made of the test people, measured on the train people."""
-    learned_from, _ = without_conflicts(test)
-    trained = train_head(learned_from, Recipe(seed=seed), ("swapped", ""), progress)
+    """Fit a head and an operating point on the test people; measure them on the train people."""
+    people, _ = without_duplicates(test)
+    trained = fit_and_calibrate(people, Recipe(seed=seed), ("swapped", ""), progress)
     held_out = trained.held_out
     marks = fit_grouping(trained.head, held_out.probes, held_out.people, seed, progress)
     return measure_grouping(
@@ -108,18 +108,18 @@ def swapped(
         test,
         marks=marks,
         precision=precision,
-        beside=beside,
+        with_peers=with_peers,
         seed=seed,
         progress=progress,
     )
 
 
-def _sets(
+def _face_sets(
     test: EncodedPeople, others: EncodedPeople | None, seed: int
 ) -> list[tuple[str, Encodings, Int64]]:
     sets = [("alone", test.probes, test.people)]
     if others is not None:
-        rows = few_each(others.people, 1, np.random.default_rng(seed))
+        rows = sample_per_person(others.people, 1, np.random.default_rng(seed))
         sets.append(
             (
                 f"with {len(rows):,} distractors",

@@ -1,4 +1,4 @@
-"""Any folder of people, measured with the head in use: the promise, the curves, the mistakes."""
+"""Measure the head in use on a folder of people: the promised FPIR, comparison, and mistakes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from gallery.errors import TrainingDataTooSmall
-from gallery.evaluation.baselines import Cosine, Euclidean, Headed
-from gallery.evaluation.comparison import Scored, compare_deciders
+from gallery.evaluation.baselines import Cosine, Euclidean, HeadDecider
+from gallery.evaluation.comparison import DeciderScores, compare_deciders
 from gallery.evaluation.fpir import SIZES, measure_promise
 from gallery.matching.head import Head
 from gallery.matching.operating_point import operating_point
@@ -19,15 +19,18 @@ from gallery.matching.templates import fused
 from gallery.training.encode import EncodedPeople
 from gallery.types import Encodings, Float32
 
-LEAST_PEOPLE, LEAST_WITH_TWO = 4, 2
-_MOST_SHOWN = 24
+MIN_PEOPLE, MIN_WITH_TWO = 4, 2
+MISTAKES = ("someone_else", "unlike", "alike")
+"""The kinds of mistake, as FolderFigures names them."""
+_MAX_SHOWN = 24
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """Two photos that do not fit their names.
+    """Two photos that contradict their labels.
 
-    photo, other : paths.  name, other_name : whose folders they are in.  margin : the head's.
+    photo, other : paths.  name, other_name : the people in whose folders they are.
+    margin : the head's.
     """
 
     photo: str
@@ -39,18 +42,18 @@ class Mistake:
 
 @dataclass(frozen=True)
 class FolderFigures:
-    """Everything the report shows.
+    """The content of the report.
 
     promise, comparison : see measure_promise and compare_deciders.
-    someone_else : photos more like another person's than like their own person's.
-    unlike : photos that do not look like the others of their person.
+    someone_else : photos closer to another person than to their own.
+    unlike : photos unlike the other photos of their person.
     alike : pairs of people whose photos match each other.
-    Each the worst first, at most 24 of each; counts has how many there are.
+    counts : of each kind of mistake; the 24 worst of each are listed, the worst first.
     """
 
     promise: dict[str, Any]
     comparison: dict[str, Any]
-    scored: list[Scored]
+    scored: list[DeciderScores]
     someone_else: tuple[Mistake, ...]
     unlike: tuple[Mistake, ...]
     alike: tuple[Mistake, ...]
@@ -65,14 +68,14 @@ def measure_folder(
     seed: int,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> FolderFigures:
-    """Raises TrainingDataTooSmall for too few people, or too few with two photos."""
+    """Raises TrainingDataTooSmall if there are too few people, or too few with two photos."""
     numbers, photos = np.unique(people.people, return_counts=True)
-    able = int((photos >= 2).sum())
-    if len(numbers) < LEAST_PEOPLE or able < LEAST_WITH_TWO:
+    usable = int((photos >= 2).sum())
+    if len(numbers) < MIN_PEOPLE or usable < MIN_WITH_TWO:
         raise TrainingDataTooSmall(
-            f"{len(numbers)} people with a face, {able} of them with two or more photos; at least"
-            f" {LEAST_PEOPLE} and {LEAST_WITH_TWO} are needed: some are enrolled, the others are"
-            " the strangers"
+            f"{len(numbers)} people with a face, {usable} of them with two or more photos; at least"
+            f" {MIN_PEOPLE} and {MIN_WITH_TWO} are needed, to enrol some and query the others as"
+            " strangers"
         )
     half = len(numbers) // 2
     sizes = tuple(size for size in SIZES if size < half)
@@ -80,7 +83,7 @@ def measure_folder(
     deciders = (
         Euclidean(),
         Cosine(),
-        Headed(head, "head", "our head"),
+        HeadDecider(head, "head", "our head"),
     )
     comparison, scored = compare_deciders(deciders, people, seed=seed, progress=progress)
     someone_else, unlike, alike = _mistakes(head, people, rate)
@@ -88,9 +91,9 @@ def measure_folder(
         promise,
         comparison,
         scored,
-        tuple(someone_else[:_MOST_SHOWN]),
-        tuple(unlike[:_MOST_SHOWN]),
-        tuple(alike[:_MOST_SHOWN]),
+        tuple(someone_else[:_MAX_SHOWN]),
+        tuple(unlike[:_MAX_SHOWN]),
+        tuple(alike[:_MAX_SHOWN]),
         {"someone_else": len(someone_else), "unlike": len(unlike), "alike": len(alike)},
     )
 
@@ -98,24 +101,24 @@ def measure_folder(
 def _mistakes(
     head: Head, people: EncodedPeople, rate: float
 ) -> tuple[list[Mistake], list[Mistake], list[Mistake]]:
-    """As in FolderFigures: everyone enrolled, each photo taken out in turn."""
+    """The three kinds of FolderFigures, with everyone enrolled and each photo left out in turn."""
     templates = fused(people.people, people.enrolled)
     own = _own_margins(head, people)
     margins = near_margins(head, people.probes, templates.encodings)
-    mine = np.searchsorted(templates.identity_ids, people.people)
-    margins[np.arange(len(people)), mine] = -np.inf
+    columns = np.searchsorted(templates.identity_ids, people.people)
+    margins[np.arange(len(people)), columns] = -np.inf
     others = margins.max(axis=1)
     rival = templates.identity_ids[margins.argmax(axis=1)]
     calibration = head.marks.calibration
     match = operating_point(calibration, len(templates.identity_ids), rate=rate).bias
     different = operating_point(calibration, 1, rate=rate).bias
 
-    def beside(row: int, person: int, margin: float) -> Mistake:
-        """The photo and, of that person's others, the one that is most like it."""
-        theirs = np.flatnonzero(people.people == person)
-        theirs = theirs[theirs != row]
-        near = people.enrolled.vectors[theirs] @ people.probes.vectors[row]
-        other = int(theirs[near.argmax()])
+    def mistake(row: int, person: int, margin: float) -> Mistake:
+        """The photo, and the other photo of that person that is most similar to it."""
+        rows = np.flatnonzero(people.people == person)
+        rows = rows[rows != row]
+        cosines = people.enrolled.vectors[rows] @ people.probes.vectors[row]
+        other = int(rows[cosines.argmax()])
         return Mistake(
             people.photos[row],
             people.names[people.people[row]],
@@ -124,34 +127,35 @@ def _mistakes(
             margin,
         )
 
-    several = np.isfinite(own)
-    wrong = np.flatnonzero((others > match) & several & (others > own))
-    unlike = np.flatnonzero(several & (own <= different) & ~np.isin(np.arange(len(own)), wrong))
-    first: dict[tuple[int, int], int] = {}
-    for row in np.flatnonzero((others > match) & ~(several & (others > own))):
+    has_others = np.isfinite(own)
+    is_wrong = (others > match) & has_others & (others > own)
+    wrong = np.flatnonzero(is_wrong)
+    unlike = np.flatnonzero(has_others & (own <= different) & ~is_wrong)
+    closest: dict[tuple[int, int], int] = {}  # row of each pair of people
+    for row in np.flatnonzero((others > match) & ~is_wrong):
         pair = sorted((int(people.people[row]), int(rival[row])))
-        best = first.setdefault((pair[0], pair[1]), int(row))
+        best = closest.setdefault((pair[0], pair[1]), int(row))
         if others[row] > others[best]:
-            first[pair[0], pair[1]] = int(row)
-    alike = np.array(list(first.values()), dtype=np.int64)
+            closest[pair[0], pair[1]] = int(row)
+    alike = np.array(list(closest.values()), dtype=np.int64)
     return (
-        [beside(i, int(rival[i]), float(others[i])) for i in wrong[np.argsort(-others[wrong])]],
-        [beside(i, int(people.people[i]), float(own[i])) for i in unlike[np.argsort(own[unlike])]],
-        [beside(i, int(rival[i]), float(others[i])) for i in alike[np.argsort(-others[alike])]],
+        [mistake(i, int(rival[i]), float(others[i])) for i in wrong[np.argsort(-others[wrong])]],
+        [mistake(i, int(people.people[i]), float(own[i])) for i in unlike[np.argsort(own[unlike])]],
+        [mistake(i, int(rival[i]), float(others[i])) for i in alike[np.argsort(-others[alike])]],
     )
 
 
 def _own_margins(head: Head, people: EncodedPeople) -> Float32:
-    """Each photo against its person's other photos together, float32 (n,); -inf of one photo."""
-    rows, rest = [], []
+    """Each photo's margin to its person's other photos, float32 (n,); -inf if there are none."""
+    rows, templates = [], []
     for person in np.unique(people.people):
         mine = np.flatnonzero(people.people == person)
         for row in mine if len(mine) > 1 else ():
             others = mine[mine != row]
             rows.append(row)
-            rest.append(fused(people.people[others], people.enrolled.take(others)).encodings)
+            templates.append(fused(people.people[others], people.enrolled.take(others)).encodings)
     own = np.full(len(people), -np.inf, dtype=np.float32)
     if rows:
         queries = people.probes.take(np.array(rows))
-        own[rows] = head.margins(head.sides(queries), head.sides(Encodings.joined(rest)))
+        own[rows] = head.margins(head.sides(queries), head.sides(Encodings.joined(templates)))
     return own

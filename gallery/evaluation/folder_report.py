@@ -1,10 +1,11 @@
-"""The figures of a folder as one HTML page that needs nothing beside it."""
+"""The folder report: one self-contained HTML page."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 from gallery.errors import PhotoError
 from gallery.evaluation.folder import FolderFigures
 from gallery.evaluation.plots import figures_of
-from gallery.training.cleaning import Conflicts
+from gallery.training.cleaning import Duplicates
 from gallery.training.encode import EncodedPeople
 from gallery.types import Several
 from gallery.vision.pipeline import FacePipeline
@@ -27,18 +28,20 @@ def page(
     root: Path,
     figures: FolderFigures,
     everyone: EncodedPeople,
-    conflicts: Conflicts,
-    made_of: dict[str, Any],
-    eye: FacePipeline,
+    duplicates: Duplicates,
+    provenance: dict[str, Any],
+    pipeline: FacePipeline,
     rate: float,
 ) -> str:
-    """The page. made_of : encoder, head_sha256 and seed."""
-    known: dict[str, str] = {}
+    """Render the page.
 
+    figures : of `everyone` without `duplicates`.  provenance : encoder, head_sha256 and seed.
+    rate : the promised FPIR whose row is shown at the top.
+    """
+
+    @cache
     def thumbnail(photo: str) -> str:
-        if photo not in known:
-            known[photo] = _thumbnail(photo, eye)
-        return known[photo]
+        return _thumbnail(photo, pipeline)
 
     rows = figures.promise["galleries"]
     environment = Environment(
@@ -54,8 +57,8 @@ def page(
         people=len(set(everyone.people.tolist())),
         photos=len(everyone),
         skipped=everyone.skipped,
-        two_names=conflicts.two_names,
-        copies=conflicts.copies,
+        across_people=duplicates.across_people,
+        within_person=duplicates.within_person,
         key=min(rows, key=lambda r: (abs(r["promised"] - rate), -r["gallery"])),
         galleries=rows,
         calibration=figures.promise["calibration"],
@@ -70,7 +73,7 @@ def page(
         thumbnail=thumbnail,
         short=_shortener(root),
         percent=lambda value: f"{100 * value:.1f} %",
-        **made_of,
+        **provenance,
     )
 
 
@@ -89,15 +92,15 @@ def _svg(figure: Any) -> str:
     return text[text.index("<svg") :]
 
 
-def _thumbnail(photo: str, eye: FacePipeline) -> str:
-    """The photo's central face as a data URI; nothing when the photo is no longer there."""
+def _thumbnail(photo: str, pipeline: FacePipeline) -> str:
+    """The photo's central face as a data URI; an empty one if the photo cannot be read."""
     try:
-        opened = eye.open(photo)
-        box = eye.one_face(opened, Several.CENTRAL).box
+        opened = pipeline.open(photo)
+        box = pipeline.one_face(opened, Several.CENTRAL).box
     except PhotoError:
         return "data:,"
-    more = _MARGIN * box.side
-    edges = (box.left - more, box.top - more, box.right + more, box.bottom + more)
+    margin = _MARGIN * box.side
+    edges = (box.left - margin, box.top - margin, box.right + margin, box.bottom + margin)
     left, top, right, bottom = (round(v / opened.scale) for v in edges)
     face = Image.fromarray(opened.pixels).crop((left, top, right, bottom))
     face.thumbnail((_SIDE, _SIDE))

@@ -1,4 +1,4 @@
-"""Files of LFW's evaluation protocols: BLUFR's trials and View 2's pairs."""
+"""The protocol files of LFW: BLUFR's trials and View 2's pairs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gallery.types import Int64
 
 @dataclass(frozen=True)
 class BlufrTrial:
-    """Places in the protocol's list of photos, int64 each."""
+    """Indices into the protocol's photos, int64 each."""
 
     training: Int64
     gallery: Int64
@@ -25,7 +25,7 @@ class BlufrTrial:
 
 @dataclass(frozen=True)
 class Blufr:
-    """photos : "Name/Name_0001.jpg".  people : int64 (n,), one number a person."""
+    """photos : such as "Name/Name_0001.jpg".  people : int64 (n,), the number of each's person."""
 
     photos: tuple[str, ...]
     people: Int64
@@ -33,8 +33,8 @@ class Blufr:
 
 
 @dataclass(frozen=True)
-class Pairs2:
-    """View 2. first, second : photos.  same : int64 (p,).  folds : int64 (p,), from 0."""
+class View2Pairs:
+    """Pairs of photos.  same : int64 (p,), 0 or 1.  folds : int64 (p,), from 0."""
 
     first: tuple[str, ...]
     second: tuple[str, ...]
@@ -43,23 +43,23 @@ class Pairs2:
 
 
 def read_blufr(file: Path) -> Blufr:
-    """BLUFR's configuration (a MATLAB file). Raises ProtocolUnusable."""
+    """Read blufr_lfw_config.mat. Raises ProtocolUnusable."""
     try:
-        kept = loadmat(file)
-        photos = tuple(_with_folder(str(row[0][0])) for row in kept["imageList"])
-        columns = [kept[k] for k in ("trainIndex", "galIndex", "probIndex", "testIndex")]
+        config = loadmat(file)
+        photos = tuple(_with_folder(str(row[0][0])) for row in config["imageList"])
+        columns = [config[k] for k in ("trainIndex", "galIndex", "probIndex", "testIndex")]
         trials = tuple(
             BlufrTrial(*(column[i, 0].ravel().astype(np.int64) - 1 for column in columns))
             for i in range(len(columns[0]))
         )
-        people = kept["labels"].ravel().astype(np.int64)
+        people = config["labels"].ravel().astype(np.int64)
     except (OSError, ValueError, KeyError, IndexError, TypeError, NotImplementedError) as error:
-        raise ProtocolUnusable(f"{file} is no BLUFR configuration: {error}") from error
+        raise ProtocolUnusable(f"{file} is not a BLUFR configuration: {error}") from error
     return Blufr(photos, people, trials)
 
 
-def read_pairs(file: Path) -> Pairs2:
-    """View 2's pairs.txt. Raises ProtocolUnusable."""
+def read_pairs(file: Path) -> View2Pairs:
+    """Read View 2's pairs.txt. Raises ProtocolUnusable."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
         folds, half = (int(word) for word in lines[0].split())
@@ -74,21 +74,21 @@ def read_pairs(file: Path) -> Pairs2:
         if len(same) != folds * 2 * half:
             raise ValueError(f"{len(same)} pairs, expected {folds} folds of {2 * half}")
     except (OSError, ValueError, IndexError) as error:
-        raise ProtocolUnusable(f"{file} is no list of View 2 pairs: {error}") from error
+        raise ProtocolUnusable(f"{file} is not a list of View 2 pairs: {error}") from error
     numbers = np.repeat(np.arange(folds, dtype=np.int64), 2 * half)
-    return Pairs2(tuple(first), tuple(second), np.array(same, dtype=np.int64), numbers)
+    return View2Pairs(tuple(first), tuple(second), np.array(same, dtype=np.int64), numbers)
 
 
-def places(people: EncodedPeople, root: Path, photos: tuple[str, ...]) -> Int64:
-    """Each photo's row, int64; -1 for one in which no face was found.
+def rows_of_photos(people: EncodedPeople, root: Path, photos: tuple[str, ...]) -> Int64:
+    """The row in `people` of each photo, int64; -1 if no face was detected in it.
 
-    Raises ProtocolUnusable when the folder has none of the photos.
+    Raises ProtocolUnusable if the folder has none of the photos.
     """
-    rows = {Path(photo).relative_to(root).as_posix(): i for i, photo in enumerate(people.photos)}
-    found = np.array([rows.get(photo, -1) for photo in photos], dtype=np.int64)
-    if (found < 0).all():
+    by_photo = {Path(p).relative_to(root).as_posix(): i for i, p in enumerate(people.photos)}
+    rows = np.array([by_photo.get(photo, -1) for photo in photos], dtype=np.int64)
+    if (rows < 0).all():
         raise ProtocolUnusable(f"{root} has none of the protocol's photos, such as {photos[0]}")
-    return found
+    return rows
 
 
 def _with_folder(photo: str) -> str:

@@ -1,3 +1,5 @@
-"""From an encoding to a verdict: search, templates, the pairwise head and its operating point.
-The decision itself is `decision`, which can only count verdicts.
+"""Steps 4 to 6 of the walk, from an encoding to a decision.
+
+`index` and `search` find candidate identities; `templates`, `cohort`, `head` and `operating_point`
+are what `scorer` turns candidates into verdicts with; `decision` counts the verdicts.
 """

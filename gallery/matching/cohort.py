@@ -1,8 +1,7 @@
-"""Strangers in the aggregate, and how an encoding stands against them.
+"""A cohort of strangers, against which an encoding's cosines are normalised (cohort z-score).
 
-Some faces are like everyone's; a cosine between two of them says less than the same cosine between
-two that are like no one's. The cohort holds means of the encodings
-of three or more people each, nobody's face.
+Some faces resemble everyone: a cosine between two of them says less than the same cosine between
+two unusual faces. Each cohort centre is the mean encoding of three or more people, nobody's face.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from torch import Tensor, nn
 from gallery.types import DIMENSION, Float32
 
 NEAREST = 20
-"""An encoding's standing is measured on its nearest centres."""
-_BLOCK = 8192
+"""An encoding is compared with this many of its nearest centres."""
+_BATCH = 8192
 
 
 class Cohort(nn.Module):
-    """centres : float32 (k, 128), unit length, k of at least NEAREST."""
+    """centres : float32 (k, 128), unit length, with k >= NEAREST."""
 
     centres: Tensor
 
@@ -31,12 +30,16 @@ class Cohort(nn.Module):
             )
         self.register_buffer("centres", torch.from_numpy(centres))
 
-    def standing(self, vectors: Float32) -> Float32:
-        """Mean and deviation of the cosines to the nearest centres: (n, 128) -> float32 (n, 2)."""
-        found = [np.empty((0, 2), dtype=np.float32)]
+    def statistics(self, vectors: Float32) -> Float32:
+        """Mean and standard deviation of the cosines to the nearest centres.
+
+        vectors : (n, 128), unit length. Returns float32 (n, 2).
+        """
+        statistics = [np.empty((0, 2), dtype=np.float32)]
         with torch.inference_mode():
-            for start in range(0, len(vectors), _BLOCK):
-                block = torch.from_numpy(vectors[start : start + _BLOCK])
-                near = (block @ self.centres.T).topk(NEAREST, dim=1).values
-                found.append(torch.stack([near.mean(dim=1), near.std(dim=1)], dim=1).numpy())
-        return np.concatenate(found)
+            for start in range(0, len(vectors), _BATCH):
+                batch = torch.from_numpy(vectors[start : start + _BATCH])
+                cosines = (batch @ self.centres.T).topk(NEAREST, dim=1).values
+                moments = torch.stack([cosines.mean(dim=1), cosines.std(dim=1)], dim=1)
+                statistics.append(moments.numpy())
+        return np.concatenate(statistics)

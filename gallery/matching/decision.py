@@ -1,4 +1,7 @@
-"""Step 6 of the walk: verdicts become exactly one identity, or none. Nothing here can guess."""
+"""Step 6 of the walk: verdicts become exactly one identity, or none.
+
+A pure function of the verdicts: it counts, and has nothing to guess with.
+"""
 
 from __future__ import annotations
 
@@ -11,83 +14,82 @@ from gallery.types import Candidate, Decision, Face, Outcome, Verdict
 def decide(
     face: Face,
     candidates: Sequence[Candidate],
-    promised_rate: float | None = None,
+    fpir: float | None = None,
     *,
-    not_of: Collection[int] = (),
-    told_apart: bool = False,
+    excluded: Collection[int] = (),
+    are_distinct: bool = False,
 ) -> Decision:
-    """The answer for one face.
+    """Decide on one face: one matching candidate is a match, none unknown, several ambiguous.
 
-    candidates : one an identity. Those with verdict "same" are counted: exactly one is the match,
-    none is "unknown", several are "ambiguous".
-    not_of : identities, by id, of whom the user said that this face is not theirs; they are out.
-    told_apart : whether the user said of those that match that they are several people.
+    candidates : one per identity. A candidate matches if its verdict is "same".
+    fpir : the stated false-positive identification rate, to be reported with the decision.
+    excluded : ids of identities that the user ruled out for this face.
+    are_distinct : whether the user marked the matching identities as different people.
     """
     ranked = tuple(
         sorted(
-            (c for c in candidates if c.identity.id not in not_of),
+            (c for c in candidates if c.identity.id not in excluded),
             key=lambda c: (-c.probability, c.identity.id),
         )
     )
-    out = ", ".join(c.identity.name for c in candidates if c.identity.id in not_of)
-    said = f"; not {out}, as you said" if out else ""
-    matched = [c for c in ranked if c.verdict is Verdict.SAME]
+    matched = matches(ranked)
     nearest = ranked[0] if ranked else None
+    best = matched[0] if len(matched) == 1 else nearest
+    ruled_out = ", ".join(c.identity.name for c in candidates if c.identity.id in excluded)
+    note = f"; you ruled out {ruled_out}" if ruled_out else ""
     if len(matched) == 1:
-        best = matched[0]
-        return Decision(
-            outcome=Outcome.MATCH,
-            identity=best.identity,
-            probability=best.probability,
-            face=face,
-            candidates=ranked,
-            reason=f"only {best.identity.name} matches, by {best.photo}{said}",
-            promised_rate=promised_rate,
-        )
-    if matched:
+        outcome = Outcome.MATCH
+        reason = f"only {matched[0].identity.name} matches ({matched[0].photo}){note}"
+    elif matched:
+        outcome = Outcome.AMBIGUOUS
         names = ", ".join(c.identity.name for c in matched)
-        people = "people whom you told apart" if told_apart else "identities"
-        outcome, reason = Outcome.AMBIGUOUS, f"{len(matched)} {people} match: {names}{said}"
+        distinct = ", which you marked as different people" if are_distinct else ""
+        reason = f"{len(matched)} identities match{distinct}: {names}{note}"
     elif nearest is not None:
         outcome = Outcome.UNKNOWN
-        reason = f"no one matches; the nearest is {nearest.identity.name}{said}"
-    elif out:
-        outcome, reason = Outcome.UNKNOWN, f"it is not {out}, as you said, and there is no one else"
+        reason = f"no identity matches; the nearest is {nearest.identity.name}{note}"
+    elif ruled_out:
+        outcome, reason = Outcome.UNKNOWN, f"there are no other candidates{note}"
     else:
         outcome, reason = Outcome.UNKNOWN, "the gallery is empty"
     return Decision(
         outcome=outcome,
-        identity=None,
-        probability=None if nearest is None else nearest.probability,
+        identity=matched[0].identity if outcome is Outcome.MATCH else None,
+        probability=None if best is None else best.probability,
         face=face,
         candidates=ranked,
         reason=reason,
-        promised_rate=promised_rate,
+        promised_rate=fpir,
     )
 
 
+def matches(candidates: Sequence[Candidate], excluded: Collection[int] = ()) -> list[Candidate]:
+    """Candidates with verdict "same" whose identity ids are not excluded."""
+    return [c for c in candidates if c.verdict is Verdict.SAME and c.identity.id not in excluded]
+
+
 def without_face(outcome: Outcome, reason: str) -> Decision:
-    """The answer for a photo in which there is not one face to decide on."""
+    """The decision for a photo without exactly one face to decide on."""
     return Decision(outcome, None, None, None, (), reason)
 
 
-def one_face_an_identity(decisions: Sequence[Decision]) -> list[Decision]:
-    """In one photo a person is at most once: of two faces with one name, the likelier keeps it."""
-    winners: dict[int, int] = {}
-    order = sorted(range(len(decisions)), key=lambda i: -(decisions[i].probability or 0.0))
-    for i in order:
+def one_face_per_identity(decisions: Sequence[Decision]) -> list[Decision]:
+    """Of several faces in one photo with the same identity, only the most probable keeps it."""
+    best: dict[int, int] = {}
+    by_probability = sorted(range(len(decisions)), key=lambda i: -(decisions[i].probability or 0.0))
+    for i in by_probability:
         identity = decisions[i].identity
         if identity is not None:
-            winners.setdefault(identity.id, i)
+            best.setdefault(identity.id, i)
     return [
-        _taken_back(decision)
-        if decision.identity is not None and winners[decision.identity.id] != i
+        _without_identity(decision)
+        if decision.identity is not None and best[decision.identity.id] != i
         else decision
         for i, decision in enumerate(decisions)
     ]
 
 
-def _taken_back(decision: Decision) -> Decision:
+def _without_identity(decision: Decision) -> Decision:
     assert decision.identity is not None
-    reason = f"{decision.identity.name} is a likelier face of this photo"
+    reason = f"another face in this photo is more likely {decision.identity.name}"
     return replace(decision, outcome=Outcome.UNKNOWN, identity=None, reason=reason)

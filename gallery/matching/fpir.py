@@ -1,4 +1,4 @@
-"""The promise about strangers for a gallery as it is now, in numbers and in words."""
+"""The stated FPIR of a gallery as it is now, and the share of known people expected to be found."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from gallery.store import calibrations, faces, identities
 from gallery.store.database import Database
 from gallery.store.records import CalibrationRecord
 
-_LARGEST_MEASURED = 2_000
-_TOO_WEAK = 0.5
+_LARGEST_MEASURED_SIZE = 2_000
+_MIN_USEFUL_SHARE = 0.5
 _SIZES = (1, 3, 10, 30, 100, 300, 1_000, 2_000)
 
 
 @dataclass(frozen=True)
 class Promise:
-    """expected : (identities, share of the known expected to be found) at several sizes."""
+    """What a gallery promises at its operating point.
+
+    identities : how many the gallery has.
+    photos : how many photos are enrolled of each identity, on average.
+    expected : (identities, expected share of known people found) at several gallery sizes.
+    calibration : the calibration in use, if any.
+    """
 
     point: OperatingPoint
     identities: int
@@ -27,37 +33,38 @@ class Promise:
 
     @property
     def known_found(self) -> float:
-        """Expected share, on photos like those the head was calibrated on."""
+        """Expected share of known people found, on photos like those the head was calibrated on."""
         return self.point.expected_found(self.photos)
 
     @property
     def said(self) -> str:
-        """In words."""
-        people = "identity" if self.identities == 1 else "identities"
-        said = (
-            f"at {self.identities} {people} at most {self.point.rate:.1%} of strangers get a name"
-            f" (a bias of {self.point.bias:.2f} on the logits); about {self.known_found:.0%} of"
-            " known people are expected to be found on photos like those it learned from"
-        )
-        if self.identities > _LARGEST_MEASURED:
-            said += f"; beyond {_LARGEST_MEASURED} identities both are extrapolated"
-        if self.identities and self.known_found < _TOO_WEAK:
-            said += "; the encoder is too weak for so many people at this rate"
+        """The promise in words."""
+        identities = "identity" if self.identities == 1 else "identities"
+        parts = [
+            f"at {self.identities} {identities}, at most {self.point.rate:.1%} of strangers get a"
+            f" name (a bias of {self.point.bias:.2f} on the logits), and about"
+            f" {self.known_found:.0%} of known people are expected to be found in photos like those"
+            " that the head was calibrated on"
+        ]
+        if self.identities > _LARGEST_MEASURED_SIZE:
+            parts.append(f"both are extrapolated beyond {_LARGEST_MEASURED_SIZE} identities")
+        if self.identities and self.known_found < _MIN_USEFUL_SHARE:
+            parts.append("the encoder is too weak for this many identities at this rate")
         if self.calibration is not None:
-            said += (
-                f"; calibration {self.calibration.id} of {self.calibration.created_at:%Y-%m-%d} is"
-                f" in use, made at {self.calibration.report['identities']} identities"
+            parts.append(
+                f"calibration {self.calibration.id} of {self.calibration.created_at:%Y-%m-%d} is in"
+                f" use, made at {self.calibration.report['identities']} identities"
             )
-        return said
+        return "; ".join(parts)
 
 
-def promise(database: Database, judge: Scorer) -> Promise:
-    """Raises HeadUnusable."""
-    point = judge.point()
+def promise(database: Database, scorer: Scorer) -> Promise:
+    """Return what the gallery promises now. Raises HeadUnusable."""
+    point = scorer.point()
     with database.reading() as session:
-        count = identities.count(session)
-        each = faces.count(session) // max(1, count)
-        calibrated = calibrations.in_use(session, judge.head.sha256)
-    sizes = sorted({*_SIZES, max(1, count)})
-    expected = tuple((n, judge.point_at(point, n).expected_found(each)) for n in sizes)
-    return Promise(point, count, each, expected, calibrated)
+        identity_count = identities.count(session)
+        photos = faces.count(session) // max(1, identity_count)
+        calibration = calibrations.in_use(session, scorer.head.sha256)
+    sizes = sorted({*_SIZES, max(1, identity_count)})
+    expected = tuple((n, scorer.point_at_size(point, n).expected_found(photos)) for n in sizes)
+    return Promise(point, identity_count, photos, expected, calibration)

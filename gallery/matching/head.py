@@ -1,10 +1,10 @@
-"""Step 5 of the walk: the pairwise dense head, (query, candidate) -> logits (different, same).
+"""Step 5 of the walk: the pairwise dense head, (query, candidate) to logits (different, same).
 
-What the pair looks like to the head is a list of named features, each the same for (a, b) and
-(b, a), so that the verdict does not depend on who is the query. Then Dense(512, relu),
-Dropout(0.5) and Dense(2, sigmoid), trained with binary cross-entropy on one-hot (different, same).
-The argmax of the two outputs is the verdict; sigmoids are monotonic, so it is that of the logits.
-Several such networks, trained from different seeds, are averaged.
+A pair is described by named features. Each is symmetric, so that the verdict does not depend on
+which side is the query. Then follow Dense(512, relu), Dropout(0.5) and Dense(2, sigmoid), trained
+with binary cross-entropy on one-hot (different, same). The verdict is the argmax of the two
+outputs, which is that of the logits, since the sigmoid is monotonic. A head averages the logits of
+several such networks, trained from different seeds.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ from gallery.types import DIMENSION, Encodings, Float32
 from indexer.whole_file import written_whole
 
 DIFFERENT, SAME = 0, 1
-"""The two outputs' places."""
+"""The indices of the two outputs."""
 _FORM = "pairwise-head-2"
-_BATCH = 2_048  # of pairs; larger ones leave the cores' caches
+_BATCH = 2_048  # pairs; larger batches do not fit the CPU cache
 _MEAN, _DEVIATION, _NORM, _AGREEMENT = range(DIMENSION, DIMENSION + 4)
 SIDE_WIDTH = DIMENSION + 4
-"""One side of a pair: the encoding, its standing in the cohort (2), its norm, its agreement."""
+"""One side of a pair: the encoding, its cohort mean and deviation, its norm, its agreement."""
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
     return (a[:, :DIMENSION] * b[:, :DIMENSION]).sum(dim=1)
 
 
-def _raw(side: Tensor) -> Tensor:
-    """The encoding as long as the network gave it."""
+def _unnormalised(side: Tensor) -> Tensor:
+    """Return the encoding with its original norm."""
     return side[:, :DIMENSION] * side[:, _NORM, None]
 
 
-def _both_ways(a: Tensor, b: Tensor) -> Tensor:
-    """Two numbers, one a side, in a form that does not tell the sides apart."""
+def _symmetric(a: Tensor, b: Tensor) -> Tensor:
+    """Return two symmetric features of one number per side: (n,), (n,) -> (n, 2)."""
     return torch.stack([(a + b) / 2, (a - b).abs()], dim=1)
 
 
-def _standing(a: Tensor, b: Tensor) -> Tensor:
+def _cohort_z_scores(a: Tensor, b: Tensor) -> Tensor:
     cosine = _cosine(a, b)
-    return _both_ways(
+    return _symmetric(
         (cosine - a[:, _MEAN]) / a[:, _DEVIATION], (cosine - b[:, _MEAN]) / b[:, _DEVIATION]
     )
 
@@ -64,19 +64,19 @@ def _standing(a: Tensor, b: Tensor) -> Tensor:
 _FEATURES: Mapping[str, tuple[int, Callable[[Tensor, Tensor], Tensor]]] = {
     "absolute_difference": (DIMENSION, lambda a, b: (a - b)[:, :DIMENSION].abs()),
     "product": (DIMENSION, lambda a, b: (a * b)[:, :DIMENSION]),
-    "distance": (1, lambda a, b: (_raw(a) - _raw(b)).norm(dim=1, keepdim=True)),
+    "distance": (1, lambda a, b: (_unnormalised(a) - _unnormalised(b)).norm(dim=1, keepdim=True)),
     "cosine": (1, lambda a, b: _cosine(a, b)[:, None]),
-    # How many deviations the cosine is above each side's to the nearest strangers.
-    "standing": (2, _standing),
-    "norm": (2, lambda a, b: _both_ways(a[:, _NORM], b[:, _NORM])),
-    "agreement": (2, lambda a, b: _both_ways(a[:, _AGREEMENT], b[:, _AGREEMENT])),
+    # The cosine's z-score among the cosines of each side to its nearest strangers.
+    "standing": (2, _cohort_z_scores),
+    "norm": (2, lambda a, b: _symmetric(a[:, _NORM], b[:, _NORM])),
+    "agreement": (2, lambda a, b: _symmetric(a[:, _AGREEMENT], b[:, _AGREEMENT])),
 }
 FEATURES = tuple(_FEATURES)
-"""The names of what a head may look at."""
+"""The names of the features that a head may use."""
 
 
 class PairNetwork(nn.Module):
-    """Two batches of sides, float32 (n, SIDE_WIDTH), to logits (n, 2)."""
+    """One network of a head: two batches of sides, float32 (n, SIDE_WIDTH), to logits (n, 2)."""
 
     offset: Tensor
     scale: Tensor
@@ -85,12 +85,12 @@ class PairNetwork(nn.Module):
         super().__init__()
         if not features or hidden < 1 or not set(features) <= set(FEATURES):
             raise ValueError(
-                f"features {list(features)} and {hidden} hidden units; expected some of"
-                f" {', '.join(FEATURES)} and at least one unit"
+                f"features {list(features)} and {hidden} hidden units; expected a selection of"
+                f" {', '.join(FEATURES)}, and at least one unit"
             )
         self.features = tuple(features)
         width = sum(_FEATURES[name][0] for name in features)
-        # Features to mean 0 and deviation 1 over the training pairs.
+        # Features are standardised: mean 0 and deviation 1 over the training pairs.
         self.register_buffer("offset", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
         self.dense = nn.Linear(width, hidden)
@@ -98,25 +98,26 @@ class PairNetwork(nn.Module):
         self.out = nn.Linear(hidden, 2)
 
     def describe(self, a: Tensor, b: Tensor) -> Tensor:
-        """The pairs' features, float32 (n, width), symmetric in a and b."""
+        """Return the pairs' features, float32 (n, width), symmetric in a and b."""
         return torch.cat([_FEATURES[name][1](a, b) for name in self.features], dim=1)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return self.judge(self.describe(a, b))
+        return self.logits(self.describe(a, b))
 
-    def judge(self, described: Tensor) -> Tensor:
-        """Logits, (n, 2), of pairs whose features are known."""
-        x = (described - self.offset).div_(self.scale)
+    def logits(self, features: Tensor) -> Tensor:
+        """Return the logits, (n, 2), of pairs with these features."""
+        x = (features - self.offset).div_(self.scale)
         logits: Tensor = self.out(self.dropout(torch.relu_(self.dense(x))))
         return logits
 
 
 @dataclass(frozen=True)
 class HeadMarks:
-    """What a head was made for and of.
+    """A head's metadata.
 
-    encoder, encoder_sha256 : the encodings it judges.
-    calibration : what is known of its margins on people it was not trained on.
+    encoder, encoder_sha256 : of the encodings that it scores.
+    features, hidden : the features and the number of hidden units of its networks.
+    calibration : its margins as measured on people it was not trained on.
     """
 
     encoder: str
@@ -127,68 +128,71 @@ class HeadMarks:
 
 
 class Head:
-    """A trained head, ready to judge: a cohort and the mean of one or more networks."""
+    """A trained head: a cohort, and one or more networks whose logits are averaged.
+
+    projection : of a wider network's output to the encodings that the head scores; kept in the
+        same file, for making such encodings.
+    """
 
     def __init__(
         self,
         cohort: Cohort,
         networks: Sequence[PairNetwork],
-        marks: HeadMarks,
+        metadata: HeadMarks,
         projection: Projection | None = None,
     ) -> None:
-        """projection : of the encodings that it judges, for those who have to make some."""
         self._cohort = cohort
         self._networks = nn.ModuleList(networks).eval()
-        self.marks = marks
+        self.marks = metadata
         self.projection = projection
 
     def recalibrated(self, calibration: Calibration) -> Head:
-        """The same networks with another calibration."""
-        marks = replace(self.marks, calibration=calibration)
-        return Head(self._cohort, self._each(), marks, self.projection)
+        """Return the same head with another calibration."""
+        metadata = replace(self.marks, calibration=calibration)
+        return Head(self._cohort, self._each(), metadata, self.projection)
 
     def with_projection(self, projection: Projection | None) -> Head:
-        """The same head, in one file with a projection."""
+        """Return the same head with another projection."""
         return Head(self._cohort, self._each(), self.marks, projection)
 
     def _each(self) -> list[PairNetwork]:
         return list(self._networks)  # type: ignore[arg-type]
 
     def sides(self, encodings: Encodings) -> Float32:
-        """What the head knows of each encoding by itself, float32 (n, SIDE_WIDTH).
+        """Return one side of a pair for each encoding, float32 (n, SIDE_WIDTH).
 
-        Raises InvalidEncoding for what is not finite.
+        Raises InvalidEncoding for values that are not finite.
         """
         sides = sides_of(self._cohort, encodings)
         if not np.isfinite(sides).all():
-            bad = np.flatnonzero(~np.isfinite(sides).all(axis=1))
+            rows = np.flatnonzero(~np.isfinite(sides).all(axis=1))
             raise InvalidEncoding(
-                f"encoding {bad[0]} is not finite ({len(bad)} of {len(sides)}); encode its photo"
+                f"encoding {rows[0]} is not finite ({len(rows)} of {len(sides)}); encode its photo"
                 " again"
             )
         return sides
 
     def logits(self, a: Float32, b: Float32) -> Float32:
-        """Row i judges side a[i] against side b[i]; float32 (n, 2): (different, same)."""
-        judged = [np.empty((0, 2), dtype=np.float32)]
+        """Return the logits (different, same) of the pairs (a[i], b[i]), float32 (n, 2)."""
+        logits = [np.empty((0, 2), dtype=np.float32)]
         networks = self._each()
         with torch.inference_mode():
             for start in range(0, len(a), _BATCH):
                 first = torch.from_numpy(a[start : start + _BATCH])
                 second = torch.from_numpy(b[start : start + _BATCH])
-                described = networks[0].describe(first, second)  # they all look at the same
-                each = [network.judge(described) for network in networks]
-                judged.append(torch.stack(each).mean(dim=0).numpy())
-        return np.concatenate(judged)
+                features = networks[0].describe(first, second)  # the same for all networks
+                members = torch.stack([network.logits(features) for network in networks])
+                logits.append(members.mean(dim=0).numpy())
+        return np.concatenate(logits)
 
     def margins(self, a: Float32, b: Float32) -> Float32:
-        """The "same" logits less the "different" ones, float32 (n,)."""
+        """Return the "same" logits minus the "different" logits, float32 (n,)."""
         logits = self.logits(a, b)
         return logits[:, SAME] - logits[:, DIFFERENT]
 
     @cached_property
     def sha256(self) -> str:
-        """Of everything that its margins depend on, hexadecimal."""
+        """SHA-256, hexadecimal, of everything that its margins depend on."""
         digest = hashlib.sha256(repr((self.marks.encoder_sha256, self.marks.features)).encode())
         for name, value in sorted(self._state().items()):
             digest.update(name.encode() + value.numpy().tobytes())
@@ -200,8 +204,8 @@ class Head:
         return {name: value.contiguous() for name, value in state.items()}
 
     def save(self, file: Path) -> None:
-        """Write it at once or not at all. Raises OSError."""
-        marks = {
+        """Write the head to a file, atomically. Raises OSError."""
+        metadata = {
             "form": _FORM,
             "encoder": self.marks.encoder,
             "encoder_sha256": self.marks.encoder_sha256,
@@ -211,18 +215,18 @@ class Head:
         }
         state = self._state()
         if self.projection is not None:
-            marks["network_sha256"] = self.projection.network_sha256
+            metadata["network_sha256"] = self.projection.network_sha256
             state["projection.matrix"] = torch.from_numpy(self.projection.matrix).contiguous()
         with written_whole(file) as out:
-            out.write(save(state, marks))
+            out.write(save(state, metadata))
 
 
 def sides_of(cohort: Cohort, encodings: Encodings) -> Float32:
-    """See Head.sides; here what is not finite is let through."""
+    """Return what Head.sides does, without checking that the values are finite."""
     return np.concatenate(
         [
             encodings.vectors,
-            cohort.standing(encodings.vectors),
+            cohort.statistics(encodings.vectors),
             encodings.norms[:, None],
             encodings.agreement[:, None],
         ],
@@ -231,109 +235,114 @@ def sides_of(cohort: Cohort, encodings: Encodings) -> Float32:
 
 
 def load_head(file: Path, encoder: str, encoder_sha256: str, spec: str | None = None) -> Head:
-    """Read a head for this encoder. Raises HeadUnusable with the reason and the remedy.
+    """Read a head for this encoder.
 
-    spec : what opens the encoder, for the remedy; None of the default.
+    spec : the encoder's, for the remedy in an error; None for the default encoder.
+    Raises HeadUnusable with the reason and the remedy.
     """
     remedy = _remedy(spec)
-    state, found = _opened(file, remedy)
-    if (found.get("encoder"), found.get("encoder_sha256")) != (encoder, encoder_sha256):
+    state, metadata = _read(file, remedy)
+    if (metadata.get("encoder"), metadata.get("encoder_sha256")) != (encoder, encoder_sha256):
         raise HeadUnusable(
-            f"{file} was made for encoder {found.get('encoder')!r}"
-            f" ({str(found.get('encoder_sha256'))[:12]}), this gallery uses {encoder!r}"
+            f"{file} was made for encoder {metadata.get('encoder')!r}"
+            f" ({str(metadata.get('encoder_sha256'))[:12]}), this gallery uses {encoder!r}"
             f" ({encoder_sha256[:12]}); {remedy}"
         )
     try:
-        return _head(state, found)
+        return _head(state, metadata)
     except (KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise HeadUnusable(f"{file} is damaged: {reason}; {remedy}") from error
 
 
 def load_projection(file: Path, network_sha256: str, spec: str) -> Projection:
-    """The projection in a head's file, for this network. Raises HeadUnusable."""
+    """Read the projection for this network from a head file. Raises HeadUnusable."""
     remedy = _remedy(spec)
-    state, found = _opened(file, remedy)
-    if found.get("network_sha256") != network_sha256:
+    state, metadata = _read(file, remedy)
+    if metadata.get("network_sha256") != network_sha256:
         raise HeadUnusable(f"{file} has no projection for {spec}; {remedy}")
     try:
-        return _projection(state, found)
+        return _projection(state, metadata)
     except (KeyError, ValueError, TypeError) as error:
         raise HeadUnusable(f"{file} is damaged: {error}; {remedy}") from error
 
 
-def network_of(file: Path) -> str | None:
-    """SHA-256 of the network whose encodings a head's file is for; None when it is no head."""
+def head_network_sha256(file: Path) -> str | None:
+    """Return the SHA-256 of the network that a head file is for; None if it is not a head file."""
     try:
         with safe_open(file, framework="pt") as opened:
-            found: dict[str, str] = opened.metadata() or {}
+            metadata: dict[str, str] = opened.metadata() or {}
     except (OSError, SafetensorError):
         return None
-    if found.get("form") != _FORM:
+    if metadata.get("form") != _FORM:
         return None
-    return found.get("network_sha256", found.get("encoder_sha256"))
+    return metadata.get("network_sha256", metadata.get("encoder_sha256"))
 
 
-def keep_projection(file: Path) -> None:
-    """Leave nothing of a head but the projection in its file, if it has one. Raises OSError."""
+def strip_to_projection(file: Path) -> None:
+    """Remove everything but the projection from a head file; delete the file if it has none.
+
+    Raises OSError.
+    """
     try:
-        state, found = _opened(file, "")
+        state, metadata = _read(file, "")
     except HeadUnusable:
-        state, found = {}, {}
+        state, metadata = {}, {}
     if "projection.matrix" not in state:
         file.unlink(missing_ok=True)
         return
-    marks: dict[str, str] = {"form": _FORM, "network_sha256": found.get("network_sha256", "")}
+    metadata = {"form": _FORM, "network_sha256": metadata.get("network_sha256", "")}
     with written_whole(file) as out:
-        out.write(save({"projection.matrix": state["projection.matrix"]}, marks))
+        out.write(save({"projection.matrix": state["projection.matrix"]}, metadata))
 
 
 def _remedy(spec: str | None) -> str:
     if spec is None or spec == DLIB_RESNET.name:
         return "train one with `gallery train-head`, or use the shipped one"
-    return f"make one with `gallery train-head --encoder {spec} PEOPLE_FOLDER`"
+    return f"train one with `gallery train-head --encoder {spec} PEOPLE_FOLDER`"
 
 
-def _opened(file: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read(file: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(file, framework="pt") as opened:
-            found: dict[str, str] = opened.metadata() or {}
+            metadata: dict[str, str] = opened.metadata() or {}
         state = load_file(file)
     except FileNotFoundError as error:
-        raise HeadUnusable(f"{file} is not there; {remedy}") from error
+        raise HeadUnusable(f"{file} does not exist; {remedy}") from error
     except (OSError, SafetensorError) as error:
-        raise HeadUnusable(f"{file} is no head: {error}; {remedy}") from error
-    if found.get("form") != _FORM:
-        raise HeadUnusable(f"{file} has form {found.get('form')!r}, expected {_FORM!r}; {remedy}")
-    return state, found
+        raise HeadUnusable(f"{file} is not a head file: {error}; {remedy}") from error
+    form = metadata.get("form")
+    if form != _FORM:
+        raise HeadUnusable(f"{file} has form {form!r}, expected {_FORM!r}; {remedy}")
+    return state, metadata
 
 
-def _projection(state: Mapping[str, Tensor], found: Mapping[str, str]) -> Projection:
+def _projection(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Projection:
     matrix = state["projection.matrix"]
     if matrix.dtype != torch.float32:
         raise ValueError(f"a projection of {matrix.dtype}, expected torch.float32")
-    return Projection(matrix.numpy(), found["network_sha256"])
+    return Projection(matrix.numpy(), metadata["network_sha256"])
 
 
-def _head(state: dict[str, Tensor], found: Mapping[str, Any]) -> Head:
-    marks = HeadMarks(
-        encoder=found["encoder"],
-        encoder_sha256=found["encoder_sha256"],
-        features=tuple(json.loads(found["features"])),
-        hidden=int(found["hidden"]),
-        calibration=Calibration.from_json(json.loads(found["calibration"])),
+def _head(state: dict[str, Tensor], metadata: Mapping[str, Any]) -> Head:
+    head_metadata = HeadMarks(
+        encoder=metadata["encoder"],
+        encoder_sha256=metadata["encoder_sha256"],
+        features=tuple(json.loads(metadata["features"])),
+        hidden=int(metadata["hidden"]),
+        calibration=Calibration.from_json(json.loads(metadata["calibration"])),
     )
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
-        raise ValueError("it has weights that are not finite")
+        raise ValueError("its weights are not all finite")
     cohort = Cohort(state.pop("cohort.centres").numpy())
-    projection = _projection(state, found) if "network_sha256" in found else None
+    projection = _projection(state, metadata) if "network_sha256" in metadata else None
     if projection is not None:
         del state["projection.matrix"]
     members = {name.split(".")[1] for name in state}
-    networks = [PairNetwork(marks.features, marks.hidden, 0.0) for _ in members]
+    networks = [PairNetwork(head_metadata.features, head_metadata.hidden, 0.0) for _ in members]
     nn.ModuleList(networks).load_state_dict(
         {name.removeprefix("network."): value for name, value in state.items()}
     )
     if not members or not all(bool((network.scale > 0).all()) for network in networks):
-        raise ValueError("it has no network, or one that divides a feature by zero")
-    return Head(cohort, networks, marks, projection)
+        raise ValueError("it has no network, or one with a feature scale of zero")
+    return Head(cohort, networks, head_metadata, projection)

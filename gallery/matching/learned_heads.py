@@ -1,4 +1,4 @@
-"""The heads in a gallery's home that were learned from the gallery itself, and dropping them."""
+"""Heads in a gallery's home that were trained on the gallery itself, and deleting them."""
 
 from __future__ import annotations
 
@@ -11,36 +11,39 @@ from gallery.package_data import own_cards
 
 
 def knew_any(home: Path, face_ids: Iterable[int]) -> bool:
-    """Whether a head of the home's own was trained on the gallery when any of these was in it."""
+    """Return whether a head was trained on the gallery when any of these faces was in it."""
     oldest = min(face_ids, default=0)
-    return any(newest >= oldest for _, newest in _learned(home))
+    return any(newest >= oldest for _, newest in _trained_on_gallery(home))
 
 
 def drop_learned(home: Path) -> None:
-    """Delete those heads; what is learned of others, a projection, stays. Raises HomeUnusable."""
-    from gallery.matching.head import keep_projection  # with the networks behind it
+    """Delete these heads, but keep their projections, which were learned from other people.
 
-    for card, _ in _learned(home):
+    Raises HomeUnusable.
+    """
+    from gallery.matching.head import strip_to_projection  # imports torch
+
+    for card, _ in _trained_on_gallery(home):
         stem = card.name.removesuffix(".json")
         try:
-            keep_projection(card.with_name(f"{stem}.safetensors"))
+            strip_to_projection(card.with_name(f"{stem}.safetensors"))
             card.with_name(f"{stem}-training.png").unlink(missing_ok=True)
             card.unlink(missing_ok=True)
         except OSError as error:
             raise HomeUnusable(
-                f"{home} cannot be changed ({error.strerror}), and {stem} in it was learned from"
-                " somebody who is erased; mend that and run `gallery check`"
+                f"{home} cannot be changed ({error.strerror}), and {stem} in it was trained on a"
+                " person who was erased; fix that and run `gallery check`"
             ) from error
 
 
-def _learned(home: Path) -> list[tuple[Path, int]]:
-    """Their model cards, and the newest face that each was learned from."""
-    found = []
+def _trained_on_gallery(home: Path) -> list[tuple[Path, int]]:
+    """Return their model cards, each with the id of the newest face trained on."""
+    cards = []
     for card in own_cards(home):
         try:
             source = json.loads(card.read_text(encoding="utf-8"))["source"]
             if not source["folder"]:
-                found.append((card, int(source.get("newest_face_id", 2**63))))
+                cards.append((card, int(source.get("newest_face_id", 2**63))))
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # it is no card of ours
-    return found
+            continue  # not one of our model cards
+    return cards

@@ -1,4 +1,4 @@
-"""Who is alike within the gallery: near pairs, look-alike identities, a face unlike its owner's."""
+"""Similarity within a gallery: similar faces, look-alike identities, faces unlike their own."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from indexer import Edges, near_pairs, nearest_of
 
 _NEIGHBOURS = 32
 SAME_PICTURE_COSINE = 0.988
-"""Two encodings at least this alike may be of one picture of a face; pixels say whether they are.
-Of 100 LFW photos altered six ways, copies are at 0.986 or more in 99 of 100, other photos of the
-person at 0.985 or less in 99 of 100."""
-_SAMPLE, _OF_EACH = 500, 8
-_SURELY = 2.5
+"""Two faces with at least this cosine may come from the same picture; the pixels decide.
+Of 100 LFW photos altered six ways, 99 % of the copies are at 0.986 or more, and 99 % of the other
+photos of the same person at 0.985 or less."""
+_SAMPLE, _NEIGHBOURS_PER_SAMPLE = 500, 8
+_DEVIATIONS = 2.5
 
 
 @dataclass(frozen=True)
 class LookAlikes:
-    """Two identities, by id, of whom a query may be answered "ambiguous".
+    """Two identities, by id, for which queries may be ambiguous.
 
-    probability : that they are one person, were it as likely as not.
+    probability : that they are one person, if that is as likely as not beforehand.
     """
 
     first: int
@@ -37,49 +37,53 @@ class LookAlikes:
 
 def near_faces(
     encodings: Encodings,
-    judge: Scorer,
+    scorer: Scorer,
     point: OperatingPoint,
-    most: int = _NEIGHBOURS,
+    max_neighbours: int = _NEIGHBOURS,
     progress: Callable[[int], None] = lambda _done: None,
 ) -> Edges:
-    """The pairs of n faces that may match at this point, rows as ids, with their cosines.
+    """Return the pairs of faces that may match at this point, as rows, with their cosines.
 
-    All that may be of one picture are among them.
-    most : a face keeps so many of its nearest.  progress : called with the number of faces done.
+    Pairs that may come from the same picture are always included.
+    max_neighbours : how many of its nearest pairs each face keeps.
+    progress : called with the number of faces done.
     """
-    least = least_cosine(encodings, judge, point)
-    return near_pairs(encodings.vectors, least, most, progress=progress)
+    min_cosine = least_cosine(encodings, scorer, point)
+    return near_pairs(encodings.vectors, min_cosine, max_neighbours, progress=progress)
 
 
-def least_cosine(encodings: Encodings, judge: Scorer, point: OperatingPoint) -> float:
-    """Under this cosine hardly a pair matches, some two in a thousand of those that do: so says a
-    line through the nearest neighbours of a sample, less two and a half deviations from it.
+def least_cosine(encodings: Encodings, scorer: Scorer, point: OperatingPoint) -> float:
+    """Return the cosine below which only about 2 in 1,000 of the matching pairs are.
 
-    The neighbours are looked for among all faces: those within a sample of many are strangers, and
-    a line through strangers does not say where one person's pairs are.
+    A line is fitted to margin over cosine for the nearest neighbours of a sample; the cosine is
+    where the line, raised by 2.5 standard deviations of the residuals, reaches the operating point.
+
+    Neighbours are sought among all faces. Those within a sample of a large gallery would be
+    strangers, and a line through strangers does not tell where one person's pairs are.
     """
     if len(encodings) < 3:
         return -1.0
     rows = np.sort(np.random.default_rng(0).permutation(len(encodings))[:_SAMPLE])
-    near = nearest_of(encodings.vectors, rows, _OF_EACH)
-    cosines = near.similarities
+    neighbours = nearest_of(encodings.vectors, rows, _NEIGHBOURS_PER_SAMPLE)
+    cosines = neighbours.similarities
     if np.ptp(cosines) < 1e-4:
         return -1.0
-    margins = judge.margins(encodings, near.first, near.second, point)
+    margins = scorer.margins(encodings, neighbours.first, neighbours.second, point)
     slope, offset = np.polyfit(cosines, margins, 1)
     if slope <= 0:
         return -1.0
-    stray = float((margins - offset - slope * cosines).std())
-    return float(np.clip((-offset - _SURELY * stray) / slope, -1.0, SAME_PICTURE_COSINE))
+    deviation = float((margins - offset - slope * cosines).std())
+    cosine = (-offset - _DEVIATIONS * deviation) / slope
+    return float(np.clip(cosine, -1.0, SAME_PICTURE_COSINE))
 
 
-def look_alikes(stored: StoredEncodings, judge: Scorer, point: OperatingPoint) -> list[LookAlikes]:
-    """Identities whose fused photos match each other at this point, the likeliest first."""
+def look_alikes(stored: StoredEncodings, scorer: Scorer, point: OperatingPoint) -> list[LookAlikes]:
+    """Return identities whose templates match each other at this point, most probable first."""
     templates = fused(stored.identity_ids, stored.encodings)
     if len(templates.identity_ids) < 2:
         return []
-    edges = near_faces(templates.encodings, judge, point)
-    margins = judge.margins(templates.encodings, edges.first, edges.second, point)
+    edges = near_faces(templates.encodings, scorer, point)
+    margins = scorer.margins(templates.encodings, edges.first, edges.second, point)
     probabilities = point.probabilities((margins + point.bias).astype(np.float32))
     return [
         LookAlikes(
@@ -92,14 +96,14 @@ def look_alikes(stored: StoredEncodings, judge: Scorer, point: OperatingPoint) -
     ]
 
 
-def unlike(judge: Scorer, face: Encodings, others: Encodings) -> bool:
-    """Whether a face, (1, 128), does not look like the n other photos of its identity together.
+def unlike(scorer: Scorer, face: Encodings, others: Encodings) -> bool:
+    """Return whether a face, (1, 128), does not match the template of its identity's other photos.
 
-    Judged as one comparison would be: of other people's photos the promised share goes unnoticed.
+    Scored as a single comparison: another person's photo passes at the stated rate.
     """
     if not len(others):
         return False
-    owner: Int64 = np.zeros(len(others), dtype=np.int64)
-    pair = Encodings.joined([face, fused(owner, others).encodings])
-    point = judge.point_of(1)
-    return bool(judge.margins(pair, np.array([0]), np.array([1]), point)[0] <= 0)
+    owners: Int64 = np.zeros(len(others), dtype=np.int64)
+    pair = Encodings.joined([face, fused(owners, others).encodings])
+    point = scorer.point_of(1)
+    return bool(scorer.margins(pair, np.array([0]), np.array([1]), point)[0] <= 0)

@@ -1,6 +1,6 @@
-"""What a calibration on strangers was fitted on, by numbers alone, and the fit.
+"""The margins that a calibration on strangers was fitted to, and the fit.
 
-It is kept so that the calibration can be fitted again without somebody who was erased: the
+They are kept so that the calibration can be fitted again without an identity that was erased. The
 strangers' photos and encodings are not kept.
 """
 
@@ -15,18 +15,18 @@ import numpy as np
 from gallery.matching.operating_point import OperatingPoint, adjusted_to_strangers, operating_point
 from gallery.types import Bool, Float32, Int64
 
-_LIKELIEST = 8
+_TOP_IDENTITIES = 8
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Of n photos of strangers, each with its likeliest identities.
+    """The margins of n photos of strangers to their k most probable identities.
 
-    people : int64 (n,), which stranger a photo is of.
-    identities : int64 (n, k), ids, the likeliest first; 0 where there are fewer.
+    people : int64 (n,), the stranger that each photo shows.
+    identities : int64 (n, k), ids, most probable first; 0 where there are fewer than k.
     margins : float32 (n, k), to each of them; -inf where there is none.
-    newest_identity_id : the highest id that was in the gallery then.
-    seed : of the folds it was measured with.
+    newest_identity_id : the highest id in the gallery at that time.
+    seed : of the folds used for the report.
     """
 
     people: Int64
@@ -37,32 +37,36 @@ class Evidence:
 
     @classmethod
     def of(cls, people: Int64, margins: Float32, identity_ids: Int64, seed: int) -> Evidence:
-        """margins : float32 (n, gallery), -inf where the head was not asked."""
-        likeliest = np.argsort(-margins, axis=1, kind="stable")[:, :_LIKELIEST]  # (n, k)
-        kept = np.take_along_axis(margins, likeliest, axis=1)
-        ids = np.where(np.isfinite(kept), identity_ids[likeliest], 0)
-        return cls(people, ids, kept, int(identity_ids.max(initial=0)), seed)
+        """Keep the top margins of each photo.
+
+        margins : float32 (n, identities), -inf where a pair was not scored.
+        """
+        columns = np.argsort(-margins, axis=1, kind="stable")[:, :_TOP_IDENTITIES]  # (n, k)
+        top_margins = np.take_along_axis(margins, columns, axis=1)
+        ids = np.where(np.isfinite(top_margins), identity_ids[columns], 0)
+        return cls(people, ids, top_margins, int(identity_ids.max(initial=0)), seed)
 
     @property
     def tops(self) -> Float32:
-        """Each photo's margin to its likeliest identity, float32 (n,)."""
-        found: Float32 = self.margins.max(axis=1)
-        return found
+        """Each photo's margin to its most probable identity, float32 (n,)."""
+        tops: Float32 = self.margins.max(axis=1)
+        return tops
 
-    def without(self, gone: Collection[int]) -> Evidence:
-        """As if these identities had not been there, nor photos that are near no one else."""
-        margins = np.where(np.isin(self.identities, list(gone)), -np.inf, self.margins)
-        margins = margins.astype(np.float32)
+    def without(self, identity_ids: Collection[int]) -> Evidence:
+        """Return the evidence without these identities, and without photos that have no others."""
+        is_removed = np.isin(self.identities, list(identity_ids))
+        margins = np.where(is_removed, -np.inf, self.margins).astype(np.float32)
         ids = np.where(np.isfinite(margins), self.identities, 0)
-        some = np.isfinite(margins).any(axis=1)
+        rows = np.isfinite(margins).any(axis=1)
         return Evidence(
-            self.people[some], ids[some], margins[some], self.newest_identity_id, self.seed
+            self.people[rows], ids[rows], margins[rows], self.newest_identity_id, self.seed
         )
 
     def fit(self, before: OperatingPoint, rows: Bool | None = None) -> OperatingPoint:
-        """The point fitted to these photos, to all when not said.
+        """Return the operating point fitted to these photos.
 
-        before : the point that holds without them, whose gallery it is.
+        before : the gallery's operating point without this calibration.
+        rows : bool (n,), the photos to fit to; all by default.
         """
         rows = np.ones(len(self.people), dtype=np.bool_) if rows is None else rows
         adjustment = adjusted_to_strangers(
@@ -77,7 +81,7 @@ class Evidence:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The form the store keeps."""
+        """Return the form that the store keeps."""
         return {
             "people": self.people.tolist(),
             "identities": self.identities.tolist(),
@@ -89,16 +93,18 @@ class Evidence:
         }
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> Evidence:
-        """Raises KeyError, TypeError or ValueError for what is no evidence."""
-        identities = np.array(kept["identities"], dtype=np.int64).reshape(len(kept["people"]), -1)
+    def from_json(cls, stored: Mapping[str, Any]) -> Evidence:
+        """Read stored evidence. Raises KeyError, TypeError or ValueError if it is invalid."""
+        identities = np.array(stored["identities"], dtype=np.int64).reshape(
+            len(stored["people"]), -1
+        )
         margins = np.full(identities.shape, -np.inf, dtype=np.float32)
-        for row, values in enumerate(kept["margins"]):
+        for row, values in enumerate(stored["margins"]):
             margins[row, identities[row] > 0] = values
         return cls(
-            np.array(kept["people"], dtype=np.int64),
+            np.array(stored["people"], dtype=np.int64),
             identities,
             margins,
-            int(kept["newest_identity_id"]),
-            int(kept["seed"]),
+            int(stored["newest_identity_id"]),
+            int(stored["seed"]),
         )

@@ -1,4 +1,4 @@
-"""Step 5 of the walk for one gallery: candidates through the head, one verdict an identity."""
+"""Step 5 of the walk: the head scores each candidate at the gallery's operating point."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from gallery.matching.head import Head
 from gallery.matching.operating_point import (
-    PROMISED_RATE,
+    DEFAULT_FPIR,
     Adjustment,
     OperatingPoint,
-    adjusted_to,
+    adjustment_from_pairs,
     operating_point,
 )
 from gallery.matching.search import CandidateFaces
@@ -24,67 +24,67 @@ from gallery.types import Candidate, Encodings, Float32, Float64, Int64, Verdict
 
 _BATCH = 16_384
 _SHORTLIST = 50
-_OWN_IDENTITIES = 400
-"""So many of a gallery's identities are compared with each other to learn what they are like."""
+_SAMPLED_IDENTITIES = 400
+"""At most this many of a gallery's identities are compared with each other to adjust the point."""
 
 
 class Scorer:
-    """The head at the operating point of a gallery.
+    """Turn candidates into verdicts: the head at a gallery's operating point.
 
-    rate : the promised false-positive identification rate.
+    fpir : the stated false-positive identification rate.
     """
 
-    def __init__(self, head: Head, database: Database, *, rate: float = PROMISED_RATE) -> None:
+    def __init__(self, head: Head, database: Database, *, rate: float = DEFAULT_FPIR) -> None:
         self.head = head
         self._database = database
         self._rate = rate
         self._lock = Lock()
-        self._point: tuple[tuple[int, int, int], OperatingPoint] | None = None
+        self._cached: tuple[tuple[int, int, int], OperatingPoint] | None = None
 
     @property
     def rate(self) -> float:
-        """The promised false-positive identification rate."""
+        """The stated false-positive identification rate."""
         return self._rate
 
     def point(self) -> OperatingPoint:
-        """The operating point for the gallery as it is now, the same in every process.
+        """Return the operating point of the gallery as it is now, the same in every process.
 
-        A calibration that is in use goes before what the gallery says of itself.
+        A calibration in use takes precedence over what the gallery's own identities show.
         """
         with self._lock:
             with self._database.reading() as session:
-                everyone = np.array(identities.ids(session), dtype=np.int64)
-                calibrated = calibrations.in_use(session, self.head.sha256)
-                number = 0 if calibrated is None else calibrated.id
-                position = latest_change(session), len(everyone), number
-                if self._point is not None and self._point[0] == position:
-                    return self._point[1]
-                stored = faces.encodings_of(
-                    session, _some(everyone).tolist() if calibrated is None else []
-                )
-            if calibrated is None:
+                identity_ids = np.array(identities.ids(session), dtype=np.int64)
+                calibration = calibrations.in_use(session, self.head.sha256)
+                version = 0 if calibration is None else calibration.id
+                state = latest_change(session), len(identity_ids), version
+                if self._cached is not None and self._cached[0] == state:
+                    return self._cached[1]
+                if calibration is None:
+                    stored = faces.encodings_of(session, _sample(identity_ids).tolist())
+            if calibration is None:
                 adjustment = own_adjustment(self.head, stored.identity_ids, stored.encodings)
             else:
-                adjustment = Adjustment.from_json(calibrated.adjustment)
-            self._point = position, self._at(len(everyone), adjustment)
-            return self._point[1]
+                adjustment = Adjustment.from_json(calibration.adjustment)
+            point = self._operating_point(len(identity_ids), adjustment)
+            self._cached = state, point
+            return point
 
     def own_point(self, without: Collection[int] = ()) -> OperatingPoint:
-        """As it would be without any calibration, and without these identities."""
+        """Return the operating point without any calibration, and without these identities."""
         with self._database.reading() as session:
-            everyone = np.array(
-                [one for one in identities.ids(session) if one not in without], dtype=np.int64
+            identity_ids = np.array(
+                [i for i in identities.ids(session) if i not in without], dtype=np.int64
             )
-            stored = faces.encodings_of(session, _some(everyone).tolist())
+            stored = faces.encodings_of(session, _sample(identity_ids).tolist())
         adjustment = own_adjustment(self.head, stored.identity_ids, stored.encodings)
-        return self._at(len(everyone), adjustment)
+        return self._operating_point(len(identity_ids), adjustment)
 
-    def _at(self, comparisons: int, adjustment: Adjustment) -> OperatingPoint:
-        calibration = self.head.marks.calibration
-        return operating_point(calibration, comparisons, rate=self._rate, adjustment=adjustment)
+    def point_of(self, comparisons: int) -> OperatingPoint:
+        """Return the operating point for this many comparisons of people not in the gallery."""
+        return self._operating_point(comparisons)
 
-    def point_at(self, point: OperatingPoint, identities: int) -> OperatingPoint:
-        """What a point of this gallery would be with so many identities like those it has."""
+    def point_at_size(self, point: OperatingPoint, identities: int) -> OperatingPoint:
+        """Return a point as it would be with this many identities like those in the gallery."""
         return operating_point(
             self.head.marks.calibration,
             identities,
@@ -92,35 +92,37 @@ class Scorer:
             adjustment=point.adjustment,
         )
 
-    def point_of(self, comparisons: int) -> OperatingPoint:
-        """The operating point for so many comparisons of people of whom nothing is known."""
-        return operating_point(self.head.marks.calibration, comparisons, rate=self._rate)
+    def _operating_point(
+        self, comparisons: int, adjustment: Adjustment | None = None
+    ) -> OperatingPoint:
+        calibration = self.head.marks.calibration
+        return operating_point(calibration, comparisons, rate=self._rate, adjustment=adjustment)
 
     def margins(
         self, encodings: Encodings, first: Int64, second: Int64, point: OperatingPoint
     ) -> Float64:
-        """How far the pairs (first[i], second[i]) are on the side of "same", in logits.
+        """Return the margins of pairs over the operating point, in logits: positive is "same".
 
-        first, second : rows of encodings, int64 (p,). Returns float64 (p,). The pairs' encodings
-        are gathered in batches, so that memory does not grow with p times 128.
+        first, second : int64 (p,), rows of `encodings`; pair i is (first[i], second[i]).
+        Returns float64 (p,). Sides are gathered in batches, so memory does not grow by p * 128.
         """
-        rows = _ascending(np.concatenate([first, second]), len(encodings))
+        rows = _unique_rows(np.concatenate([first, second]), len(encodings))
         sides = self.head.sides(encodings.take(rows))
         a, b = np.searchsorted(rows, first), np.searchsorted(rows, second)
-        found = np.empty(len(first), dtype=np.float64)
+        margins = np.empty(len(first), dtype=np.float64)
         for start in range(0, len(first), _BATCH):
-            some = slice(start, start + _BATCH)
-            found[some] = self.head.margins(sides[a[some]], sides[b[some]])
-        return found - point.bias
+            batch = slice(start, start + _BATCH)
+            margins[batch] = self.head.margins(sides[a[batch]], sides[b[batch]])
+        return margins - point.bias
 
-    def candidates(
-        self, query: Encodings, near: CandidateFaces, point: OperatingPoint
+    def score(
+        self, query: Encodings, neighbours: CandidateFaces, point: OperatingPoint
     ) -> list[Candidate]:
-        """One candidate an identity, judged by all its photos together.
+        """Score the nearest identities: one candidate each, judged by its template.
 
-        query : one encoding, (1, 128). The enrolled face that is most like it is named.
+        query : one encoding, (1, 128). A candidate names its face that is most similar to it.
         """
-        stored = near.stored
+        stored = neighbours.stored
         if not len(stored.face_ids):
             return []
         templates = fused(stored.identity_ids, stored.encodings)
@@ -128,77 +130,82 @@ class Scorer:
             np.repeat(self.head.sides(query), len(templates.identity_ids), axis=0),
             self.head.sides(templates.encodings),
         )
-        same, probabilities = point.same(margins), point.probabilities(margins)
-        found: list[Candidate] = []
-        for i, identity in enumerate(templates.identity_ids.tolist()):
-            record = near.nearest[identity]
-            row = int(np.flatnonzero(stored.face_ids == record.id)[0])
-            found.append(
+        is_same, probabilities = point.same(margins), point.probabilities(margins)
+        candidates: list[Candidate] = []
+        for i, identity_id in enumerate(templates.identity_ids.tolist()):
+            face = neighbours.nearest[identity_id]
+            row = int(np.flatnonzero(stored.face_ids == face.id)[0])
+            candidates.append(
                 Candidate(
-                    identity=record.identity,
-                    face_id=record.id,
-                    photo=record.photo,
+                    identity=face.identity,
+                    face_id=face.id,
+                    photo=face.photo,
                     similarity=float(stored.encodings.vectors[row] @ query.vectors[0]),
                     probability=float(probabilities[i]),
-                    verdict=Verdict.SAME if same[i] else Verdict.DIFFERENT,
+                    verdict=Verdict.SAME if is_same[i] else Verdict.DIFFERENT,
                 )
             )
-        return found
-
-
-def _ascending(rows: Int64, count: int) -> Int64:
-    """Each of some of `count` rows once: sorted when they are few, marked when they are many."""
-    if len(rows) < count // 16:
-        return np.unique(rows)
-    asked = np.zeros(count, dtype=np.bool_)
-    asked[rows] = True
-    return np.flatnonzero(asked)
+        return candidates
 
 
 def own_adjustment(head: Head, owners: Int64, encodings: Encodings) -> Adjustment:
-    """What people enrolled together say of how alike strangers are here.
+    """Adjust to a gallery by how similar its identities, strangers to each other, are.
 
-    Of at most 400 of them: one face of each, as if it were a query, against the fused photos of
-    every other.
+    One face of each of at most 400 identities is scored, as a query, against the templates of
+    the others.
+
+    owners : int64 (n,), the identity of each encoding.
     """
-    rows = np.flatnonzero(np.isin(owners, _some(np.unique(owners))))
+    rows = np.flatnonzero(np.isin(owners, _sample(np.unique(owners))))
     owners, encodings = owners[rows], encodings.take(rows)
     templates = fused(owners, encodings)
     count = len(templates.identity_ids)
-    firsts = np.unique(owners, return_index=True)[1]
-    margins = cross_margins(head, encodings.take(firsts), templates.encodings)
-    above = np.triu_indices(count, k=1)
-    return adjusted_to(head.marks.calibration.enrolled, margins[above], count)
-
-
-def _some(people: Int64) -> Int64:
-    """At most 400 of these people, int64 ascending, always the same ones."""
-    rng = np.random.default_rng(len(people))
-    return np.sort(rng.permutation(np.sort(people))[:_OWN_IDENTITIES])
+    first_rows = np.unique(owners, return_index=True)[1]
+    margins = cross_margins(head, encodings.take(first_rows), templates.encodings)
+    upper = np.triu_indices(count, k=1)
+    return adjustment_from_pairs(head.marks.calibration.enrolled, margins[upper], count)
 
 
 def near_margins(head: Head, queries: Encodings, enrolled: Encodings) -> Float32:
-    """As cross_margins, but -inf where a query's fifty nearest by cosine have no part.
+    """Return the margins of each query to its 50 nearest templates by cosine, -inf elsewhere.
 
-    So it is in a gallery, where the head sees the nearest alone; float32 (queries, enrolled).
+    As in a gallery, where the head sees only the nearest. Returns float32 (queries, enrolled).
     """
     cosines = queries.vectors @ enrolled.vectors.T
-    keep = min(_SHORTLIST, len(enrolled))
-    near = np.argpartition(-cosines, keep - 1, axis=1)[:, :keep]
-    rows = np.repeat(np.arange(len(queries)), keep)
+    size = min(_SHORTLIST, len(enrolled))
+    shortlist = np.argpartition(-cosines, size - 1, axis=1)[:, :size]
+    rows, columns = np.repeat(np.arange(len(queries)), size), shortlist.ravel()
     a, b = head.sides(queries), head.sides(enrolled)
     margins = np.full(cosines.shape, -np.inf, dtype=np.float32)
-    margins[rows, near.ravel()] = head.margins(a[rows], b[near.ravel()])
+    margins[rows, columns] = head.margins(a[rows], b[columns])
     return margins
 
 
 def cross_margins(head: Head, queries: Encodings, enrolled: Encodings) -> Float32:
-    """Every query against every enrolled one, float32 (queries, enrolled)."""
+    """Return the margins of every query to every template, float32 (queries, enrolled)."""
     a, b = head.sides(queries), head.sides(enrolled)
     margins = np.empty((len(a), len(b)), dtype=np.float32)
-    rows = max(1, _BATCH // max(1, len(b)))
-    for start in range(0, len(a), rows):
-        some = a[start : start + rows]
-        pairs = head.margins(np.repeat(some, len(b), axis=0), np.tile(b, (len(some), 1)))
-        margins[start : start + rows] = pairs.reshape(len(some), len(b))
+    step = max(1, _BATCH // max(1, len(b)))
+    for start in range(0, len(a), step):
+        batch = a[start : start + step]
+        pairs = head.margins(np.repeat(batch, len(b), axis=0), np.tile(b, (len(batch), 1)))
+        margins[start : start + step] = pairs.reshape(len(batch), len(b))
     return margins
+
+
+def _sample(identity_ids: Int64) -> Int64:
+    """Return at most 400 of the ids, int64 ascending; the same ids give the same sample."""
+    rng = np.random.default_rng(len(identity_ids))
+    return np.sort(rng.permutation(np.sort(identity_ids))[:_SAMPLED_IDENTITIES])
+
+
+def _unique_rows(rows: Int64, count: int) -> Int64:
+    """Return each distinct row below `count` once, ascending.
+
+    Few rows are sorted; many are marked, which is faster.
+    """
+    if len(rows) < count // 16:
+        return np.unique(rows)
+    is_used = np.zeros(count, dtype=np.bool_)
+    is_used[rows] = True
+    return np.flatnonzero(is_used)

@@ -1,4 +1,4 @@
-"""Step 4 of the walk: from an encoding to the nearest enrolled faces of the nearest identities."""
+"""Step 4 of the walk: from an encoding to the nearest identities and all their faces."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from gallery.store.database import Database
 from gallery.store.records import FaceRecord, StoredEncodings
 from gallery.types import Encodings
 
-_FIRST_K = 32
+_INITIAL_K = 32
 
 
 @dataclass(frozen=True)
 class CandidateFaces:
-    """The identities near one query, with the exact encodings of all their faces.
+    """The identities nearest to one query.
 
-    nearest : each identity's face that is most like the query, by identity id.
+    stored : the exact encodings of all their faces.
+    nearest : the face of each identity that is most similar to the query, by identity id.
     """
 
     stored: StoredEncodings
@@ -27,10 +28,10 @@ class CandidateFaces:
 
 
 class CandidateSearch:
-    """Asks the index for more faces until they belong to enough identities.
+    """Ask the index for more faces until they belong to enough identities.
 
-    identities : how many. Counting faces instead would let fifty photos of one person hide the
-        rival that makes an answer ambiguous.
+    identities : how many identities to find. With a number of faces instead, fifty photos of one
+        person could hide the rival that makes an answer ambiguous.
     """
 
     def __init__(self, database: Database, index: IndexCopy, *, identities: int) -> None:
@@ -39,28 +40,27 @@ class CandidateSearch:
         self._identities = identities
 
     def find(self, query: Encodings) -> CandidateFaces:
-        """The candidates of one query, (1, 128)."""
-        k = _FIRST_K
+        """Return the candidates for one query, (1, 128)."""
+        k = _INITIAL_K
         while True:
-            near = self._index.search(query.vectors, k).ids[0]
-            near = near[near >= 0]
+            face_ids = self._index.search(query.vectors, k).ids[0]
+            face_ids = face_ids[face_ids >= 0]
             with self._database.reading() as session:
-                stored = faces.encodings_by_id(session, near.tolist())
+                stored = faces.encodings_by_id(session, face_ids.tolist())
+                identity_ids = np.unique(stored.identity_ids)
                 wanted = min(self._identities, identities.count(session))
-                enough = len(np.unique(stored.identity_ids)) >= wanted
-                if enough or len(near) < k:
-                    everything = faces.encodings_of(session, np.unique(stored.identity_ids))
-                    records = faces.records_by_id(session, _nearest(everything, query))
-                    return CandidateFaces(
-                        everything, {record.identity.id: record for record in records.values()}
-                    )
+                if len(identity_ids) >= wanted or len(face_ids) < k:
+                    all_faces = faces.encodings_of(session, identity_ids)
+                    records = faces.records_by_id(session, _nearest_faces(all_faces, query))
+                    nearest = {record.identity.id: record for record in records.values()}
+                    return CandidateFaces(all_faces, nearest)
             k *= 2
 
 
-def _nearest(stored: StoredEncodings, query: Encodings) -> list[int]:
-    """The id of each identity's face that is most like the query."""
+def _nearest_faces(stored: StoredEncodings, query: Encodings) -> list[int]:
+    """Return the id of each identity's face that is most similar to the query."""
     cosines = stored.encodings.vectors @ query.vectors[0]
-    found = {}
-    for row in np.argsort(cosines, kind="stable"):
-        found[int(stored.identity_ids[row])] = int(stored.face_ids[row])
-    return list(found.values())
+    ascending = np.argsort(cosines, kind="stable")
+    # The most similar face comes last and stays.
+    nearest = {int(stored.identity_ids[row]): int(stored.face_ids[row]) for row in ascending}
+    return list(nearest.values())

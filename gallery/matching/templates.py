@@ -1,7 +1,8 @@
-"""What the head compares a query with: one encoding an identity, fused of all its photos'.
+"""Templates: one encoding per identity, fused from all its photos. Queries are scored against them.
 
-The mean of an identity's unit encodings finds more of the known, at the same rate of strangers
-let in, than the likeliest of its photos or the mean of their margins (`gallery evaluate compare`).
+The mean of an identity's unit encodings finds more known people, at the same false-positive
+identification rate, than its most similar photo or the mean of its photos' margins
+(`gallery evaluate compare`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from gallery.types import Encodings, Int64
 
 @dataclass(frozen=True)
 class Templates:
-    """One encoding an identity.
+    """One encoding per identity.
 
-    identity_ids : int64 (n,), ascending.  photos : int64 (n,), how many were fused in each.
+    identity_ids : int64 (n,), ascending.  photos : int64 (n,), how many were fused into each.
     """
 
     identity_ids: Int64
@@ -26,9 +27,11 @@ class Templates:
 
 
 def fused(owners: Int64, encodings: Encodings) -> Templates:
-    """One template an owner: owners int64 (m,), encodings of m faces.
+    """Return one template per owner.
 
-    The mean of the unit vectors, to unit length again; norms and agreement are averaged.
+    The mean of the unit vectors, normalised again; norms and agreement are averaged.
+
+    owners : int64 (m,), the identity of each of the m encodings.
     """
     ids, places, photos = np.unique(owners, return_inverse=True, return_counts=True)
     sums = np.zeros((len(ids), encodings.vectors.shape[1]), dtype=np.float64)

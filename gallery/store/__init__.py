@@ -1,3 +1,4 @@
-"""What is kept: identities, photos, faces, encodings, decisions, and a change log. The only place
-with SQL.
+"""The SQLite database: identities, faces, encodings, decisions, the change log and the audit trail.
+
+All SQL is in this package.
 """

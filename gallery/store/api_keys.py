@@ -1,6 +1,6 @@
-"""Keys to the API: made, found, revoked. A secret is shown once and kept as its SHA-256 alone.
+"""API keys. A secret is shown once; only its SHA-256 is stored.
 
-The secret is 256 random bits, so that a plain hash is enough: there is nothing to guess.
+A secret is 256 random bits, too many to guess, so a plain hash is enough.
 """
 
 from __future__ import annotations
@@ -24,18 +24,22 @@ _PREFIX = "gallery"
 
 
 class Scope(StrEnum):
-    """What a key opens."""
+    """What a key permits."""
 
-    QUERY = "query"  # ask and compare
-    ENROL = "enrol"  # see and change people
-    METRICS = "metrics"  # read the figures for Prometheus
+    QUERY = "query"  # query and compare
+    ENROL = "enrol"  # list and change identities
+    METRICS = "metrics"  # read the Prometheus metrics
     ADMIN = "admin"  # everything
 
 
 def create(
     session: Session, label: str, scopes: Sequence[str], per_minute: int
 ) -> tuple[KeyRecord, str]:
-    """A new key, and its text, which cannot be had again. Raises InvalidName."""
+    """Create a key.
+
+    per_minute : allowed requests per minute.
+    Returns the record and the key itself, which cannot be shown again. Raises InvalidName.
+    """
     secret = secrets.token_urlsafe(32)
     row = KeyRow(
         id=secrets.token_hex(4),
@@ -50,40 +54,40 @@ def create(
 
 
 def list_all(session: Session) -> list[KeyRecord]:
-    """Every key, revoked ones too, the oldest first."""
+    """Return every key, also revoked ones, oldest first."""
     return [_record(row) for row in session.scalars(select(KeyRow).order_by(KeyRow.created_at))]
 
 
 def revoke(session: Session, key_id: str) -> KeyRecord:
-    """Let a key open nothing any more. Raises KeyNotFound."""
+    """Revoke a key. Raises KeyNotFound."""
     row = session.get(KeyRow, key_id)
     if row is None:
-        raise KeyNotFound(f"there is no key {key_id!r}; `gallery keys list` names all")
+        raise KeyNotFound(f"there is no key {key_id!r}; `gallery keys list` lists them")
     row.revoked_at = row.revoked_at or datetime.now(UTC)
     session.flush()
     return _record(row)
 
 
 def drop_all(session: Session) -> int:
-    """Drop every key, in force or revoked, so that it is as if there had never been one."""
+    """Delete every key, active or revoked; return how many."""
     return session.execute(delete(KeyRow)).rowcount  # type: ignore[attr-defined, no-any-return]
 
 
-def matching(live: Sequence[KeyRecord], text: str) -> KeyRecord | None:
-    """Of these keys the one whose text this is, compared in constant time."""
+def matching(keys: Sequence[KeyRecord], text: str) -> KeyRecord | None:
+    """Return the key that `text` belongs to, comparing in constant time."""
     prefix, _, rest = text.partition("_")
     key_id, _, secret = rest.partition("_")
     hashed = _hashed(secret)
-    found = None
-    for key in live:
+    match = None
+    for key in keys:
         same = hmac.compare_digest(key.secret_sha256, hashed)
         if same and hmac.compare_digest(key.id.encode(), key_id.encode()):
-            found = key
-    return found if prefix == _PREFIX else None
+            match = key
+    return match if prefix == _PREFIX else None
 
 
 def live(session: Session) -> list[KeyRecord]:
-    """Every key that is not revoked."""
+    """Return every key that is not revoked."""
     return [
         _record(row) for row in session.scalars(select(KeyRow).where(KeyRow.revoked_at.is_(None)))
     ]

@@ -1,8 +1,8 @@
-"""The audit trail: who enrolled, asked, changed and erased, by numbers alone, chained by hashes.
+"""The audit trail: who enrolled, queried, changed and erased, without names, chained by hashes.
 
-Each entry's digest is taken of the one before it and of the entry, so that an entry that was
-changed, or taken out from between two others, shows. The newest digest, noted elsewhere, shows
-that the end was not cut off either. Entries over the retention are dropped from the beginning.
+Each entry's digest covers the previous digest and the entry, so an entry that was changed, or
+removed from between two others, is detected. To detect a truncated end, note the newest digest
+elsewhere. Entries older than the retention period are deleted from the beginning.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from gallery.store.records import AuditEntry
 from gallery.store.tables import AuditRow
 
 _FIRST = "0" * 64
-_ERASING = ("forget", "expire")  # how the actions begin after which someone is gone
+_ERASING = ("forget", "expire")  # prefixes of the actions that erase
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts: "command line", "this machine", or a key's id; and in which request."""
+    """Who acts: "command line", "this machine", or an API key's id; and in which request."""
 
     name: str = "command line"
     request_id: str | None = None
 
 
-_acting: ContextVar[Actor] = ContextVar("acting", default=Actor())  # noqa: B039  it is frozen
+_acting: ContextVar[Actor] = ContextVar("acting", default=Actor())  # noqa: B039  frozen
 
 
 def act_as(actor: Actor) -> None:
-    """For the rest of this task what is recorded is this actor's."""
+    """Record the rest of this task as done by this actor."""
     _acting.set(actor)
 
 
 def current() -> Actor:
-    """Who acts here."""
+    """Return the actor of this task."""
     return _acting.get()
 
 
@@ -53,7 +53,10 @@ def record(
     actor: Actor | None = None,
     at: datetime | None = None,
 ) -> None:
-    """Add an entry, in the transaction of what it tells of. at : when it was, if not now."""
+    """Add an entry, in the transaction of the action itself.
+
+    actor : by default the actor of this task.  at : by default now.
+    """
     actor = actor or current()
     last = session.scalar(select(AuditRow).order_by(AuditRow.id.desc()).limit(1))
     row = AuditRow(
@@ -71,29 +74,29 @@ def record(
 
 
 def entries(session: Session, newest: int) -> list[AuditEntry]:
-    """The newest so many, the oldest of them first."""
+    """Return the newest entries, at most `newest`, oldest first."""
     rows = session.scalars(select(AuditRow).order_by(AuditRow.id.desc()).limit(newest))
     return [_entry(row) for row in reversed(rows.all())]
 
 
 def erasures(session: Session, identity_id: int) -> list[AuditEntry]:
-    """When this identity was erased, where the trail still tells."""
-    actions = AuditRow.action.in_(("forget", "expire"))
+    """Return the entries of this identity's erasures that are still in the trail."""
+    actions = AuditRow.action.in_(_ERASING)
     query = select(AuditRow).where(AuditRow.identity_id == identity_id, actions)
     return [_entry(row) for row in session.scalars(query.order_by(AuditRow.id))]
 
 
 def count(session: Session) -> int:
-    """How many entries there are."""
+    """Return the number of entries."""
     return session.scalar(select(func.count()).select_from(AuditRow)) or 0
 
 
 def problems(session: Session) -> list[str]:
-    """What is wrong with the chain, in words; empty when nothing is."""
+    """Return what is wrong with the chain; empty when it is intact."""
     before: AuditRow | None = None
     for row in session.scalars(select(AuditRow).order_by(AuditRow.id)).yield_per(1_000):
         if row.digest != _digest(row):
-            return [f"entry {row.id} is not what was written"]
+            return [f"entry {row.id} was changed"]
         if before is not None and row.previous != before.digest:
             return [f"an entry between {before.id} and {row.id} is missing or was changed"]
         before = row
@@ -101,29 +104,32 @@ def problems(session: Session) -> list[str]:
 
 
 def erased_since(session: Session, entry: int | None) -> tuple[int, bool]:
-    """The newest entry, and whether one after `entry` tells of an erasure; None: of none yet."""
+    """Return the newest entry's id, and whether an erasure was recorded after `entry`.
+
+    With None for `entry` there is no erasure to report.
+    """
     newest = session.scalar(select(func.max(AuditRow.id))) or 0
     if entry is None or entry == newest:
         return newest, False
     erasing = or_(*(AuditRow.action.startswith(action) for action in _ERASING))
-    found = session.scalar(select(AuditRow.id).where(AuditRow.id > entry, erasing).limit(1))
-    return newest, found is not None
+    erasure = session.scalar(select(AuditRow.id).where(AuditRow.id > entry, erasing).limit(1))
+    return newest, erasure is not None
 
 
 def due(session: Session, days: int) -> bool:
-    """Whether the oldest entry is older than so many days."""
+    """Whether the oldest entry is older than `days`."""
     first = select(func.min(AuditRow.id)).scalar_subquery()
     old = select(AuditRow.id).where(AuditRow.id == first, _older(days))
     return session.scalar(old) is not None
 
 
 def prune(session: Session, days: int) -> None:
-    """Drop entries older than so many days from the beginning, as far as there is no other.
+    """Delete the entries older than `days` that precede every newer entry.
 
-    One that was noted while the clock was wrong drops nothing that came before it.
+    The chain stays whole even if the clock was wrong for a while.
     """
-    kept = session.scalar(select(func.min(AuditRow.id)).where(~_older(days)))
-    old = AuditRow.id < kept if kept is not None else _older(days)
+    first_kept = session.scalar(select(func.min(AuditRow.id)).where(~_older(days)))
+    old = AuditRow.id < first_kept if first_kept is not None else _older(days)
     session.execute(delete(AuditRow).where(old))
 
 
@@ -145,7 +151,7 @@ def _older(days: int) -> ColumnElement[bool]:
 
 
 def _digest(row: AuditRow) -> str:
-    told = [
+    fields = [
         row.previous,
         row.at.astimezone(UTC).isoformat(timespec="microseconds"),
         row.actor,
@@ -154,4 +160,4 @@ def _digest(row: AuditRow) -> str:
         row.outcome,
         row.request_id,
     ]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(fields).encode()).hexdigest()

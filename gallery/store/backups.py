@@ -1,4 +1,4 @@
-"""Which backups were made: an erasure must say which of them hold the person still."""
+"""The list of backups, so that an erasure can name those that still hold the person."""
 
 from __future__ import annotations
 
@@ -11,44 +11,49 @@ from gallery.store.person_data import Remains
 from gallery.store.records import BackupRecord
 from gallery.store.tables import BackupRow, FaceRow, IdentityRow
 
-_EVERYONE = 2**63 - 1
+_HIGHEST_ID = 2**63 - 1
 
 
 def begin(session: Session) -> BackupRecord:
-    """Note one that is about to be made. Until it is, it is taken to hold whoever may come."""
-    row = BackupRow(id=uuid4().hex, newest_identity_id=_EVERYONE, newest_face_id=_EVERYONE)
+    """Record a backup that is about to be made. Until it is complete, it counts as holding
+    everyone.
+    """
+    row = BackupRow(id=uuid4().hex, newest_identity_id=_HIGHEST_ID, newest_face_id=_HIGHEST_ID)
     session.add(row)
     session.flush()
     return _record(row)
 
 
 def newest(session: Session) -> tuple[int, int]:
-    """The highest ids of identities and of faces that are there."""
-    people, faces = (select(func.max(table.id)) for table in (IdentityRow, FaceRow))
-    return session.scalar(people) or 0, session.scalar(faces) or 0
+    """Return the highest identity id and the highest face id in the gallery; 0 when it has none."""
+    identities, faces = (select(func.max(table.id)) for table in (IdentityRow, FaceRow))
+    return session.scalar(identities) or 0, session.scalar(faces) or 0
 
 
 def made(session: Session, backup_id: str, newest_identity_id: int, newest_face_id: int) -> None:
-    """It is written, and holds ids up to these."""
+    """Record that a backup is complete, with the highest ids in it."""
     row = session.get_one(BackupRow, backup_id)
     row.made, row.newest_identity_id, row.newest_face_id = True, newest_identity_id, newest_face_id
     session.flush()
 
 
 def list_all(session: Session) -> list[BackupRecord]:
-    """Every backup, also those that were begun and perhaps not made, the oldest first."""
+    """Return every backup, also incomplete ones, oldest first."""
     return [_record(r) for r in session.scalars(select(BackupRow).order_by(BackupRow.created_at))]
 
 
-def holding(session: Session, found: Remains) -> list[BackupRecord]:
-    """Those that may hold any of it: ids only ever grow, and a merge gives faces to others."""
-    oldest_face = min((*found.face_ids, *found.aside), default=_EVERYONE)
-    oldest = min(found.known_as)
+def holding(session: Session, person: Remains) -> list[BackupRecord]:
+    """Return the backups that may hold any of a person's data.
+
+    Ids only grow. The faces decide, as a merge may have given them to another identity.
+    """
+    oldest_face = min((*person.face_ids, *person.aside), default=_HIGHEST_ID)
+    oldest_identity = min(person.known_as)
     return [
         backup
         for backup in list_all(session)
         if backup.newest_face_id >= oldest_face
-        or (found.whole and backup.newest_identity_id >= oldest)
+        or (person.whole and backup.newest_identity_id >= oldest_identity)
     ]
 
 

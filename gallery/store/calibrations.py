@@ -1,4 +1,4 @@
-"""Calibrations of the operating point: kept by version, at most one of a head's in use."""
+"""Calibrations of the operating point, numbered; at most one per head is in use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add(
     *,
     in_use: bool = True,
 ) -> int:
-    """Keep one, and put it in use; returns its number."""
+    """Store a calibration and return its number. Fields as in CalibrationRecord."""
     row = CalibrationRow(
         head_sha256=head_sha256, adjustment=adjustment, report=report, evidence=evidence
     )
@@ -33,28 +33,30 @@ def add(
 
 
 def drop(session: Session, number: int) -> None:
-    """As if it had never been made."""
+    """Delete a calibration."""
     session.execute(delete(CalibrationRow).where(CalibrationRow.id == number))
 
 
 def use(session: Session, head_sha256: str, number: int) -> None:
-    """Put this one of a head's in use, or none with 0. Raises CalibrationNotFound."""
-    mine = CalibrationRow.head_sha256 == head_sha256
+    """Use a calibration of this head, or with 0 the head's own. Raises CalibrationNotFound."""
+    of_head = CalibrationRow.head_sha256 == head_sha256
     if (
         number
-        and session.scalar(select(CalibrationRow.id).where(mine, CalibrationRow.id == number))
+        and session.scalar(select(CalibrationRow.id).where(of_head, CalibrationRow.id == number))
         is None
     ):
-        there = ", ".join(str(r.id) for r in list_all(session) if r.head_sha256 == head_sha256)
+        known = ", ".join(str(r.id) for r in list_all(session) if r.head_sha256 == head_sha256)
         raise CalibrationNotFound(
-            f"there is no calibration {number} of the head in use; there are: {there or 'none'}"
+            f"there is no calibration {number} of the head in use; available: {known or 'none'}"
             " (0 is the head's own)"
         )
-    session.execute(update(CalibrationRow).where(mine).values(in_use=CalibrationRow.id == number))
+    session.execute(
+        update(CalibrationRow).where(of_head).values(in_use=CalibrationRow.id == number)
+    )
 
 
 def in_use(session: Session, head_sha256: str) -> CalibrationRecord | None:
-    """The one that is in use with this head."""
+    """Return the calibration in use with this head."""
     row = session.scalar(
         select(CalibrationRow).where(
             CalibrationRow.head_sha256 == head_sha256, CalibrationRow.in_use
@@ -64,7 +66,7 @@ def in_use(session: Session, head_sha256: str) -> CalibrationRecord | None:
 
 
 def list_all(session: Session) -> list[CalibrationRecord]:
-    """Of all heads, the oldest first."""
+    """Return the calibrations of all heads, oldest first."""
     return [
         _record(row) for row in session.scalars(select(CalibrationRow).order_by(CalibrationRow.id))
     ]

@@ -1,4 +1,4 @@
-"""Opening the database, its transactions, and what its errors mean to a user."""
+"""Database connections, transactions and errors."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from uuid import uuid4
 
 from sqlalchemy import URL, Connection, create_engine, event, exc, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.orm import Session as Session  # others name a transaction's type from here
+from sqlalchemy.orm import Session as Session  # re-exported
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from gallery.config import Settings
 from gallery.errors import DatabaseBusy, DatabaseNewer, DatabaseUnusable, HomeUnusable
-from gallery.store.encryption import encrypting, read_key, unlocking
+from gallery.store.encryption import key_setter, read_key, sqlcipher_driver
 from gallery.store.tables import MarkRow
 from indexer.whole_file import flush_folder
 
 SCHEMA = "0006"
-"""The newest migration; they are numbered, so that an older program knows a newer file."""
+"""The newest migration. Numbers let an older program recognise a newer file."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _GALLERY_ID = "gallery_id"
@@ -31,79 +31,83 @@ _WRITES = "gallery_writes"
 
 
 class Database:
-    """A SQLite file in WAL mode. A write is on the disk when its `writing` block has ended.
+    """A SQLite file in WAL mode, created or migrated on opening.
 
-    key : 64 hexadecimal digits; every page of the file is encrypted with it (SQLCipher).
-    Opening creates or migrates the file. Raises HomeUnusable, DatabaseBusy, DatabaseNewer or
-    DatabaseUnusable, from here and from every use.
+    file : readable by its owner only.
+    busy_timeout : seconds to wait for another process's lock.
+    key : 64 hexadecimal digits; SQLCipher encrypts every page of the file with it.
+
+    A write is durable once its `writing` block has ended. Opening and every use may raise
+    HomeUnusable, DatabaseBusy, DatabaseNewer or DatabaseUnusable.
     """
 
     def __init__(self, file: Path, *, busy_timeout: float, key: str | None = None) -> None:
         self.file = file
-        # Not a string: a file's name may have what a URL gives a meaning to.
+        # Not a string: the file's name may contain characters that are special in a URL.
         url = URL.create("sqlite", database=str(file))
         self._engine = create_engine(
             url,
             connect_args={"timeout": busy_timeout, "check_same_thread": False},
-            module=sqlite3 if key is None else encrypting(),
-            max_overflow=-1,  # as many connections as there are threads
+            module=sqlite3 if key is None else sqlcipher_driver(),
+            max_overflow=-1,  # one connection per thread
         )
-        if key is not None:  # before anything else is said to a connection
-            event.listen(self._engine, "connect", unlocking(key))
+        if key is not None:  # must be the first statement of a connection
+            event.listen(self._engine, "connect", key_setter(key))
         event.listen(self._engine, "connect", _prepare)
         event.listen(self._engine, "begin", _begin)
-        with _explained(file):
-            _own(file)
+        with _errors_translated(file):
+            _create_private(file)
             with self._engine.connect() as connection:
                 version = _version(connection)
                 mode = connection.execute(text("PRAGMA journal_mode")).scalar()
-            if mode != "wal" and version in (None, SCHEMA):  # a copy does not remember it
-                self._keep_a_log()
+            if mode != "wal" and version in (None, SCHEMA):  # a copied file loses it
+                self._enable_wal()
             if version != SCHEMA:
                 self._migrate()
                 if mode != "wal":
-                    self._keep_a_log()
+                    self._enable_wal()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """One consistent view of the database."""
-        with _explained(self.file), Session(self._engine) as session:
+        """Open a read transaction: one consistent view of the database."""
+        with _errors_translated(self.file), Session(self._engine) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """One transaction that holds the write lock from its start; committed unless it raises."""
+        """Open a write transaction, which holds the write lock; commit unless the block raises."""
         engine = self._engine.execution_options(**{_WRITES: True})
-        with _explained(self.file), Session(engine) as session, session.begin():
-            session.connection()  # which is what begins it
+        with _errors_translated(self.file), Session(engine) as session, session.begin():
+            session.connection()  # begins the transaction
             yield session
 
     def gallery_id(self) -> str:
-        """A random id given at creation; a saved index that bears another one is foreign."""
+        """Return the random id given at creation; a saved index must bear the same id."""
         with self.reading() as session:
             return session.get_one(MarkRow, _GALLERY_ID).value
 
     def problems(self) -> list[str]:
-        """What SQLite's own check and the foreign keys say is wrong; empty when nothing is."""
-        with _explained(self.file), self._engine.connect() as connection:
-            found = [str(row[0]) for row in connection.execute(text("PRAGMA integrity_check"))]
+        """Return what SQLite's integrity and foreign key checks report; empty when all is well."""
+        with _errors_translated(self.file), self._engine.connect() as connection:
+            messages = [str(row[0]) for row in connection.execute(text("PRAGMA integrity_check"))]
             orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
-        problems = [] if found == ["ok"] else found
+        problems = [] if messages == ["ok"] else messages
         return problems + [
-            f"row {o[1]} of {o[0]} refers to a missing row of {o[2]}" for o in orphans
+            f"row {row} of {table} refers to a missing row of {parent}"
+            for table, row, parent, _ in orphans
         ]
 
     def free_pages(self) -> int:
-        """Pages of the file that hold nothing now."""
-        with _explained(self.file), self._engine.connect() as connection:
+        """Return the number of unused pages in the file."""
+        with _errors_translated(self.file), self._engine.connect() as connection:
             return int(connection.execute(text("PRAGMA freelist_count")).scalar() or 0)
 
     def scrub(self) -> None:
-        """Leave no erased bytes in the file: rebuild it, and empty the write-ahead log.
+        """Remove erased bytes: rebuild the file and empty the write-ahead log.
 
-        Raises DatabaseBusy when a reader of another process holds the log for too long.
+        Raises DatabaseBusy when a reader in another process holds the log for too long.
         """
-        with _explained(self.file):
+        with _errors_translated(self.file):
             pooled = self._engine.raw_connection()
             try:
                 cursor = pooled.cursor()
@@ -114,17 +118,17 @@ class Database:
                 pooled.close()
         if row is None or row[0]:
             raise DatabaseBusy(
-                f"{self.file}: another process is reading, so erased bytes are still in the log;"
-                " close it and run any command on this gallery"
+                f"{self.file}: another process is reading, so erased bytes remain in the"
+                " write-ahead log; stop that process and run any command on this gallery"
             )
 
     def copy_to(self, file: Path) -> None:
-        """Write the database as it is now to a new file, while others go on writing to this one.
+        """Copy the database to a new file; writers need not stop.
 
-        The copy is rebuilt, so that it holds no free pages and nothing that was erased.
+        The copy is rebuilt, so it has no free pages and no erased bytes.
         """
-        _own(file)  # SQLite takes an empty file for a new one
-        with _explained(file):
+        _create_private(file)  # SQLite treats an empty file as new
+        with _errors_translated(file):
             pooled = self._engine.raw_connection()
             try:
                 pooled.cursor().execute("VACUUM INTO ?", [str(file)])
@@ -132,7 +136,7 @@ class Database:
                 pooled.close()
 
     def take_new_id(self) -> None:
-        """Become another gallery than the one this is a copy of: its index must not be taken."""
+        """Give this copy a new gallery id, so that it rejects the original's index."""
         with self.writing() as session:
             session.get_one(MarkRow, _GALLERY_ID).value = uuid4().hex
 
@@ -140,8 +144,8 @@ class Database:
         """Close every connection."""
         self._engine.dispose()
 
-    def _keep_a_log(self) -> None:
-        """Turn on the write-ahead log, which the file remembers; outside of any transaction."""
+    def _enable_wal(self) -> None:
+        """Turn on the write-ahead log. The file remembers it; no transaction may be open."""
         pooled = self._engine.raw_connection()
         try:
             pooled.cursor().execute("PRAGMA journal_mode = WAL")
@@ -149,7 +153,7 @@ class Database:
             pooled.close()
 
     def _migrate(self) -> None:
-        # Alembic is slow to import, and needed only when a file is made or is older.
+        # Alembic is slow to import, and needed only for a new or an older file.
         from alembic import command
         from alembic.config import Config
         from alembic.util.exc import CommandError
@@ -157,19 +161,18 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         with self._engine.execution_options(**{_WRITES: True}).begin() as connection:
-            version = _version(connection)  # another process may have been quicker
+            version = _version(connection)  # another process may have migrated already
             if version is not None and version > SCHEMA:
                 raise DatabaseNewer(
-                    f"{self.file} was written by a newer version (schema {version}, this program"
-                    f" knows {SCHEMA}); install that version or use another --home"
+                    f"{self.file} was written by a newer version (schema {version}; this version"
+                    f" supports {SCHEMA}); install the newer version or use another --home"
                 )
             config.attributes["connection"] = connection
             try:
                 command.upgrade(config, "head")
             except CommandError as error:
                 raise DatabaseUnusable(
-                    f"{self.file} is at schema {version}, which this program never wrote; use"
-                    " another --home"
+                    f"{self.file} has unknown schema {version}; use another --home"
                 ) from error
             if version is None:
                 with Session(connection) as session:
@@ -177,13 +180,13 @@ class Database:
                     session.flush()
 
 
-def _own(file: Path) -> None:
-    """Make a new file readable by its owner alone; its log takes after it.
+def _create_private(file: Path) -> None:
+    """Create the file, readable by its owner only. The write-ahead log inherits the mode.
 
-    One that is there is not touched: to close it would let go of the locks that SQLite has on it
-    for another connection of this process.
+    An existing file is not opened: closing it would release SQLite's locks on it, which another
+    connection of this process may hold.
     """
-    with contextlib.suppress(OSError):  # SQLite says better what is wrong
+    with contextlib.suppress(OSError):  # SQLite's own error says more
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
@@ -194,16 +197,16 @@ def _version(connection: Connection) -> str | None:
         return None if version is None else str(version)
     if tables:
         raise DatabaseUnusable(
-            f"the file is a database of another program (it has {sorted(tables)[0]!r});"
+            f"the file belongs to another program (it has a table {sorted(tables)[0]!r});"
             " use another --home"
         )
     return None
 
 
 def _prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    # Transactions begin where _begin says, not where the driver guesses.
+    # Let _begin start transactions, not the driver.
     connection.isolation_level = None
-    # Temporary files would lie outside the home, where nobody erases them.
+    # Temporary files would be written outside the home, where no erasure reaches them.
     for pragma in (
         "synchronous = FULL",
         "foreign_keys = ON",
@@ -214,53 +217,53 @@ def _prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    # A writer takes the lock first: upgrading a reader's transaction can fail half-way as "locked".
+    # A writer takes the lock first: upgrading a read transaction can fail halfway as "locked".
     writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 @contextmanager
-def _explained(file: Path) -> Iterator[None]:
+def _errors_translated(file: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # SQLCipher's driver has errors of its own, with SQLite's codes.
+        # SQLCipher's driver raises its own errors, with SQLite's codes.
         if isinstance(error, exc.DBAPIError) or hasattr(error, "sqlite_errorcode"):
-            raise _as_ours(file, error) from error
+            raise _translated(file, error) from error
         raise
 
 
-def _as_ours(file: Path, error: Exception) -> Exception:
+def _translated(file: Path, error: Exception) -> Exception:
     origin = error.orig if isinstance(error, exc.DBAPIError) else error
-    said = str(origin)
+    message = str(origin)
     code = getattr(origin, "sqlite_errorcode", 0) & 0xFF
     match code:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return DatabaseBusy(
-                f"{file} is being written by another process; try again, or wait longer with"
+                f"{file} is being written by another process; try again, or raise"
                 " GALLERY_BUSY_TIMEOUT"
             )
         case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
             free = shutil.disk_usage(file.parent).free
             return DatabaseUnusable(
-                f"{file}: {said}; the disk has {free:,} bytes free: free some space, or mend the"
-                " disk, and try again"
+                f"{file}: {message}; the disk has {free:,} bytes free: free some space or repair"
+                " the disk, then try again"
             )
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
             return HomeUnusable(
-                f"{file} cannot be opened for writing ({said}); check the folder's permissions or"
-                " use another --home"
+                f"{file} cannot be opened for writing ({message}); check the folder's permissions"
+                " or use another --home"
             )
         case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
             return DatabaseUnusable(
-                f"{file} is not a healthy database ({said}), or it is encrypted with another key"
+                f"{file} is not a healthy database ({message}), or it is encrypted with another key"
                 " (GALLERY_KEY_FILE); restore it from a backup or use another --home"
             )
-    return DatabaseUnusable(f"{file}: {said}")
+    return DatabaseUnusable(f"{file}: {message}")
 
 
 def open_home(home: Path) -> Path:
-    """Make the folder, readable by its owner alone, unless it is there. Raises HomeUnusable."""
+    """Create the home folder, readable by its owner only, if it is missing. Raises HomeUnusable."""
     try:
         if not home.is_dir():
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -274,6 +277,6 @@ def open_home(home: Path) -> Path:
 
 
 def open_database(settings: Settings, file: Path) -> Database:
-    """Raises HomeError, or SettingInvalid for a key that cannot be used."""
+    """Open a database as configured. Raises HomeError, or SettingInvalid for an unusable key."""
     key = None if settings.key_file is None else read_key(settings.key_file)
     return Database(file, busy_timeout=settings.busy_timeout, key=key)

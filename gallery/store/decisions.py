@@ -1,48 +1,58 @@
-"""Decisions about faces of photos, many at once: what is kept, what stood before, and what is said
-of a whole group as a set rather than as all its pairs.
+"""The user's decisions about faces in photos, on pairs and on sets.
+
+A decision on a set ("not all one person", "keep all copies") is stored with one row per face, whose
+first key names the set. It says nothing about any two of the faces.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import combinations, islice
-from typing import TypeVar
+from itertools import combinations
 
 from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, tuple_
 from sqlalchemy.orm import Session
 
+from gallery.batching import batched
 from gallery.store.photo_cache import FaceDecision
 from gallery.store.tables import DistinctRow, FaceDecisionRow, FaceRow, PhotoRow
 from gallery.types import Box
 
 NOT_ONE, KEEP_ALL = "not-one ", "keep-all "
-"""What the first of a set's decisions begins with, where a pair has a face's key: these faces are
-not one person; these are copies and all of them are kept.
-"""
+"""Prefixes of the names of sets: faces that are not all one person; copies to keep, all of them."""
 _SETS = (NOT_ONE, KEEP_ALL)
-_AT_ONCE = 5_000
+_KEYS_PER_QUERY = 5_000
+_TOLERANCE = 2.0
+"""How many pixels a face's box may move when its photo is detected again."""
 
-_BOTH = tuple_(FaceDecisionRow.first, FaceDecisionRow.second)
+_KEYS = tuple_(FaceDecisionRow.first, FaceDecisionRow.second)
 
 Pair = tuple[str, str]
-_Thing = TypeVar("_Thing")
+"""Two face keys, or the name of a set and a face key, in the order they are stored in."""
 
 
-def pair_of(one: FaceDecision) -> Pair:
-    """As it is stored: the smaller key first, and a set's name before its face."""
-    return name_pair(one.first, one.second)
+def face_key(sha256: str, box: Box) -> str:
+    """Return the permanent key of a face in a photo: the photo's SHA-256 and the box, rounded."""
+    return f"{sha256} {' '.join(str(round(v)) for v in box.as_list())}"
+
+
+def pair_of(decision: FaceDecision) -> Pair:
+    """Return the keys of a decision, in the order they are stored in."""
+    return name_pair(decision.first, decision.second)
 
 
 def name_pair(first: str, second: str) -> Pair:
-    """The same of two keys."""
+    """Return two keys in the order they are stored in: a set's name, or the smaller key, first."""
     if first.startswith(_SETS) or (first < second and not second.startswith(_SETS)):
         return first, second
     return second, first
 
 
 def not_one(keys: Collection[str]) -> list[FaceDecision]:
-    """That these faces are not one person: a pair, or a set, which says nothing of any two."""
+    """Return the decision that these faces are not one person, on a pair or on a set.
+
+    For fewer than two faces there is none.
+    """
     ordered = sorted(set(keys))
     if len(ordered) < 2:
         return []
@@ -52,84 +62,86 @@ def not_one(keys: Collection[str]) -> list[FaceDecision]:
 
 
 def keep_all(keys: Collection[str]) -> list[FaceDecision]:
-    """That these copies of one picture are all kept."""
+    """Return the decision to keep all these copies of a photo."""
     return _set(KEEP_ALL, sorted(set(keys)))
 
 
 def pairs_in(decisions: Iterable[FaceDecision]) -> list[FaceDecision]:
-    """Those on two faces."""
-    return [one for one in decisions if not one.first.startswith(_SETS)]
+    """Return the decisions on pairs, without those on sets."""
+    return [decision for decision in decisions if not decision.first.startswith(_SETS)]
 
 
-def on_faces() -> ColumnElement[bool]:
-    """The same as a condition."""
+def _is_pair() -> ColumnElement[bool]:
+    """A condition on decisions: on a pair, not on a set."""
     return and_(*(~FaceDecisionRow.first.startswith(prefix) for prefix in _SETS))
 
 
 class Sets:
-    """Sets of one kind. One of which a face was erased is none any more."""
+    """The decisions on sets of one kind. A set with an erased face is ignored."""
 
     def __init__(self, decisions: Iterable[FaceDecision], kind: str) -> None:
-        inside: dict[str, list[str]] = {}
-        for one in decisions:
-            if one.first.startswith(kind):
-                inside.setdefault(one.first, []).append(one.second)
-        self._of: dict[str, list[tuple[str, frozenset[str]]]] = {}
-        for name, keys in inside.items():
+        members: dict[str, list[str]] = {}
+        for decision in decisions:
+            if decision.first.startswith(kind):
+                members.setdefault(decision.first, []).append(decision.second)
+        self._by_lowest_key: dict[str, list[tuple[str, frozenset[str]]]] = {}
+        for name, keys in members.items():
             if name == _set_name(kind, sorted(keys)):
-                self._of.setdefault(min(keys), []).append((name, frozenset(keys)))
+                self._by_lowest_key.setdefault(min(keys), []).append((name, frozenset(keys)))
 
     def within(self, keys: Collection[str]) -> list[FaceDecision]:
-        """The decisions of the sets that lie whole among these faces."""
-        there = frozenset(keys)
+        """Return the decisions on sets that are subsets of these faces."""
+        faces = frozenset(keys)
         return [
             FaceDecision(name, key, False, "")
-            for low in there
-            for name, whole in self._of.get(low, ())
-            if whole <= there
-            for key in sorted(whole)
+            for lowest in faces
+            for name, members in self._by_lowest_key.get(lowest, ())
+            if members <= faces
+            for key in sorted(members)
         ]
 
 
 def sets(session: Session, kind: str) -> Sets:
-    """All of a kind that are kept."""
+    """Return all stored sets of a kind."""
     return Sets(_read(session, FaceDecisionRow.first.startswith(kind)), kind)
 
 
 def among(session: Session, keys: Collection[str]) -> list[FaceDecision]:
-    """What was decided on two faces that are both of these, in no order."""
-    there = set(keys)
+    """Return the decisions on two of these faces, in no particular order."""
+    faces = set(keys)
     return [
-        one
-        for some in _batches(sorted(there))
-        for one in _read(session, FaceDecisionRow.first.in_(some))
-        if one.second in there
+        decision
+        for batch in batched(sorted(faces), _KEYS_PER_QUERY)
+        for decision in _read(session, FaceDecisionRow.first.in_(batch))
+        if decision.second in faces
     ]
 
 
 def now(session: Session, pairs: Iterable[Pair]) -> dict[Pair, FaceDecision]:
-    """What is decided on these pairs; one that is not is left out."""
+    """Return the decisions on those of these pairs that have one."""
     return {
-        pair_of(one): one for some in _batches(pairs) for one in _read(session, _BOTH.in_(some))
+        pair_of(decision): decision
+        for batch in batched(pairs, _KEYS_PER_QUERY)
+        for decision in _read(session, _KEYS.in_(batch))
     }
 
 
 def put(session: Session, decisions: Sequence[FaceDecision]) -> None:
-    """Keep decisions, over what stood before."""
-    drop(session, [pair_of(one) for one in decisions])
+    """Store decisions, replacing earlier ones on the same pairs."""
+    drop(session, [pair_of(decision) for decision in decisions])
     if decisions:
         rows = [
-            {"first": first, "second": second, "same": one.same, "person": one.person}
-            for one in decisions
-            for first, second in [pair_of(one)]
+            {"first": first, "second": second, "same": decision.same, "person": decision.person}
+            for decision in decisions
+            for first, second in [pair_of(decision)]
         ]
         session.execute(insert(FaceDecisionRow), rows)
 
 
 def drop(session: Session, pairs: Iterable[Pair]) -> None:
-    """Forget decisions."""
-    for some in _batches(pairs):
-        query = delete(FaceDecisionRow).where(_BOTH.in_(some))
+    """Delete the decisions on these pairs."""
+    for batch in batched(pairs, _KEYS_PER_QUERY):
+        query = delete(FaceDecisionRow).where(_KEYS.in_(batch))
         session.execute(query.execution_options(synchronize_session=False))
     session.expire_all()
 
@@ -146,67 +158,52 @@ def _set_name(kind: str, ordered: Sequence[str]) -> str:
 def _read(session: Session, condition: ColumnElement[bool]) -> Iterator[FaceDecision]:
     row = FaceDecisionRow
     query = select(row.first, row.second, row.same, row.person).where(condition)
-    return (FaceDecision(*found) for found in session.execute(query))
-
-
-def _batches(things: Iterable[_Thing]) -> Iterator[list[_Thing]]:
-    remaining = iter(things)
-    while some := list(islice(remaining, _AT_ONCE)):
-        yield some
-
-
-_STRAY = 2.0
-"""Pixels that one face's box may be moved by when a photo is looked at again."""
-
-
-def face_key(sha256: str, box: Box) -> str:
-    """What names a face of a photo for ever: the photo's hash and the box in whole pixels."""
-    return f"{sha256} {' '.join(str(round(v)) for v in box.as_list())}"
+    return (FaceDecision(*columns) for columns in session.execute(query))
 
 
 def not_of(session: Session, sha256: str, box: Box) -> set[int]:
-    """The identities, by id, of which the user said that a face of theirs is someone else than the
-    face in this box of this photo.
+    """Return the ids of identities that the user rejected for the face in this box of this photo.
+
+    The user decided that an enrolled face of theirs and this face are two people.
     """
-    # All keys of the photo and no others: what comes after a blank is an exclamation mark.
+    # All keys of this photo and no others: "!" is the character after the space.
     low, high = f"{sha256} ", f"{sha256}!"
     first, second = FaceDecisionRow.first, FaceDecisionRow.second
     query = select(first, second).where(
         FaceDecisionRow.same.is_(False),
-        on_faces(),  # of a set that is not one person any two may be
+        _is_pair(),  # any two faces of a set may be one person
         or_(first.between(low, high), second.between(low, high)),
     )
-    found: set[int] = set()
+    rejected: set[int] = set()
     for pair in session.execute(query):
-        for mine, other in ((pair[0], pair[1]), (pair[1], pair[0])):
-            if mine.startswith(low) and _one_place(mine, face_key(sha256, box)):
-                found |= _owners(session, other)
-    return found
+        for key, other in ((pair[0], pair[1]), (pair[1], pair[0])):
+            if key.startswith(low) and _same_place(key, face_key(sha256, box)):
+                rejected |= _owners(session, other)
+    return rejected
 
 
 def are_two(session: Session, identity_ids: Collection[int]) -> bool:
-    """Whether the user said of every two of these that they are two people."""
+    """Whether the user decided that these identities are all different people."""
     pairs = list(combinations(sorted(identity_ids), 2))
     query = select(func.count()).select_from(DistinctRow)
-    known = (
+    is_distinct = (
         session.scalar(query.where(DistinctRow.first_id == a, DistinctRow.second_id == b))
         for a, b in pairs
     )
-    return bool(pairs) and all(known)
+    return bool(pairs) and all(is_distinct)
 
 
 def _owners(session: Session, key: str) -> set[int]:
-    """Whose enrolled face has this key."""
-    query = select(FaceRow).join(PhotoRow).where(PhotoRow.sha256 == key.split(" ")[0])
+    """Return the ids of the identities that have the enrolled face with this key."""
+    sha256 = key.split(" ")[0]
+    query = select(FaceRow).join(PhotoRow).where(PhotoRow.sha256 == sha256)
     return {
         row.identity_id
         for row in session.scalars(query)
-        if _one_place(
-            key, face_key(key.split(" ")[0], Box(row.left, row.top, row.right, row.bottom))
-        )
+        if _same_place(key, face_key(sha256, Box(row.left, row.top, row.right, row.bottom)))
     }
 
 
-def _one_place(key: str, other: str) -> bool:
-    places = (map(float, k.split(" ")[1:]) for k in (key, other))
-    return all(abs(a - b) <= _STRAY for a, b in zip(*places, strict=True))
+def _same_place(key: str, other: str) -> bool:
+    boxes = (map(float, k.split(" ")[1:]) for k in (key, other))
+    return all(abs(a - b) <= _TOLERANCE for a, b in zip(*boxes, strict=True))

@@ -1,4 +1,4 @@
-"""The encoders whose encodings are stored: the one in use, the next one, the last one."""
+"""The encoders whose encodings are stored: the current, the next and the previous one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from gallery.store.tables import EncoderRow
 
 
 class EncoderState(StrEnum):
-    """current : answers.  next : is being encoded with.  previous : kept for a way back."""
+    """current : used for searches.  next : re-encoding is under way.  previous : kept for rollback.
+
+    past : no encodings are kept.
+    """
 
     CURRENT = "current"
     NEXT = "next"
@@ -23,7 +26,7 @@ class EncoderState(StrEnum):
 
 @dataclass(frozen=True)
 class EncoderRecord:
-    """spec : what opens it; None of a gallery that an older version made."""
+    """An encoder. spec : the setting that opens it; None if an older version recorded it."""
 
     id: int
     name: str
@@ -36,66 +39,66 @@ class EncoderRecord:
 
 
 def in_state(session: Session, state: EncoderState) -> EncoderRecord | None:
-    """The encoder in this state, of which there is one at most (but of PAST)."""
+    """Return the encoder in this state. At most one is, except for PAST."""
     row = session.scalar(select(EncoderRow).where(EncoderRow.state == state))
     return None if row is None else _record(row)
 
 
 def get(session: Session, encoder_id: int) -> EncoderRecord:
-    """The encoder of this id, which is there."""
+    """Return the encoder with this id, which must exist."""
     return _record(session.get_one(EncoderRow, encoder_id))
 
 
 def current(session: Session) -> EncoderRecord | None:
-    """The encoder in use; None while nothing was ever enrolled."""
+    """Return the encoder in use; None until the first enrolment."""
     return in_state(session, EncoderState.CURRENT)
 
 
 def kept(session: Session) -> list[EncoderRecord]:
-    """All of which there may be encodings."""
+    """Return the encoders that may have stored encodings."""
     rows = session.scalars(select(EncoderRow).where(EncoderRow.state != EncoderState.PAST))
     return [_record(row) for row in rows]
 
 
 def check_current(session: Session, name: str, weights_sha256: str, spec: str | None) -> None:
-    """Raises EncoderChanged when the gallery's encodings are another encoder's."""
-    now = current(session)
-    if now is not None and (now.name, now.weights_sha256) != (name, weights_sha256):
+    """Raise EncoderChanged if the gallery's encodings are by another encoder."""
+    record = current(session)
+    if record is not None and (record.name, record.weights_sha256) != (name, weights_sha256):
         other = f"{spec or name} ({weights_sha256[:12]})" if weights_sha256 else (spec or name)
         raise EncoderChanged(
-            f"the gallery's encodings are of {now}, not of {other};"
-            " encodings of two encoders cannot be compared: change the gallery with `gallery"
+            f"the gallery's encodings are of {record}, not of {other};"
+            " encodings of two encoders cannot be compared: re-encode the gallery with `gallery"
             f" re-encode --encoder {spec or name}`, use its own encoder (no --encoder, no"
             " GALLERY_ENCODER), or enrol the photos again into a new --home"
         )
 
 
-def use(session: Session, name: str, weights_sha256: str, spec: str | None) -> int:
-    """The id of the encoder in use, made so when the gallery has none. Raises EncoderChanged."""
+def get_or_set_current(session: Session, name: str, weights_sha256: str, spec: str | None) -> int:
+    """Return the id of the encoder in use, setting it if there is none. Raises EncoderChanged."""
     check_current(session, name, weights_sha256, spec)
-    row = _found(session, name, weights_sha256, spec)
+    row = _get_or_add(session, name, weights_sha256, spec)
     row.state = EncoderState.CURRENT
     session.flush()
     return row.id
 
 
 def note_spec(session: Session, encoder_id: int, spec: str) -> None:
-    """Remember what opens it now."""
+    """Store the setting that opens an encoder."""
     session.get_one(EncoderRow, encoder_id).spec = spec
 
 
 def make(session: Session, name: str, weights_sha256: str, spec: str) -> EncoderRecord:
-    """The record of an encoder, in whatever state; of a new one PAST."""
-    return _record(_found(session, name, weights_sha256, spec))
+    """Return the record of an encoder, adding it in state PAST if it is new."""
+    return _record(_get_or_add(session, name, weights_sha256, spec))
 
 
-def put_in_state(session: Session, encoder_id: int, state: EncoderState) -> None:
-    """The caller keeps it to one encoder a state."""
+def set_state(session: Session, encoder_id: int, state: EncoderState) -> None:
+    """Set an encoder's state. The caller ensures that at most one encoder is in each."""
     session.get_one(EncoderRow, encoder_id).state = state
     session.flush()
 
 
-def _found(session: Session, name: str, weights_sha256: str, spec: str | None) -> EncoderRow:
+def _get_or_add(session: Session, name: str, weights_sha256: str, spec: str | None) -> EncoderRow:
     row = session.scalar(
         select(EncoderRow).where(
             EncoderRow.name == name, EncoderRow.weights_sha256 == weights_sha256

@@ -1,6 +1,6 @@
-"""Encodings of a folder's photos in the cache folder: one file a folder, an entry a photo.
+"""Cached encodings of a folder's photos: one file per folder, one entry per photo.
 
-They may be deleted at any time; entries of somebody who is erased are.
+The files may be deleted at any time. An erasure deletes the person's entries.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from gallery.types import Float32
 from indexer.whole_file import written_whole
 
 Entry = tuple[Float32, str, str]
-"""The photo's encodings as one row, its file's hash, and the reason why there are none."""
+"""The photo's encodings as one row, its SHA-256, and the reason if there are none."""
 
 
 def load(file: Path) -> dict[str, Entry]:
-    """The entries by their marks (path, size and time); none of what is no such file."""
+    """Return the entries by mark (path, size and time); none if the file is missing or invalid."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
             marks, rows = arrays["marks"].tolist(), arrays["rows"]
@@ -31,32 +31,32 @@ def load(file: Path) -> dict[str, Entry]:
         return {}
 
 
-def add(file: Path, entries: Mapping[str, Entry], gone: Collection[str] = ()) -> None:
-    """Keep entries beside those that other processes have kept meanwhile; drop those of `gone`."""
+def add(file: Path, entries: Mapping[str, Entry], deleted: Collection[str] = ()) -> None:
+    """Add entries beside those that other processes added meanwhile; delete those in `deleted`."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _alone(file):
-        kept = {**load(file), **entries}
-        _write(file, {mark: entry for mark, entry in kept.items() if mark not in gone})
+    with _lock(file):
+        combined = {**load(file), **entries}
+        _write(file, {mark: entry for mark, entry in combined.items() if mark not in deleted})
 
 
 def erase(file: Path, contents: Sequence[bytes]) -> int:
-    """Drop every entry that has any of these; how many. Raises OSError."""
-    wanted = BytesAhoCorasick(contents)
-    with _alone(file):
+    """Delete every entry that contains any of these; return how many. Raises OSError."""
+    search = BytesAhoCorasick(contents)
+    with _lock(file):
         before = load(file)
-        kept = {
+        remaining = {
             mark: entry
             for mark, entry in before.items()
-            if not wanted.find_matches_as_indexes(_bytes(mark, entry))
+            if not search.find_matches_as_indexes(_bytes(mark, entry))
         }
-        if not kept:  # none is left, or it is no file of ours
+        if not remaining:  # no entries left, or not a valid file
             file.unlink(missing_ok=True)
-        elif len(kept) < len(before):
-            _write(file, kept)
-    return len(before) - len(kept)
+        elif len(remaining) < len(before):
+            _write(file, remaining)
+    return len(before) - len(remaining)
 
 
-def _alone(file: Path) -> FileLock:
+def _lock(file: Path) -> FileLock:
     return FileLock(file.with_name(f"{file.name}.lock"), mode=0o600)
 
 
@@ -66,12 +66,12 @@ def _bytes(mark: str, entry: Entry) -> bytes:
     return texts + b"\n" + row.astype("<f4").tobytes()
 
 
-def _write(file: Path, kept: Mapping[str, Entry]) -> None:
+def _write(file: Path, entries: Mapping[str, Entry]) -> None:
     with written_whole(file) as out:
         np.savez(
             out,
-            marks=np.array(list(kept)),
-            rows=np.array([row for row, _, _ in kept.values()], dtype=np.float32),
-            sha256=np.array([sha256 for _, sha256, _ in kept.values()]),
-            reasons=np.array([reason for _, _, reason in kept.values()]),
+            marks=np.array(list(entries)),
+            rows=np.array([row for row, _, _ in entries.values()], dtype=np.float32),
+            sha256=np.array([sha256 for _, sha256, _ in entries.values()]),
+            reasons=np.array([reason for _, _, reason in entries.values()]),
         )

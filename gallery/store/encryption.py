@@ -1,4 +1,4 @@
-"""An encrypted database: SQLCipher, through the driver of the extra `encrypted`."""
+"""Database encryption with SQLCipher, from the extra `encrypted`."""
 
 from __future__ import annotations
 
@@ -14,30 +14,33 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from gallery.errors import SettingInvalid
 
 
-def encrypting() -> ModuleType:
-    """The driver. Raises SettingInvalid when it is not installed."""
+def sqlcipher_driver() -> ModuleType:
+    """Return the SQLCipher driver. Raises SettingInvalid when it is not installed."""
     try:
         return import_module("sqlcipher3.dbapi2")
     except ImportError as error:
         raise SettingInvalid(
-            "GALLERY_KEY_FILE is set, but SQLCipher's driver is not installed:"
+            "GALLERY_KEY_FILE is set, but the SQLCipher driver is not installed:"
             " pip install 'face-gallery[encrypted]'"
         ) from error
 
 
-def unlocking(key: str) -> Callable[[DBAPIConnection, ConnectionPoolEntry], None]:
-    """What gives each new connection the key: raw, so that no time is spent on deriving it."""
+def key_setter(key: str) -> Callable[[DBAPIConnection, ConnectionPoolEntry], None]:
+    """Return a listener that sets the key on each new connection.
 
-    def unlock(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    key : 64 hexadecimal digits, used as the raw key, so no time is spent deriving one.
+    """
+
+    def set_key(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
-        cursor.execute("PRAGMA cipher_log_level = NONE")  # what is wrong is raised, not printed
+        cursor.execute("PRAGMA cipher_log_level = NONE")  # errors are raised, not printed
         cursor.execute(f"PRAGMA key = \"x'{key}'\"")
 
-    return unlock
+    return set_key
 
 
 def read_key(file: Path) -> str:
-    """The key in a file: 64 hexadecimal digits. Raises SettingInvalid, and never shows the key."""
+    """Return the key in a file, 64 hexadecimal digits. Raises SettingInvalid, without the key."""
     try:
         text = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -46,6 +49,6 @@ def read_key(file: Path) -> str:
     if not re.fullmatch("[0-9a-fA-F]{64}", text):
         raise SettingInvalid(
             f"GALLERY_KEY_FILE {file} has {len(text)} characters, expected 64 hexadecimal digits"
-            " (openssl rand -hex 32 makes them)"
+            " (create them with `openssl rand -hex 32`)"
         )
     return text.lower()

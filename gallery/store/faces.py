@@ -1,14 +1,14 @@
-"""Faces and their encodings: stored, read back, counted."""
+"""Enrolled faces and their encodings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 
 import numpy as np
 from sqlalchemy import ColumnElement, Row, Select, delete, func, select
 from sqlalchemy.orm import Session, contains_eager
 
+from gallery.batching import batched
 from gallery.errors import InvalidEncoding
 from gallery.names import printable
 from gallery.store import encoders
@@ -16,84 +16,82 @@ from gallery.store.change_log import log_changes, remember_to_scrub
 from gallery.store.encoders import EncoderState
 from gallery.store.records import FaceRecord, NewFace, StoredEncodings
 from gallery.store.tables import (
+    IDS_PER_QUERY,
     EncoderRow,
     FaceRow,
     IdentityRow,
-    KeptRow,
+    KeptImageRow,
     OtherEncodingRow,
     PhotoRow,
     ThumbnailRow,
 )
 from gallery.types import DIMENSION, Box, Encodings, IdentityRef, Photo
 
-_IDS_A_QUERY = 10_000  # SQLite takes 32,766 parameters
 _UNIT_TOLERANCE = 1e-3
 _EncodingRow = Row[int, int, bytes, float, float]
 
 
 def encoder_id(session: Session, name: str, weights_sha256: str, spec: str | None = None) -> int:
-    """The encoder's row, made when the gallery has none. spec : what opens the encoder.
+    """Return the id of the encoder in use, storing it if the gallery has none.
 
-    Raises EncoderChanged when the gallery's encodings are another encoder's.
+    spec : the setting that opens the encoder.
+    Raises EncoderChanged when the gallery's encodings are by another encoder.
     """
-    return encoders.use(session, name, weights_sha256, spec)
+    return encoders.get_or_set_current(session, name, weights_sha256, spec)
 
 
 def encoder(session: Session) -> tuple[str, str] | None:
-    """The name and the SHA-256 of the weights that the gallery's encodings are of."""
+    """Return the name and the weights' SHA-256 of the encoder in use; None in an empty gallery."""
     row = encoders.current(session)
     return None if row is None else (row.name, row.weights_sha256)
 
 
-def check_encoder(session: Session, name: str, weights_sha256: str) -> None:
-    """Raises EncoderChanged when the gallery's encodings are another encoder's."""
-    encoders.check_current(session, name, weights_sha256, None)
-
-
 def face_of(session: Session, identity_id: int, photo_sha256: str) -> int | None:
-    """The face enrolled for this identity from this photo, seen by the encoder in use."""
+    """Return the id of the searchable face that this identity has from this photo."""
     return session.scalar(
         select(FaceRow.id)
         .join(PhotoRow)
-        .where(FaceRow.identity_id == identity_id, PhotoRow.sha256 == photo_sha256, in_search())
+        .where(FaceRow.identity_id == identity_id, PhotoRow.sha256 == photo_sha256, is_searchable())
     )
 
 
-def in_search() -> ColumnElement[bool]:
-    """Of a face: whether its encoding is of the encoder in use."""
-    now = select(EncoderRow.id).where(EncoderRow.state == EncoderState.CURRENT).scalar_subquery()
-    return FaceRow.encoder_id == now
+def is_searchable() -> ColumnElement[bool]:
+    """A condition on faces: the encoding is by the encoder in use."""
+    current = (
+        select(EncoderRow.id).where(EncoderRow.state == EncoderState.CURRENT).scalar_subquery()
+    )
+    return FaceRow.encoder_id == current
 
 
 def of_photo(session: Session, photo_sha256: str) -> list[int]:
-    """The faces enrolled from a photo, for whomever."""
+    """Return the ids of the faces enrolled from a photo, ascending, of any identity."""
     query = select(FaceRow.id).join(PhotoRow).where(PhotoRow.sha256 == photo_sha256)
     return list(session.scalars(query.order_by(FaceRow.id)))
 
 
 def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder: int) -> int:
-    """Store one face and log it; returns its id.
+    """Store one face, log the change, and return the face's id.
 
-    A face that an earlier encoder saw, and this one did not, keeps its id, and what a way back to
-    that encoder needs.
-    Raises InvalidEncoding for anything but one finite encoding of unit length.
+    A face of this identity and photo that only an earlier encoder encoded keeps its id, and what
+    a rollback to that encoder needs.
+    Raises InvalidEncoding unless there is exactly one finite encoding of unit length.
     """
     vectors = new.encodings.vectors
     if vectors.shape != (1, DIMENSION) or vectors.dtype != np.float32:
         raise InvalidEncoding(
-            f"an encoding of {vectors.dtype} {vectors.shape}, expected float32 (1, {DIMENSION})"
+            f"the encoding is {vectors.dtype} {vectors.shape}, expected float32 (1, {DIMENSION})"
         )
     length = float(np.linalg.norm(vectors))
     if not abs(length - 1.0) <= _UNIT_TOLERANCE:  # also refuses NaN
-        raise InvalidEncoding(f"an encoding of length {length}, expected 1")
+        raise InvalidEncoding(f"the encoding has length {length}, expected 1")
     photo_id = _photo_id(session, photo)
     earlier = session.scalar(
         select(FaceRow).where(
-            FaceRow.identity_id == identity_id, FaceRow.photo_id == photo_id, ~in_search()
+            FaceRow.identity_id == identity_id, FaceRow.photo_id == photo_id, ~is_searchable()
         )
     )
     if earlier is not None:
-        _make_room(session, earlier, new.face.box, encoder)
+        _set_earlier_aside(session, earlier, new.face.box, encoder)
     row = FaceRow(
         id=None if earlier is None else earlier.id,
         identity_id=identity_id,
@@ -119,27 +117,27 @@ def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder:
     return row.id
 
 
-def _make_room(session: Session, row: FaceRow, box: Box, encoder: int) -> None:
-    """Before a face is seen anew: put its encoding beside, while its encoder's are kept.
+def _set_earlier_aside(session: Session, row: FaceRow, box: Box, encoder: int) -> None:
+    """Before a face is encoded anew: set its encoding aside, as long as its encoder's are kept.
 
-    Of what there is of another face of the photo, which was enrolled in its place, only the
-    previous encoder's encoding stays: going back gives the answers that there were.
+    If the photo's new face is another one, only the previous encoder's encoding of the old face
+    stays, so that a rollback restores the earlier answers.
     """
-    kept = {record.id: record.state for record in encoders.kept(session)}
-    last = next((i for i, state in kept.items() if state is EncoderState.PREVIOUS), None)
-    same = _is_in(box, Box(row.left, row.top, row.right, row.bottom))
-    theirs = OtherEncodingRow
-    stale = theirs.encoder_id == encoder
-    if not same:
-        stale |= theirs.encoder_id != (encoder if last is None else last)
-        pictures = [
+    states = {record.id: record.state for record in encoders.kept(session)}
+    previous = next((i for i, state in states.items() if state is EncoderState.PREVIOUS), None)
+    same_face = _same_place(box, Box(row.left, row.top, row.right, row.bottom))
+    other = OtherEncodingRow
+    stale = other.encoder_id == encoder
+    if not same_face:
+        stale |= other.encoder_id != (encoder if previous is None else previous)
+        dropped = [
             session.scalar(delete(table).where(table.face_id == row.id).returning(table.face_id))
-            for table in (KeptRow, ThumbnailRow)
+            for table in (KeptImageRow, ThumbnailRow)
         ]
-        if any(face_id is not None for face_id in pictures):
+        if any(face_id is not None for face_id in dropped):
             remember_to_scrub(session)
-    session.execute(delete(theirs).where(theirs.face_id == row.id, stale))
-    if row.encoder_id == last or (same and row.encoder_id in kept):
+    session.execute(delete(other).where(other.face_id == row.id, stale))
+    if row.encoder_id == previous or (same_face and row.encoder_id in states):
         session.merge(
             OtherEncodingRow(
                 face_id=row.id,
@@ -152,18 +150,18 @@ def _make_room(session: Session, row: FaceRow, box: Box, encoder: int) -> None:
     session.flush()
 
 
-def _is_in(one: Box, other: Box) -> bool:
-    """Whether the middle of each is in the other."""
+def _same_place(first: Box, second: Box) -> bool:
+    """Whether each box contains the centre of the other."""
     return all(
         box.left <= x <= box.right and box.top <= y <= box.bottom
-        for box, (x, y) in ((one, other.centre), (other, one.centre))
+        for box, (x, y) in ((first, second.centre), (second, first.centre))
     )
 
 
 def _photo_id(session: Session, photo: Photo) -> int:
-    found = session.scalar(select(PhotoRow.id).where(PhotoRow.sha256 == photo.sha256))
-    if found is not None:
-        return found
+    existing = session.scalar(select(PhotoRow.id).where(PhotoRow.sha256 == photo.sha256))
+    if existing is not None:
+        return existing
     row = PhotoRow(sha256=photo.sha256, width=photo.width, height=photo.height)
     session.add(row)
     session.flush()
@@ -171,17 +169,17 @@ def _photo_id(session: Session, photo: Photo) -> int:
 
 
 def count(session: Session) -> int:
-    """How many faces there are."""
+    """Return the number of enrolled faces, searchable or not."""
     return session.scalar(select(func.count()).select_from(FaceRow)) or 0
 
 
 def ids(session: Session) -> list[int]:
-    """The ids of all faces that are in searches, ascending."""
-    return list(session.scalars(select(FaceRow.id).where(in_search()).order_by(FaceRow.id)))
+    """Return the ids of all searchable faces, ascending."""
+    return list(session.scalars(select(FaceRow.id).where(is_searchable()).order_by(FaceRow.id)))
 
 
 def records(session: Session, *, identity_id: int | None = None) -> list[FaceRecord]:
-    """Enrolled faces, of one identity or of all."""
+    """Return the enrolled faces of one identity or of all, in ascending order of id."""
     query = _with_photo_and_identity()
     if identity_id is not None:
         query = query.where(FaceRow.identity_id == identity_id)
@@ -189,42 +187,36 @@ def records(session: Session, *, identity_id: int | None = None) -> list[FaceRec
 
 
 def records_by_id(session: Session, face_ids: Iterable[int]) -> dict[int, FaceRecord]:
-    """Those of the given faces that are there."""
-    found: dict[int, FaceRecord] = {}
-    for some in _batches(face_ids):
-        query = _with_photo_and_identity().where(FaceRow.id.in_(some))
-        found |= {row.id: _record(row) for row in session.scalars(query)}
-    return found
+    """Return those of the given faces that exist, by id."""
+    records: dict[int, FaceRecord] = {}
+    for batch in batched(face_ids, IDS_PER_QUERY):
+        query = _with_photo_and_identity().where(FaceRow.id.in_(batch))
+        records |= {row.id: _record(row) for row in session.scalars(query)}
+    return records
 
 
 def encodings_by_id(session: Session, face_ids: Iterable[int]) -> StoredEncodings:
-    """The encodings of those of the given faces that are there."""
+    """Return the encodings of those of the given faces that are searchable."""
     rows: list[_EncodingRow] = []
-    for some in _batches(sorted(face_ids)):
-        rows += session.execute(_encodings().where(FaceRow.id.in_(some)))
+    for batch in batched(sorted(face_ids), IDS_PER_QUERY):
+        rows += session.execute(_encodings().where(FaceRow.id.in_(batch)))
     return _stored(rows)
 
 
 def encodings_of(session: Session, identity_ids: Iterable[int]) -> StoredEncodings:
-    """Every encoding of these identities."""
+    """Return every searchable encoding of these identities."""
     rows: list[_EncodingRow] = []
-    for some in _batches(sorted(int(i) for i in identity_ids)):
-        rows += session.execute(_encodings().where(FaceRow.identity_id.in_(some)))
+    for batch in batched(sorted(int(i) for i in identity_ids), IDS_PER_QUERY):
+        rows += session.execute(_encodings().where(FaceRow.identity_id.in_(batch)))
     return _stored(sorted(rows, key=lambda row: row[0]))
 
 
 def all_encodings(session: Session, block: int = 10_000) -> Iterator[StoredEncodings]:
-    """Every encoding, in blocks of ascending face id."""
+    """Yield every searchable encoding, in blocks of `block` rows, by ascending face id."""
     last = 0
     while rows := session.execute(_encodings().where(FaceRow.id > last).limit(block)).all():
         yield _stored(rows)
         last = rows[-1][0]
-
-
-def _batches(face_ids: Iterable[int]) -> Iterator[list[int]]:
-    remaining = iter(face_ids)
-    while batch := list(islice(remaining, _IDS_A_QUERY)):
-        yield batch
 
 
 def _encodings() -> Select[int, int, bytes, float, float]:
@@ -235,7 +227,7 @@ def _encodings() -> Select[int, int, bytes, float, float]:
         FaceRow.norm,
         FaceRow.agreement,
     )
-    return select(*columns).where(in_search()).order_by(FaceRow.id)
+    return select(*columns).where(is_searchable()).order_by(FaceRow.id)
 
 
 def _stored(rows: Sequence[_EncodingRow]) -> StoredEncodings:

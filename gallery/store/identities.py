@@ -1,4 +1,4 @@
-"""Identities: found, listed, added, renamed, deleted."""
+"""Enrolled identities."""
 
 from __future__ import annotations
 
@@ -8,61 +8,68 @@ from datetime import UTC, datetime
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
+from gallery.batching import batched
 from gallery.errors import IdentityExists, IdentityNotFound
 from gallery.names import checked_details, checked_external_id, checked_name
 from gallery.store import photo_cache
 from gallery.store.change_log import log_changes, remember_to_scrub
 from gallery.store.records import IdentityRecord
-from gallery.store.tables import AppliedStepRow, FaceRow, IdentityRow, MergeRow, PhotoRow
-
-_IDS_A_QUERY = 10_000  # SQLite takes 32,766 parameters
+from gallery.store.tables import (
+    IDS_PER_QUERY,
+    AppliedStepRow,
+    FaceRow,
+    IdentityRow,
+    MergeRow,
+    PhotoRow,
+)
 
 
 def find(session: Session, name: str) -> IdentityRecord | None:
-    """The identity of exactly this name."""
+    """Return the identity with exactly this name. Raises InvalidName."""
     return next(iter(_records(session, IdentityRow.name == checked_name(name))), None)
 
 
-def get(session: Session, who: str | int) -> IdentityRecord:
-    """The identity of this id; of a text, that of this name, else of this id.
+def get(session: Session, name_or_id: str | int) -> IdentityRecord:
+    """Return an identity by id, or for a string by name, else by id.
 
     Raises IdentityNotFound.
     """
-    record = find(session, who) if isinstance(who, str) else None
-    if record is None and (isinstance(who, int) or (who.isdecimal() and len(who) < 19)):
-        record = next(iter(_records(session, IdentityRow.id == int(who))), None)
+    record = find(session, name_or_id) if isinstance(name_or_id, str) else None
+    is_id = isinstance(name_or_id, int) or (name_or_id.isdecimal() and len(name_or_id) < 19)
+    if record is None and is_id:
+        record = next(iter(_records(session, IdentityRow.id == int(name_or_id))), None)
     if record is None:
         raise IdentityNotFound(
-            f"no identity is called {who!r}; `gallery identities list` names all"
+            f"there is no identity {name_or_id!r}; `gallery identities list` lists them"
         )
     return record
 
 
 def list_all(session: Session) -> list[IdentityRecord]:
-    """Every identity, by name."""
+    """Return every identity, ordered by name."""
     return _records(session)
 
 
 def count(session: Session) -> int:
-    """How many identities there are."""
+    """Return the number of identities."""
     return session.scalar(select(func.count()).select_from(IdentityRow)) or 0
 
 
 def newest(session: Session) -> int:
-    """The highest id that was ever given; 0 when none was."""
+    """Return the highest id ever used, even if since erased; 0 when there was none."""
     highest = text("SELECT seq FROM sqlite_sequence WHERE name = 'identities'")
     return int(session.scalar(highest) or 0)
 
 
 def ids(session: Session) -> list[int]:
-    """All identity ids, ascending."""
+    """Return all identity ids, ascending."""
     return list(session.scalars(select(IdentityRow.id).order_by(IdentityRow.id)))
 
 
 def add(session: Session, name: str) -> int:
-    """A new identity's id. Raises InvalidName or IdentityExists."""
+    """Create an identity and return its id. Raises InvalidName or IdentityExists."""
     if find(session, name) is not None:
-        raise IdentityExists(f"an identity is called {name!r} already; choose another name")
+        raise IdentityExists(f"there is already an identity {name!r}; choose another name")
     row = IdentityRow(name=checked_name(name), details={})
     session.add(row)
     session.flush()
@@ -72,7 +79,7 @@ def add(session: Session, name: str) -> int:
 def describe(
     session: Session, name_or_id: str | int, external_id: str | None, details: Mapping[str, str]
 ) -> IdentityRecord:
-    """Set the external id unless it is None, and the given details; an empty value removes one.
+    """Set the external id, unless it is None, and the given details. An empty value removes.
 
     Raises IdentityNotFound, DetailsInvalid, or IdentityExists when another has the external id.
     """
@@ -85,21 +92,21 @@ def describe(
             )
         )
         if holder is not None:
-            raise IdentityExists(f"{holder.name!r} has the external id {external_id!r} already")
+            raise IdentityExists(f"{holder.name!r} already has the external id {external_id!r}")
         row.external_id = external_id or None
-    kept = {**row.details, **checked_details(details)}
-    row.details = checked_details({key: value for key, value in kept.items() if value})
+    combined = {**row.details, **checked_details(details)}
+    row.details = checked_details({key: value for key, value in combined.items() if value})
     session.flush()
     return get(session, row.name)
 
 
 def rename(session: Session, name_or_id: str | int, new_name: str) -> IdentityRecord:
-    """Raises IdentityNotFound, InvalidName or IdentityExists."""
+    """Rename an identity. Raises IdentityNotFound, InvalidName or IdentityExists."""
     record = get(session, name_or_id)
     taken = find(session, new_name)
     if taken is not None and taken.id != record.id:
         raise IdentityExists(
-            f"an identity is called {taken.name!r} already; merge them, or choose another name"
+            f"there is already an identity {taken.name!r}; merge them or choose another name"
         )
     row = session.get_one(IdentityRow, record.id)
     row.name = checked_name(new_name)
@@ -108,7 +115,7 @@ def rename(session: Session, name_or_id: str | int, new_name: str) -> IdentityRe
 
 
 def expire_at(session: Session, name_or_id: str | int, moment: datetime | None) -> IdentityRecord:
-    """Erase an identity from this moment on; None: never. Raises IdentityNotFound."""
+    """Set when an identity is due for erasure; None means never. Raises IdentityNotFound."""
     row = session.get_one(IdentityRow, get(session, name_or_id).id)
     row.expires_at = moment
     session.flush()
@@ -116,55 +123,55 @@ def expire_at(session: Session, name_or_id: str | int, moment: datetime | None) 
 
 
 def expired(session: Session) -> list[int]:
-    """The ids of those that are due to be erased, the longest overdue first."""
+    """Return the ids of identities due for erasure, longest overdue first."""
     due = IdentityRow.expires_at <= datetime.now(UTC)
     return list(session.scalars(select(IdentityRow.id).where(due).order_by(IdentityRow.expires_at)))
 
 
 def remove(session: Session, identity_id: int) -> list[int]:
-    """Delete an identity with its faces, and the photos no one else was enrolled from.
+    """Delete an identity, its faces, and the photos that no other face is from.
 
     Returns the ids of the deleted faces.
     """
     face_ids = list(session.scalars(select(FaceRow.id).where(FaceRow.identity_id == identity_id)))
-    # Also of faces that are only kept to undo something, and of somebody who has none.
-    photo_cache.forget_photos(session, _aside(session, identity_id))
+    # Also the photos of faces set aside; the identity may have no other face.
+    photo_cache.forget_photos(session, _photos_set_aside(session, identity_id))
     delete_faces(session, face_ids)
     session.execute(delete(IdentityRow).where(IdentityRow.id == identity_id))
     return face_ids
 
 
-def _aside(session: Session, identity_id: int) -> set[str]:
-    """The photos' hashes of faces of an identity that a merge or a plan took out."""
-    notes = session.scalars(select(MergeRow).where(MergeRow.holder_id == identity_id))
-    faces = [face for note in notes for other in note.others for face in other["aside"]]
-    taken_out = select(AppliedStepRow).where(
+def _photos_set_aside(session: Session, identity_id: int) -> set[str]:
+    """Return the SHA-256 of the photos whose faces a merge or a plan set aside."""
+    merges = session.scalars(select(MergeRow).where(MergeRow.holder_id == identity_id))
+    faces = [face for merge in merges for other in merge.others for face in other["aside"]]
+    drops = select(AppliedStepRow).where(
         AppliedStepRow.first_id == identity_id, AppliedStepRow.kind == "drop"
     )
-    faces += [step.kept for step in session.scalars(taken_out) if step.kept]
+    faces += [step.kept for step in session.scalars(drops) if step.kept]
     return {face["photo"]["sha256"] for face in faces}
 
 
 def drop_empty(session: Session, identity_id: int) -> None:
-    """Delete an identity that has no faces."""
+    """Delete an identity without faces."""
     session.execute(delete(IdentityRow).where(IdentityRow.id == identity_id))
     session.expire_all()
 
 
 def delete_faces(session: Session, face_ids: Sequence[int]) -> None:
-    """Delete faces, log it, and delete the photos no face refers to any more; and all that was
-    seen in folders, where those photos may be.
+    """Delete faces, the photos that no face refers to any more, and the whole photo cache.
 
-    Their bytes are still in the files until they are scrubbed; the database remembers that.
+    The change is logged. Erased bytes remain in the files until they are scrubbed, which is noted.
     """
-    for start in range(0, len(face_ids), _IDS_A_QUERY):
-        some = face_ids[start : start + _IDS_A_QUERY]
-        shown = select(PhotoRow.id, PhotoRow.sha256).join(FaceRow, FaceRow.photo_id == PhotoRow.id)
-        photos = dict(session.execute(shown.where(FaceRow.id.in_(some))).all())
+    for batch in batched(face_ids, IDS_PER_QUERY):
+        photo_query = select(PhotoRow.id, PhotoRow.sha256).join(
+            FaceRow, FaceRow.photo_id == PhotoRow.id
+        )
+        photos = dict(session.execute(photo_query.where(FaceRow.id.in_(batch))).all())
         photo_cache.forget_photos(session, photos.values())
-        session.execute(delete(FaceRow).where(FaceRow.id.in_(some)))
-        left = select(FaceRow.id).where(FaceRow.photo_id == PhotoRow.id).exists()
-        session.execute(delete(PhotoRow).where(PhotoRow.id.in_(list(photos)), ~left))
+        session.execute(delete(FaceRow).where(FaceRow.id.in_(batch)))
+        used = select(FaceRow.id).where(FaceRow.photo_id == PhotoRow.id).exists()
+        session.execute(delete(PhotoRow).where(PhotoRow.id.in_(list(photos)), ~used))
     log_changes(session, face_ids)
     remember_to_scrub(session)
 

@@ -1,4 +1,4 @@
-"""Jobs: long work asked for over HTTP, kept so that a restart goes on with it."""
+"""Background jobs requested over HTTP, stored so that a restart resumes them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gallery.errors import JobNotFound
 from gallery.store.records import JobRecord
 from gallery.store.tables import JobRow
 
-_KEPT = 100
+_FINISHED_JOBS_KEPT = 100
 
 
 class JobState(StrEnum):
-    """Where a job is. It ends as one of the last three."""
+    """The state of a job. The last three are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -26,13 +26,13 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
-ENDED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+FINISHED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
 
 def add(session: Session, kind: str) -> JobRecord:
-    """A new one, queued; of those that have ended the newest are kept."""
-    old = select(JobRow).where(JobRow.state.in_(ENDED)).order_by(JobRow.created_at.desc())
-    for row in session.scalars(old.offset(_KEPT)):
+    """Queue a new job, and delete all but the newest finished jobs."""
+    old = select(JobRow).where(JobRow.state.in_(FINISHED)).order_by(JobRow.created_at.desc())
+    for row in session.scalars(old.offset(_FINISHED_JOBS_KEPT)):
         session.delete(row)
     row = JobRow(id=uuid4().hex, kind=kind, state=JobState.QUEUED, done=0, total=0)
     session.add(row)
@@ -41,23 +41,25 @@ def add(session: Session, kind: str) -> JobRecord:
 
 
 def get(session: Session, job_id: str) -> JobRecord:
-    """Raises JobNotFound."""
+    """Return a job. Raises JobNotFound."""
     row = session.get(JobRow, job_id)
     if row is None:
-        raise JobNotFound(f"there is no job {job_id!r}; it may have been dropped as too old")
+        raise JobNotFound(f"there is no job {job_id!r}; old jobs are deleted")
     return _record(row)
 
 
 def unended(session: Session) -> list[JobRecord]:
-    """What a restart has to go on with, the oldest first."""
-    query = select(JobRow).where(JobRow.state.not_in(ENDED)).order_by(JobRow.created_at)
+    """Return the unfinished jobs, which a restart resumes, oldest first."""
+    query = select(JobRow).where(JobRow.state.not_in(FINISHED)).order_by(JobRow.created_at)
     return [_record(row) for row in session.scalars(query)]
 
 
 def change(session: Session, job_id: str, **values: Any) -> bool:
-    """Set fields of a job that has not ended; False when it has."""
-    running = JobRow.state.not_in(ENDED)
-    changed = session.execute(update(JobRow).where(JobRow.id == job_id, running).values(**values))
+    """Set fields of an unfinished job; return False if it is finished."""
+    unfinished = JobRow.state.not_in(FINISHED)
+    changed = session.execute(
+        update(JobRow).where(JobRow.id == job_id, unfinished).values(**values)
+    )
     return bool(changed.rowcount)  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""Images of enrolled faces: crops and photos to encode a face again, and thumbnails to show."""
+"""Images of enrolled faces: crops and photos for re-encoding, and thumbnails for display."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from sqlalchemy.orm import Session
 
 from gallery.errors import ThumbnailNotFound
 from gallery.store.change_log import remember_to_scrub
-from gallery.store.packing import drop_packed_pictures
+from gallery.store.packing import drop_packed_images
 from gallery.store.records import Picture
-from gallery.store.tables import KeptRow, ThumbnailRow
+from gallery.store.tables import KeptImageRow, ThumbnailRow
 
 
 def keep(session: Session, face_id: int, picture: Picture) -> None:
-    """Keep one; it goes with its face."""
+    """Store the image to re-encode a face from. Erasing the face erases it."""
     points = [[float(v) for v in point] for point in picture.landmarks]
     session.merge(
-        KeptRow(face_id=face_id, kind=picture.kind, content=picture.content, landmarks=points)
+        KeptImageRow(face_id=face_id, kind=picture.kind, content=picture.content, landmarks=points)
     )
     session.flush()
 
 
 def get(session: Session, face_id: int) -> Picture | None:
-    """What is kept of a face."""
-    row = session.get(KeptRow, face_id)
+    """Return the image to re-encode a face from, if one is stored."""
+    row = session.get(KeptImageRow, face_id)
     if row is None:
         return None
     landmarks = np.array(row.landmarks, dtype=np.float32)
@@ -32,37 +32,37 @@ def get(session: Session, face_id: int) -> Picture | None:
 
 
 def size(session: Session) -> tuple[int, int]:
-    """How many are kept, and their bytes."""
+    """Return the number of stored images and their total bytes, without thumbnails."""
     count, total = session.execute(
-        select(func.count(), func.coalesce(func.sum(func.length(KeptRow.content)), 0))
+        select(func.count(), func.coalesce(func.sum(func.length(KeptImageRow.content)), 0))
     ).one()
     return int(count), int(total)
 
 
 def drop_all(session: Session) -> int:
-    """Keep nothing any more, of faces that a merge or a plan put aside neither.
+    """Delete all images for re-encoding, also of faces that a merge or a plan set aside.
 
-    Returns how many there were; their bytes are to be scrubbed.
+    Returns how many there were. Their bytes still have to be scrubbed, which is noted.
     """
     count, _ = size(session)
-    session.execute(delete(KeptRow))
-    count += drop_packed_pictures(session)
+    session.execute(delete(KeptImageRow))
+    count += drop_packed_images(session)
     remember_to_scrub(session)
     return count
 
 
 def add_thumbnail(session: Session, face_id: int, jpeg: bytes) -> None:
-    """Keep one, in the place of an earlier one; it goes with its face."""
+    """Store a face's thumbnail, replacing an earlier one. Erasing the face erases it."""
     session.merge(ThumbnailRow(face_id=face_id, jpeg=jpeg))
     session.flush()
 
 
 def thumbnail(session: Session, face_id: int) -> bytes:
-    """The JPEG. Raises ThumbnailNotFound."""
+    """Return a face's thumbnail as JPEG. Raises ThumbnailNotFound."""
     jpeg = session.scalar(select(ThumbnailRow.jpeg).where(ThumbnailRow.face_id == face_id))
     if jpeg is None:
         raise ThumbnailNotFound(
-            f"there is no picture of face {face_id}; they are kept only of what is enrolled while"
-            " GALLERY_THUMBNAILS is true"
+            f"there is no thumbnail of face {face_id}; thumbnails are stored only for faces"
+            " enrolled while GALLERY_THUMBNAILS is true"
         )
     return jpeg

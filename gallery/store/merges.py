@@ -1,4 +1,4 @@
-"""Two identities that are one person become one, and back; and decisions that they are two."""
+"""Merging identities and undoing it, and decisions that two identities are different people."""
 
 from __future__ import annotations
 
@@ -20,40 +20,43 @@ Json = dict[str, Any]
 
 
 def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Merged:
-    """Give the faces of the others to `keep` and delete the others, so that it can be undone.
+    """Merge the other identities into `keep`, undoably.
 
-    A face from a photo that `keep` has already is put aside; an external id and details that
-    `keep` lacks are taken over; its expiry, or that it has none, stays. Raises IdentityNotFound, or
-    MergeEmpty when `keep` is the only one named, before anything is changed.
+    `keep` gets the others' faces; those from photos it already has a face from are set aside. It
+    gets an external id and details that it lacks. Its expiry does not change.
+    Raises IdentityNotFound, or MergeEmpty if there is no other, before anything is changed.
     """
     kept = identities.get(session, keep)
-    merged = {o.id: o for o in (identities.get(session, who) for who in others)}
+    merged = {record.id: record for record in (identities.get(session, o) for o in others)}
     merged.pop(kept.id, None)
     if not merged:
-        raise MergeEmpty(f"{kept.name!r} cannot be merged with itself; name someone else")
+        raise MergeEmpty(f"{kept.name!r} cannot be merged with itself; name another identity")
     row = session.get_one(IdentityRow, kept.id)
-    before, put_aside = _own(row), []
+    before, journal = _overwritten(row), []
     for other in merged.values():
-        gone = session.get_one(IdentityRow, other.id)
-        has = select(FaceRow.photo_id).where(FaceRow.identity_id == kept.id)
-        twice = select(FaceRow).where(FaceRow.identity_id == other.id, FaceRow.photo_id.in_(has))
-        aside = session.scalars(twice).all()
-        theirs = select(FaceRow.id).where(
-            FaceRow.identity_id == other.id, FaceRow.photo_id.not_in(has)
+        other_row = session.get_one(IdentityRow, other.id)
+        photos = select(FaceRow.photo_id).where(FaceRow.identity_id == kept.id)
+        duplicates = select(FaceRow).where(
+            FaceRow.identity_id == other.id, FaceRow.photo_id.in_(photos)
+        )
+        aside = session.scalars(duplicates).all()
+        moved = select(FaceRow.id).where(
+            FaceRow.identity_id == other.id, FaceRow.photo_id.not_in(photos)
         )
         distinct = distinct_from(session, other.id)
+        # The decisions that `keep` takes over; an undo deletes them again.
         lent = distinct - distinct_from(session, kept.id) - {kept.id}
-        put_aside.append(
-            _own(gone)
+        journal.append(
+            _overwritten(other_row)
             | {
-                "id": gone.id,
-                "name": gone.name,
-                "created_at": _text(gone.created_at),
-                "faces": list(session.scalars(theirs)),
+                "id": other_row.id,
+                "name": other_row.name,
+                "created_at": other_row.created_at.isoformat(),
+                "faces": list(session.scalars(moved)),
                 "aside": [pack_face(session, face) for face in aside],
                 "distinct": sorted(distinct),
                 "lent": sorted(lent),
-                "called_right": _called_right(session, other.id),
+                "called_right": _confirmed_faces(session, other.id),
             }
         )
         for face in aside:
@@ -72,112 +75,115 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
             .values(identity_id=kept.id)
         )
         keep_distinct(session, kept.id, lent)
-        session.expire(gone)
+        session.expire(other_row)
         session.execute(delete(IdentityRow).where(IdentityRow.id == other.id))
         row.external_id = other.external_id if row.external_id is None else row.external_id
         row.details = {**other.details, **row.details}
         session.flush()
-    note = MergeRow(
-        kept_id=kept.id, holder_id=kept.id, before=before, after=_own(row), others=put_aside
+    merge_row = MergeRow(
+        kept_id=kept.id, holder_id=kept.id, before=before, after=_overwritten(row), others=journal
     )
-    session.add(note)
+    session.add(merge_row)
     session.flush()
     session.expire_all()
-    return Merged(identities.get(session, kept.id), note.id)
+    return Merged(identities.get(session, kept.id), merge_row.id)
 
 
 def list_merges(session: Session) -> list[MergeRecord]:
-    """Every merge that is remembered, the newest first."""
+    """Return every merge that can be undone, newest first."""
     return [_record(row) for row in session.scalars(select(MergeRow).order_by(MergeRow.id.desc()))]
 
 
 def undo(session: Session, merge_id: int) -> list[IdentityRecord]:
-    """Take a merge back; the one that was kept and the ones that are there again.
+    """Undo a merge; return the kept identity and the restored ones.
 
-    Faces enrolled since stay with the one that was kept; a name or details given since stay too.
-    Raises MergeNotFound; MergeTooOld when a later merge stands on it; IdentityExists when a name
-    was taken meanwhile.
+    Faces enrolled since, and a name or details set since, stay with the kept identity.
+    Raises MergeNotFound; MergeTooOld if a later merge includes it; IdentityExists if a name has
+    been taken meanwhile.
     """
-    note = session.get(MergeRow, merge_id)
-    if note is None:
+    merge_row = session.get(MergeRow, merge_id)
+    if merge_row is None:
         raise MergeNotFound(
-            f"there is no merge {merge_id} to undo: it was undone, or the person was erased"
+            f"there is no merge {merge_id}: it was undone, or the identity was erased"
         )
-    if note.holder_id != note.kept_id:
-        raise MergeTooOld(f"merge {merge_id} was merged again since; undo the later merge first")
-    kept_id = note.kept_id
+    if merge_row.holder_id != merge_row.kept_id:
+        raise MergeTooOld(f"merge {merge_id} is part of a later merge; undo the later merge first")
+    kept_id = merge_row.kept_id
     row = session.get_one(IdentityRow, kept_id)
-    if row.external_id == note.after["external_id"]:
-        row.external_id = note.before["external_id"]
-    if row.details == note.after["details"]:
-        row.details = note.before["details"]
+    if row.external_id == merge_row.after["external_id"]:
+        row.external_id = merge_row.before["external_id"]
+    if row.details == merge_row.after["details"]:
+        row.details = merge_row.before["details"]
     session.flush()
-    for other in note.others:
+    for other in merge_row.others:
         _restore(session, kept_id, other)
-    back = {other["id"] for other in note.others}
-    session.delete(note)
+    restored = {other["id"] for other in merge_row.others}
+    session.delete(merge_row)
     session.flush()
-    for later in back:
-        _hold(session, later)
+    for identity_id in restored:
+        _take_over_merges(session, identity_id)
     session.expire_all()
-    return [identities.get(session, i) for i in (kept_id, *sorted(back))]
+    return [identities.get(session, i) for i in (kept_id, *sorted(restored))]
 
 
-def keep_distinct(session: Session, one: int, others: Iterable[int]) -> None:
-    """Remember that these are other people than this one."""
+def keep_distinct(session: Session, identity_id: int, others: Iterable[int]) -> None:
+    """Record that an identity and each of the others are different people."""
     for other in others:
-        first, second = sorted((one, other))
+        first, second = sorted((identity_id, other))
         if first != second and session.get(DistinctRow, (first, second)) is None:
             session.add(DistinctRow(first_id=first, second_id=second))
     session.flush()
 
 
-def forget_distinct(session: Session, one: int, other: int) -> None:
-    """Take that back."""
-    first, second = sorted((one, other))
+def forget_distinct(session: Session, identity_id: int, other: int) -> None:
+    """Delete the decision that two identities are different people."""
+    first, second = sorted((identity_id, other))
     session.execute(
         delete(DistinctRow).where(DistinctRow.first_id == first, DistinctRow.second_id == second)
     )
 
 
-def distinct_from(session: Session, one: int) -> set[int]:
-    """Who was said to be another person."""
+def distinct_from(session: Session, identity_id: int) -> set[int]:
+    """Return the ids of identities decided to be other people than this one."""
     rows = session.scalars(
-        select(DistinctRow).where(or_(DistinctRow.first_id == one, DistinctRow.second_id == one))
+        select(DistinctRow).where(
+            or_(DistinctRow.first_id == identity_id, DistinctRow.second_id == identity_id)
+        )
     )
-    return {row.second_id if row.first_id == one else row.first_id for row in rows}
+    return {row.second_id if row.first_id == identity_id else row.first_id for row in rows}
 
 
 def all_distinct(session: Session) -> set[tuple[int, int]]:
-    """Every such pair, the smaller id first."""
+    """Return every pair of identities decided to be different people, smaller id first."""
     return {(row.first_id, row.second_id) for row in session.scalars(select(DistinctRow))}
 
 
 def _restore(session: Session, kept_id: int, other: Json) -> None:
     if identities.find(session, other["name"]) is not None:
         raise IdentityExists(
-            f"an identity is called {other['name']!r} now; rename it, then undo the merge"
+            f"there is already an identity {other['name']!r}; rename it, then undo the merge"
         )
     holder = select(IdentityRow.id).where(IdentityRow.external_id == other["external_id"])
     free = other["external_id"] is not None and session.scalar(holder) is None
+    expiry = other.get("expires_at")
     session.add(
         IdentityRow(
             id=other["id"],
             name=other["name"],
             external_id=other["external_id"] if free else None,
             details=other["details"],
-            created_at=_time(other["created_at"]),
-            expires_at=_maybe_time(other.get("expires_at")),
+            created_at=datetime.fromisoformat(other["created_at"]),
+            expires_at=None if expiry is None else datetime.fromisoformat(expiry),
         )
     )
     session.flush()
-    for face in other["faces"]:  # those that are still there
+    for face in other["faces"]:  # unless it was moved or erased since
         session.execute(
             update(FaceRow)
             .where(FaceRow.id == face, FaceRow.identity_id == kept_id)
             .values(identity_id=other["id"])
         )
-    for face in other.get("called_right", []):  # if it is called right still
+    for face in other.get("called_right", []):  # if it is still confirmed
         session.execute(
             update(MisfiledDecisionRow)
             .where(MisfiledDecisionRow.face_id == face, MisfiledDecisionRow.identity_id == kept_id)
@@ -187,36 +193,37 @@ def _restore(session: Session, kept_id: int, other: Json) -> None:
         unpack_face(session, other["id"], packed)
     for lent in other["lent"]:
         forget_distinct(session, kept_id, lent)
-    there = set(identities.ids(session))
-    keep_distinct(session, other["id"], there & set(other["distinct"]))
+    existing = set(identities.ids(session))
+    keep_distinct(session, other["id"], existing & set(other["distinct"]))
 
 
-def _hold(session: Session, identity_id: int) -> None:
-    """Give an identity that is there again the merges it had made, and those these stand on."""
-    ours: set[int] = {identity_id}
-    seen: set[int] = set()
-    while ours - seen:
-        one = (ours - seen).pop()
-        seen.add(one)
-        for note in session.scalars(select(MergeRow).where(MergeRow.kept_id == one)):
-            note.holder_id = identity_id
-            ours |= {other["id"] for other in note.others}
+def _take_over_merges(session: Session, identity_id: int) -> None:
+    """Make a restored identity the holder of its own earlier merges, and of those within them."""
+    pending: set[int] = {identity_id}
+    done: set[int] = set()
+    while pending:
+        kept_id = pending.pop()
+        done.add(kept_id)
+        for merge_row in session.scalars(select(MergeRow).where(MergeRow.kept_id == kept_id)):
+            merge_row.holder_id = identity_id
+            pending |= {other["id"] for other in merge_row.others} - done
     session.flush()
 
 
-def _called_right(session: Session, identity_id: int) -> list[int]:
-    """The faces that are under the right name when they are under this one."""
+def _confirmed_faces(session: Session, identity_id: int) -> list[int]:
+    """Return the ids of the faces confirmed to belong to this identity, ascending."""
     query = select(MisfiledDecisionRow.face_id).where(
         MisfiledDecisionRow.identity_id == identity_id
     )
     return sorted(session.scalars(query))
 
 
-def _own(row: IdentityRow) -> Json:
+def _overwritten(row: IdentityRow) -> Json:
+    """Return the fields that a merge may overwrite."""
     return {
         "external_id": row.external_id,
         "details": dict(row.details),
-        "expires_at": _maybe_text(row.expires_at),
+        "expires_at": None if row.expires_at is None else row.expires_at.isoformat(),
     }
 
 
@@ -227,19 +234,3 @@ def _record(row: MergeRow) -> MergeRecord:
         others=tuple(other["id"] for other in row.others),
         created_at=row.created_at,
     )
-
-
-def _text(time: datetime) -> str:
-    return time.isoformat()
-
-
-def _maybe_text(time: datetime | None) -> str | None:
-    return None if time is None else _text(time)
-
-
-def _maybe_time(text: str | None) -> datetime | None:
-    return None if text is None else _time(text)
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)

@@ -1,4 +1,4 @@
-"""Rows that nothing refers to: an interrupted or a foreign hand left them."""
+"""Rows that nothing refers to, left by an interruption or by another program."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from gallery.store.tables import FaceRow, IdentityRow, PhotoRow
 
 
 def photos(session: Session) -> int:
-    """How many photos no face is of."""
+    """Return the number of photos that no face refers to."""
     return session.scalar(select(func.count()).select_from(PhotoRow).where(~_photo_used())) or 0
 
 
 def drop_photos(session: Session) -> int:
-    """Drop those, and note that their bytes are to be erased; how many."""
+    """Delete the photos that no face refers to, and note that their bytes must be scrubbed.
+
+    Returns how many there were.
+    """
     count = photos(session)
     if count:
         session.execute(delete(PhotoRow).where(~_photo_used()))
@@ -24,7 +27,7 @@ def drop_photos(session: Session) -> int:
 
 
 def people(session: Session) -> list[int]:
-    """The ids of identities without a face: nobody can match them."""
+    """Return the ids of identities without a face, which no query can match."""
     used = select(FaceRow.id).where(FaceRow.identity_id == IdentityRow.id).exists()
     return list(session.scalars(select(IdentityRow.id).where(~used).order_by(IdentityRow.id)))
 

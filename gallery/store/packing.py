@@ -1,4 +1,4 @@
-"""Faces that a merge or a plan put aside: packed into its journal as JSON, and put back."""
+"""Faces set aside by a merge or a plan: packed as JSON into its journal, and restored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gallery.store.change_log import log_changes
 from gallery.store.tables import (
     AppliedStepRow,
     FaceRow,
-    KeptRow,
+    KeptImageRow,
     MergeRow,
     MisfiledDecisionRow,
     OtherEncodingRow,
@@ -24,13 +24,14 @@ from gallery.store.tables import (
 )
 
 Json = dict[str, Any]
-_SEEN = ("encoder_id", "encoding", "norm", "agreement")
-"""What a face and each of its other encodings have of an encoder."""
+_ENCODING_FIELDS = ("encoder_id", "encoding", "norm", "agreement")
+"""The fields of a face, and of each of its other encodings, that depend on the encoder."""
 
 
 def pack_face(session: Session, face: FaceRow) -> Json:
-    """A face as JSON, with its photo's row, its thumbnail, its picture, its other encodings, and
-    whether it was called right.
+    """Return a face as JSON, with its photo's row, images and encodings.
+
+    Also whether the user confirmed that it belongs to its identity.
     """
     packed = {
         column.key: getattr(face, column.key)
@@ -43,12 +44,12 @@ def pack_face(session: Session, face: FaceRow) -> Json:
     packed["photo"] = {"sha256": photo.sha256, "width": photo.width, "height": photo.height}
     thumbnail = session.get(ThumbnailRow, face.id)
     packed["thumbnail"] = None if thumbnail is None else base64.b64encode(thumbnail.jpeg).decode()
-    kept = session.get(KeptRow, face.id)
-    if kept is not None:
-        content = base64.b64encode(kept.content).decode()
-        packed["kept"] = {"kind": kept.kind, "content": content, "landmarks": kept.landmarks}
-    right = session.get(MisfiledDecisionRow, face.id)
-    packed["called_right"] = right is not None and right.identity_id == face.identity_id
+    image = session.get(KeptImageRow, face.id)
+    if image is not None:
+        content = base64.b64encode(image.content).decode()
+        packed["kept"] = {"kind": image.kind, "content": content, "landmarks": image.landmarks}
+    confirmed = session.get(MisfiledDecisionRow, face.id)
+    packed["called_right"] = confirmed is not None and confirmed.identity_id == face.identity_id
     packed["others"] = [
         {
             "encoder_id": other.encoder_id,
@@ -64,22 +65,22 @@ def pack_face(session: Session, face: FaceRow) -> Json:
 
 
 def unpack_face(session: Session, identity_id: int, packed: Json) -> None:
-    """Put a packed face under an identity, as the encoders are now."""
-    now = encoders.current(session)
+    """Restore a packed face to an identity, with the encodings of the encoders in use now."""
+    current = encoders.current(session)
     kept_encoders = {record.id for record in encoders.kept(session)}
-    face = _settled(packed, None if now is None else now.id, kept_encoders)
+    face = _with_encoder(packed, None if current is None else current.id, kept_encoders)
     photo, thumbnail = face.pop("photo"), face.pop("thumbnail")
-    kept, others = face.pop("kept", None), face.pop("others")
-    right = face.pop("called_right", False)
-    found = session.scalar(select(PhotoRow.id).where(PhotoRow.sha256 == photo["sha256"]))
-    if found is None:
+    image, others = face.pop("kept", None), face.pop("others")
+    is_confirmed = face.pop("called_right", False)
+    photo_id = session.scalar(select(PhotoRow.id).where(PhotoRow.sha256 == photo["sha256"]))
+    if photo_id is None:
         row = PhotoRow(**photo)
         session.add(row)
         session.flush()
-        found = row.id
+        photo_id = row.id
     face |= {
         "identity_id": identity_id,
-        "photo_id": found,
+        "photo_id": photo_id,
         "encoding": base64.b64decode(face["encoding"]),
         "created_at": datetime.fromisoformat(face["created_at"]),
     }
@@ -87,11 +88,10 @@ def unpack_face(session: Session, identity_id: int, packed: Json) -> None:
     if thumbnail is not None:
         jpeg = base64.b64decode(thumbnail)
         session.execute(insert(ThumbnailRow).values(face_id=face["id"], jpeg=jpeg))
-    if kept is not None:
-        content = base64.b64decode(kept["content"])
-        values = {**kept, "content": content}
-        session.execute(insert(KeptRow).values(face_id=face["id"], **values))
-    if right:
+    if image is not None:
+        values = {**image, "content": base64.b64decode(image["content"])}
+        session.execute(insert(KeptImageRow).values(face_id=face["id"], **values))
+    if is_confirmed:
         session.execute(
             insert(MisfiledDecisionRow).values(face_id=face["id"], identity_id=identity_id)
         )
@@ -101,54 +101,55 @@ def unpack_face(session: Session, identity_id: int, packed: Json) -> None:
     log_changes(session, [face["id"]])
 
 
-def drop_packed_pictures(session: Session) -> int:
-    """Drop the kept pictures of all packed faces; returns how many. Their bytes are to be scrubbed.
+def drop_packed_images(session: Session) -> int:
+    """Delete the images for re-encoding of all packed faces; return how many. Thumbnails stay.
 
-    Thumbnails stay.
+    The caller notes that their bytes must be scrubbed.
     """
     dropped = 0
 
-    def without(face: Json) -> Json:
+    def without_image(face: Json) -> Json:
         nonlocal dropped
         dropped += face.get("kept") is not None
         return {key: value for key, value in face.items() if key != "kept"}
 
-    _change_all(session, without)
+    _change_packed_faces(session, without_image)
     return dropped
 
 
 def drop_packed_encodings(session: Session) -> int:
-    """Leave one encoding of each packed face, of the encoder in use if there is one.
+    """Keep one encoding of each packed face, by the encoder in use if it has one.
 
-    Returns how many were dropped. Their bytes are to be scrubbed.
+    Returns how many were deleted. The caller notes that their bytes must be scrubbed.
     """
     record = encoders.current(session)
-    now = None if record is None else record.id
+    current_id = None if record is None else record.id
     dropped = 0
 
-    def with_one(face: Json) -> Json:
+    def with_one_encoding(face: Json) -> Json:
         nonlocal dropped
         dropped += len(face.get("others", ()))
-        return _settled(face, now, set())
+        return _with_encoder(face, current_id, set())
 
-    _change_all(session, with_one)
+    _change_packed_faces(session, with_one_encoding)
     return dropped
 
 
-def _settled(face: Json, now: int | None, beside: set[int]) -> Json:
-    """A packed face with the encoding of the encoder `now`, if it has that, for its own; others
-    only of the encoders `beside`.
+def _with_encoder(face: Json, encoder_id: int | None, other_ids: set[int]) -> Json:
+    """Return a packed face with this encoder's encoding as its own, if it has one.
+
+    Of its other encodings only those by the encoders `other_ids` stay.
     """
-    seen = [{key: face[key] for key in _SEEN}, *face.get("others", ())]
-    own = next((one for one in seen if one["encoder_id"] == now), seen[0])
-    others = [one for one in seen if one is not own and one["encoder_id"] in beside]
+    encodings = [{key: face[key] for key in _ENCODING_FIELDS}, *face.get("others", ())]
+    own = next((e for e in encodings if e["encoder_id"] == encoder_id), encodings[0])
+    others = [e for e in encodings if e is not own and e["encoder_id"] in other_ids]
     return {**face, **own, "others": others}
 
 
-def _change_all(session: Session, change: Callable[[Json], Json]) -> None:
-    for note in session.scalars(select(MergeRow)):
-        note.others = [
-            {**other, "aside": [change(face) for face in other["aside"]]} for other in note.others
+def _change_packed_faces(session: Session, change: Callable[[Json], Json]) -> None:
+    for merge in session.scalars(select(MergeRow)):
+        merge.others = [
+            {**other, "aside": [change(face) for face in other["aside"]]} for other in merge.others
         ]
     for step in session.scalars(select(AppliedStepRow).where(AppliedStepRow.kind == "drop")):
         if step.kept is not None:

@@ -1,6 +1,6 @@
-"""What was seen of photos in folders, kept so that a folder is not read twice, and decisions on it.
+"""Cached detections and encodings of photos in folders, so that no photo is read twice.
 
-It is the user's own: erased as a whole when anyone is forgotten, since a photo of theirs may be in.
+Any erasure deletes the whole cache: a photo of the erased person may be in it.
 """
 
 from __future__ import annotations
@@ -8,28 +8,29 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import numpy as np
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
-from gallery.store.tables import AppliedStepRow, FaceDecisionRow, SeenPhotoRow
+from gallery.batching import batched
+from gallery.store.tables import AppliedStepRow, CachedPhotoRow, FaceDecisionRow
 from gallery.types import DIMENSION, Encodings, Float32, UInt8
 
-_AT_ONCE = 5_000
-_BOX, _POINTS = 4, 10
-_FACE = _BOX + _POINTS + DIMENSION + 2
+_PHOTOS_PER_QUERY = 5_000
+_BOX_LENGTH, _LANDMARKS_LENGTH = 4, 10
+_ROW_LENGTH = _BOX_LENGTH + _LANDMARKS_LENGTH + DIMENSION + 2
 
 
 @dataclass(frozen=True)
 class SeenPhoto:
-    """One photo as it was seen.
+    """The detections and encodings of one photo with f faces.
 
-    look : a small grey JPEG.  hashes : uint8 (k, 8), of how it looks.
+    mark : digest of the photo's path, size and time, and of the pipeline.
+    look : a small grey JPEG.  hashes : uint8 (k, 8), perceptual hashes.
     boxes : float32 (f, 4), left, top, right, bottom in pixels of the upright photo, the largest
-        face first.  landmarks : float32 (f, 5, 2).  encodings : of its f faces.
-    reason : why it could not be used; then all else is empty.
+        face first.  landmarks : float32 (f, 5, 2).  encodings : f rows.
+    reason : why the photo is unusable, or empty; if it is set, all else is empty.
     """
 
     mark: str
@@ -46,9 +47,10 @@ class SeenPhoto:
 
 @dataclass(frozen=True)
 class FaceDecision:
-    """What the user said of two faces, each named by its photo's hash and its box.
+    """The user's decision whether two faces are the same person.
 
-    person : the id of the group that they were confirmed in; empty when they are two people.
+    first, second : face keys, see gallery.store.decisions.face_key.
+    person : the id of the group they were confirmed in; empty for different people.
     """
 
     first: str
@@ -58,13 +60,13 @@ class FaceDecision:
 
 
 def without_look(photo: SeenPhoto) -> SeenPhoto:
-    """The same without its picture, for those who keep many in memory."""
+    """Return the photo without its JPEG, to hold many in memory."""
     return replace(photo, look=b"")
 
 
 def unusable(mark: str, reason: str) -> SeenPhoto:
-    """A photo that could not be used."""
-    none = np.empty((0, 4), np.float32)
+    """Return the entry of an unusable photo."""
+    no_boxes = np.empty((0, 4), np.float32)
     return SeenPhoto(
         mark,
         "",
@@ -72,27 +74,27 @@ def unusable(mark: str, reason: str) -> SeenPhoto:
         0,
         b"",
         np.empty((0, 8), np.uint8),
-        none,
-        none.reshape(0, 5, 2),
+        no_boxes,
+        no_boxes.reshape(0, 5, 2),
         Encodings.none(),
         reason[:1000],
     )
 
 
 def usable(session: Session, marks: Iterable[str]) -> set[str]:
-    """Which of these photos were seen already, and could be used: the others may be by now."""
-    found: set[str] = set()
-    for some in _batches(marks):
-        query = select(SeenPhotoRow.mark).where(SeenPhotoRow.mark.in_(some))
-        found |= set(session.scalars(query.where(SeenPhotoRow.reason == "")))
-    return found
+    """Return those of these marks that are cached as usable. An unusable photo is tried again."""
+    cached: set[str] = set()
+    for batch in batched(marks, _PHOTOS_PER_QUERY):
+        query = select(CachedPhotoRow.mark).where(CachedPhotoRow.mark.in_(batch))
+        cached |= set(session.scalars(query.where(CachedPhotoRow.reason == "")))
+    return cached
 
 
 def keep(session: Session, photos: Sequence[SeenPhoto]) -> None:
-    """Store photos; one that another process stored meanwhile is replaced."""
-    session.execute(delete(SeenPhotoRow).where(SeenPhotoRow.mark.in_([p.mark for p in photos])))
+    """Store photos, replacing those that another process stored meanwhile."""
+    session.execute(delete(CachedPhotoRow).where(CachedPhotoRow.mark.in_([p.mark for p in photos])))
     session.execute(
-        insert(SeenPhotoRow),
+        insert(CachedPhotoRow),
         [
             {
                 "mark": p.mark,
@@ -101,7 +103,7 @@ def keep(session: Session, photos: Sequence[SeenPhoto]) -> None:
                 "height": p.height,
                 "look": p.look,
                 "hashes": p.hashes.tobytes(),
-                "faces": _packed(p),
+                "faces": _pack_faces(p),
                 "reason": p.reason,
             }
             for p in photos
@@ -110,62 +112,57 @@ def keep(session: Session, photos: Sequence[SeenPhoto]) -> None:
 
 
 def photos(session: Session, marks: Sequence[str]) -> Iterator[SeenPhoto]:
-    """Those that were seen, in blocks, so that not all of them are in memory at once."""
-    for some in _batches(marks):
+    """Yield the cached ones of these photos, in order, with only a block of them in memory."""
+    for batch in batched(marks, _PHOTOS_PER_QUERY):
         rows = {
             row.mark: row
-            for row in session.scalars(select(SeenPhotoRow).where(SeenPhotoRow.mark.in_(some)))
+            for row in session.scalars(select(CachedPhotoRow).where(CachedPhotoRow.mark.in_(batch)))
         }
-        for mark in some:
+        for mark in batch:
             if mark in rows:
-                yield _unpacked(rows[mark])
+                yield _unpack(rows[mark])
         session.expunge_all()
 
 
 def count(session: Session) -> int:
-    """How many photos there are."""
-    return session.scalar(select(func.count()).select_from(SeenPhotoRow)) or 0
+    """Return the number of cached photos."""
+    return session.scalar(select(func.count()).select_from(CachedPhotoRow)) or 0
 
 
 def forget_photos(session: Session, sha256s: Iterable[str]) -> None:
-    """Forget all that was seen in folders, where other photos of an erased person may be; and
-    what was decided about faces of these photos, and about groups that have one of them.
+    """Delete the whole cache, and the decisions on faces in these photos and on their groups.
+
+    The cache may hold other photos of the erased person.
     """
-    gone = tuple(sha256s)
-    session.execute(delete(SeenPhotoRow))
+    erased = tuple(sha256s)
+    session.execute(delete(CachedPhotoRow))
     rows = session.scalars(select(FaceDecisionRow)).all()
-    about = {row for row in rows if row.first.startswith(gone) or row.second.startswith(gone)}
-    people = {row.person for row in about if row.same}
+    about = {row for row in rows if row.first.startswith(erased) or row.second.startswith(erased)}
+    groups = {row.person for row in about if row.same}
     for row in rows:
-        if row in about or (row.same and row.person in people):
+        if row in about or (row.same and row.person in groups):
             session.delete(row)
     for step in session.scalars(select(AppliedStepRow).where(AppliedStepRow.kind == "decision")):
-        if any(sha256 in json.dumps(step.kept) for sha256 in gone):
+        if any(sha256 in json.dumps(step.kept) for sha256 in erased):
             session.delete(step)
     session.flush()
 
 
 def decisions(session: Session) -> list[FaceDecision]:
-    """Everything that was decided about faces of photos."""
+    """Return all decisions on faces in photos, oldest first."""
     return [
         FaceDecision(row.first, row.second, row.same, row.person)
         for row in session.scalars(select(FaceDecisionRow).order_by(FaceDecisionRow.created_at))
     ]
 
 
-def _batches(marks: Iterable[str]) -> Iterator[list[str]]:
-    remaining = iter(marks)
-    while some := list(islice(remaining, _AT_ONCE)):
-        yield some
-
-
-def _packed(photo: SeenPhoto) -> bytes:
-    """Each face a row of box, landmarks, encoding, norm and agreement, little-endian float32."""
+def _pack_faces(photo: SeenPhoto) -> bytes:
+    """Pack each face as a float32 row: box, landmarks, encoding, norm, agreement; little-endian."""
     faces = len(photo.boxes)
     rows = np.concatenate(
         [
-            photo.boxes.reshape(faces, _BOX),
-            photo.landmarks.reshape(faces, _POINTS),
+            photo.boxes.reshape(faces, _BOX_LENGTH),
+            photo.landmarks.reshape(faces, _LANDMARKS_LENGTH),
             photo.encodings.vectors,
             photo.encodings.norms[:, None],
             photo.encodings.agreement[:, None],
@@ -175,9 +172,9 @@ def _packed(photo: SeenPhoto) -> bytes:
     return rows.astype("<f4").tobytes()
 
 
-def _unpacked(row: SeenPhotoRow) -> SeenPhoto:
-    faces = np.frombuffer(row.faces, dtype="<f4").reshape(-1, _FACE).astype(np.float32)
-    at = _BOX + _POINTS
+def _unpack(row: CachedPhotoRow) -> SeenPhoto:
+    faces = np.frombuffer(row.faces, dtype="<f4").reshape(-1, _ROW_LENGTH).astype(np.float32)
+    start = _BOX_LENGTH + _LANDMARKS_LENGTH
     return SeenPhoto(
         row.mark,
         row.sha256,
@@ -185,8 +182,8 @@ def _unpacked(row: SeenPhotoRow) -> SeenPhoto:
         row.height,
         row.look,
         np.frombuffer(row.hashes, dtype=np.uint8).reshape(-1, 8),
-        faces[:, :_BOX],
-        faces[:, _BOX:at].reshape(-1, 5, 2),
-        Encodings(faces[:, at : at + DIMENSION], faces[:, -2], faces[:, -1]),
+        faces[:, :_BOX_LENGTH],
+        faces[:, _BOX_LENGTH:start].reshape(-1, 5, 2),
+        Encodings(faces[:, start : start + DIMENSION], faces[:, -2], faces[:, -1]),
         row.reason,
     )

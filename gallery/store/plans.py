@@ -1,4 +1,4 @@
-"""Plans that were written: for which state of the gallery, and where they lie."""
+"""Dedupe plans: the state of the gallery they were made for, and their files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from sqlalchemy.orm import Session
 from gallery.store.tables import DistinctRow, FaceRow, IdentityRow, MisfiledDecisionRow, PlanRow
 
 State = dict[str, str]
-"""Of each identity, by id, a digest of its name and of its faces' ids; and after a blank another of
-who it was told apart from and which faces were called its own, where anything was."""
+"""By identity id, a digest of its name and face ids. After a space follows a digest of the user's
+decisions on it (other people, confirmed faces), if there are any."""
 
 
 @dataclass(frozen=True)
 class KeptPlan:
-    """state : the gallery's when it was made; None of a folder.  files : where it was written."""
+    """A plan.
+
+    state : the gallery's when the plan was made; None for a plan for a folder.
+    files : paths of the plan's files.
+    """
 
     id: str
     state: State | None
@@ -26,73 +30,75 @@ class KeptPlan:
 
 
 def state_of(session: Session) -> State:
-    """The gallery as it is now."""
+    """Return the gallery's current state."""
     faces: dict[int, list[int]] = {}
     for face, owner in session.execute(
         select(FaceRow.id, FaceRow.identity_id).order_by(FaceRow.id)
     ):
         faces.setdefault(owner, []).append(face)
-    decided: dict[int, list[tuple[str, int]]] = {}
+    decisions: dict[int, list[tuple[str, int]]] = {}
     for a, b in session.execute(
         select(DistinctRow.first_id, DistinctRow.second_id).order_by(
             DistinctRow.first_id, DistinctRow.second_id
         )
     ):
-        decided.setdefault(a, []).append(("distinct", b))
-        decided.setdefault(b, []).append(("distinct", a))
+        decisions.setdefault(a, []).append(("distinct", b))
+        decisions.setdefault(b, []).append(("distinct", a))
     for face, owner in session.execute(
         select(MisfiledDecisionRow.face_id, MisfiledDecisionRow.identity_id).order_by(
             MisfiledDecisionRow.face_id
         )
     ):
-        decided.setdefault(owner, []).append(("right", face))
+        decisions.setdefault(owner, []).append(("right", face))
     rows = session.execute(select(IdentityRow.id, IdentityRow.name).order_by(IdentityRow.id))
     return {
-        str(who): _digest((name, faces.get(who, [])))
-        + (f" {_digest(decided[who])}" if who in decided else "")
-        for who, name in rows
+        str(identity): _digest((name, faces.get(identity, [])))
+        + (f" {_digest(decisions[identity])}" if identity in decisions else "")
+        for identity, name in rows
     }
 
 
 def new_id() -> str:
-    """Of a plan that is to be written."""
+    """Return an id for a new plan."""
     return uuid4().hex[:12]
 
 
 def add(session: Session, plan_id: str, state: State | None, files: list[str]) -> None:
-    """Remember a plan."""
+    """Store a plan."""
     session.add(PlanRow(id=plan_id, state=state, files=files))
     session.flush()
 
 
 def get(session: Session, plan_id: str) -> KeptPlan | None:
-    """A plan that is remembered."""
+    """Return a plan, or None if it is not stored."""
     row = session.get(PlanRow, plan_id)
-    return None if row is None else KeptPlan(row.id, row.state, tuple(row.files))
+    return None if row is None else _record(row)
 
 
 def forget_all(session: Session) -> list[KeptPlan]:
-    """Drop every plan; returns them, so that their files can be removed."""
-    found = [
-        KeptPlan(row.id, row.state, tuple(row.files)) for row in session.scalars(select(PlanRow))
-    ]
+    """Delete every plan; return them, so that their files can be deleted too."""
+    plans = [_record(row) for row in session.scalars(select(PlanRow))]
     session.execute(delete(PlanRow))
-    return found
+    return plans
 
 
 def changed(before: State, now: State) -> list[tuple[int, str]]:
-    """(identity, what became of it) between two states, ascending."""
-    found = []
-    for who in sorted(before.keys() | now.keys(), key=int):
-        if who not in now:
-            found.append((int(who), "is gone"))
-        elif who not in before:
-            found.append((int(who), "is new"))
-        elif before[who].split(" ")[0] != now[who].split(" ")[0]:
-            found.append((int(who), "has another name or other faces"))
-        elif before[who] != now[who]:
-            found.append((int(who), "was decided on"))
-    return found
+    """Return (identity id, what changed, in words) between two states, by ascending id."""
+    differences = []
+    for identity in sorted(before.keys() | now.keys(), key=int):
+        if identity not in now:
+            differences.append((int(identity), "is gone"))
+        elif identity not in before:
+            differences.append((int(identity), "is new"))
+        elif before[identity].split(" ")[0] != now[identity].split(" ")[0]:
+            differences.append((int(identity), "has another name or other faces"))
+        elif before[identity] != now[identity]:
+            differences.append((int(identity), "has different decisions"))
+    return differences
+
+
+def _record(row: PlanRow) -> KeptPlan:
+    return KeptPlan(row.id, row.state, tuple(row.files))
 
 
 def _digest(facts: object) -> str:

@@ -1,4 +1,7 @@
-"""What the store answers with. All of it frozen, none of it bound to a session."""
+"""Records returned by the store: frozen, detached from any database session.
+
+All datetimes are UTC and time-zone-aware.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,13 @@ from gallery.types import Box, Encodings, Face, Float32, Float64, IdentityRef, I
 
 @dataclass(frozen=True)
 class IdentityRecord:
-    """A person in the gallery."""
+    """An enrolled person.
+
+    external_id : the person's key in the user's own system, unique.
+    details : free text by key.
+    faces : number of enrolled faces.
+    expires_at : when the identity is due for erasure; None means never.
+    """
 
     id: int
     name: str
@@ -29,7 +38,13 @@ class IdentityRecord:
 
 @dataclass(frozen=True)
 class FaceRecord:
-    """An enrolled face. box : pixels of the upright photo."""
+    """An enrolled face.
+
+    photo : the photo's name when the face was enrolled.  photo_sha256 : of the file, hexadecimal.
+    box : pixels of the upright photo.
+    probability : the detector's, 0 to 1.  sharpness : see gallery.types.Face.
+    norm : length of the encoding before it was scaled to 1.
+    """
 
     id: int
     identity: IdentityRef
@@ -44,10 +59,11 @@ class FaceRecord:
 
 @dataclass(frozen=True)
 class Picture:
-    """What is kept of a photo to encode its face again.
+    """The image stored to re-encode a face.
 
-    kind : "chip", the face's surroundings, or "photo", the file as it was.
-    landmarks : float32 (5, 2), pixels of the upright picture.
+    kind : "chip", a crop around the face, or "photo", the original file.
+    content : the encoded image file.
+    landmarks : float32 (5, 2), pixels of the upright image.
     """
 
     kind: Literal["chip", "photo"]
@@ -57,9 +73,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class NewFace:
-    """A face to be stored.
+    """A face to store.
 
-    views : how many were averaged in its encoding.  picture : what is kept to encode it again.
+    encodings : one row.  views : number of views averaged in it.
+    picture : the image to re-encode it from, if that is stored.
     """
 
     face: Face
@@ -70,7 +87,7 @@ class NewFace:
 
 @dataclass(frozen=True)
 class NewIdentity:
-    """A person to be stored, or to be given more faces."""
+    """An identity to store, or to add faces to. Fields as in IdentityRecord."""
 
     name: str
     external_id: str | None
@@ -80,9 +97,9 @@ class NewIdentity:
 
 @dataclass(frozen=True)
 class ManyFaces:
-    """n faces of m identities, as they are exported and imported.
+    """n faces of m identities, for export and import.
 
-    owners : int64 (n,), places in `identities`.
+    owners : int64 (n,), indices into `identities`.
     photos, photo_sha256 : (n,).  sizes : int64 (n, 2), width and height of the upright photo.
     boxes : float64 (n, 4), left, top, right, bottom.  landmarks : float64 (n, 5, 2).
     probabilities, sharpness : float64 (n,).  views : int64 (n,).
@@ -104,7 +121,7 @@ class ManyFaces:
         return len(self.owners)
 
     def take(self, rows: Int64) -> ManyFaces:
-        """Only these faces."""
+        """Return the faces at these rows, with all identities."""
         return ManyFaces(
             self.identities,
             self.owners[rows],
@@ -134,11 +151,12 @@ class StoredEncodings:
 
 @dataclass(frozen=True)
 class CalibrationRecord:
-    """One calibration of the operating point on the user's own people.
+    """A calibration of the operating point on the user's own people.
 
+    head_sha256 : the head it belongs to.
     adjustment : see gallery.matching.operating_point.Adjustment.
-    report : what was measured, before and after; numbers alone, nobody's name.
-    evidence : see gallery.matching.recalibration; None in what an older version calibrated.
+    report : measurements before and after; numbers only, no names.
+    evidence : see gallery.matching.recalibration; None if an older version made the calibration.
     """
 
     id: int
@@ -152,7 +170,12 @@ class CalibrationRecord:
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """Who did what to whom. identity_id : opaque; it outlives the person's erasure."""
+    """An entry of the audit trail.
+
+    actor : "command line", "this machine", or an API key's id.
+    identity_id : opaque; it outlives the identity.
+    digest : SHA-256 of the previous entry's digest and this entry, hexadecimal.
+    """
 
     id: int
     at: datetime
@@ -166,7 +189,10 @@ class AuditEntry:
 
 @dataclass(frozen=True)
 class KeyRecord:
-    """A key to the API; the secret itself is nowhere. per_minute : requests it may make."""
+    """An API key; only the hash of its secret is stored.
+
+    per_minute : allowed requests per minute.  revoked_at : None while the key is active.
+    """
 
     id: str
     label: str
@@ -179,7 +205,11 @@ class KeyRecord:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """Long work that was asked for. result : numbers alone."""
+    """A background job.
+
+    state : see gallery.store.jobs.JobState.  done, total : progress.
+    result : numbers only, no names.  error : why it failed.
+    """
 
     id: str
     kind: str
@@ -194,7 +224,7 @@ class JobRecord:
 
 @dataclass(frozen=True)
 class MergeRecord:
-    """A merge that can be undone. others : the ids that were merged into kept_id."""
+    """A merge that can be undone. others : ids of the identities merged into kept_id."""
 
     id: int
     kept_id: int
@@ -204,7 +234,7 @@ class MergeRecord:
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge made of two. merge_id : what undoes it."""
+    """The result of a merge. merge_id : the number that undoes it."""
 
     identity: IdentityRecord
     merge_id: int
@@ -212,7 +242,7 @@ class Merged:
 
 @dataclass(frozen=True)
 class BackupRecord:
-    """A backup. newest_* : the highest ids that are in it; made : it was written whole."""
+    """A backup. newest_* : the highest ids in it. made : the backup was completed."""
 
     id: str
     newest_identity_id: int
@@ -223,15 +253,16 @@ class BackupRecord:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What was erased, when and from where; given when it is gone. Bears numbers alone.
+    """What an erasure erased, issued once it is complete. Contains no names.
 
-    identity_id : whose it was; the identity itself is gone too when `whole` is True.
-    also : numbers of identities that had been merged into it, under which backups may hold it.
-    faces : how many.  erased : how many rows of which kind, and how many files of the cache.
-    learned : what had been learned from the person too, and what became of it, in words.
-    backups : those made earlier, which hold it still: a restore brings it back.
-    searched_files, searched_bytes : the home and the cache, in which no trace was left.
-    too_plain : texts of the person that were not searched for: too short, or a mere number.
+    identity_id : the identity, which is erased too when `whole` is True.
+    also : ids of identities merged into it earlier; backups may hold the person under them.
+    faces : number of faces erased.
+    erased : number of rows erased by kind, and of cached photos.
+    learned : in words, what had been learned from the person's data, and what became of it.
+    backups : earlier backups that still hold the person; restoring one brings the data back.
+    searched_files, searched_bytes : what was searched in the home and the cache, without a trace.
+    too_plain : number of the person's texts not searched for, as too short or a mere number.
     """
 
     id: str

@@ -1,48 +1,30 @@
-"""The tables. A change here needs a migration in `migrations/versions`."""
+"""Database tables. Every change needs a migration in `migrations/versions`."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     CheckConstraint,
-    DateTime,
-    Dialect,
     ForeignKey,
     LargeBinary,
     MetaData,
     String,
-    TypeDecorator,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from gallery.store.timestamps import UtcDateTime, utc_now
 from gallery.types import DIMENSION
 
 ENCODING_BYTES = 4 * DIMENSION
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """Times in UTC that say so. SQLite keeps no time zone."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, _: Dialect) -> datetime | None:
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, _: Dialect) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=UTC)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+IDS_PER_QUERY = 10_000  # SQLite allows 32,766 parameters
 
 
 class Base(DeclarativeBase):
-    """Names every constraint, so that migrations can refer to them."""
+    """Base class that names every constraint, so that migrations can refer to them."""
 
     metadata = MetaData(
         naming_convention={
@@ -56,7 +38,7 @@ class Base(DeclarativeBase):
 
 
 class MarkRow(Base):
-    """One fact about the gallery as a whole, such as its id."""
+    """A fact about the whole gallery, such as its id."""
 
     __tablename__ = "marks"
 
@@ -65,7 +47,7 @@ class MarkRow(Base):
 
 
 class EncoderRow(Base):
-    """An encoder whose encodings are stored. state : see gallery.store.encoders.EncoderState."""
+    """An encoder with stored encodings. state : see gallery.store.encoders.EncoderState."""
 
     __tablename__ = "encoders"
     __table_args__ = (UniqueConstraint("name", "weights_sha256"),)
@@ -78,25 +60,25 @@ class EncoderRow(Base):
 
 
 class IdentityRow(Base):
-    """A person."""
+    """An enrolled person."""
 
     __tablename__ = "identities"
-    # AUTOINCREMENT: the id of someone forgotten is never given to someone else.
+    # AUTOINCREMENT: the id of an erased identity is never reused.
     __table_args__ = {"sqlite_autoincrement": True}
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(200), unique=True)
     external_id: Mapped[str | None] = mapped_column(String(200), unique=True)
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
-    updated_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now, onupdate=_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now, onupdate=utc_now)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime(), index=True)
 
     faces: Mapped[list[FaceRow]] = relationship(back_populates="identity", passive_deletes="all")
 
 
 class PhotoRow(Base):
-    """A photo something was enrolled from; the photo itself is not kept."""
+    """A photo that a face was enrolled from, without its pixels."""
 
     __tablename__ = "photos"
 
@@ -104,11 +86,11 @@ class PhotoRow(Base):
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     width: Mapped[int]
     height: Mapped[int]
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
 
 
 class FaceRow(Base):
-    """An enrolled face. Its id is the index's id and is never used again."""
+    """An enrolled face. Its id is also its id in the vector index, and is never reused."""
 
     __tablename__ = "faces"
     __table_args__ = (
@@ -132,34 +114,34 @@ class FaceRow(Base):
     norm: Mapped[float]
     agreement: Mapped[float]
     views: Mapped[int]
-    # What the photo was called when this face was enrolled; it may bear the person's name, and so
-    # goes with the face even when the photo's row stays for someone else's.
+    # The photo's name when this face was enrolled. It may contain the person's name, so it is
+    # erased with the face even if the photo's row stays for another identity.
     source: Mapped[str] = mapped_column(String(4096))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
 
     identity: Mapped[IdentityRow] = relationship(back_populates="faces")
     photo: Mapped[PhotoRow] = relationship()
 
 
 class CalibrationRow(Base):
-    """One calibration of the operating point on the user's own people; at most one is in use."""
+    """A calibration of the operating point on the user's own people; at most one is in use."""
 
     __tablename__ = "calibrations"
-    # AUTOINCREMENT: a version's number is never given to another one.
+    # AUTOINCREMENT: a version number is never reused.
     __table_args__ = {"sqlite_autoincrement": True}
 
     id: Mapped[int] = mapped_column(primary_key=True)
     head_sha256: Mapped[str] = mapped_column(String(64))
     adjustment: Mapped[dict[str, Any]] = mapped_column(JSON)
     report: Mapped[dict[str, Any]] = mapped_column(JSON)
-    # What it was fitted on, by numbers alone, so that it can be fitted again without someone.
+    # The numbers it was fitted on, so that it can be refitted after an erasure.
     evidence: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     in_use: Mapped[bool] = mapped_column(default=False)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
 
 
 class ChangeRow(Base):
-    """One entry of the change log the index catches up from: this face came or went."""
+    """An entry of the change log, from which the index catches up: a face was added or deleted."""
 
     __tablename__ = "changes"
     __table_args__ = {"sqlite_autoincrement": True}
@@ -169,7 +151,7 @@ class ChangeRow(Base):
 
 
 class BackupRow(Base):
-    """A backup. newest_* : the highest ids that are in it. made : it was written whole."""
+    """A backup. newest_* : the highest ids in it. made : the backup was completed."""
 
     __tablename__ = "backups"
 
@@ -177,11 +159,11 @@ class BackupRow(Base):
     newest_identity_id: Mapped[int]
     newest_face_id: Mapped[int]
     made: Mapped[bool] = mapped_column(default=False)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
 
 
 class ThumbnailRow(Base):
-    """A small picture of an enrolled face, JPEG; only when a setting asks for it."""
+    """A JPEG thumbnail of an enrolled face, stored only with GALLERY_THUMBNAILS."""
 
     __tablename__ = "thumbnails"
 
@@ -192,7 +174,7 @@ class ThumbnailRow(Base):
 
 
 class OtherEncodingRow(Base):
-    """A face's encoding by another encoder than the one in use: the next one, or the last."""
+    """A face's encoding by the next or the previous encoder, beside the one in use."""
 
     __tablename__ = "other_encodings"
     __table_args__ = (
@@ -210,11 +192,11 @@ class OtherEncodingRow(Base):
     agreement: Mapped[float]
 
 
-class KeptRow(Base):
-    """The picture that a face can be encoded from again; only when a setting asks for it.
+class KeptImageRow(Base):
+    """An image to re-encode a face from, stored only as GALLERY_KEEP says.
 
-    kind : "chip", the face's surroundings, or "photo", the file as it was.
-    landmarks : in pixels of the picture, upright.
+    kind : "chip", a crop around the face, or "photo", the original file.
+    landmarks : in pixels of the upright image.
     """
 
     __tablename__ = "kept_pictures"
@@ -228,7 +210,10 @@ class KeptRow(Base):
 
 
 class MergeRow(Base):
-    """What undoes one merge. holder_id : who has the faces now; with them it is erased."""
+    """What is needed to undo a merge.
+
+    holder_id : the identity that has the faces now; erasing it erases this row.
+    """
 
     __tablename__ = "merges"
     __table_args__ = {"sqlite_autoincrement": True}
@@ -241,11 +226,11 @@ class MergeRow(Base):
     before: Mapped[dict[str, Any]] = mapped_column(JSON)
     after: Mapped[dict[str, Any]] = mapped_column(JSON)
     others: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
 
 
 class DistinctRow(Base):
-    """Someone decided that these two identities are two people. first_id < second_id."""
+    """A user's decision that two identities are two people. first_id < second_id."""
 
     __tablename__ = "distinct_people"
 
@@ -255,11 +240,11 @@ class DistinctRow(Base):
     second_id: Mapped[int] = mapped_column(
         ForeignKey("identities.id", ondelete="CASCADE"), primary_key=True, index=True
     )
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
 
 
 class KeyRow(Base):
-    """A key to the API: its secret's hash alone."""
+    """An API key, with the hash of its secret only."""
 
     __tablename__ = "api_keys"
 
@@ -268,12 +253,12 @@ class KeyRow(Base):
     secret_sha256: Mapped[str] = mapped_column(String(64))
     scopes: Mapped[list[str]] = mapped_column(JSON)
     per_minute: Mapped[int]
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
 
 
 class AuditRow(Base):
-    """Who did what to whom, by numbers alone. digest : of the previous digest and this row."""
+    """An audit entry, without names. digest : SHA-256 of the previous digest and this row."""
 
     __tablename__ = "audit"
     __table_args__ = {"sqlite_autoincrement": True}
@@ -290,7 +275,7 @@ class AuditRow(Base):
 
 
 class JobRow(Base):
-    """Long work that was asked for over HTTP. result : numbers alone, nobody's name."""
+    """A background job requested over HTTP. result : numbers only, no names."""
 
     __tablename__ = "jobs"
 
@@ -301,17 +286,17 @@ class JobRow(Base):
     total: Mapped[int] = mapped_column(default=0)
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     error: Mapped[str | None] = mapped_column(String(500))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
-    updated_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now, onupdate=_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now, onupdate=utc_now)
 
 
-class SeenPhotoRow(Base):
-    """What was seen of one photo of a folder, so that it is not read again.
+class CachedPhotoRow(Base):
+    """The cached detections and encodings of one photo in a folder.
 
-    mark : of where it lies, its size and time, and of what it was seen with.
-    look : a small grey JPEG.  hashes : of how it looks.
-    faces : packed, see gallery.store.photo_cache.  reason : why it could not be used, or empty.
-    All of these go when anyone is erased: a photo of theirs may be among them.
+    mark : digest of the photo's path, size and time, and of the pipeline.
+    look : a small grey JPEG.  hashes : perceptual hashes.
+    faces : packed, see gallery.store.photo_cache.  reason : why the photo is unusable, or empty.
+    Any erasure deletes all rows: a photo of the erased person may be among them.
     """
 
     __tablename__ = "seen_photos"
@@ -329,9 +314,10 @@ class SeenPhotoRow(Base):
 
 
 class FaceDecisionRow(Base):
-    """Someone decided whether two faces of photos are one person.
+    """A user's decision whether two faces in photos are the same person.
 
-    first, second : the photo's hash and the face's box.  person : the group's id, when they are.
+    first, second : face keys, see gallery.store.decisions.face_key.
+    person : the id of the group they were confirmed in, or empty.
     """
 
     __tablename__ = "face_decisions"
@@ -340,11 +326,11 @@ class FaceDecisionRow(Base):
     second: Mapped[str] = mapped_column(String(128), primary_key=True, index=True)
     same: Mapped[bool]
     person: Mapped[str] = mapped_column(String(16))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
 
 
 class MisfiledDecisionRow(Base):
-    """Someone decided that this face is under the right name."""
+    """A user's confirmation that this face belongs to its identity."""
 
     __tablename__ = "misfiled_decisions"
 
@@ -355,32 +341,32 @@ class MisfiledDecisionRow(Base):
 
 
 class PlanRow(Base):
-    """A plan that was made: the state it was made for, by numbers alone, and where it lies."""
+    """A dedupe plan: digests of the gallery's state it was made for, and its files."""
 
     __tablename__ = "plans"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     state: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=False)
     files: Mapped[list[str]] = mapped_column(JSON)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
 
 
 class AppliedRow(Base):
-    """One plan that was applied, in so many steps."""
+    """An applied plan. steps : how many steps it had."""
 
     __tablename__ = "applied"
     __table_args__ = {"sqlite_autoincrement": True}
 
     id: Mapped[int] = mapped_column(primary_key=True)
     steps: Mapped[int]
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
 
 
 class AppliedStepRow(Base):
-    """What undoes one step. It goes with either of the identities that it is about.
+    """What is needed to undo a step. Erasing either of its identities erases it.
 
-    kind : merge (number: the merge's), move (number: the face's), drop (kept: the face), distinct,
-    right (number: the face's), decision (kept: the faces).
+    kind : merge (number: merge id), move (number: face id), drop (kept: the packed face), distinct,
+    right (number: face id), decision (kept: the decisions before and after).
     """
 
     __tablename__ = "applied_steps"

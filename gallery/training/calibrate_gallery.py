@@ -1,9 +1,10 @@
-"""The operating point refitted on the user's own people and on strangers the user names."""
+"""Refit the operating point to a gallery's own people, on photos of strangers to them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,46 +16,106 @@ from gallery.matching.recalibration import Evidence
 from gallery.matching.scorer import near_margins
 from gallery.matching.templates import Templates, fused
 from gallery.store.records import StoredEncodings
-from gallery.training.cleaning import border
+from gallery.training.cleaning import Duplicates, duplicate_cosine, without_duplicates
+from gallery.training.dataset import strangers_in
 from gallery.training.encode import EncodedPeople
 from gallery.training.statistics import interval
+from gallery.training.workflow import (
+    GalleryParts,
+    Progress,
+    encode_folder,
+    no_progress,
+)
 from gallery.types import Bool, Encodings, Float32, Int64
 
-LEAST_STRANGERS, LEAST_STRANGER_PHOTOS, LEAST_IDENTITIES = 30, 50, 5
+MIN_STRANGERS, MIN_STRANGER_PHOTOS, MIN_IDENTITIES = 30, 50, 5
 _FOLDS = 5
-_MOST_KNOWN = 1_000
+_MAX_KNOWN = 1_000
 
 
 @dataclass(frozen=True)
-class OwnCalibration:
-    """What was fitted, and what it does.
+class FittedCalibration:
+    """A fitted adjustment of the operating point, and its effect.
 
-    report : numbers alone: strangers named and known found, before and after, with intervals.
-    evidence : what it can be fitted to again.
-    named : photos of strangers that get a name before: (photo, identity id), the likeliest first.
+    report : strangers matched and known found, before and after, with intervals; no names.
+    evidence : what the adjustment can be fitted to again.
+    matched : photos of strangers that matched an identity before: (photo, identity id), the most
+        likely first.
     """
 
     adjustment: Adjustment
     report: dict[str, Any]
     evidence: Evidence
-    named: tuple[tuple[str, int], ...]
+    matched: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class CalibrationRun:
+    """A calibration that was kept and put in use.
+
+    version : its number.
+    already_enrolled : photos of strangers that were left out because they are enrolled.
+    duplicates : photos that were left out because the folder has them more than once.
+    """
+
+    version: int
+    calibration: FittedCalibration
+    already_enrolled: tuple[str, ...]
+    duplicates: Duplicates
+
+
+def calibrate_gallery(
+    gallery: GalleryParts,
+    strangers_folder: Path,
+    *,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> CalibrationRun:
+    """Calibrate the head in use on photos of strangers; keep the result and put it in use.
+
+    strangers_folder : people who are not in the gallery, one folder per person or loose photos.
+    Raises TrainingDataTooSmall, NoPeople or PhotoUnreadable.
+    """
+    folder = strangers_in(strangers_folder)
+    encoded = encode_folder(gallery, folder, progress=progress)
+    people, duplicates = without_duplicates(encoded)
+    stored = gallery.encodings()
+    fresh = not_enrolled(people, stored, {face.photo_sha256 for face in gallery.faces()})
+    enrolled = tuple(people.photos[i] for i in np.flatnonzero(~fresh).tolist())
+    scorer = gallery.scorer
+    strangers = people.take(np.flatnonzero(fresh))
+    progress("calibrating", 0, 1)
+    try:
+        fitted = calibrate_on(scorer.head, scorer.point(), stored, strangers, seed=seed)
+    except TrainingDataTooSmall as error:
+        if not enrolled:
+            raise
+        raise TrainingDataTooSmall(
+            f"{error}; photos left out because they are enrolled: {len(enrolled)}, such as"
+            f" {enrolled[0]}"
+        ) from error
+    version = gallery.keep_calibration(
+        fitted.adjustment.as_json(), fitted.report, fitted.evidence.as_json()
+    )
+    progress("calibrating", 1, 1)
+    return CalibrationRun(version, fitted, enrolled, duplicates)
 
 
 def not_enrolled(strangers: EncodedPeople, stored: StoredEncodings, photos: set[str]) -> Bool:
-    """Which strangers' photos are not a picture that is enrolled, bool (n,).
+    """Whether each stranger's photo is not an enrolled picture, by hash or encoding, bool (n,).
 
-    photos : SHA-256 of the enrolled photos' files. Near-identical encodings count as well.
+    photos : SHA-256 of the enrolled photos' files.
     """
     if not len(strangers):
         return np.zeros(0, dtype=np.bool_)
-    same_file = np.array([sha256 in photos for sha256 in strangers.sha256], dtype=np.bool_)
-    closest = np.array(
+    is_same_file = np.array([sha256 in photos for sha256 in strangers.sha256], dtype=np.bool_)
+    highest_cosines = np.array(
         [
             float((stored.encodings.vectors @ vector).max(initial=-1.0))
             for vector in strangers.enrolled.vectors
         ]
     )
-    return ~same_file & (closest < border(strangers))
+    return ~is_same_file & (highest_cosines < duplicate_cosine(strangers))
 
 
 def calibrate_on(
@@ -64,11 +125,11 @@ def calibrate_on(
     strangers: EncodedPeople,
     *,
     seed: int,
-) -> OwnCalibration:
-    """Fit the adjustment to all strangers; what it does is measured by cross-validation over them.
+) -> FittedCalibration:
+    """Fit the adjustment to all strangers; measure its effect by cross-validation over them.
 
-    before : the point in use.  stored : every enrolled face.
-    Raises TrainingDataTooSmall, saying how much more is needed.
+    before : the operating point in use.  stored : all enrolled faces.
+    Raises TrainingDataTooSmall with what is missing.
     """
     _refuse_too_few(stored, strangers)
     templates = fused(stored.identity_ids, stored.encodings)
@@ -80,8 +141,8 @@ def calibrate_on(
     held_out = _cross_validated(
         lambda rows: evidence.fit(before, rows), tops, strangers.people, seed
     )
-    known = _known(head, stored, templates, seed)
-    said = {
+    known = _known_margins(head, stored, templates, seed)
+    report = {
         "rate": before.rate,
         "identities": len(templates.identity_ids),
         "strangers": {
@@ -92,52 +153,56 @@ def calibrate_on(
         "after": _measured(strangers.people, held_out, known, after, seed),
         "seed": seed,
     }
-    over = np.flatnonzero(before.same(tops))
-    over = over[np.argsort(-tops[over])]
-    named = tuple(
-        (strangers.photos[i], int(templates.identity_ids[best[i]])) for i in over.tolist()
+    rows = np.flatnonzero(before.same(tops))
+    rows = rows[np.argsort(-tops[rows])]
+    matched = tuple(
+        (strangers.photos[i], int(templates.identity_ids[best[i]])) for i in rows.tolist()
     )
-    return OwnCalibration(after.adjustment, said, evidence, named)
+    return FittedCalibration(after.adjustment, report, evidence, matched)
 
 
 def _refuse_too_few(stored: StoredEncodings, strangers: EncodedPeople) -> None:
     faces = np.unique(stored.identity_ids, return_counts=True)[1]
-    able, people = int((faces >= 2).sum()), len(np.unique(strangers.people))
-    wanting = []
-    if people < LEAST_STRANGERS:
-        wanting.append(f"{people} strangers, {LEAST_STRANGERS - people} more are needed")
-    if len(strangers) < LEAST_STRANGER_PHOTOS:
-        wanting.append(
+    usable, people = int((faces >= 2).sum()), len(np.unique(strangers.people))
+    missing = []
+    if people < MIN_STRANGERS:
+        missing.append(f"{people} strangers, {MIN_STRANGERS - people} more are needed")
+    if len(strangers) < MIN_STRANGER_PHOTOS:
+        missing.append(
             f"{len(strangers)} photos of strangers with a face,"
-            f" {LEAST_STRANGER_PHOTOS - len(strangers)} more are needed"
+            f" {MIN_STRANGER_PHOTOS - len(strangers)} more are needed"
         )
-    if able < LEAST_IDENTITIES:
-        wanting.append(
-            f"{able} identities with two or more photos, {LEAST_IDENTITIES - able} more are needed"
+    if usable < MIN_IDENTITIES:
+        missing.append(
+            f"{usable} identities with two or more photos,"
+            f" {MIN_IDENTITIES - usable} more are needed"
         )
-    if wanting:
-        raise TrainingDataTooSmall(f"too little to calibrate on: {'; '.join(wanting)}")
+    if missing:
+        raise TrainingDataTooSmall(f"too few photos to calibrate on: {'; '.join(missing)}")
 
 
 def _cross_validated(
     fit: Callable[[Bool], OperatingPoint], tops: Float32, people: Int64, seed: int
 ) -> Bool:
-    """Who gets a name at a point fitted on the others, bool (n,); a person is in one fold."""
+    """Whether each photo matches at a point fitted on the other folds, bool (n,).
+
+    All photos of a person are in one fold.
+    """
     numbers = np.unique(people)
     order = np.random.default_rng(seed).permutation(numbers)
-    named = np.zeros(len(tops), dtype=np.bool_)
+    matched = np.zeros(len(tops), dtype=np.bool_)
     for fold in range(_FOLDS):
-        here = np.isin(people, order[fold::_FOLDS])
-        named[here] = fit(~here).same(tops[here])
-    return named
+        in_fold = np.isin(people, order[fold::_FOLDS])
+        matched[in_fold] = fit(~in_fold).same(tops[in_fold])
+    return matched
 
 
 @dataclass(frozen=True)
-class _Known:
-    """Enrolled faces, each as if it were a query and not enrolled.
+class _KnownMargins:
+    """Margins of enrolled faces, each queried as if it were not enrolled.
 
-    own, others : float32 (k,), margins to the person's other photos, and to the likeliest other
-        person.
+    people : int64 (k,), identity ids.
+    own, others : float32 (k,), to the person's other photos, and to the likeliest other person.
     """
 
     people: Int64
@@ -145,31 +210,33 @@ class _Known:
     others: Float32
 
 
-def _known(head: Head, stored: StoredEncodings, templates: Templates, seed: int) -> _Known:
+def _known_margins(
+    head: Head, stored: StoredEncodings, templates: Templates, seed: int
+) -> _KnownMargins:
     several = templates.identity_ids[templates.photos >= 2]
     rows = np.flatnonzero(np.isin(stored.identity_ids, several))
-    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:_MOST_KNOWN])
+    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:_MAX_KNOWN])
     queries, people = stored.encodings.take(rows), stored.identity_ids[rows]
     margins = near_margins(head, queries, templates.encodings)
-    places = np.searchsorted(templates.identity_ids, people)
-    margins[np.arange(len(rows)), places] = -np.inf
-    rest = [
+    columns = np.searchsorted(templates.identity_ids, people)
+    margins[np.arange(len(rows)), columns] = -np.inf
+    other_photos = [
         fused(stored.identity_ids[mine], stored.encodings.take(mine)).encodings
         for row, person in zip(rows.tolist(), people.tolist(), strict=True)
         for mine in [np.setdiff1d(np.flatnonzero(stored.identity_ids == person), [row])]
     ]
-    own = head.margins(head.sides(queries), head.sides(Encodings.joined(rest)))
-    return _Known(people, own, margins.max(axis=1, initial=-np.inf))
+    own = head.margins(head.sides(queries), head.sides(Encodings.joined(other_photos)))
+    return _KnownMargins(people, own, margins.max(axis=1, initial=-np.inf))
 
 
 def _measured(
-    strangers: Int64, named: Bool, known: _Known, point: OperatingPoint, seed: int
+    strangers: Int64, matched: Bool, known: _KnownMargins, point: OperatingPoint, seed: int
 ) -> dict[str, Any]:
     found = point.same(known.own) & ~point.same(known.others)
     return {
         "bias": point.bias,
-        "strangers_named": float(named.mean()),
-        "strangers_named_interval": list(interval(strangers, named, seed=seed)),
+        "strangers_named": float(matched.mean()),
+        "strangers_named_interval": list(interval(strangers, matched, seed=seed)),
         "known_found": float(found.mean()),
         "known_found_interval": list(interval(known.people, found, seed=seed)),
     }

@@ -1,4 +1,4 @@
-"""Photos that would teach a lie: one picture under two names, or twice under one."""
+"""Label noise: duplicates within and across identities."""
 
 from __future__ import annotations
 
@@ -13,60 +13,59 @@ _BLOCK = 1024
 
 
 @dataclass(frozen=True)
-class Conflicts:
-    """What was left out.
+class Duplicates:
+    """Photos that were left out.
 
-    two_names : pairs of photos of different people that are one picture; both are left out.
-    copies : photos that the same person has already.
+    across_people : pairs of photos of two people that are the same picture; both are left out.
+    within_person : further copies of a photo of the same person.
     """
 
-    two_names: tuple[tuple[str, str], ...]
-    copies: tuple[str, ...]
+    across_people: tuple[tuple[str, str], ...]
+    within_person: tuple[str, ...]
 
 
-def without_conflicts(people: EncodedPeople) -> tuple[EncodedPeople, Conflicts]:
-    """The people without those photos, found by file hash and by near-identical encodings."""
+def without_duplicates(people: EncodedPeople) -> tuple[EncodedPeople, Duplicates]:
+    """Leave out duplicates, found by file hash and by near-identical encodings."""
     first, second = _identical(people)
-    apart = people.people[first] != people.people[second]
-    out = set(first[apart].tolist()) | set(second[apart].tolist()) | set(second[~apart].tolist())
-    kept = people.take(np.array([i for i in range(len(people)) if i not in out], dtype=np.int64))
-    copies = sorted(set(second[~apart].tolist()))
-    return kept, Conflicts(
+    across = people.people[first] != people.people[second]
+    copies = np.unique(second[~across])
+    left_out = np.concatenate([first[across], second[across], copies])
+    return people.take(np.setdiff1d(np.arange(len(people)), left_out)), Duplicates(
         tuple(
             (people.photos[a], people.photos[b])
-            for a, b in zip(first[apart].tolist(), second[apart].tolist(), strict=True)
+            for a, b in zip(first[across].tolist(), second[across].tolist(), strict=True)
         ),
-        tuple(people.photos[i] for i in copies),
+        tuple(people.photos[i] for i in copies.tolist()),
     )
 
 
-def in_both(people: EncodedPeople, others: EncodedPeople) -> Int64:
-    """Rows of `people` whose picture is among the others', by hash or near-identical encoding."""
+def rows_also_in(people: EncodedPeople, others: EncodedPeople) -> Int64:
+    """Rows of `people` whose picture is also among the others, int64."""
     hashes = set(others.sha256)
-    found = np.array([sha in hashes for sha in people.sha256], dtype=np.bool_)
+    is_shared = np.array([sha256 in hashes for sha256 in people.sha256], dtype=np.bool_)
     for start in range(0, len(people), _BLOCK):
-        some = slice(start, start + _BLOCK)
-        cosines = people.probes.vectors[some] @ others.probes.vectors.T
-        found[some] |= (cosines >= border(people)).any(axis=1)
-    return np.flatnonzero(found)
+        block = slice(start, start + _BLOCK)
+        cosines = people.probes.vectors[block] @ others.probes.vectors.T
+        is_shared[block] |= (cosines >= duplicate_cosine(people)).any(axis=1)
+    return np.flatnonzero(is_shared)
 
 
-def border(people: EncodedPeople) -> float:
-    """The cosine from which on two photos are one picture; beyond 1 where that is not known."""
+def duplicate_cosine(people: EncodedPeople) -> float:
+    """Two photos with at least this cosine are the same picture; infinity if it is not known."""
     return np.inf if people.near_identical is None else people.near_identical
 
 
 def _identical(people: EncodedPeople) -> tuple[Int64, Int64]:
-    """Pairs (first < second) of rows that are one picture, int64 (p,) each."""
+    """Pairs (first < second) of rows that are the same picture, int64 (p,) each."""
     hashes = np.unique(np.array(people.sha256, dtype=str), return_inverse=True)[1]
     pairs = [np.empty((0, 2), dtype=np.int64)]
     vectors = people.probes.vectors
     for start in range(0, len(people), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(people)))
-        same = vectors[block] @ vectors.T >= border(people)
+        same = vectors[block] @ vectors.T >= duplicate_cosine(people)
         same |= hashes[block, None] == hashes[None, :]
         rows, columns = np.nonzero(same)
         upper = columns > block[rows]
         pairs.append(np.stack([block[rows[upper]], columns[upper]], axis=1))
-    found = np.concatenate(pairs)
-    return found[:, 0], found[:, 1]
+    joined = np.concatenate(pairs)
+    return joined[:, 0], joined[:, 1]

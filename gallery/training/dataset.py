@@ -1,4 +1,4 @@
-"""A folder of people: one folder a person, their photos in it; and who may be learned from."""
+"""A labelled data set: a folder with one folder of photos per person, and its split file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gallery.vision.photo import photos_in
 
 @dataclass(frozen=True)
 class PeopleFolder:
-    """People by name, each with at least one photo, sorted.
+    """People by name, sorted, each with at least one photo.
 
-    part : which part of a split file's people these are; None when there is no split file.
+    part : the part of the split file that these people are; None without a split file.
     """
 
     root: Path
@@ -27,25 +27,25 @@ class PeopleFolder:
     def photos(self) -> int:
         return sum(len(photos) for photos in self.people.values())
 
-    def some(self, most: int, seed: int) -> PeopleFolder:
-        """At most so many of them, drawn at random."""
-        names = np.random.default_rng(seed).permutation(sorted(self.people))[:most].tolist()
+    def sample(self, limit: int, seed: int) -> PeopleFolder:
+        """At most `limit` of the people, drawn at random."""
+        names = np.random.default_rng(seed).permutation(sorted(self.people))[:limit].tolist()
         return PeopleFolder(self.root, {n: self.people[n] for n in sorted(names)}, self.part)
 
 
 def people_in(root: Path, part: str | None = None) -> PeopleFolder:
-    """The people of a folder.
+    """List the people of a folder.
 
-    part : "train" or "test": take only those people that a split file puts there, when there is
-        one in the folder or beside it, so that no one is learned from and tested on. None: all.
-    Raises PhotoUnreadable when it is no folder, NoPeople when it holds none.
+    part : "train" or "test": only the people of this part, if there is a split file, so that
+        nobody is both trained and tested on. None: everyone.
+    Raises PhotoUnreadable if root is not a folder, NoPeople if there are none.
     """
     if not root.is_dir():
-        raise PhotoUnreadable(f"{root} is not a folder; name one that has a folder for each person")
+        raise PhotoUnreadable(f"{root} is not a folder; give one with a folder for each person")
     split = None if part is None else split_file(root)
     wanted = None if split is None else _people_of(split, part)
     people = {
-        # Only photos right inside: a folder of folders is not one person.
+        # Photos in subfolders do not count: a folder of folders is not one person.
         folder.name: [photo for photo in photos_in(folder) if photo.parent == folder]
         for folder in sorted(root.iterdir())
         if folder.is_dir()
@@ -55,32 +55,32 @@ def people_in(root: Path, part: str | None = None) -> PeopleFolder:
     people = {name: photos for name, photos in people.items() if photos}
     if not people:
         raise NoPeople(
-            f"{root} has no people; name the folder above theirs, with each person's photos right"
-            " inside a folder of their name"
+            f"{root} has no people in it; give a folder with one folder per person, named after"
+            " the person and with their photos directly inside"
         )
     return PeopleFolder(root, people, part if wanted is not None else None)
 
 
 def strangers_in(root: Path) -> PeopleFolder:
-    """Like people_in, but every photo right inside the folder is somebody as well.
+    """Like people_in, but each loose photo in the folder is also a person of its own.
 
-    Raises PhotoUnreadable when it is no folder, NoPeople when it holds nobody.
+    Raises PhotoUnreadable if root is not a folder, NoPeople if there are no photos.
     """
-    alone = {photo.name: [photo] for photo in photos_in(root) if photo.parent == root}
+    loose = {photo.name: [photo] for photo in photos_in(root) if photo.parent == root}
     try:
         folders = people_in(root).people
     except NoPeople:
         folders = {}
-    if not alone and not folders:
-        raise NoPeople(f"{root} has no photos in it, nor in the folders right inside")
-    return PeopleFolder(root, dict(sorted((folders | alone).items())), None)
+    if not loose and not folders:
+        raise NoPeople(f"{root} has no photos in it or in its folders")
+    return PeopleFolder(root, dict(sorted((folders | loose).items())), None)
 
 
 def split_file(root: Path) -> Path | None:
-    """The folder's split.csv (columns person and split): in it, beside it, or in NAME_protocols."""
+    """The split.csv (columns person and split) in the folder, beside it, or in NAME_protocols."""
     root = root.resolve()
-    places = (root, root.parent, root.parent / f"{root.name}_protocols")
-    return next((p / "split.csv" for p in places if (p / "split.csv").is_file()), None)
+    folders = (root, root.parent, root.parent / f"{root.name}_protocols")
+    return next((f / "split.csv" for f in folders if (f / "split.csv").is_file()), None)
 
 
 def _people_of(split: Path, part: str | None) -> set[str]:

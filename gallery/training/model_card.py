@@ -1,4 +1,4 @@
-"""What training leaves behind: the head, its model card, and a picture of how it learned."""
+"""The files training writes: the head, its model card, and a plot of the training history."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 from gallery.matching.head import Head
 from gallery.package_data import CARD_FILE, HEAD_FILE, PLOT_FILE
-from gallery.training.calibrate import Trained
-from gallery.training.cleaning import Conflicts
+from gallery.training.calibrate import TrainedHead
+from gallery.training.cleaning import Duplicates
 from gallery.training.dataset import PeopleFolder
 from gallery.training.encode import EncodedPeople
 from gallery.training.train import Epoch, Recipe
@@ -21,28 +21,28 @@ from indexer.whole_file import written_whole
 LIMITS = (
     "Fitted on press photos of adults, mostly men of European descent; error rates differ between"
     " groups of people and kinds of photo.",
-    "The promise about strangers follows the gallery's own people from some thirty identities on;"
-    " below that, on photos unlike those it was calibrated on, three to four times the stated rate"
-    " was measured (ORL, Yale): run `gallery calibrate`.",
-    "Queries much worse than the enrolled photos, or the other way round, are not seen by that.",
-    "Beyond 2,000 identities, and below the curve's last rate, it is an extrapolation.",
+    "From about thirty identities on, the operating point adapts to the gallery's own people. With"
+    " fewer, on photos unlike those it was calibrated on, the false-positive rate was three to four"
+    " times the promised one (ORL, Yale): run `gallery calibrate`.",
+    "It does not adapt to queries of much worse, or much better, quality than the enrolled photos.",
+    "Beyond 2,000 identities, and below the curve's last rate, the rate is extrapolated.",
 )
 
 
 def model_card(
     source: Mapping[str, Any],
     people: EncodedPeople,
-    conflicts: Conflicts,
-    trained: Trained,
+    duplicates: Duplicates,
+    trained: TrainedHead,
     recipe: Recipe,
     figures: dict[str, Any],
     encoder: Mapping[str, Any] = {},
 ) -> dict[str, Any]:
-    """Everything a stranger needs to judge the head or to make it again.
+    """The model card: everything needed to assess the head or to reproduce it.
 
-    source : see source_of; or what else the people are.
-    figures : what was measured of it on the people it was calibrated on.
-    encoder : what more is known of the encoder, and of the projection to 128 numbers.
+    source : where the people come from, see source_of.
+    figures : measured on the people the head was calibrated on.
+    encoder : more about the encoder and its projection to 128 numbers.
     """
     marks = trained.head.marks
     return {
@@ -54,8 +54,8 @@ def model_card(
         "source": {
             **source,
             "photos_without_a_usable_face": len(people.skipped),
-            "pictures_under_two_names": len(conflicts.two_names),
-            "copies_left_out": len(conflicts.copies),
+            "pictures_under_two_names": len(duplicates.across_people),
+            "copies_left_out": len(duplicates.within_person),
             "photos_sha256": _photos_sha256(people),
         },
         "people": {
@@ -63,7 +63,7 @@ def model_card(
             "calibrated": _counts(trained.held_out),
         },
         "figures_on_calibration_people": figures,
-        "cohort": f"{recipe.cohort} means at most, of three or more people each: nobody's face",
+        "cohort": f"at most {recipe.cohort} means of three or more people each, none a real face",
         "strangers": [
             {"false_match_rate": float(f"{10**rate:.3g}"), "margin": round(margin, 3)}
             for rate, margin in zip(
@@ -81,7 +81,7 @@ def model_card(
 
 
 def source_of(folder: PeopleFolder) -> dict[str, Any]:
-    """Where the people come from."""
+    """The folder that the people come from."""
     return {
         "folder": folder.root.resolve().name,
         "part": folder.part,
@@ -91,7 +91,7 @@ def source_of(folder: PeopleFolder) -> dict[str, Any]:
 
 
 def _photos_sha256(people: EncodedPeople) -> str:
-    """Of the sorted hashes of the photos' files."""
+    """The SHA-256 of the photos' sorted SHA-256s."""
     return hashlib.sha256("\n".join(sorted(people.sha256)).encode()).hexdigest()
 
 
@@ -102,9 +102,9 @@ def _counts(people: EncodedPeople) -> dict[str, int]:
 def write_report(
     out: Path, head: Head, card: dict[str, Any], history: Sequence[Epoch], stem: str = "head"
 ) -> tuple[Path, Path, Path]:
-    """Write head, card and plot into a folder, each at once or not at all. Raises OSError.
+    """Write head, card and plot into a folder, each atomically. Raises OSError.
 
-    stem : what their names begin with.
+    stem : replaces "head" at the start of their names.
     """
     out.mkdir(parents=True, exist_ok=True)
     head_file, card_file, plot_file = (
@@ -119,7 +119,7 @@ def write_report(
 
 
 def plot_history(history: Sequence[Epoch], file: BinaryIO) -> None:
-    """As PNG: loss and accuracy an epoch, the head beside the best distance threshold."""
+    """Plot loss and accuracy by epoch as PNG, with the best distance threshold."""
     from matplotlib.figure import Figure  # slow to import; only training draws
 
     numbers = [e.number for e in history]
@@ -135,9 +135,7 @@ def plot_history(history: Sequence[Epoch], file: BinaryIO) -> None:
         ("distance threshold, held-out people", [e.distance_accuracy for e in history], "--"),
     ):
         accuracies.plot(numbers, [100 * v for v in values], style, label=label)
-    accuracies.set(
-        title="Accuracy on hard pairs", xlabel="epoch", ylabel="right answers, both kinds alike, %"
-    )
+    accuracies.set(title="Accuracy on hard pairs", xlabel="epoch", ylabel="balanced accuracy, %")
     accuracies.legend(frameon=False)
     thresholds = accuracies.twinx()
     thresholds.plot(

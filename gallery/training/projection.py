@@ -1,7 +1,7 @@
-"""A projection to 128 numbers, learned on people: principal components, or what tells people apart.
+"""Learn a linear projection to 128 numbers: principal components or linear discriminants.
 
-Both are linear. Which is better for a network is not known beforehand, so that both are learned on
-half of the people and compared on the other half; the better one is learned anew on all.
+Which one is better depends on the network. So both are learned on half of the people and compared
+on the other half; the better one is learned again on all people.
 """
 
 from __future__ import annotations
@@ -18,36 +18,39 @@ from gallery.training.encode import EncodedPeople
 from gallery.types import DIMENSION, Encodings, Float64, Int64
 
 _SHRINKAGE = 3.0
-"""So many times the average variance are added to every direction, since a few hundred people say
-little of 512. Chosen on LFW's train people, among 0.1 to 10."""
-_TO_BE_WHOLE = 1e-6
-"""A little of every direction, so that there are 128 even of few people."""
+"""Added to every direction, in units of the average variance: a few hundred people are not enough
+to estimate 512 variances. Chosen on LFW's train people, from 0.1 to 10."""
+_RIDGE = 1e-6
+"""Added likewise, so that there are 128 directions even with few people."""
 _RATE = 0.01
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A projection and why it was chosen.
+class ProjectionChoice:
+    """The better projection.
 
-    found : the share of the known who are found by cosine alone at one stranger in a hundred, on
-    people that were not learned from, by kind: "native", "pca", "supervised".
+    found_by_kind : the share of known people found by cosine at an FPIR of 1 %, on people that
+        nothing was learned from; kinds are "native", "pca" and "supervised".
     """
 
     projection: Projection
     kind: str
-    found: dict[str, float]
+    found_by_kind: dict[str, float]
 
 
-def choose_projection(people: EncodedPeople, network_sha256: str, seed: int) -> Chosen:
-    """people : encodings of more than 128 numbers, as the network gives them."""
+def choose_projection(people: EncodedPeople, network_sha256: str, seed: int) -> ProjectionChoice:
+    """Learn both kinds, and return the better one.
+
+    people : encodings as the network gives them, of more than 128 numbers.
+    """
     numbers = np.random.default_rng(seed).permutation(np.unique(people.people))
     first, second = people.of(numbers[::2]), people.of(numbers[1::2])
-    found = {"native": found_by_cosine(second, seed)}
+    shares = {"native": found_by_cosine(second, seed)}
     for kind, learn in KINDS.items():
         projection = learn(first, network_sha256)
-        found[kind] = found_by_cosine(projected(second, projection), seed)
-    best = max(KINDS, key=lambda kind: found[kind])
-    return Chosen(KINDS[best](people, network_sha256), best, found)
+        shares[kind] = found_by_cosine(projected(second, projection), seed)
+    best = max(KINDS, key=lambda kind: shares[kind])
+    return ProjectionChoice(KINDS[best](people, network_sha256), best, shares)
 
 
 def projected(people: EncodedPeople, projection: Projection) -> EncodedPeople:
@@ -63,14 +66,13 @@ def principal_components(people: EncodedPeople, network_sha256: str) -> Projecti
     """The directions in which encodings lie most; not centred, so that cosines stay as they are."""
     vectors = people.enrolled.vectors.astype(np.float64)
     spread = vectors.T @ vectors / len(vectors)
-    return _projection(np.linalg.eigh(_shrunk(spread, _TO_BE_WHOLE))[1], network_sha256)
+    return _projection(np.linalg.eigh(_shrunk(spread, _RIDGE))[1], network_sha256)
 
 
 def supervised(people: EncodedPeople, network_sha256: str) -> Projection:
-    """The directions in which people lie most, in units of how one person's photos differ.
+    """Fisher's linear discriminants (Fukunaga 1990, ch. 10).
 
-    Fisher's linear discriminants (Fukunaga 1990, ch. 10), not centred, with the variance within
-    people shrunk towards the same in every direction.
+    Not centred; the variance within people is shrunk towards the same in every direction.
     """
     vectors = people.enrolled.vectors.astype(np.float64)
     numbers, owners = np.unique(people.people, return_inverse=True)
@@ -79,10 +81,10 @@ def supervised(people: EncodedPeople, network_sha256: str) -> Projection:
     np.add.at(means, owners, vectors)
     means /= counts[:, None]
     several = counts[owners] > 1
-    apart = (vectors - means[owners])[several]
+    deviations = (vectors - means[owners])[several]
     freedom = max(1, int(several.sum() - (counts > 1).sum()))
-    within = _shrunk(apart.T @ apart / freedom, _SHRINKAGE)
-    between = _shrunk(means.T @ means / len(means), _TO_BE_WHOLE)
+    within = _shrunk(deviations.T @ deviations / freedom, _SHRINKAGE)
+    between = _shrunk(means.T @ means / len(means), _RIDGE)
     return _projection(eigh(between, within)[1], network_sha256)
 
 
@@ -93,9 +95,10 @@ KINDS: dict[str, Callable[[EncodedPeople, str], Projection]] = {
 
 
 def found_by_cosine(people: EncodedPeople, seed: int, rate: float = _RATE) -> float:
-    """The share of known probes ranked first above what `rate` of strangers reach.
+    """DIR at an FPIR of `rate`, by cosine.
 
-    Half of the people of two or more photos are enrolled, by one photo; all others are strangers.
+    Half of the people with two or more photos are enrolled, with one photo each; all others are
+    strangers.
     """
     rng = np.random.default_rng(seed)
     numbers, counts = np.unique(people.people, return_counts=True)
@@ -109,8 +112,8 @@ def found_by_cosine(people: EncodedPeople, seed: int, rate: float = _RATE) -> fl
     enrolled = fused(people.people[gallery], people.enrolled.take(gallery))
     best, score = _nearest(people.probes.take(probes), enrolled.encodings)
     right = enrolled.identity_ids[best] == people.people[probes]
-    others = -np.sort(-_nearest(people.probes.take(strangers), enrolled.encodings)[1])
-    return float((right & (score > others[int(rate * len(others))])).mean())
+    impostors = -np.sort(-_nearest(people.probes.take(strangers), enrolled.encodings)[1])
+    return float((right & (score > impostors[int(rate * len(impostors))])).mean())
 
 
 def _nearest(queries: Encodings, enrolled: Encodings) -> tuple[Int64, Float64]:
@@ -120,13 +123,13 @@ def _nearest(queries: Encodings, enrolled: Encodings) -> tuple[Int64, Float64]:
 
 
 def _shrunk(covariance: Float64, share: float) -> Float64:
-    """With a share of the average variance added to each direction."""
+    """The covariance with a share of the average variance added to each direction."""
     size = len(covariance)
-    found: Float64 = covariance + share * np.trace(covariance) / size * np.eye(size)
-    return found
+    shrunk: Float64 = covariance + share * np.trace(covariance) / size * np.eye(size)
+    return shrunk
 
 
 def _projection(ascending: Float64, network_sha256: str) -> Projection:
-    """Of the last 128 columns, the largest first."""
+    """The projection onto the last 128 columns, in reverse order."""
     columns = ascending[:, ::-1][:, :DIMENSION]
     return Projection(np.ascontiguousarray(columns, dtype=np.float32), network_sha256)

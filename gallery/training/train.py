@@ -1,4 +1,4 @@
-"""Training the pairwise head on some people, watched on others."""
+"""Train the networks of a pairwise head on some people, and validate on others."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from gallery.training.pairs import Pairs, PairSampler
 from gallery.training.statistics import balanced_accuracy, most_accurate_threshold
 from gallery.types import Bool, Float32, Float64, Int64
 
-LEAST_PEOPLE = 20
-"""With fewer people of two or more photos there is nothing to learn or to hold out."""
-_LEAST_FACES_A_CENTRE = 3
-_LEAST_PEOPLE_A_CENTRE = 3
+MIN_PEOPLE = 20
+"""People with two or more photos; fewer cannot be split into training and held-out people."""
+_MIN_FACES_PER_CENTRE = 3
+_MIN_PEOPLE_PER_CENTRE = 3
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a head is trained; chosen on people among those it learns from, never on others."""
+    """Hyperparameters; chosen by validation within the training people only."""
 
     features: tuple[str, ...] = ("cosine", "standing", "norm", "agreement")
     hidden: int = 512
@@ -45,10 +45,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch of one network ended with; accuracies weigh both kinds of pair alike.
+    """Metrics after one epoch of one network; accuracies are balanced.
 
-    distance_threshold : Euclidean distance that separates this epoch's training pairs best; and
-        distance_accuracy : what that threshold gets on the people watched.
+    distance_threshold : the most accurate Euclidean distance on this epoch's training pairs.
+    distance_accuracy : of that threshold, on the validation people.
     """
 
     number: int
@@ -61,8 +61,8 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """What training makes."""
+class FittedNetworks:
+    """The result of training.  history : of the first network, if there are validation people."""
 
     cohort: Cohort
     networks: tuple[PairNetwork, ...]
@@ -70,16 +70,16 @@ class Fitted:
 
 
 def halves(people: EncodedPeople, seed: int) -> tuple[Int64, Int64]:
-    """The people's numbers in two halves, each with its share of those with several photos.
+    """Split the people's numbers into two halves, alike in how many have several photos.
 
-    Raises TrainingDataTooSmall when too few people have two or more photos.
+    Raises TrainingDataTooSmall if too few people have two or more photos.
     """
     numbers, photos = np.unique(people.people, return_counts=True)
-    able = int((photos >= 2).sum())
-    if able < LEAST_PEOPLE:
+    usable = int((photos >= 2).sum())
+    if usable < MIN_PEOPLE:
         raise TrainingDataTooSmall(
-            f"{able} people have two or more photos with a face, at least {LEAST_PEOPLE} are"
-            f" needed; add photos of {LEAST_PEOPLE - able} more people, two or more of each"
+            f"{usable} people have two or more photos with a face, at least {MIN_PEOPLE} are"
+            f" needed; add photos of {MIN_PEOPLE - usable} more people, two or more of each"
         )
     rng = np.random.default_rng(seed)
     order = np.concatenate(
@@ -89,79 +89,80 @@ def halves(people: EncodedPeople, seed: int) -> tuple[Int64, Int64]:
 
 
 def cohort_of(people: EncodedPeople, size: int, seed: int) -> Cohort:
-    """Means of alike people; fewer when each would be of too few faces.
+    """Build a cohort of `size` means of similar people, or fewer if there are too few faces.
 
-    The faces are put into k clusters. A centre is the mean of its cluster's people, each of whom
-    weighs the same; to a cluster of fewer than three people the nearest others are added. So no
-    centre is anybody's face.
+    The faces are clustered by k-means. A centre is the mean over its cluster's people, each with
+    the same weight; a cluster of fewer than three people also gets the nearest others, so that no
+    centre is a real person's face.
     """
-    size = max(NEAREST, min(size, len(people) // _LEAST_FACES_A_CENTRE))
+    size = max(NEAREST, min(size, len(people) // _MIN_FACES_PER_CENTRE))
     if len(people) < size:
         raise TrainingDataTooSmall(f"{len(people)} photos with a face, at least {size} are needed")
-    means = KMeans(size, n_init=1, max_iter=15, random_state=seed).fit(people.enrolled.vectors)
-    each = fused(people.people, people.enrolled)
-    vectors = each.encodings.vectors
+    clusters = KMeans(size, n_init=1, max_iter=15, random_state=seed).fit(people.enrolled.vectors)
+    templates = fused(people.people, people.enrolled)
+    vectors = templates.encodings.vectors
     centres = np.zeros((size, vectors.shape[1]), dtype=np.float32)
     for cluster in range(size):
-        inside = np.isin(each.identity_ids, people.people[means.labels_ == cluster])
-        nearness = vectors @ vectors[inside].mean(axis=0) + 3.0 * inside
-        count = max(_LEAST_PEOPLE_A_CENTRE, int(inside.sum()))
-        centres[cluster] = vectors[np.argsort(-nearness, kind="stable")[:count]].mean(axis=0)
+        is_member = np.isin(templates.identity_ids, people.people[clusters.labels_ == cluster])
+        # Cosines are at most 1, so members come before all others.
+        similarity = vectors @ vectors[is_member].mean(axis=0) + 3.0 * is_member
+        count = max(_MIN_PEOPLE_PER_CENTRE, int(is_member.sum()))
+        centres[cluster] = vectors[np.argsort(-similarity, kind="stable")[:count]].mean(axis=0)
     return Cohort(centres / np.linalg.norm(centres, axis=1, keepdims=True))
 
 
 def train(
     people: EncodedPeople,
     recipe: Recipe,
-    watched: EncodedPeople | None = None,
-    on_epoch: Callable[[int, int], None] = lambda _done, _all: None,
-) -> Fitted:
-    """Networks fitted with binary cross-entropy on one-hot (different, same).
+    validation: EncodedPeople | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> FittedNetworks:
+    """Fit the networks with binary cross-entropy on one-hot targets (different, same).
 
-    watched : people the first network's history is measured on; no history without them.
+    validation : people to measure the first network's history on; None: no history.
     The same recipe and people give the same networks on the same kind of machine.
     """
     cohort = cohort_of(people, recipe.cohort, recipe.seed)
     networks: list[PairNetwork] = []
     history: list[Epoch] = []
     for member in range(recipe.networks):
-        one = _Training(people, cohort, recipe, recipe.seed + member)
+        training = _NetworkTraining(people, cohort, recipe, recipe.seed + member)
         for number in range(1, recipe.epochs + 1):
-            pairs = one.epoch()
-            if watched is not None and member == 0:
-                history.append(_epoch(number, one, pairs, watched))
-            on_epoch(member * recipe.epochs + number, recipe.networks * recipe.epochs)
-        networks.append(one.network.eval())
-    return Fitted(cohort, tuple(networks), tuple(history))
+            pairs = training.epoch()
+            if validation is not None and member == 0:
+                history.append(_epoch(number, training, pairs, validation))
+            progress(member * recipe.epochs + number, recipe.networks * recipe.epochs)
+        networks.append(training.network.eval())
+    return FittedNetworks(cohort, tuple(networks), tuple(history))
 
 
-class _Training:
-    """One network on its way."""
+class _NetworkTraining:
+    """One network in training."""
 
     def __init__(self, people: EncodedPeople, cohort: Cohort, recipe: Recipe, seed: int) -> None:
         self.people, self.cohort, self.recipe = people, cohort, recipe
         self.rng = np.random.default_rng(seed)
         torch.manual_seed(seed)
         self._sampler = PairSampler(people)
-        self.sides = both_sides(people, cohort)
+        self.sides = sides_of_people(people, cohort)
         self.network = PairNetwork(recipe.features, recipe.hidden, recipe.dropout)
         self._optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, recipe.epochs)
-        self._begun = False
+        self._is_standardised = False
 
     def epoch(self) -> Pairs:
-        """Train on freshly drawn pairs, and give them back."""
+        """Train for one epoch on freshly drawn pairs; return the pairs."""
         pairs = self._sampler.draw(self.rng)
         enrolled = self.rng.random(len(pairs.same)) < self.recipe.enrolled_share
-        if not self._begun:
+        if not self._is_standardised:
             self._standardise(pairs, enrolled)
         self.network.train()
         order = self.rng.permutation(len(pairs.same))
-        for some in np.array_split(order, max(1, len(order) // self.recipe.batch)):
-            a, b = gathered(self.sides, pairs, enrolled, some)
-            loss = _loss(self.network(a, b), pairs, some)
+        for batch in np.array_split(order, max(1, len(order) // self.recipe.batch)):
+            a, b = pair_sides(self.sides, pairs, enrolled, batch)
+            loss = _loss(self.network(a, b), pairs, batch)
             self._optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self._optimiser.step()
@@ -170,24 +171,28 @@ class _Training:
         return pairs
 
     def _standardise(self, pairs: Pairs, enrolled: Bool) -> None:
-        self._begun = True
+        self._is_standardised = True
         with torch.no_grad():
-            a, b = gathered(self.sides, pairs, enrolled, np.arange(len(pairs.same)))
-            seen = self.network.describe(a, b)
-            self.network.offset.copy_(seen.mean(dim=0))
-            self.network.scale.copy_(seen.std(dim=0) + 1e-6)
+            a, b = pair_sides(self.sides, pairs, enrolled, np.arange(len(pairs.same)))
+            features = self.network.describe(a, b)
+            self.network.offset.copy_(features.mean(dim=0))
+            self.network.scale.copy_(features.std(dim=0) + 1e-6)
 
 
-def both_sides(people: EncodedPeople, cohort: Cohort) -> tuple[Tensor, Tensor]:
+def sides_of_people(people: EncodedPeople, cohort: Cohort) -> tuple[Tensor, Tensor]:
     """The people's faces as probes and as enrolled, float32 (n, SIDE_WIDTH) each."""
     probes, enrolled = (sides_of(cohort, e) for e in (people.probes, people.enrolled))
     return torch.from_numpy(probes), torch.from_numpy(enrolled)
 
 
-def gathered(
+def pair_sides(
     sides: tuple[Tensor, Tensor], pairs: Pairs, enrolled: Bool, rows: Int64
 ) -> tuple[Tensor, Tensor]:
-    """These pairs' two sides: the first a probe, the second a probe or enrolled."""
+    """The two sides of some pairs, float32 (r, SIDE_WIDTH) each: a probe, and a second face.
+
+    enrolled : whether the second face is an enrolled one, or a probe as well, bool (p,).
+    rows : of the pairs, int64 (r,).
+    """
     second = torch.from_numpy(pairs.second[rows])
     b = torch.where(torch.from_numpy(enrolled[rows])[:, None], sides[1][second], sides[0][second])
     return sides[0][torch.from_numpy(pairs.first[rows])], b
@@ -195,25 +200,28 @@ def gathered(
 
 def _loss(logits: Tensor, pairs: Pairs, rows: Int64) -> Tensor:
     one_hot = functional.one_hot(torch.from_numpy(pairs.same[rows]), 2).float()
-    each = functional.binary_cross_entropy_with_logits(logits, one_hot, reduction="none")
-    return (each.mean(dim=1) * torch.from_numpy(pairs.weights[rows])).mean()
+    losses = functional.binary_cross_entropy_with_logits(logits, one_hot, reduction="none")
+    return (losses.mean(dim=1) * torch.from_numpy(pairs.weights[rows])).mean()
 
 
-def _epoch(number: int, one: _Training, pairs: Pairs, watched: EncodedPeople) -> Epoch:
-    unseen = PairSampler(watched).draw(np.random.default_rng(one.recipe.seed))
+def _epoch(
+    number: int, training: _NetworkTraining, pairs: Pairs, validation: EncodedPeople
+) -> Epoch:
+    rng = np.random.default_rng(training.recipe.seed)
+    validation_pairs = PairSampler(validation).draw(rng)
     losses, accuracies, distances = [], [], []
-    for people, some in ((one.people, pairs), (watched, unseen)):
-        sides = both_sides(people, one.cohort)
-        everything = np.arange(len(some.same))
+    for people, drawn in ((training.people, pairs), (validation, validation_pairs)):
+        sides = sides_of_people(people, training.cohort)
+        rows = np.arange(len(drawn.same))
         with torch.inference_mode():
-            a, b = gathered(sides, some, np.ones(len(some.same), dtype=np.bool_), everything)
-            logits = one.network(a, b)
-            losses.append(float(_loss(logits, some, everything)))
+            a, b = pair_sides(sides, drawn, np.ones(len(rows), dtype=np.bool_), rows)
+            logits = training.network(a, b)
+            losses.append(float(_loss(logits, drawn, rows)))
         says_same = (logits[:, SAME] > logits[:, DIFFERENT]).numpy()
-        accuracies.append(balanced_accuracy(says_same, some.same))
-        distances.append(_distances(people.probes.vectors, some))
+        accuracies.append(balanced_accuracy(says_same, drawn.same))
+        distances.append(_distances(people.probes.vectors, drawn))
     threshold = most_accurate_threshold(-distances[0], pairs.same)
-    near = -distances[1] >= threshold.value
+    says_same = -distances[1] >= threshold.value
     return Epoch(
         number=number,
         training_loss=losses[0],
@@ -221,7 +229,7 @@ def _epoch(number: int, one: _Training, pairs: Pairs, watched: EncodedPeople) ->
         validation_loss=losses[1],
         validation_accuracy=accuracies[1],
         distance_threshold=-threshold.value,
-        distance_accuracy=balanced_accuracy(near, unseen.same),
+        distance_accuracy=balanced_accuracy(says_same, validation_pairs.same),
     )
 
 

@@ -1,4 +1,4 @@
-"""From a photo to faces: decoding, detection, alignment, and the crops that are kept.
+"""From a photo to its faces: decoding, detection, alignment, and the crops that are kept.
 
-One photo at a time, so that its answer never depends on what came before it.
+Photos are processed one at a time, so that no result depends on another photo.
 """

@@ -1,6 +1,4 @@
-"""What of an enrolled photo is kept so that its face can be encoded again: nothing, the face's
-surroundings, or the file.
-"""
+"""Images kept of an enrolled face: a thumbnail to show, and a picture to encode it again from."""
 
 from __future__ import annotations
 
@@ -16,18 +14,20 @@ from gallery.types import Face, Float32, Photo
 from gallery.vision.photo import PhotoReader
 
 Keep = Literal["nothing", "chips", "photos"]
-_AROUND = 1.25
-"""The kept square's half side, in widths of the default encoder's chip (ArcFace's shows
-1.03 of it, in any direction): room for views that are moved or turned."""
-_MOST_PIXELS_A_CHIP_PIXEL = 4.0
-"""A face that is larger in its photo is halved until it is not."""
+_HALF_SIDE = 1.25
+"""Half the side of the kept square, in widths of the default encoder's chip.
+
+ArcFace's chip reaches 1.03 of them, in any direction; the rest is room for shifted views."""
+_MAX_PIXEL_RATIO = 4.0
+"""Pixels of the photo to one of the default encoder's chip; larger faces are halved."""
 
 
 def picture_of(keep: Keep, photo: Photo, face: Face, content: bytes, faces: int) -> Picture | None:
-    """What is kept of a face.
+    """The picture to store with a face; None when none is kept.
 
-    content : the photo's file.  faces : how many were found in it: of a photo that shows others
-    too, only the one face's surroundings are kept, so that erasing a person erases their face.
+    content : the bytes of the photo's file.
+    faces : how many faces the photo shows. With several, only this face's surroundings are kept,
+        even for "photos", so that no photo outlives the erasure of someone it shows.
     """
     if keep == "nothing":
         return None
@@ -37,34 +37,34 @@ def picture_of(keep: Keep, photo: Photo, face: Face, content: bytes, faces: int)
 
 
 def _chip(photo: Photo, face: Face) -> Picture:
-    """The face's surroundings, lossless, from the working picture."""
+    """The face and its surroundings, as lossless WebP cut from the working image."""
     points = face.landmarks.astype(np.float64) / photo.scale
     eyes = float(np.linalg.norm(points[1] - points[0]))
     template_eyes = DLIB_150.points[1][0] - DLIB_150.points[0][0]
-    pixel = max(eyes / template_eyes, 1e-3)  # of the working picture, in one of the chip
+    ratio = max(eyes / template_eyes, 1e-3)  # pixels of the working image to one of the chip
     centre = points[:3].mean(axis=0)
-    half = _AROUND * DLIB_150.width * pixel
+    half = _HALF_SIDE * DLIB_150.width * ratio
     height, width = photo.pixels.shape[:2]
     left, top = (max(0, int(np.floor(v - half))) for v in centre)
     right, bottom = (int(np.ceil(v + half)) for v in centre)
     right, bottom = max(left + 1, min(width, right)), max(top + 1, min(height, bottom))
-    picture = Image.fromarray(photo.pixels[top:bottom, left:right])
+    image = Image.fromarray(photo.pixels[top:bottom, left:right])
     points = points - (left, top)
     factor = 1
-    while pixel / factor > _MOST_PIXELS_A_CHIP_PIXEL:
+    while ratio / factor > _MAX_PIXEL_RATIO:
         factor *= 2
     if factor > 1:
-        picture = picture.reduce(factor)
+        image = image.reduce(factor)
         points = (points + 0.5) / factor - 0.5  # pixel centres, as in gallery.vision.detection
     file = io.BytesIO()
-    picture.save(file, "WEBP", lossless=True, quality=50, method=4)
+    image.save(file, "WEBP", lossless=True, quality=50, method=4)
     return Picture("chip", file.getvalue(), points.astype(np.float32))
 
 
 def photo_of(picture: Picture, reader: PhotoReader) -> tuple[Photo, Float32]:
-    """A kept picture to be encoded, and the face's landmarks in it.
+    """Decode a kept picture; also returns the face's landmarks in it, float32 (5, 2).
 
-    Raises PhotoError when it cannot be read.
+    Raises PhotoError when it cannot be decoded.
     """
     return reader.decode(picture.content, source=f"(kept {picture.kind})"), picture.landmarks
 
@@ -76,9 +76,9 @@ _THUMBNAIL_QUALITY = 80
 
 
 def thumbnail(photo: Photo, face: Face) -> bytes:
-    """A square JPEG of at most 160 pixels a side around the face, without any metadata.
+    """A square JPEG around the face, at most 160 pixels a side, without metadata.
 
-    What would lie outside the photo is left out, so that it may be less than square.
+    It is cut at the border of the photo, and then not square.
     """
     box = face.box
     half = (0.5 + _THUMBNAIL_MARGIN) * max(box.width, box.height) / photo.scale
@@ -86,8 +86,8 @@ def thumbnail(photo: Photo, face: Face) -> bytes:
     height, width = photo.pixels.shape[:2]
     left, top = max(0, round(x - half)), max(0, round(y - half))
     right, bottom = min(width, round(x + half)), min(height, round(y + half))
-    picture = Image.fromarray(photo.pixels[top : max(bottom, top + 1), left : max(right, left + 1)])
-    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    image = Image.fromarray(photo.pixels[top : max(bottom, top + 1), left : max(right, left + 1)])
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=_THUMBNAIL_QUALITY)
+    image.save(file, "JPEG", quality=_THUMBNAIL_QUALITY)
     return file.getvalue()

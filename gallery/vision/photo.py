@@ -1,7 +1,7 @@
-"""Step 1 of the walk: a file's bytes become upright RGB pixels, within stated limits.
+"""Step 1 of a query: decode a file to upright RGB pixels, within fixed limits.
 
-Decoding is Pillow's (and libheif's through pillow-heif); this file only decides what is let in, in
-which order, and how large it may grow in memory.
+Pillow decodes, with libheif through pillow-heif. This module checks the limits, in an order that
+bounds time and memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gallery.errors import PhotoTooLarge, PhotoUndecodable, PhotoUnreadable
 from gallery.types import Photo, UInt8
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "BMP", "DIB", "GIF", "PPM")
-"""Pillow's names of what is decoded. Programs in disguise, such as EPS, are never opened."""
+"""The formats that are decoded, by Pillow's names. EPS and other programs are never opened."""
 
 SUFFIXES = frozenset(
     [
@@ -51,12 +51,12 @@ SUFFIXES = frozenset(
         ".pnm",
     ]
 )
-"""What counts as a photo when a folder is walked; a file that is named is opened in any case."""
+"""Files that count as photos in a folder; a file named by the user is opened in any case."""
 
-_MOST_SCANS, _MOST_SEGMENTS = 100, 10_000  # a progressive JPEG has about ten scans
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither stuffing nor a restart
+_MAX_SCANS, _MAX_SEGMENTS = 100, 10_000  # a progressive JPEG has about ten scans
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # skips stuffed bytes and restart markers
 _REMEDY = "export it as JPEG or PNG and try again"
-# What Pillow's decoders are known to raise on broken files, besides OSError and its kin.
+# What Pillow's decoders are known to raise on broken files.
 _DECODER_ERRORS = (
     OSError,
     ValueError,
@@ -76,16 +76,16 @@ _DECODER_ERRORS = (
 
 
 def photos_in(folder: Path, refused: list[tuple[str, str]] | None = None) -> list[Path]:
-    """Files under `folder` that look like photos, sorted; hidden ones are left out.
+    """The photos under `folder`, sorted, by suffix. Hidden files and folders are skipped.
 
-    Links to folders are not followed, those to files are.
-    refused : takes (folder, reason) of a folder below that cannot be listed.
-    Raises PhotoUnreadable when it is no folder or cannot be listed; without `refused`, also when
-    one below cannot.
+    Links to files are followed, links to folders are not.
+    refused : receives (folder, reason) for each subfolder that cannot be listed.
+    Raises PhotoUnreadable when `folder` is not a folder or cannot be listed; without `refused`,
+    also when a subfolder cannot be listed.
     """
     if not folder.is_dir():
         raise PhotoUnreadable(f"{folder} is not a folder")
-    found: list[Path] = []
+    photos: list[Path] = []
 
     def refuse(error: OSError) -> None:
         if refused is not None and Path(error.filename) != folder:
@@ -93,25 +93,25 @@ def photos_in(folder: Path, refused: list[tuple[str, str]] | None = None) -> lis
             return
         raise PhotoUnreadable(f"{error.filename}: {error.strerror}") from error
 
-    for root, folders, names in os.walk(folder, onerror=refuse):  # does not follow links to folders
+    for root, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
-        found += [
+        photos += [
             Path(root, name)
             for name in sorted(names)
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
         ]
-    return sorted(found)
+    return sorted(photos)
 
 
 class PhotoReader:
-    """Opens photos under fixed limits.
+    """Reads and decodes photos within fixed limits.
 
     max_bytes, max_pixels : larger files are refused before they are decoded.
-    working_side : the longer side, in pixels, photos are shrunk to on the way in.
+    working_side : larger photos are shrunk so that their longer side has this many pixels.
     """
 
     def __init__(self, *, max_bytes: int, max_pixels: int, working_side: int) -> None:
-        Image.init()  # Pillow finds only the commonest formats before this
+        Image.init()  # without it, Pillow knows only the most common formats
         pillow_heif.register_heif_opener()
         self.max_bytes = max_bytes
         self.max_pixels = max_pixels
@@ -120,10 +120,10 @@ class PhotoReader:
     def content(self, path: str | Path) -> bytes:
         """A file's bytes.
 
-        Raises PhotoUnreadable for what is no readable regular file, PhotoTooLarge over the limit.
+        Raises PhotoUnreadable for anything but a readable regular file, or PhotoTooLarge.
         """
         try:
-            # A pipe or a device would block or never end: look before opening.
+            # Reading a pipe or a device could block or never end, so check before opening.
             state = os.stat(path)
             if not stat.S_ISREG(state.st_mode):
                 kind = "a folder" if stat.S_ISDIR(state.st_mode) else "not a regular file"
@@ -144,7 +144,7 @@ class PhotoReader:
         return self.decode(self.content(path), source=str(path))
 
     def decode(self, content: bytes, source: str) -> Photo:
-        """Decode a file's bytes: the first frame, upright, RGB, shrunk to the working size.
+        """Decode a file's bytes: its first frame, upright, RGB, shrunk to the working size.
 
         Raises PhotoTooLarge or PhotoUndecodable.
         """
@@ -156,7 +156,9 @@ class PhotoReader:
             image, width, height = self._open(content, source)
             pixels = _rgb(image)
         if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-            raise PhotoUndecodable(f"{source} decodes to no picture {pixels.shape}; {_REMEDY}")
+            raise PhotoUndecodable(
+                f"{source} decodes to an array of shape {pixels.shape}, not to an image; {_REMEDY}"
+            )
         return Photo(
             pixels=pixels,
             scale=max(width, height) / max(pixels.shape[:2]),
@@ -167,7 +169,7 @@ class PhotoReader:
         )
 
     def _open(self, content: bytes, source: str) -> tuple[Image.Image, int, int]:
-        """The shrunk, upright first frame, and the upright file's width and height."""
+        """The first frame, upright and shrunk, and the width and height of the upright file."""
         image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
         width, height = image.size
         if width * height > self.max_pixels:
@@ -177,7 +179,7 @@ class PhotoReader:
             )
         if image.format in ("JPEG", "MPO"):
             _check_scans(content, source)
-            # libjpeg decodes at 1/2, 1/4 or 1/8 on request, never under the size asked for.
+            # libjpeg can decode at 1/2, 1/4 or 1/8, never below the requested size.
             image.draft("RGB", self._shrunk(width, height))
         image.load()
         orientation = _orientation(image)
@@ -208,30 +210,30 @@ class PhotoReader:
 
 
 def _check_scans(content: bytes, source: str) -> None:
-    """Each scan of a JPEG may go over the whole picture again, so that few bytes take for ever.
+    """Refuse a JPEG with too many scans: each one is a pass over all pixels, for a few bytes.
 
-    Only the first picture's are counted: what follows its end (other frames, a video) is not read.
+    Counting stops at the end of the first image: later frames and videos are not decoded.
     """
-    scans = segments = place = 0
-    while (marker := _JPEG_MARKER.search(content, place)) is not None:
-        kind, place = marker[0][1], marker.end()
-        if kind == 0xD9:  # the end
+    scans = segments = position = 0
+    while (marker := _JPEG_MARKER.search(content, position)) is not None:
+        kind, position = marker[0][1], marker.end()
+        if kind == 0xD9:  # end of image
             return
-        if kind in (0xD8, 0x01):  # the beginning, and a marker of no use: they have no length
+        if kind in (0xD8, 0x01):  # start of image, TEM: markers without a length
             continue
-        place += int.from_bytes(content[place : place + 2], "big")
+        position += int.from_bytes(content[position : position + 2], "big")
         segments += 1
-        scans += kind == 0xDA
-        if scans > _MOST_SCANS or segments > _MOST_SEGMENTS:
+        scans += kind == 0xDA  # start of scan
+        if scans > _MAX_SCANS or segments > _MAX_SEGMENTS:
             raise PhotoUndecodable(
-                f"{source} is a JPEG of more than {_MOST_SCANS} scans or {_MOST_SEGMENTS:,}"
-                f" segments, which no camera makes; {_REMEDY}"
+                f"{source} is a JPEG with more than {_MAX_SCANS} scans or {_MAX_SEGMENTS:,}"
+                f" segments; {_REMEDY}"
             )
 
 
 @contextmanager
 def _decoder_errors(source: str) -> Iterator[None]:
-    """Map whatever a decoder raises on a broken file to PhotoUndecodable, quietly."""
+    """Map what a decoder raises on a broken file to PhotoUndecodable; silence its warnings."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -241,13 +243,13 @@ def _decoder_errors(source: str) -> Iterator[None]:
             f"{source} is not a photo in a supported format ({', '.join(FORMATS)}); {_REMEDY}"
         ) from error
     except Image.DecompressionBombError as error:
-        raise PhotoTooLarge(f"{source} is refused undecoded: {error}; shrink it") from error
+        raise PhotoTooLarge(f"{source} is too large to decode: {error}; shrink it") from error
     except _DECODER_ERRORS as error:
         reason = str(error).strip() or type(error).__name__
         raise PhotoUndecodable(f"{source} cannot be decoded: {reason}; {_REMEDY}") from error
 
 
-# EXIF's orientation tag says how the stored picture lies; the transposition that turns it upright.
+# EXIF orientation -> the transposition that turns the image upright.
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -265,14 +267,14 @@ def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
     except _DECODER_ERRORS:
-        return 1  # a broken EXIF block says nothing about how the picture lies
+        return 1  # upright, for want of a readable EXIF block
     return value if isinstance(value, int) else 1
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """Any mode as L, RGB, RGBA or CMYK, which Pillow can shrink."""
+    """The image in a mode that Pillow can shrink: L, RGB, RGBA or CMYK."""
     if image.mode in ("L", "RGB", "RGBA", "CMYK"):
-        # A PNG without an alpha channel may still name one colour as transparent.
+        # A PNG without an alpha channel may declare one colour transparent.
         return image.convert("RGBA") if "transparency" in image.info else image
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return Image.fromarray(_scaled_to_eight_bit(np.asarray(image)))
@@ -284,8 +286,10 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def _scaled_to_eight_bit(values: np.ndarray) -> UInt8:
-    """One channel of more than eight bits; what its numbers mean is told by how large they are."""
-    scaled = values.astype(np.float32)  # in place from here on: a photo may have 100 megapixels
+    """One channel of more than eight bits. The largest value decides which one is white."""
+    scaled = values.astype(
+        np.float32
+    )  # in place from here on, since a photo may have 100 megapixels
     np.nan_to_num(scaled, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     largest = float(scaled.max(initial=0.0))
     if largest <= 1.0:

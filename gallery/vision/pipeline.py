@@ -1,4 +1,4 @@
-"""Steps 1 to 3 of the walk in one: a photo in, its faces and their encodings out."""
+"""Steps 1 to 3 of a query: decode a photo, find its faces, encode them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gallery.vision.photo import PhotoReader
 
 @dataclass(frozen=True)
 class Upload:
-    """A file's bytes and what it is called; printed as that."""
+    """A file's bytes and its name; its text form is the name."""
 
     content: bytes
     name: str
@@ -34,41 +34,41 @@ class Upload:
 
 
 PhotoSource = str | Path | bytes | Upload
-"""A file, or a file's bytes."""
+"""A path, or a file's bytes."""
 
 
 def named(source: PhotoSource) -> str:
-    """What a photo is called."""
+    """The name of a photo in messages."""
     return "(bytes)" if isinstance(source, bytes) else str(source)
 
 
 class FacePipeline:
-    """Decodes, finds, aligns and encodes, always one photo at a time: same photo, same answer."""
+    """Decode, detect, align and encode, one photo at a time: same photo, same result."""
 
     def __init__(
-        self, reader: PhotoReader, finder: FaceDetector, encoder: Encoder, *, max_faces: int
+        self, reader: PhotoReader, detector: FaceDetector, encoder: Encoder, *, max_faces: int
     ) -> None:
         self.encoder = encoder
         self.reader = reader
-        self._finder = finder
+        self._detector = detector
         self._max_faces = max_faces
 
     @property
     def min_face(self) -> int:
-        """Smaller faces, in pixels after shrinking, are not used."""
-        return self._finder.min_face
+        """Minimum size of a face, in pixels of the working image."""
+        return self._detector.min_face
 
     @property
     def sees(self) -> str:
-        """Everything that a network's answers to a photo may differ by, but the number of views."""
+        """Everything that the encodings of a photo depend on, except the number of views."""
         traits = self.encoder.network.traits
         return (
             f"{traits.name} {traits.sha256} {self.reader.working_side}"
-            f" {self._finder.min_face} {self._finder.min_probability}"
+            f" {self._detector.min_face} {self._detector.min_probability}"
         )
 
     def open(self, source: PhotoSource) -> Photo:
-        """Decode. Raises PhotoUnreadable, PhotoTooLarge or PhotoUndecodable."""
+        """Decode a photo. Raises PhotoUnreadable, PhotoTooLarge or PhotoUndecodable."""
         with stage("decode"):
             return self.reader.decode(self.content(source), source=named(source))
 
@@ -81,26 +81,26 @@ class FacePipeline:
     def faces(self, photo: Photo) -> list[Face]:
         """Every usable face, largest first. Raises TooManyFaces."""
         with stage("detect"):
-            found = self._finder.find(photo)
-        if len(found) > self._max_faces:
+            faces = self._detector.find(photo)
+        if len(faces) > self._max_faces:
             raise TooManyFaces(
-                f"{photo.source} has {len(found)} faces, more than the limit of {self._max_faces};"
-                " cut it into parts, or raise GALLERY_MAX_FACES"
+                f"{photo.source} has {len(faces)} faces, more than the limit of {self._max_faces};"
+                " crop it, or raise GALLERY_MAX_FACES"
             )
-        return found
+        return faces
 
     def one_face(self, photo: Photo, several: Several) -> Face:
-        """The photo's one face, or that of several which is to be taken.
+        """Detect the photo's only face, or pick one of several by the given rule.
 
         Raises NoFaceFound or SeveralFacesFound.
         """
         return self.pick(photo, self.faces(photo), several)
 
     def pick(self, photo: Photo, faces: Sequence[Face], several: Several) -> Face:
-        """As one_face, of the photo's faces, largest first."""
+        """Pick from faces already detected, largest first. Raises as one_face does."""
         if not faces:
             raise NoFaceFound(
-                f"{photo.source} has no face of at least {self._finder.min_face} pixels;"
+                f"{photo.source} has no face of at least {self._detector.min_face} pixels;"
                 " use a larger or clearer photo"
             )
         face = several.pick(photo, faces)
@@ -112,9 +112,9 @@ class FacePipeline:
         return face
 
     def encode(self, photo: Photo, faces: Sequence[Face], views: int) -> Encodings:
-        """Encodings of n faces of one photo, each the mean of this many views.
+        """Encode n faces of one photo, each as the mean of its first `views` views.
 
-        Raises FaceUnencodable when the encoder gives nothing usable for one of them.
+        Raises FaceUnencodable when the encoder returns no usable encoding for one of them.
         """
         if not faces:
             return Encodings.none()

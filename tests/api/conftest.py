@@ -16,29 +16,21 @@ import uvicorn
 from gallery.api.app import create_app
 from gallery.api.limits import impatient
 from gallery.gallery import Gallery
-from gallery.vision.pipeline import FacePipeline
 
 Serve = Callable[..., AbstractContextManager[httpx.Client]]
 
 
 @pytest.fixture(scope="session")
-def serve(eye: FacePipeline, cache: Path) -> Serve:
-    """In a `with serve(home)` block, a client of a server of that gallery.
-
-    own_eye : it sees with the encoder of its settings, and not with the session's networks.
-    """
+def serve(cache: Path) -> Serve:
+    """In a `with serve(home)` block, a client of a server of that gallery."""
 
     @contextmanager
     def serving(
         home: Path,
         doors: Mapping[str, bool] = MappingProxyType({}),
-        *,
-        own_eye: bool = False,
         **settings: object,
     ) -> Iterator[httpx.Client]:
         with Gallery.open(home, cache=cache, threads=1, **settings) as gallery:
-            if not own_eye:
-                gallery.__dict__["pipeline"] = eye
             app = create_app(gallery, **doors)
             config = uvicorn.Config(
                 app,

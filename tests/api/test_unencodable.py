@@ -66,7 +66,7 @@ def test_the_api_says_what_is_wrong_with_the_photo(
     serve: Serve, home: Path, photos: tuple[Path, Path, Path]
 ) -> None:
     model, usable, unusable = photos
-    with serve(home, own_eye=True, encoder=f"onnx:{model}") as client:
+    with serve(home, encoder=f"onnx:{model}") as client:
         enrolled = client.post(
             "/v1/identities",
             data={"name": "Ada"},

@@ -1,9 +1,9 @@
-"""Does `gallery calibrate` keep the promise where queries are unlike the enrolled photos?
+"""The FPIR after `gallery calibrate`, where queries are unlike the enrolled photos.
 
     python -m tests.bench.calibrated PEOPLE_FOLDER --save data/results/calibrated.json
 
-Sixty people are enrolled with two photos as they are; queries are altered (see travel.py).
-The operating point is calibrated on sixty strangers and measured on all others, twelve times.
+Sixty people are enrolled with two unaltered photos each; queries are altered (see travel.py).
+The operating point is calibrated on sixty strangers and measured on all others, in twelve draws.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from gallery.factory import build_pipeline
 from gallery.matching.operating_point import adjusted_to_strangers, operating_point
 from gallery.matching.scorer import near_margins, own_adjustment
 from gallery.matching.templates import fused
-from gallery.training.calibrate import few_each
-from gallery.training.cleaning import without_conflicts
+from gallery.training.calibrate import sample_per_person
+from gallery.training.cleaning import without_duplicates
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople, Views, encode_people
 from tests.bench.travel import CONDITIONS, altered
@@ -36,15 +36,15 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=400)
     parser.add_argument("--work", type=Path, default=Path("build/travel"))
     parser.add_argument("--save", type=Path)
-    asked = parser.parse_args()
-    folder = people_in(asked.folder, "test")
-    with Gallery.open(asked.work / "home") as gallery:
+    arguments = parser.parse_args()
+    folder = people_in(arguments.folder, "test")
+    with Gallery.open(arguments.work / "home") as gallery:
         settings = gallery.settings
-        seen: dict[str, EncodedPeople] = {}
+        people_by_condition: dict[str, EncodedPeople] = {}
         for name in CONDITIONS:
-            seen[name], _ = without_conflicts(
+            people_by_condition[name], _ = without_duplicates(
                 encode_people(
-                    altered(folder, name, asked.work, asked.people),
+                    altered(folder, name, arguments.work, arguments.people),
                     gallery.pipeline,
                     Views(settings.views_query, settings.views_enrolled),
                     settings.cache,
@@ -53,36 +53,42 @@ def main() -> None:
                 )
             )
         head, rate = gallery.scorer.head, settings.false_positive_identification_rate
-    found = {
+    report = {
         name: dict(
-            zip(("before", "after"), _named(head, seen["as it is"], people, rate), strict=True)
+            zip(
+                ("before", "after"),
+                _fpir(head, people_by_condition["as it is"], people, rate),
+                strict=True,
+            )
         )
-        for name, people in seen.items()
+        for name, people in people_by_condition.items()
     }
-    for name, row in found.items():
+    for name, row in report.items():
         print(f"{name}: {row['before']:.2%} before, {row['after']:.2%} after; promised {rate:.1%}")  # noqa: T201
-    if asked.save is not None:
-        asked.save.write_text(json.dumps(found | {"promised": rate, "seed": SEED}, indent=2) + "\n")
+    if arguments.save is not None:
+        arguments.save.write_text(
+            json.dumps(report | {"promised": rate, "seed": SEED}, indent=2) + "\n"
+        )
 
 
-def _named(head, enrolled, asked, rate):  # type: ignore[no-untyped-def]
-    """The share of strangers, not calibrated on, who get a name: before and after."""
+def _fpir(head, enrolled, probes, rate):  # type: ignore[no-untyped-def]
+    """FPIR before and after, of strangers that were not calibrated on."""
     rng, before, after = np.random.default_rng(SEED), [], []
     calibration = head.marks.calibration
     for _ in range(DRAWS):
         members = rng.permutation(np.unique(enrolled.people))[:ENROLLED]
         rows = np.flatnonzero(np.isin(enrolled.people, members))
-        rows = rows[few_each(enrolled.people[rows], 2, rng)]
+        rows = rows[sample_per_person(enrolled.people[rows], 2, rng)]
         owners, encodings = enrolled.people[rows], enrolled.enrolled.take(rows)
         own = own_adjustment(head, owners, encodings)
         names = {enrolled.names[i] for i in members.tolist()}
-        people = np.array([i for i in np.unique(asked.people) if asked.names[i] not in names])
+        people = np.array([i for i in np.unique(probes.people) if probes.names[i] not in names])
         people = rng.permutation(people)
-        fit, test = (np.isin(asked.people, p) for p in (people[:STRANGERS], people[STRANGERS:]))
-        tops = near_margins(head, asked.probes, fused(owners, encodings).encodings).max(axis=1)
+        fit, test = (np.isin(probes.people, p) for p in (people[:STRANGERS], people[STRANGERS:]))
+        tops = near_margins(head, probes.probes, fused(owners, encodings).encodings).max(axis=1)
         adjustment = adjusted_to_strangers(calibration, tops[fit], STRANGERS, ENROLLED, own)
-        for moved, shares in ((own, before), (adjustment, after)):
-            point = operating_point(calibration, ENROLLED, rate=rate, adjustment=moved)
+        for used, shares in ((own, before), (adjustment, after)):
+            point = operating_point(calibration, ENROLLED, rate=rate, adjustment=used)
             shares.append(float(point.same(tops[test]).mean()))
     return float(np.mean(before)), float(np.mean(after))
 

@@ -1,10 +1,10 @@
-"""How many photos a second the HTTP API answers, beside the same queries in a plain loop.
+"""Throughput of the HTTP API in photos per second, compared with a plain loop of the same queries.
 
     python -m tests.bench.load --minutes 10 --save data/results/load.json
 
-One run, one machine: the loop, then 1, 4, 16 and 64 clients, then the loop again, then 16 clients
-for so many minutes while the server's memory is noted. The clients are `hey`, a Debian package.
-The gallery holds two people; the photo is one that Matplotlib carries.
+In one run on one machine: the loop, then 1, 4, 16 and 64 clients, then the loop again, then 16
+clients for --minutes while the server's memory is recorded. The client is `hey`, a Debian package.
+The gallery has two people; the photo comes with Matplotlib.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COLLINS = Path(skimage.__file__).parent / "data" / "astronaut.png"
 
 
 def loop(gallery: Gallery, seconds: float) -> float:
-    """Photos a second, one after another, on as many threads as torch takes."""
+    """Photos per second, one after another, with torch's default number of threads."""
     photo = HOPPER.read_bytes()
     gallery.query(photo)
     done, start = 0, time.perf_counter()
@@ -47,19 +47,19 @@ def loop(gallery: Gallery, seconds: float) -> float:
 
 
 def load(url: str, clients: int, seconds: float) -> dict[str, Any]:
-    """What so many clients saw that ask again as soon as they are answered."""
+    """Run `clients` that each send a request as soon as the last one is answered."""
     command = [
         "hey", "-z", f"{seconds:g}s", "-c", str(clients), "-t", "0", "-m", "POST",
         "-T", "image/jpeg", "-D", str(HOPPER), f"{url}/v1/query",
     ]  # fmt: skip
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    # Not its CSV, which leaves out the requests that had no answer at all.
-    took = float(re.search(r"Total:\s+([\d.]+) secs", printed)[1])
+    # Its CSV leaves out requests without an answer.
+    elapsed = float(re.search(r"Total:\s+([\d.]+) secs", printed)[1])
     statuses = {k: int(n) for k, n in re.findall(r"\[(\d+)\]\s+(\d+) responses", printed)}
     _, _, failures = printed.partition("Error distribution:")
     return {
         "clients": clients,
-        "answered_a_second": round(statuses.get("200", 0) / took, 2),
+        "answered_a_second": round(statuses.get("200", 0) / elapsed, 2),
         "milliseconds": {
             f"p{q}": round(1000 * float(seconds))
             for q, seconds in re.findall(r"(50|95|99)% in ([\d.]+) secs", printed)
@@ -70,14 +70,14 @@ def load(url: str, clients: int, seconds: float) -> dict[str, Any]:
 
 
 def memory(pid: int) -> float:
-    """The server's resident megabytes."""
+    """The resident memory of the server, in megabytes."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
     return round(int(line.split()[1]) / 1024, 1)
 
 
 def serve(home: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """A server of this gallery, ready."""
+    """Start a server of this gallery, and wait until it is ready."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -91,11 +91,11 @@ def serve(home: Path) -> tuple[subprocess.Popen[bytes], str]:
                 return process, url
         except httpx.HTTPError:
             time.sleep(0.2)
-    raise SystemExit("the server does not get ready")
+    raise SystemExit("the server did not become ready")
 
 
 def measure(seconds: float, minutes: float) -> dict[str, Any]:
-    """Everything, in one run."""
+    """Run all measurements."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         with Gallery.open(home) as gallery:
@@ -133,13 +133,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--minutes", type=float, default=0)
     parser.add_argument("--save", type=Path)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     if shutil.which("hey") is None:
         raise SystemExit("hey is not installed; on Debian: apt-get install hey")
-    text = json.dumps(measure(given.seconds, given.minutes), indent=2)
+    text = json.dumps(measure(arguments.seconds, arguments.minutes), indent=2)
     print(text)  # noqa: T201
-    if given.save is not None:
-        given.save.write_text(text + "\n", encoding="utf-8")
+    if arguments.save is not None:
+        arguments.save.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

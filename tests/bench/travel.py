@@ -1,9 +1,9 @@
-"""Does the promise travel? Galleries of altered photos, and other folders of people.
+"""The FPIR of the shipped head on altered photos, and on other folders of people.
 
     python -m tests.bench.travel PEOPLE_FOLDER [OTHER_FOLDER...] --save data/results/travel.json
 
-The first folder's photos are altered (gallery and queries alike); of a split.csv's people the test
-part is taken. The others are taken as they are. Nothing is fitted: the shipped head is measured.
+The first folder's photos are altered, enrolled ones and queries alike; with a split.csv only its
+test people are used. The other folders are used as they are. Nothing is fitted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from gallery import Gallery
 from gallery.evaluation.fpir import measure_promise
 from gallery.factory import build_pipeline
-from gallery.training.cleaning import without_conflicts
+from gallery.training.cleaning import without_duplicates
 from gallery.training.dataset import PeopleFolder, people_in
 from gallery.training.encode import Views, encode_people
 
@@ -55,10 +55,10 @@ CONDITIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-def altered(folder: PeopleFolder, name: str, out: Path, most: int) -> PeopleFolder:
-    """At most so many people's photos, altered, written below `out` once."""
+def altered(folder: PeopleFolder, name: str, out: Path, limit: int) -> PeopleFolder:
+    """Alter the photos of at most `limit` people, and write them below `out` unless they exist."""
     people: dict[str, list[Path]] = {}
-    for person in sorted(folder.people)[:most]:
+    for person in sorted(folder.people)[:limit]:
         people[person] = []
         for photo in folder.people[person][:6]:
             file = out / name / person / f"{photo.stem}.png"
@@ -76,18 +76,18 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=400)
     parser.add_argument("--work", type=Path, default=Path("build/travel"))
     parser.add_argument("--save", type=Path)
-    asked = parser.parse_args()
-    found = {}
-    with Gallery.open(asked.work / "home") as gallery:
-        first, *others = asked.folders
+    arguments = parser.parse_args()
+    report = {}
+    with Gallery.open(arguments.work / "home") as gallery:
+        first, *others = arguments.folders
         folders = {
-            name: altered(people_in(first, "test"), name, asked.work, asked.people)
+            name: altered(people_in(first, "test"), name, arguments.work, arguments.people)
             for name in CONDITIONS
         } | {folder.name: people_in(folder) for folder in others}
         settings = gallery.settings
         for name, folder in folders.items():
             views = Views(settings.views_query, settings.views_enrolled)
-            people, _ = without_conflicts(
+            people, _ = without_duplicates(
                 encode_people(
                     folder,
                     gallery.pipeline,
@@ -99,7 +99,7 @@ def main() -> None:
             )
             half = len(np.unique(people.people)) // 2
             rows = measure_promise(gallery.scorer.head, people, seed=0, sizes=(half,))["galleries"]
-            found[name] = [
+            report[name] = [
                 {
                     key: row[key]
                     for key in (
@@ -117,9 +117,9 @@ def main() -> None:
             ratios = ", ".join(
                 f"{r['promised']:.1%}: {r['strangers_named'] / r['promised']:.2f}" for r in rows
             )
-            print(f"{name}: gallery {half}; strangers named / promised at {ratios}", flush=True)  # noqa: T201
-    if asked.save is not None:
-        asked.save.write_text(json.dumps(found, indent=2) + "\n")
+            print(f"{name}: gallery {half}; measured / promised FPIR at {ratios}", flush=True)  # noqa: T201
+    if arguments.save is not None:
+        arguments.save.write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":

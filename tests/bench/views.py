@@ -1,15 +1,13 @@
-"""What the default encoder can still give: views, alignment, light, fusion; and what its last layer
-costs.
+"""Variants of the default encoder: views, alignment, light, fusion, and its last layer.
 
     python -m tests.bench.views --lfw DIR --protocol blufr_lfw_config.mat \\
         --save data/results/views.json
 
-Each photo's central face is found once and encoded in every way that is compared, before and after
-the network's last layer (256 and 128 numbers). Then BLUFR: known people found at FPIR 10, 1 and 0.1
-percent by cosine, mean and deviation over its ten trials, and each way's difference to the one that
-is in use over the same trials. Fusion: of `test` people with four or more photos three are
-enrolled, fused by several weights, the others are asked, and everybody else of the part is a
-stranger; twenty draws.
+Each photo's central face is detected once and encoded in every variant, before and after the
+network's last layer (256 and 128 numbers). BLUFR: DIR at an FPIR of 10, 1 and 0.1 % by cosine, mean
+and standard deviation over its ten trials, and each variant's difference to the one in use over the
+same trials. Fusion: of test people with four or more photos, three are enrolled and fused with
+several weightings, and the others are queried; all other test people are strangers; twenty draws.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ from gallery.encoders.weights_cache import dlib_resnet_state
 from gallery.errors import PhotoError
 from gallery.evaluation.baselines import Cosine
 from gallery.evaluation.benchmarks import FPIRS, open_set
-from gallery.evaluation.protocols import places, read_blufr
+from gallery.evaluation.protocols import read_blufr, rows_of_photos
 from gallery.factory import build_pipeline
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople
@@ -47,8 +45,8 @@ from gallery.vision.pipeline import FacePipeline
 _WIDTH = 256
 _DRAWS, _ENROLLED = 20, 3
 _BOTH = VIEWS[:2]
-_DARK = 110.0
-"""What a chip's mean is brought to, by gamma: about that of LFW's faces."""
+_BRIGHTNESS = 110.0
+"""Mean brightness of a crop after gamma correction: about that of LFW's faces."""
 
 
 def _stretched(chip: UInt8) -> UInt8:
@@ -58,20 +56,20 @@ def _stretched(chip: UInt8) -> UInt8:
 def _lit(chip: UInt8) -> UInt8:
     share = chip.astype(np.float32) / 255.0
     mean = float(np.clip(share.mean(), 0.02, 0.98))
-    gamma = float(np.clip(np.log(_DARK / 255.0) / np.log(mean), 0.5, 2.0))
-    found: UInt8 = (share**gamma * 255.0).round().astype(np.uint8)
-    return found
+    gamma = float(np.clip(np.log(_BRIGHTNESS / 255.0) / np.log(mean), 0.5, 2.0))
+    lit: UInt8 = (share**gamma * 255.0).round().astype(np.uint8)
+    return lit
 
 
-WAYS = {
-    "views": 10,  # as in the product: the chip, its mirror image, zooms and shifts
+VARIANTS = {
+    "views": 10,  # as in use: the crop, its mirror image, zooms and shifts
     "contrast stretched": 2,
     "gamma to one mean": 2,
     "five equal landmarks": 2,
     "eyes alone": 2,
 }
-"""What is encoded of each face, and how many chips each is."""
-_own: list[tuple[FacePipeline, DlibResNet]] = []
+"""The variants, and how many crops of each face each one has."""
+_worker: list[tuple[FacePipeline, DlibResNet]] = []
 
 
 def _start() -> None:
@@ -80,18 +78,18 @@ def _start() -> None:
     network = DlibResNet()
     network.load_state_dict(dlib_resnet_state(settings.cache))
     network.head = torch.nn.Identity()
-    _own.append((build_pipeline(settings), network.eval()))
+    _worker.append((build_pipeline(settings), network.eval()))
 
 
 def _work(path: Path) -> tuple[np.ndarray, tuple[float, float, float], str]:
-    """Every chip before the last layer, float16 (chips, 256); sharpness, probability, side."""
-    eye, network = _own[0]
+    """All crops before the last layer, float16 (c, 256); sharpness, probability, side; error."""
+    pipeline, network = _worker[0]
     try:
-        photo = eye.open(path)
-        face = eye.one_face(photo, Several.CENTRAL)
+        photo = pipeline.open(path)
+        face = pipeline.one_face(photo, Several.CENTRAL)
     except PhotoError as error:
-        return np.zeros((sum(WAYS.values()), _WIDTH), np.float16), (0.0, 0.0, 0.0), str(error)
-    template = eye.encoder.template
+        return np.zeros((sum(VARIANTS.values()), _WIDTH), np.float16), (0.0, 0.0, 0.0), str(error)
+    template = pipeline.encoder.template
     chips = align(photo, face.landmarks, VIEWS, template)
     equal = replace(template, weights=(1.0,) * 5)
     eyes = replace(template, weights=(1.0, 1.0, 0.0, 0.0, 0.0))
@@ -109,21 +107,24 @@ def _work(path: Path) -> tuple[np.ndarray, tuple[float, float, float], str]:
     return pooled.astype(np.float16), (face.sharpness, face.probability, face.box.side), ""
 
 
-def collected(paths: list[Path], keep: Path | None) -> dict[str, np.ndarray]:
-    """pooled : (n, chips, 256).  quality : (n, 3).  seen : whether there was a face."""
+def collect(paths: list[Path], keep: Path | None) -> dict[str, np.ndarray]:
+    """Encode all photos.
+
+    pooled : (n, crops, 256).  quality : (n, 3).  seen : bool (n,), whether a face was detected.
+    """
     if keep is not None and keep.exists():
         with np.load(keep) as arrays:
             return dict(arrays)
-    found = []
+    results = []
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), _start) as pool:
-        for done, one in enumerate(pool.map(_work, paths, chunksize=8), start=1):
-            found.append(one)
+        for done, result in enumerate(pool.map(_work, paths, chunksize=8), start=1):
+            results.append(result)
             if done % 100 == 0:
                 print(f"\r{done} of {len(paths)}", end="", flush=True)  # noqa: T201
     arrays = {
-        "pooled": np.stack([pooled for pooled, _, _ in found]),
-        "quality": np.array([quality for _, quality, _ in found], np.float32),
-        "seen": np.array([not reason for _, _, reason in found]),
+        "pooled": np.stack([pooled for pooled, _, _ in results]),
+        "quality": np.array([quality for _, quality, _ in results], np.float32),
+        "seen": np.array([not reason for _, _, reason in results]),
     }
     if keep is not None:
         np.savez(keep, **arrays)
@@ -131,34 +132,34 @@ def collected(paths: list[Path], keep: Path | None) -> dict[str, np.ndarray]:
 
 
 class Faces:
-    """The encodings of everything that was collected. last : the network's last layer."""
+    """The encodings of the collected faces.  last : the network's last layer."""
 
     def __init__(self, arrays: dict[str, np.ndarray], paths: list[Path], last: Float32) -> None:
         self.seen = np.flatnonzero(arrays["seen"])
         self._pooled, self._last = arrays["pooled"][self.seen], last
         self.quality = arrays["quality"][self.seen]
         self.photos = tuple(str(paths[i]) for i in self.seen)
-        self._at = dict(zip(WAYS, np.cumsum([0, *WAYS.values()]).tolist(), strict=False))
+        self._at = dict(zip(VARIANTS, np.cumsum([0, *VARIANTS.values()]).tolist(), strict=False))
 
     def of(
-        self, way: str, count: int, *, native: bool = False, only: int | None = None
+        self, variant: str, count: int, *, native: bool = False, only: int | None = None
     ) -> Encodings:
-        """The mean of the first `count` chips of a way; only : of one of them."""
-        start = self._at[way]
-        some = (
+        """The mean of the first `count` crops of a variant; only : use this crop alone."""
+        start = self._at[variant]
+        crops = (
             slice(start, start + count) if only is None else slice(start + only, start + only + 1)
         )
-        raw = self._pooled[:, some].astype(np.float32)
+        raw = self._pooled[:, crops].astype(np.float32)
         return fuse(raw if native else raw @ self._last)
 
     def people(self, probes: Encodings, enrolled: Encodings) -> EncodedPeople:
-        """As the benchmarks want them; who they are, their protocol says."""
+        """As input for the benchmarks; the protocol says who they are."""
         nobody = np.zeros(len(self.seen), np.int64)
         return EncodedPeople(probes, enrolled, nobody, ("",), self.photos, ("",) * len(nobody), ())
 
 
-def ways(faces: Faces) -> dict[str, tuple[Encodings, Encodings]]:
-    """By name, a probe's and an enrolled face's encodings. The first is the one in use."""
+def variants(faces: Faces) -> dict[str, tuple[Encodings, Encodings]]:
+    """Encodings of probes and of enrolled faces, by name. The first is the one in use."""
     two = faces.of("views", 2)
     named = {
         "in use: 2 views of a probe, 10 enrolled": (two, faces.of("views", 10)),
@@ -167,18 +168,18 @@ def ways(faces: Faces) -> dict[str, tuple[Encodings, Encodings]]:
         "6 views of both": (faces.of("views", 6),) * 2,
         "10 views of both": (faces.of("views", 10),) * 2,
     }
-    for way in list(WAYS)[1:]:
-        other = faces.of(way, 2)
-        named[f"{way}, 2 views of both"] = (other, other)
+    for variant in list(VARIANTS)[1:]:
+        other = faces.of(variant, 2)
+        named[f"{variant}, 2 views of both"] = (other, other)
     return named
 
 
 def on_blufr(faces: Faces, arguments: Any) -> dict[str, Any]:
     protocol = read_blufr(arguments.protocol)
-    named = {name: faces.people(*pair) for name, pair in ways(faces).items()}
-    rows = places(next(iter(named.values())), arguments.lfw, protocol.photos)
+    named = {name: faces.people(*pair) for name, pair in variants(faces).items()}
+    rows = rows_of_photos(next(iter(named.values())), arguments.lfw, protocol.photos)
     native = faces.people(faces.of("views", 2, native=True), faces.of("views", 10, native=True))
-    found: dict[str, list[dict[str, Any]]] = {}
+    draws_by_name: dict[str, list[dict[str, Any]]] = {}
     for trial in protocol.trials[: arguments.trials]:
         training = rows[trial.training]
         training = training[training >= 0]
@@ -186,30 +187,34 @@ def on_blufr(faces: Faces, arguments: Any) -> dict[str, Any]:
         fitted = replace(native.take(training), people=owners)
         projected = {
             f"native 256 projected to 128 ({kind})": replace(
-                native, probes=one.apply(native.probes), enrolled=one.apply(native.enrolled)
+                native,
+                probes=projection.apply(native.probes),
+                enrolled=projection.apply(native.enrolled),
             )
-            for kind, one in ((kind, learn(fitted, "")) for kind, learn in KINDS.items())
+            for kind, projection in ((kind, learn(fitted, "")) for kind, learn in KINDS.items())
         }
         for name, people in {**named, "native 256": native, **projected}.items():
-            one = open_set(Cosine(), people, rows, protocol, trial)
-            found.setdefault(name, []).append(one["dir_at_fpir"])
-        print(f"\rtrial {len(found['native 256'])}", end="", flush=True)  # noqa: T201
-    return _against_first(found, [f"{rate:g}" for rate in FPIRS])
+            figures = open_set(Cosine(), people, rows, protocol, trial)
+            draws_by_name.setdefault(name, []).append(figures["dir_at_fpir"])
+        print(f"\rtrial {len(draws_by_name['native 256'])}", end="", flush=True)  # noqa: T201
+    return _against_first(draws_by_name, [f"{rate:g}" for rate in FPIRS])
 
 
-def _against_first(found: dict[str, list[dict[str, float]]], keys: list[str]) -> dict[str, Any]:
-    first = next(iter(found.values()))
+def _against_first(trials: dict[str, list[dict[str, float]]], keys: list[str]) -> dict[str, Any]:
+    first = next(iter(trials.values()))
     summary: dict[str, Any] = {}
-    for name, draws in found.items():
+    for name, draws in trials.items():
         summary[name] = {}
         for key in keys:
-            values = np.array([one[key] for one in draws])
-            beside = values - np.array([one[key] for one in first])
+            values = np.array([draw[key] for draw in draws])
+            differences = values - np.array([draw[key] for draw in first])
             summary[name][key] = {
                 "mean": round(float(values.mean()), 4),
                 "std": round(float(values.std()), 4),
-                "difference": round(float(beside.mean()), 4),
-                "difference_std_error": round(float(beside.std() / len(beside) ** 0.5), 4),
+                "difference": round(float(differences.mean()), 4),
+                "difference_std_error": round(
+                    float(differences.std() / len(differences) ** 0.5), 4
+                ),
             }
     return summary
 
@@ -222,32 +227,32 @@ WEIGHTS: dict[str, Callable[[Encodings, np.ndarray], np.ndarray]] = {
     "by sharpness": lambda _, q: np.sqrt(q[:, 0]),
     "by the detector's probability": lambda _, q: np.maximum(q[:, 1] - 0.98, 1e-3),
 }
-"""Of each enrolled face its weight in the mean of its identity's encodings."""
+"""Each enrolled face's weight in the mean of its identity's encodings."""
 
 
 def on_fusion(faces: Faces, lfw: Path) -> dict[str, Any]:
     folder = people_in(lfw, "test")
-    place = {photo: i for i, photo in enumerate(faces.photos)}
+    row_of = {photo: i for i, photo in enumerate(faces.photos)}
     people = [
-        np.array([place[str(p)] for p in photos if str(p) in place])
+        np.array([row_of[str(p)] for p in photos if str(p) in row_of])
         for photos in folder.people.values()
     ]
     probes, enrolled = faces.of("views", 2), faces.of("views", 10)
-    found: dict[str, list[dict[str, float]]] = {}
+    draws_by_name: dict[str, list[dict[str, float]]] = {}
     for seed in range(_DRAWS):
         rng = np.random.default_rng(seed)
         known = [rng.permutation(rows) for rows in people if len(rows) > _ENROLLED]
         strangers = np.array([rng.choice(r) for r in people if 0 < len(r) <= _ENROLLED])
-        asked = np.concatenate([rows[_ENROLLED:][:5] for rows in known])
+        queries = np.concatenate([rows[_ENROLLED:][:5] for rows in known])
         owners = np.concatenate([[i] * len(r[_ENROLLED:][:5]) for i, r in enumerate(known)])
         for name, weigh in WEIGHTS.items():
             templates = np.stack(
-                [_weighed(rows[:_ENROLLED], enrolled, faces.quality, weigh) for rows in known]
+                [_fused(rows[:_ENROLLED], enrolled, faces.quality, weigh) for rows in known]
             )
-            scores = probes.vectors[asked] @ templates.T
+            scores = probes.vectors[queries] @ templates.T
             highest = -np.sort(-(probes.vectors[strangers] @ templates.T).max(axis=1))
             right = scores.argmax(axis=1) == owners
-            found.setdefault(name, []).append(
+            draws_by_name.setdefault(name, []).append(
                 {
                     f"{rate:g}": float(
                         (right & (scores.max(axis=1) > highest[int(rate * len(highest))])).mean()
@@ -255,14 +260,14 @@ def on_fusion(faces: Faces, lfw: Path) -> dict[str, Any]:
                     for rate in FPIRS[:2]
                 }
             )
-    return _against_first(found, [f"{rate:g}" for rate in FPIRS[:2]])
+    return _against_first(draws_by_name, [f"{rate:g}" for rate in FPIRS[:2]])
 
 
-def _weighed(rows: Int64, enrolled: Encodings, quality: np.ndarray, weigh: Any) -> Float32:
+def _fused(rows: Int64, enrolled: Encodings, quality: np.ndarray, weigh: Any) -> Float32:
     weights = weigh(enrolled.take(rows), quality[rows])
     mean = weights @ enrolled.vectors[rows]
-    found: Float32 = mean / np.linalg.norm(mean)
-    return found
+    template: Float32 = mean / np.linalg.norm(mean)
+    return template
 
 
 def main() -> None:
@@ -270,14 +275,14 @@ def main() -> None:
     parser.add_argument("--lfw", type=Path, required=True)
     parser.add_argument("--protocol", type=Path, required=True)
     parser.add_argument("--trials", type=int, default=10)
-    parser.add_argument("--keep", type=Path, help="Where encodings are kept between runs.")
+    parser.add_argument("--keep", type=Path, help="File that keeps the encodings between runs.")
     parser.add_argument("--save", type=Path)
     arguments = parser.parse_args()
     folder = people_in(arguments.lfw)
     paths = [path for photos in folder.people.values() for path in photos]
     last = np.ascontiguousarray(dlib_resnet_state(load_settings().cache)["head.weight"].numpy().T)
-    faces = Faces(collected(paths, arguments.keep), paths, last)
-    found = {
+    faces = Faces(collect(paths, arguments.keep), paths, last)
+    report = {
         "blufr_dir_at_fpir": on_blufr(faces, arguments),
         "fusion_found_at_fpir": on_fusion(faces, arguments.lfw),
         "trials": arguments.trials,
@@ -287,9 +292,9 @@ def main() -> None:
         "machine": platform.machine(),
         "torch": torch.__version__,
     }
-    print(f"\n{json.dumps(found, indent=2)}")  # noqa: T201
+    print(f"\n{json.dumps(report, indent=2)}")  # noqa: T201
     if arguments.save is not None:
-        arguments.save.write_text(json.dumps(found, indent=2) + "\n")
+        arguments.save.write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":

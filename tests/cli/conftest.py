@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 
 from gallery.cli.main import main
-from gallery.gallery import Gallery
-from gallery.vision.pipeline import FacePipeline
 
 
 @dataclass(frozen=True)
@@ -45,12 +43,13 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(
     home: Path,
-    eye: FacePipeline,
+    cache: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Run:
     """Run `gallery --home HOME ...`, at another home where one is given, as a user does."""
-    monkeypatch.setattr(Gallery, "pipeline", eye)
+    monkeypatch.setenv("GALLERY_CACHE", str(cache))
+    monkeypatch.setenv("GALLERY_THREADS", "1")
 
     def run(*arguments: str | Path, at: Path | None = None) -> Ran:
         place = str(home if at is None else at)

@@ -1,4 +1,4 @@
-"""`calibrate` and `evaluate folder`, as a user runs them, on real photos."""
+"""`calibrate` and `evaluate folder` as commands, on real photos."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.cli.conftest import Run
 
 @pytest.fixture
 def people(shared_faces: Path, tmp_path: Path) -> Path:
-    """Eight people of three photos each; one photo is under a wrong name."""
+    """Eight people with three photos each; one photo is mislabelled."""
     root = tmp_path / "people"
     everyone = (
         (folder, sorted(folder.iterdir())) for folder in sorted((shared_faces / "lfw").iterdir())
@@ -28,21 +28,21 @@ def people(shared_faces: Path, tmp_path: Path) -> Path:
     return root
 
 
-def test_a_folders_page_shows_the_mislabelled_photo(
+def test_folder_page_shows_the_mislabelled_photo(
     run: Run, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GALLERY_CACHE", str(tmp_path / "cache"))
     page = tmp_path / "page.html"
-    found = run("evaluate", "folder", people, "--page", page, "--json").line
-    shown = [m["photo"] for kind in found["mistakes"].values() for m in kind]
+    report = run("evaluate", "folder", people, "--page", page, "--json").line
+    shown = [m["photo"] for kind in report["mistakes"].values() for m in kind]
     assert any(Path(photo).stem == "wrong" for photo in shown)
-    assert {"euclidean", "cosine", "head"} == set(found["comparison"]["deciders"])
+    assert {"euclidean", "cosine", "head"} == set(report["comparison"]["deciders"])
     text = page.read_text(encoding="utf-8")
     assert "wrong" in text and text.count("<svg") == 4 and "http://" not in text.split("<svg")[0]
     assert "data:image/jpeg;base64," in text
 
 
-def test_one_person_is_refused(run: Run, people: Path, tmp_path: Path) -> None:
+def test_folder_of_one_person_is_refused(run: Run, people: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     alone.mkdir()
     shutil.copytree(sorted(people.iterdir())[2], alone / "Ada")
@@ -57,13 +57,13 @@ def test_too_few_strangers_are_refused_with_how_many_more(run: Run, people: Path
     assert ran.status == 2 and " more are needed; " in ran.err
 
 
-def test_calibrate_wants_one_thing(run: Run) -> None:
+def test_calibrate_takes_exactly_one_option(run: Run) -> None:
     assert "give one of --strangers DIR" in run("calibrate").err
     assert "give one of --strangers DIR" in run("calibrate", "--list", "--use", "1").err
 
 
-def test_without_calibrations_the_heads_own_point_is_in_use(run: Run) -> None:
+def test_heads_own_point_is_in_use_without_calibrations(run: Run) -> None:
     assert "0  the head's own operating point  in use" in run("calibrate", "--list").out
     assert run("calibrate", "--use", "0").status == 0
     ran = run("calibrate", "--use", "3")
-    assert ran.status == 2 and "there are: none" in ran.err
+    assert ran.status == 2 and "available: none" in ran.err

@@ -1,4 +1,4 @@
-"""A head, a cohort and a projection for a model nobody has seen, with one command."""
+"""`train-head --encoder` as a command: head, cohort and projection for an unknown ONNX model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from gallery.cli.main import main
 from gallery.gallery import Gallery
 from gallery.runtime import REENCODE_LOCK
-from gallery.training.calibrate import train_head
+from gallery.training.calibrate import fit_and_calibrate
 from tests.cli.conftest import Ran, Run
 from tests.models import made_model
 
@@ -36,7 +36,7 @@ def people(shared_faces: Path, tmp_path: Path) -> Path:
                 (folder / person / photo.name).symlink_to(photo)
         if folder.is_dir() and len(list(folder.iterdir())) == 30:
             return folder
-    raise AssertionError("LFW has more people")
+    raise AssertionError("too few train people in LFW")
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Run:
-    """Run `gallery --home HOME ...` with networks of its own."""
+    """Run `gallery --home HOME ...`; each run loads its own networks."""
     monkeypatch.setenv("GALLERY_CACHE", str(cache))
     monkeypatch.setenv("GALLERY_VIEWS_ENROLLED", "2")
 
@@ -68,30 +68,30 @@ def run(
     return run
 
 
-def test_a_model_of_512_numbers_from_nothing_to_an_answer(
+def test_512_number_model_trains_enrols_and_answers(
     run: Run, home: Path, people: Path, tmp_path: Path, cache: Path, hopper: Path
 ) -> None:
     model = made_model(tmp_path / "wide.onnx", 512)
     spec = f"onnx:{model}"
     train = ("train-head", "--encoder", spec, people, "--epochs", "1", "--json")
-    taught = run(*train)
-    assert taught.status == 0, taught.err
-    card = taught.line["card"]
+    trained = run(*train)
+    assert trained.status == 0, trained.err
+    card = trained.line["card"]
     assert card["encoder"]["dimension"] == 512 and card["encoder"]["spec"] == spec
     shares = card["encoder"]["projection"]["known_found_by_cosine_at_fpir_0.01"]
     assert set(shares) == {"native", "pca", "supervised"}
-    assert all(Path(file).parent == home and Path(file).exists() for file in taught.line["files"])
+    assert all(Path(file).parent == home and Path(file).exists() for file in trained.line["files"])
 
     enrolled = run("enroll-identity", "Grace Hopper", hopper, "--encoder", spec, "--json")
     assert enrolled.line["outcome"] == "enrolled"
-    asked = run("query", hopper, "--json").line  # the gallery knows its encoder
-    assert asked["candidates"][0]["similarity"] > 0.99
-    assert asked["candidates"][0]["identity"]["name"] == "Grace Hopper"
+    decision = run("query", hopper, "--json").line  # the gallery knows its encoder
+    assert decision["candidates"][0]["similarity"] > 0.99
+    assert decision["candidates"][0]["identity"]["name"] == "Grace Hopper"
     with Gallery.open(home, cache=cache) as gallery:
         before = gallery.pipeline.encoder.weights_sha256
         assert gallery.encodings().encodings.vectors.shape == (1, 128)
 
-    again = run(*train, "--seed", "1", "--force")  # what is enrolled stays comparable
+    again = run(*train, "--seed", "1", "--force")  # enrolled encodings stay comparable
     assert again.status == 0, again.err
     assert list(again.line["card"]["encoder"]["projection"]) == ["kept"]
     assert run("query", hopper, "--json").line["candidates"][0]["similarity"] > 0.99
@@ -103,11 +103,11 @@ def test_a_model_of_512_numbers_from_nothing_to_an_answer(
 
 
 def projection_of(file: Path) -> str:
-    head = load_file(file)
-    return str(head["projection.matrix"].sum())
+    """A fingerprint of the projection in a head file."""
+    return str(load_file(file)["projection.matrix"].sum())
 
 
-def test_a_projection_at_home_stays_and_so_does_a_better_head(
+def test_home_keeps_its_projection_and_the_better_head(
     run: Run, home: Path, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = made_model(tmp_path / "wide.onnx", 512)
@@ -118,21 +118,21 @@ def test_a_projection_at_home_stays_and_so_does_a_better_head(
     assert (again.status, file.read_bytes()) == (2, first[0]) and "the one in use" in again.err
 
     elsewhere = run(*train, "--epochs", "1", "--seed", "3", "--out", tmp_path / "out")
-    named = tmp_path / "out" / "head.safetensors"
-    assert elsewhere.line["files"][0] == str(named) and projection_of(named) != first[1]
-    dlibs = home / "head.safetensors"
+    other = tmp_path / "out" / "head.safetensors"
+    assert elsewhere.line["files"][0] == str(other) and projection_of(other) != first[1]
+    default_head = home / "head.safetensors"
     here = run(*train, "--epochs", "1", "--seed", "1", "--force", "--out", home)
-    assert here.line["files"][0] == str(file) and not dlibs.exists()
-    assert projection_of(file) != first[1]  # nothing was made with it, and it was forced
+    assert here.line["files"][0] == str(file) and not default_head.exists()
+    assert projection_of(file) != first[1]  # nothing is enrolled with it, and --force was given
 
-    with_it = projection_of(file)
-    monkeypatch.setenv("GALLERY_HEAD", str(named))
+    before = projection_of(file)
+    monkeypatch.setenv("GALLERY_HEAD", str(other))
     kept = run(*train, "--seed", "2")
     assert list(kept.line["card"]["encoder"]["projection"]) == ["kept"]
-    assert projection_of(file) == with_it != projection_of(named)
+    assert projection_of(file) == before != projection_of(other)
 
 
-def test_what_was_enrolled_while_it_learned_keeps_its_projection(
+def test_faces_enrolled_during_training_keep_their_projection(
     run: Run,
     home: Path,
     people: Path,
@@ -145,35 +145,35 @@ def test_what_was_enrolled_while_it_learned_keeps_its_projection(
     train = ("train-head", "--encoder", spec, people, "--epochs", "1", "--json")
     file = Path(run(*train).line["files"][0])
     first = file.read_bytes()
-    anew = (*train, "--seed", "1", "--force")
+    again = (*train, "--seed", "1", "--force")
 
     monkeypatch.setenv("GALLERY_BUSY_TIMEOUT", "0.1")
     with FileLock(home / REENCODE_LOCK):
-        busy = run(*anew)
+        busy = run(*again)
     assert (busy.status, file.read_bytes()) == (2, first) and "being re-encoded" in busy.err
     monkeypatch.delenv("GALLERY_BUSY_TIMEOUT")
 
-    def learned(*arguments: Any) -> Any:
+    def enrol_then_fit(*arguments: Any) -> Any:
         with Gallery.open(home, cache=cache, encoder=spec) as other:
             assert other.enroll("Grace Hopper", hopper).outcome == "enrolled"
-        return train_head(*arguments)
+        return fit_and_calibrate(*arguments)
 
-    monkeypatch.setattr("gallery.training.calibrate.train_head", learned)
-    late = run(*anew)
+    monkeypatch.setattr("gallery.training.train_head.fit_and_calibrate", enrol_then_fit)
+    late = run(*again)
     assert (late.status, file.read_bytes()) == (2, first)
     assert "another projection" in late.err and "--out" in late.err
     assert run("query", hopper, "--json").line["candidates"][0]["similarity"] > 0.99
 
 
-def test_a_model_that_fails_is_listed_with_the_reason(run: Run, tmp_path: Path) -> None:
-    """One that is opened well, and fails on some chips."""
+def test_failing_model_is_listed_with_the_reason(run: Run, tmp_path: Path) -> None:
+    """A model that opens, and fails on some crops."""
     brightest = (254 - 127.5) / 128
     failing = made_model(tmp_path / "failing.onnx", 64, fails_from=brightest)
     sound = made_model(tmp_path / "sound.onnx", 64)
     ran = run("encoders", "--encoder", f"onnx:{failing}", "--encoder", f"onnx:{sound}", "--json")
     assert ran.status == 0, ran.err
-    found = {line["encoder"]: line for line in ran.lines}
-    assert not found[f"onnx:{failing}"]["usable"]
-    assert "the model failed on a chip" in found[f"onnx:{failing}"]["reason"]
-    assert found[f"onnx:{sound}"]["usable"]
+    lines = {line["encoder"]: line for line in ran.lines}
+    assert not lines[f"onnx:{failing}"]["usable"]
+    assert "the model failed on a chip" in lines[f"onnx:{failing}"]["reason"]
+    assert lines[f"onnx:{sound}"]["usable"]
     assert "not usable: the model failed" in run("encoders", "--encoder", f"onnx:{failing}").out

@@ -157,7 +157,6 @@ def test_readers_in_processes_see_the_same(
 ) -> None:
     monkeypatch.setattr(scan, "_WORTH_A_WORKER", 1)
     with Gallery.open(tmp_path / "other", cache=gallery.settings.cache, threads=1) as other:
-        other.__dict__["pipeline"] = gallery.pipeline
         assert other.dedupe_folder(folder) == found
 
 

@@ -1,4 +1,4 @@
-"""The parser of dlib's file takes the published bytes and nothing that was cut or altered."""
+"""The parser of dlib's file accepts the published bytes, and refuses truncated or altered ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def network(content: bytes) -> DlibNetwork:
     return read_network(content)
 
 
-def test_the_published_file_is_the_network_it_says(network: DlibNetwork) -> None:
+def test_published_file_is_the_documented_network(network: DlibNetwork) -> None:
     assert network.side == 150
     assert network.mean == pytest.approx((122.782, 117.001, 104.298), abs=1e-5)
     kinds = [layer.kind for layer in network.layers]
@@ -38,7 +38,7 @@ def test_the_published_file_is_the_network_it_says(network: DlibNetwork) -> None
             assert (layer.parameters.size - filters) % (filters * rows * columns) == 0
 
 
-def test_its_state_fills_the_whole_module(network: DlibNetwork) -> None:
+def test_state_fills_the_whole_module(network: DlibNetwork) -> None:
     module = DlibResNet()
     state = state_of(network)
     module.load_state_dict(state, strict=True)
@@ -46,45 +46,45 @@ def test_its_state_fills_the_whole_module(network: DlibNetwork) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 1e-7, 1e-6, 1e-5, 1e-4, 0.01, 0.3, 0.5, 0.9, 0.9999])
-def test_a_file_cut_short_is_refused(content: bytes, share: float) -> None:
+def test_truncated_file_is_refused(content: bytes, share: float) -> None:
     with pytest.raises(WeightsUnreadable):
         read_network(content[: int(len(content) * share)])
 
 
 @pytest.mark.parametrize("missing", [1, 2, 3, 100])
-def test_a_file_without_its_last_bytes_is_refused(content: bytes, missing: int) -> None:
+def test_file_without_its_last_bytes_is_refused(content: bytes, missing: int) -> None:
     with pytest.raises(WeightsUnreadable):
         read_network(content[:-missing])
 
 
-@pytest.mark.parametrize("more", [b"\0", b"0", b"\1\2", b"x" * 1000])
-def test_bytes_behind_the_end_are_refused(content: bytes, more: bytes) -> None:
+@pytest.mark.parametrize("trailing", [b"\0", b"0", b"\1\2", b"x" * 1000])
+def test_trailing_bytes_are_refused(content: bytes, trailing: bytes) -> None:
     with pytest.raises(WeightsUnreadable):
-        read_network(content + more)
+        read_network(content + trailing)
 
 
-@pytest.mark.parametrize("place", range(17))
-def test_an_altered_byte_of_the_header_is_refused(content: bytes, place: int) -> None:
+@pytest.mark.parametrize("position", range(17))
+def test_altered_header_is_refused(content: bytes, position: int) -> None:
     altered = bytearray(content)
-    altered[place] ^= 0x55
+    altered[position] ^= 0x55
     with pytest.raises(WeightsUnreadable):
         read_network(bytes(altered))
 
 
-def test_whatever_byte_is_altered_only_that_error_is_raised(content: bytes) -> None:
-    places = np.random.default_rng(1).integers(17, 400, 40).tolist()
+def test_altered_bytes_raise_no_other_error(content: bytes) -> None:
+    positions = np.random.default_rng(1).integers(17, 400, 40).tolist()
     for name in (b"con_", b"affine_", b"relu_", b"max_pool_", b"fc_"):
         at = content.index(name)
-        places += [at - 1, at, at + len(name) + 1, at + len(name) + 2]
-    for place in places:
+        positions += [at - 1, at, at + len(name) + 1, at + len(name) + 2]
+    for position in positions:
         altered = bytearray(content)
-        altered[place] ^= 0xC5
-        with suppress(WeightsUnreadable):  # some bytes, such as the margin, have no wrong value
+        altered[position] ^= 0xC5
+        with suppress(WeightsUnreadable):  # for some bytes, such as the margin, any value is valid
             read_network(bytes(altered))
 
 
-def test_a_negative_length_cannot_turn_the_reader_back(content: bytes) -> None:
-    # The name's length, 13 in one byte, made -1 in one byte.
+def test_negative_length_is_refused(content: bytes) -> None:
+    # Replace the length of the name, 13 in one byte, with -1 in one byte.
     at = content.index(b"loss_metric_2") - 2
     altered = bytearray(content)
     altered[at : at + 2] = b"\x81\x01"
@@ -92,7 +92,7 @@ def test_a_negative_length_cannot_turn_the_reader_back(content: bytes) -> None:
         read_network(bytes(altered))
 
 
-def test_another_file_is_refused() -> None:
+def test_file_of_another_format_is_refused() -> None:
     for other in (b"", b"\x89PNG\r\n\x1a\n" + bytes(500), b"PK\x03\x04" + bytes(500)):
         with pytest.raises(WeightsUnreadable):
             read_network(other)
@@ -103,17 +103,17 @@ def test_another_file_is_refused() -> None:
     [
         pytest.param(lambda layers: layers[:-1], id="without the last layer"),
         pytest.param(lambda layers: layers[1:], id="without the first layer"),
-        pytest.param(lambda layers: (*layers, layers[-1]), id="with a layer more"),
+        pytest.param(lambda layers: (*layers, layers[-1]), id="with an extra layer"),
         pytest.param(lambda layers: layers[::-1], id="in another order"),
         pytest.param(lambda _layers: (), id="without layers"),
     ],
 )
-def test_layers_that_are_not_this_networks_are_refused(network: DlibNetwork, altered) -> None:
+def test_wrong_layers_are_refused(network: DlibNetwork, altered) -> None:
     with pytest.raises(WeightsUnreadable):
         state_of(DlibNetwork(network.mean, network.side, tuple(altered(network.layers))))
 
 
-def test_layers_of_another_size_are_refused(network: DlibNetwork) -> None:
+def test_layers_of_wrong_size_are_refused(network: DlibNetwork) -> None:
     first = network.layers[0]
     for parameters in (first.parameters[:-1], first.parameters[:100]):
         smaller = (Layer(first.kind, first.shape, parameters), *network.layers[1:])
@@ -121,6 +121,6 @@ def test_layers_of_another_size_are_refused(network: DlibNetwork) -> None:
             state_of(DlibNetwork(network.mean, network.side, smaller))
 
 
-def test_another_side_is_refused(network: DlibNetwork) -> None:
+def test_wrong_input_size_is_refused(network: DlibNetwork) -> None:
     with pytest.raises(WeightsUnreadable, match="200"):
         state_of(DlibNetwork(network.mean, 200, network.layers))

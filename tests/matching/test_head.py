@@ -1,4 +1,4 @@
-"""A head judges a pair the same both ways round, comes back from its file, or says why not."""
+"""A head scores pairs symmetrically, is saved and loaded unchanged, and refuses bad files."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def logits(head: Head, a: Encodings, b: Encodings) -> Float32:
     return head.logits(head.sides(a), head.sides(b))
 
 
-@pytest.fixture(params=["made", "shipped"])
+@pytest.fixture(params=["random", "shipped"])
 def head(request: pytest.FixtureRequest) -> Head:
-    if request.param == "made":
+    if request.param == "random":
         return made_head()
     return load_head(shipped_file("head.safetensors"), DLIB_RESNET.name, DLIB_RESNET.sha256)
 
@@ -62,26 +62,26 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "head.safetensors"
 
 
-def test_a_pair_is_judged_the_same_both_ways_round(head: Head, unit_rows) -> None:
+def test_logits_are_symmetric(head: Head, unit_rows) -> None:
     a, b = unit_rows(200, 2), unit_rows(200, 3)
-    there, back = logits(head, a, b), logits(head, b, a)
-    assert there.dtype == np.float32 and there.shape == (200, 2) and np.isfinite(there).all()
-    assert there.tobytes() == back.tobytes()
+    forward, backward = logits(head, a, b), logits(head, b, a)
+    assert forward.dtype == np.float32 and forward.shape == (200, 2)
+    assert np.isfinite(forward).all() and forward.tobytes() == backward.tobytes()
 
 
-def test_judging_twice_is_the_same(head: Head, unit_rows) -> None:  # no dropout is left in it
+def test_logits_are_deterministic(head: Head, unit_rows) -> None:  # dropout is off
     a, b = unit_rows(50, 4), unit_rows(50, 5)
     assert logits(head, a, b).tobytes() == logits(head, a, b).tobytes()
 
 
-def test_a_pair_does_not_depend_on_those_beside_it(head: Head, unit_rows) -> None:
+def test_logits_do_not_depend_on_the_batch(head: Head, unit_rows) -> None:
     a, b = unit_rows(40, 6), unit_rows(40, 7)
-    together = logits(head, a, b)
+    batched = logits(head, a, b)
     alone = np.concatenate([logits(head, a.row(i), b.row(i)) for i in range(40)])
-    np.testing.assert_allclose(together, alone, atol=1e-4)
+    np.testing.assert_allclose(batched, alone, atol=1e-4)
 
 
-def test_more_pairs_than_a_batch_are_all_judged(unit_rows) -> None:
+def test_more_pairs_than_a_batch(unit_rows) -> None:
     head, few = made_head(("cosine",)), unit_rows(7, 8)
     rows = np.arange(70_000) % 7
     many = logits(head, few.take(rows), few.take(rows[::-1].copy()))
@@ -94,10 +94,10 @@ def test_no_pairs_have_no_logits(head: Head, unit_rows) -> None:
     assert logits(head, unit_rows(0, 9), unit_rows(0, 9)).shape == (0, 2)
 
 
-def test_the_shipped_head_tells_a_person_from_another(unit_rows) -> None:
+def test_shipped_head_separates_same_from_different(unit_rows) -> None:
     shipped = load_head(shipped_file("head.safetensors"), DLIB_RESNET.name, DLIB_RESNET.sha256)
-    one, other = unit_rows(1, 10), unit_rows(1, 11)
-    (same,), (different,) = logits(shipped, one, one), logits(shipped, one, other)
+    a, b = unit_rows(1, 10), unit_rows(1, 11)
+    (same,), (different,) = logits(shipped, a, a), logits(shipped, a, b)
     assert same[SAME] > same[DIFFERENT] and different[DIFFERENT] > different[SAME]
     assert shipped.marks.encoder == DLIB_RESNET.name
     curve = shipped.marks.calibration.strangers
@@ -105,22 +105,22 @@ def test_the_shipped_head_tells_a_person_from_another(unit_rows) -> None:
 
 
 @pytest.mark.parametrize("features", [FEATURES, ("cosine",), ("product", "absolute_difference")])
-def test_a_saved_head_comes_back_the_same(
+def test_saved_head_is_loaded_unchanged(
     tmp_path: Path, unit_rows, features: tuple[str, ...]
 ) -> None:
     head, file = made_head(features, hidden=5), tmp_path / "head.safetensors"
     head.save(file)
-    again = load_head(file, ENCODER, SHA256)
+    loaded = load_head(file, ENCODER, SHA256)
     a, b = unit_rows(30, 12), unit_rows(30, 13)
-    assert logits(head, a, b).tobytes() == logits(again, a, b).tobytes()
-    assert (again.marks.encoder, again.marks.encoder_sha256) == (ENCODER, SHA256)
-    assert (again.marks.features, again.marks.hidden) == (features, 5)
-    assert again.marks.calibration.as_json() == CALIBRATION.as_json()
-    assert again.sha256 == head.sha256 != made_head(features, hidden=5, seed=2).sha256
+    assert logits(head, a, b).tobytes() == logits(loaded, a, b).tobytes()
+    assert (loaded.marks.encoder, loaded.marks.encoder_sha256) == (ENCODER, SHA256)
+    assert (loaded.marks.features, loaded.marks.hidden) == (features, 5)
+    assert loaded.marks.calibration.as_json() == CALIBRATION.as_json()
+    assert loaded.sha256 == head.sha256 != made_head(features, hidden=5, seed=2).sha256
     assert [f.name for f in tmp_path.iterdir()] == ["head.safetensors"]
 
 
-def test_a_head_that_cannot_be_saved_leaves_the_one_before(file: Path, small_disk) -> None:
+def test_failed_save_leaves_the_old_head(file: Path, small_disk) -> None:
     before = file.read_bytes()
     with small_disk(1024), pytest.raises(OSError):
         made_head(seed=2).save(file)
@@ -130,7 +130,7 @@ def test_a_head_that_cannot_be_saved_leaves_the_one_before(file: Path, small_dis
 
 
 @pytest.mark.parametrize(("encoder", "sha256"), [("another", SHA256), (ENCODER, "cd" * 32)])
-def test_another_encoders_head_is_refused(file: Path, encoder: str, sha256: str) -> None:
+def test_head_of_another_encoder_is_refused(file: Path, encoder: str, sha256: str) -> None:
     with pytest.raises(HeadUnusable, match=f"{ENCODER}.*train-head"):
         load_head(file, encoder, sha256)
 
@@ -138,40 +138,42 @@ def test_another_encoders_head_is_refused(file: Path, encoder: str, sha256: str)
 @pytest.mark.parametrize(
     "altered",
     [
-        pytest.param(lambda whole: b"", id="empty"),
-        pytest.param(lambda whole: b"a head, believe me", id="text"),
-        pytest.param(lambda whole: bytes(1000), id="zeros"),
-        pytest.param(lambda whole: b"\xff" * 1000, id="ones"),
-        pytest.param(lambda whole: whole[:4], id="cut in the length"),
-        pytest.param(lambda whole: whole[:100], id="cut in the header"),
-        pytest.param(lambda whole: whole[: len(whole) // 2], id="cut in half"),
-        pytest.param(lambda whole: whole[:-1], id="cut by a byte"),
-        pytest.param(lambda whole: whole + b"\0", id="a byte more"),
-        pytest.param(lambda whole: whole.replace(b"dense.bias", b"dense.bios"), id="a name"),
-        pytest.param(lambda whole: whole.replace(b'"F32"', b'"F99"', 1), id="a type"),
+        pytest.param(lambda content: b"", id="empty"),
+        pytest.param(lambda content: b"not a head", id="text"),
+        pytest.param(lambda content: bytes(1000), id="zeros"),
+        pytest.param(lambda content: b"\xff" * 1000, id="ones"),
+        pytest.param(lambda content: content[:4], id="truncated length"),
+        pytest.param(lambda content: content[:100], id="truncated header"),
+        pytest.param(lambda content: content[: len(content) // 2], id="truncated to half"),
+        pytest.param(lambda content: content[:-1], id="truncated by a byte"),
+        pytest.param(lambda content: content + b"\0", id="extra byte"),
+        pytest.param(
+            lambda content: content.replace(b"dense.bias", b"dense.bios"), id="altered tensor name"
+        ),
+        pytest.param(lambda content: content.replace(b'"F32"', b'"F99"', 1), id="altered dtype"),
     ],
 )
-def test_a_file_that_is_no_head_is_refused(file: Path, altered: Callable[[bytes], bytes]) -> None:
+def test_damaged_file_is_refused(file: Path, altered: Callable[[bytes], bytes]) -> None:
     file.write_bytes(altered(file.read_bytes()))
     with pytest.raises(HeadUnusable, match=f"{file.name}.*train-head"):
         load_head(file, ENCODER, SHA256)
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "head.safetensors", tmp_path / "no" / "head.safetensors", tmp_path):
         with pytest.raises(HeadUnusable, match=f"{path.name}.*train-head"):
             load_head(path, ENCODER, SHA256)
 
 
-def rewritten(file: Path, marks: dict[str, str | None], state: dict[str, Tensor | None]) -> None:
-    """The saved head with other metadata and other weights; None takes one away."""
+def rewrite(file: Path, metadata: dict[str, str | None], state: dict[str, Tensor | None]) -> None:
+    """Replace metadata and weights of a saved head; None removes an entry."""
     with safe_open(file, framework="pt") as opened:
-        kept = {**opened.metadata(), **marks}
+        metadata = {**opened.metadata(), **metadata}
     weights = {**load_file(file), **state}
     save_file(
         {name: value for name, value in weights.items() if value is not None},
         file,
-        {name: value for name, value in kept.items() if value is not None},
+        {name: value for name, value in metadata.items() if value is not None},
     )
 
 
@@ -184,7 +186,7 @@ def _curve(**changes: object) -> str:
 
 
 @pytest.mark.parametrize(
-    "marks",
+    "metadata",
     [
         {"form": None},
         {"form": "pairwise-head-1"},
@@ -213,15 +215,15 @@ def _curve(**changes: object) -> str:
         {"calibration": _curve(log10_rates=[-1.0])},
         {"calibration": _curve(tail="x")},
     ],
-    ids=lambda marks: " ".join(f"{k}={v}" for k, v in marks.items())[:40],
+    ids=lambda metadata: " ".join(f"{k}={v}" for k, v in metadata.items())[:40],
 )
-def test_metadata_that_make_no_head_are_refused(file: Path, marks: dict[str, str | None]) -> None:
-    rewritten(file, marks, {})
+def test_invalid_metadata_is_refused(file: Path, metadata: dict[str, str | None]) -> None:
+    rewrite(file, metadata, {})
     with pytest.raises(HeadUnusable, match=file.name):
         load_head(file, ENCODER, SHA256)
 
 
-def test_a_file_without_metadata_is_refused(file: Path) -> None:
+def test_missing_metadata_is_refused(file: Path) -> None:
     save_file(load_file(file), file)
     with pytest.raises(HeadUnusable, match="form None"):
         load_head(file, ENCODER, SHA256)
@@ -233,34 +235,34 @@ WIDTH = 264
 @pytest.mark.parametrize(
     "state",
     [
-        pytest.param({"network.0.dense.bias": None}, id="one missing"),
-        pytest.param({"cohort.centres": None}, id="no cohort"),
-        pytest.param({"cohort.centres": torch.zeros(3, 128)}, id="a cohort of three"),
-        pytest.param({"more": torch.zeros(3)}, id="one more"),
+        pytest.param({"network.0.dense.bias": None}, id="missing bias"),
+        pytest.param({"cohort.centres": None}, id="missing cohort"),
+        pytest.param({"cohort.centres": torch.zeros(3, 128)}, id="cohort of three"),
+        pytest.param({"more": torch.zeros(3)}, id="extra tensor"),
         pytest.param({"network.0.out.weight": torch.zeros(3, 8)}, id="three outputs"),
         pytest.param({"network.0.dense.bias": torch.full((8,), torch.nan)}, id="NaN"),
         pytest.param({"network.1.out.bias": torch.full((2,), torch.inf)}, id="infinity"),
-        pytest.param({"network.0.scale": torch.zeros(WIDTH)}, id="a scale of zero"),
+        pytest.param({"network.0.scale": torch.zeros(WIDTH)}, id="zero scale"),
     ],
 )
-def test_weights_that_make_no_head_are_refused(file: Path, state: dict[str, Tensor | None]) -> None:
-    rewritten(file, {}, state)
+def test_invalid_weights_are_refused(file: Path, state: dict[str, Tensor | None]) -> None:
+    rewrite(file, {}, state)
     with pytest.raises(HeadUnusable, match=file.name):
         load_head(file, ENCODER, SHA256)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_an_encoding_that_is_not_finite_is_refused(head: Head, unit_rows, bad: float) -> None:
+def test_encoding_that_is_not_finite_is_refused(head: Head, unit_rows, bad: float) -> None:
     rows = unit_rows(3, 14)
     rows.vectors[1, 5] = bad
     with pytest.raises(InvalidEncoding, match="encoding 1"):
         head.sides(rows)
 
 
-def test_a_side_stands_where_its_nearest_centres_say(unit_rows) -> None:
+def test_cohort_statistics_are_of_the_nearest_centres(unit_rows) -> None:
     centres = unit_rows(40, 15).vectors
     rows = unit_rows(6, 16)
     nearest = -np.sort(-(rows.vectors @ centres.T), axis=1)[:, :20]
-    standing = Cohort(centres).standing(rows.vectors)
-    np.testing.assert_allclose(standing[:, 0], nearest.mean(axis=1), atol=1e-6)
-    np.testing.assert_allclose(standing[:, 1], nearest.std(axis=1, ddof=1), atol=1e-6)
+    statistics = Cohort(centres).statistics(rows.vectors)
+    np.testing.assert_allclose(statistics[:, 0], nearest.mean(axis=1), atol=1e-6)
+    np.testing.assert_allclose(statistics[:, 1], nearest.std(axis=1, ddof=1), atol=1e-6)

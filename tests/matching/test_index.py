@@ -1,4 +1,4 @@
-"""The index follows the database, whatever its file holds, and forgets whom it must."""
+"""The index follows the database, whatever its file holds, and erased faces leave it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gallery.types import DIMENSION, Encodings
 from indexer import NO_NEIGHBOUR, load_index, open_index
 
 ENGINE = "faiss"
-OpenCopy = Callable[..., IndexCopy]
+OpenReplica = Callable[..., IndexCopy]
 
 
 @pytest.fixture
@@ -32,18 +32,18 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_copy(database: Database, file: Path) -> Iterator[OpenCopy]:
-    """An IndexCopy as another process would open it; of `database` unless another is given."""
+def open_replica(database: Database, file: Path) -> Iterator[OpenReplica]:
+    """Open an index as another process would; of `database`, unless another is given."""
     opened: list[IndexCopy] = []
 
-    def opening(other: Database | None = None, encoder: str = DLIB_RESNET.sha256) -> IndexCopy:
-        copy = IndexCopy(other or database, file, engine=ENGINE, encoder=encoder)
-        opened.append(copy)
-        return copy
+    def open_one(other: Database | None = None, encoder: str = DLIB_RESNET.sha256) -> IndexCopy:
+        replica = IndexCopy(other or database, file, engine=ENGINE, encoder=encoder)
+        opened.append(replica)
+        return replica
 
-    yield opening
-    for copy in opened:
-        copy.close()
+    yield open_one
+    for replica in opened:
+        replica.close()
 
 
 @pytest.fixture
@@ -62,22 +62,22 @@ def remove(database: Database, name: str) -> list[int]:
         return identities.remove(session, identities.get(session, name).id)
 
 
-def assert_agrees(copy: IndexCopy, database: Database) -> None:
-    """Every face of the database finds itself in the index, and nothing else is there."""
+def assert_agrees(replica: IndexCopy, database: Database) -> None:
+    """Assert that every face of the database finds itself in the index, which has no others."""
     with database.reading() as session:
         stored = faces.encodings_by_id(session, faces.ids(session))
-    index = copy.catch_up()
+    index = replica.catch_up()
     assert index.ids().tolist() == stored.face_ids.tolist()
     if len(stored.face_ids):
-        found = copy.search(stored.encodings.vectors, 1)
+        found = replica.search(stored.encodings.vectors, 1)
         assert found.ids[:, 0].tolist() == stored.face_ids.tolist()
         np.testing.assert_allclose(found.similarities, 1.0, atol=2e-3)
 
 
-def saved(open_copy: OpenCopy) -> None:
-    copy = open_copy()
-    copy.save()
-    copy.close()
+def save_index(open_replica: OpenReplica) -> None:
+    replica = open_replica()
+    replica.save()
+    replica.close()
 
 
 def position_of(file: Path) -> int:
@@ -87,67 +87,67 @@ def position_of(file: Path) -> int:
 # The saved file
 
 
-def test_a_missing_file_is_built(
-    database: Database, file: Path, open_copy: OpenCopy, face_ids: list[int]
+def test_missing_file_is_built(
+    database: Database, file: Path, open_replica: OpenReplica, face_ids: list[int]
 ) -> None:
-    copy = open_copy()
-    assert_agrees(copy, database)
-    assert copy.problems() and not file.exists()
-    copy.save()
-    assert file.exists() and copy.problems() == []
+    replica = open_replica()
+    assert_agrees(replica, database)
+    assert replica.problems() and not file.exists()
+    replica.save()
+    assert file.exists() and replica.problems() == []
 
 
-def test_a_good_file_is_taken_as_it_is(
-    database: Database, file: Path, open_copy: OpenCopy, face_ids: list[int]
+def test_current_file_is_used_unchanged(
+    database: Database, file: Path, open_replica: OpenReplica, face_ids: list[int]
 ) -> None:
-    saved(open_copy)
+    save_index(open_replica)
     before = file.stat()
-    again = open_copy()
-    assert_agrees(again, database)
-    assert again.problems() == []
-    again.save()  # there is nothing to save
+    reopened = open_replica()
+    assert_agrees(reopened, database)
+    assert reopened.problems() == []
+    reopened.save()  # there is nothing to save
     assert file.stat().st_mtime_ns == before.st_mtime_ns and file.stat().st_ino == before.st_ino
 
 
-def test_an_empty_gallery_has_an_empty_index(database: Database, open_copy: OpenCopy) -> None:
-    copy = open_copy()
-    found = copy.search(np.eye(DIMENSION, dtype=np.float32)[:2], 3)
+def test_empty_gallery_has_an_empty_index(database: Database, open_replica: OpenReplica) -> None:
+    replica = open_replica()
+    found = replica.search(np.eye(DIMENSION, dtype=np.float32)[:2], 3)
     assert (found.ids == NO_NEIGHBOUR).all()
-    assert copy.problems() == []
-    assert_agrees(copy, database)
+    assert replica.problems() == []
+    assert_agrees(replica, database)
 
 
 @pytest.mark.parametrize(
     "altered",
     [
-        pytest.param(lambda whole: b"", id="empty"),
-        pytest.param(lambda whole: whole[:50], id="cut in the header"),
-        pytest.param(lambda whole: whole[:-1], id="cut by a byte"),
-        pytest.param(lambda whole: whole[:-9] + bytes(9), id="altered at the end"),
-        pytest.param(lambda whole: b"garbage\n" * 100, id="garbage"),
+        pytest.param(lambda content: b"", id="empty"),
+        pytest.param(lambda content: content[:50], id="truncated header"),
+        pytest.param(lambda content: content[:-1], id="truncated by a byte"),
+        pytest.param(lambda content: content[:-9] + bytes(9), id="altered end"),
+        pytest.param(lambda content: b"garbage\n" * 100, id="garbage"),
     ],
 )
-def test_a_file_that_is_none_is_built_again(
+def test_damaged_file_is_rebuilt(
     database: Database,
     file: Path,
-    open_copy: OpenCopy,
+    open_replica: OpenReplica,
     face_ids: list[int],
     altered: Callable[[bytes], bytes],
 ) -> None:
-    saved(open_copy)
+    save_index(open_replica)
     file.write_bytes(altered(file.read_bytes()))
-    copy = open_copy()
-    assert len(copy.problems()) == 1
-    assert_agrees(copy, database)
-    copy.save()
-    assert copy.problems() == []
-    assert_agrees(open_copy(), database)
+    replica = open_replica()
+    assert len(replica.problems()) == 1
+    assert_agrees(replica, database)
+    replica.save()
+    assert replica.problems() == []
+    assert_agrees(open_replica(), database)
 
 
-def test_another_gallerys_file_is_built_again(
+def test_file_of_another_gallery_is_rebuilt(
     database: Database,
     tmp_path: Path,
-    open_copy: OpenCopy,
+    open_replica: OpenReplica,
     face_ids: list[int],
     unit_rows,
     add_face,
@@ -155,54 +155,54 @@ def test_another_gallerys_file_is_built_again(
     other = Database(tmp_path / "other.db", busy_timeout=5.0)
     for i in range(30):  # as many changes, and the same ids
         add_face(other, "someone else", unit_rows(30, 2).row(i), i)
-    foreign = open_copy(other)
+    foreign = open_replica(other)
     foreign.save()
-    copy = open_copy()
-    assert "another gallery" in copy.problems()[0]
-    assert_agrees(copy, database)
+    replica = open_replica()
+    assert "another gallery" in replica.problems()[0]
+    assert_agrees(replica, database)
     other.close()
 
 
-def test_another_encoders_file_is_built_again(
-    database: Database, open_copy: OpenCopy, face_ids: list[int]
+def test_file_of_another_encoder_is_rebuilt(
+    database: Database, open_replica: OpenReplica, face_ids: list[int]
 ) -> None:
-    open_copy(encoder="f" * 64).save()
-    copy = open_copy()
-    assert copy.problems()
-    assert_agrees(copy, database)
+    open_replica(encoder="f" * 64).save()
+    replica = open_replica()
+    assert replica.problems()
+    assert_agrees(replica, database)
 
 
-def test_another_engines_file_is_built_again(
-    database: Database, file: Path, open_copy: OpenCopy, face_ids: list[int]
+def test_file_of_another_engine_is_rebuilt(
+    database: Database, file: Path, open_replica: OpenReplica, face_ids: list[int]
 ) -> None:
     IndexCopy(database, file, engine="exact", encoder=DLIB_RESNET.sha256).save()
-    assert_agrees(open_copy(), database)
+    assert_agrees(open_replica(), database)
 
 
-def test_a_stale_file_is_caught_up(
-    database: Database, file: Path, open_copy: OpenCopy, face_ids: list[int], rows, add_face
+def test_stale_file_is_caught_up(
+    database: Database, file: Path, open_replica: OpenReplica, face_ids: list[int], rows, add_face
 ) -> None:
-    saved(open_copy)
+    save_index(open_replica)
     stale = file.read_bytes()
     removed = remove(database, "person 2")
     added = [add_face(database, "new", rows.row(i), i) for i in range(30, 35)]
-    come_and_gone = add_face(database, "brief", rows.row(35), 35)
+    added_and_removed = add_face(database, "brief", rows.row(35), 35)
     remove(database, "brief")
     file.write_bytes(stale)
-    copy = open_copy()
-    assert copy.problems() == []  # stale is no problem
-    assert_agrees(copy, database)
-    ids = set(copy.catch_up().ids().tolist())
-    assert not ids & {*removed, come_and_gone} and set(added) < ids
-    copy.save()
+    replica = open_replica()
+    assert replica.problems() == []  # a stale file is fine
+    assert_agrees(replica, database)
+    ids = set(replica.catch_up().ids().tolist())
+    assert not ids & {*removed, added_and_removed} and set(added) < ids
+    replica.save()
     assert position_of(file) > 30
 
 
-def test_a_file_newer_than_the_database_is_built_again(
+def test_file_newer_than_the_database_is_rebuilt(
     database: Database,
     file: Path,
     tmp_path: Path,
-    open_copy: OpenCopy,
+    open_replica: OpenReplica,
     face_ids: list[int],
     rows: Encodings,
     add_face,
@@ -211,77 +211,77 @@ def test_a_file_newer_than_the_database_is_built_again(
     shutil.copy(tmp_path / "gallery.db", tmp_path / "backup.db")
     for i in range(30, 35):
         add_face(database, "lost", rows.row(i), i)
-    saved(open_copy)
+    save_index(open_replica)
     database.close()
-    for left in tmp_path.glob("gallery.db*"):
-        left.unlink()
+    for file_of_database in tmp_path.glob("gallery.db*"):
+        file_of_database.unlink()
     shutil.copy(tmp_path / "backup.db", tmp_path / "gallery.db")
     older = Database(tmp_path / "gallery.db", busy_timeout=5.0)
-    copy = open_copy(older)
-    assert "newer than the database" in copy.problems()[0]
-    assert_agrees(copy, older)
-    copy.save()
-    assert copy.problems() == []
+    replica = open_replica(older)
+    assert "newer than the database" in replica.problems()[0]
+    assert_agrees(replica, older)
+    replica.save()
+    assert replica.problems() == []
     older.close()
 
 
-def test_an_older_database_under_an_open_index_is_noticed(
-    database: Database, tmp_path: Path, open_copy: OpenCopy, face_ids: list[int]
+def test_restored_older_database_is_noticed_by_an_open_index(
+    database: Database, tmp_path: Path, open_replica: OpenReplica, face_ids: list[int]
 ) -> None:
-    copy = open_copy()
-    assert len(copy.catch_up()) == 30
-    with database.writing() as session:  # as after a backup was put in place
+    replica = open_replica()
+    assert len(replica.catch_up()) == 30
+    with database.writing() as session:  # as if a backup had been restored
         session.connection().exec_driver_sql("DELETE FROM faces WHERE id > 20")
         session.connection().exec_driver_sql("DELETE FROM changes WHERE id > 20")
-    assert_agrees(copy, database)
-    assert len(copy.catch_up()) == 20
+    assert_agrees(replica, database)
+    assert len(replica.catch_up()) == 20
 
 
-def test_a_file_that_lies_about_its_faces_is_found_out(
-    database: Database, file: Path, open_copy: OpenCopy, face_ids: list[int]
+def test_file_without_the_faces_of_its_position_is_reported(
+    database: Database, file: Path, open_replica: OpenReplica, face_ids: list[int]
 ) -> None:
-    saved(open_copy)
-    marks = load_index(ENGINE, DIMENSION, file)[1]
-    open_index(ENGINE, DIMENSION).save(file, marks)
-    assert open_copy().problems() == [f"{file} has 0 faces, the database 30"]
+    save_index(open_replica)
+    metadata = load_index(ENGINE, DIMENSION, file)[1]
+    open_index(ENGINE, DIMENSION).save(file, metadata)
+    assert open_replica().problems() == [f"{file} has 0 faces, the database 30"]
 
 
-def test_a_disk_that_is_full_is_no_error_when_saving(
-    database: Database, file: Path, open_copy: OpenCopy, face_ids: list[int], small_disk
+def test_full_disk_is_ignored_when_saving(
+    database: Database, file: Path, open_replica: OpenReplica, face_ids: list[int], small_disk
 ) -> None:
-    copy = open_copy()
+    replica = open_replica()
     with small_disk(2048):
-        copy.save()
+        replica.save()
     assert not file.exists() and [f.name for f in file.parent.glob("*.part")] == []
-    copy.save()
-    assert file.exists() and copy.problems() == []
+    replica.save()
+    assert file.exists() and replica.problems() == []
 
 
 # Two processes
 
 
-def test_what_one_adds_and_erases_the_other_finds_at_its_next_search(
-    database: Database, open_copy: OpenCopy, face_ids: list[int], rows: Encodings, add_face
+def test_changes_of_one_process_are_in_the_next_search_of_the_other(
+    database: Database, open_replica: OpenReplica, face_ids: list[int], rows: Encodings, add_face
 ) -> None:
     elsewhere = Database(database.file, busy_timeout=5.0)
-    mine, other = open_copy(), open_copy(elsewhere)
+    first, second = open_replica(), open_replica(elsewhere)
     query = rows.vectors[30:31]
-    assert len(mine.catch_up()) == len(other.catch_up()) == 30
+    assert len(first.catch_up()) == len(second.catch_up()) == 30
     added = add_face(database, "new", rows.row(30), 30)
-    assert other.search(query, 1).ids.tolist() == [[added]]
-    assert mine.search(query, 1).ids.tolist() == [[added]]
+    assert second.search(query, 1).ids.tolist() == [[added]]
+    assert first.search(query, 1).ids.tolist() == [[added]]
     removed = remove(elsewhere, "new")
     assert removed == [added]
-    for copy in (mine, other):
-        assert added not in copy.search(query, 40).ids[0].tolist()
-        assert_agrees(copy, database)
+    for replica in (first, second):
+        assert added not in replica.search(query, 40).ids[0].tolist()
+        assert_agrees(replica, database)
     elsewhere.close()
 
 
-def test_whoever_saves_last_leaves_a_good_file(
-    database: Database, open_copy: OpenCopy, face_ids: list[int], rows: Encodings, add_face
+def test_last_save_leaves_a_current_file(
+    database: Database, open_replica: OpenReplica, face_ids: list[int], rows: Encodings, add_face
 ) -> None:
-    first, second = open_copy(), open_copy()
+    first, second = open_replica(), open_replica()
     first.catch_up()
     second.catch_up()
     add_face(database, "new", rows.row(30), 30)
@@ -289,126 +289,134 @@ def test_whoever_saves_last_leaves_a_good_file(
     remove(database, "person 1")
     second.save()
     first.save()
-    assert_agrees(open_copy(), database)
-    assert open_copy().problems() == []
+    assert_agrees(open_replica(), database)
+    assert open_replica().problems() == []
 
 
-def test_a_closed_index_can_be_asked_again(
-    database: Database, open_copy: OpenCopy, face_ids: list[int]
+def test_closed_index_can_be_searched_again(
+    database: Database, open_replica: OpenReplica, face_ids: list[int]
 ) -> None:
-    copy = open_copy()
-    copy.save()
-    copy.close()
-    assert_agrees(copy, database)
+    replica = open_replica()
+    replica.save()
+    replica.close()
+    assert_agrees(replica, database)
 
 
-def test_random_changes_by_two_processes_always_agree(
-    database: Database, open_copy: OpenCopy, unit_rows, add_face
+def test_random_changes_by_two_processes_agree(
+    database: Database, open_replica: OpenReplica, unit_rows, add_face
 ) -> None:
     elsewhere = Database(database.file, busy_timeout=5.0)
-    both = [(database, open_copy()), (elsewhere, open_copy(elsewhere))]
+    processes = [(database, open_replica()), (elsewhere, open_replica(elsewhere))]
     random = np.random.default_rng(3)
-    many = unit_rows(60, 4)
+    encodings = unit_rows(60, 4)
     for i in range(60):
-        writer = both[random.integers(2)][0]
-        add_face(writer, f"person {random.integers(5)}", many.row(i), i)
+        writer = processes[random.integers(2)][0]
+        add_face(writer, f"person {random.integers(5)}", encodings.row(i), i)
         if random.random() < 0.2:
             with writer.reading() as session:
-                people = identities.list_all(session)
-            remove(writer, people[random.integers(len(people))].name)
+                records = identities.list_all(session)
+            remove(writer, records[random.integers(len(records))].name)
         if random.random() < 0.3:
-            source, copy = both[random.integers(2)]
-            assert_agrees(copy, source)
+            source, replica = processes[random.integers(2)]
+            assert_agrees(replica, source)
         if random.random() < 0.1:
-            both[random.integers(2)][1].save()
-    for source, copy in [*both, (database, open_copy())]:
-        assert_agrees(copy, source)
+            processes[random.integers(2)][1].save()
+    for source, replica in [*processes, (database, open_replica())]:
+        assert_agrees(replica, source)
     elsewhere.close()
 
 
-# Forgotten
+# Erasure
 
 
-def no_judge() -> Scorer:
-    raise AssertionError("nothing was learned from anybody here")
+def no_scorer() -> Scorer:
+    raise AssertionError("no head was trained and no calibration made")
 
 
 def forget(database: Database, index: IndexCopy, name: str) -> Receipt:
     home = database.file.parent
-    return Eraser(database, index, no_judge, home=home, cache=home / "cache").identity(name)
+    return Eraser(database, index, no_scorer, home=home, cache=home / "cache").identity(name)
 
 
-def everything_in(folder: Path) -> bytes:
+def contents_of(folder: Path) -> bytes:
     return b"".join(f.read_bytes() for f in sorted(folder.iterdir()) if f.is_file())
 
 
-def test_whoever_is_forgotten_is_in_no_file_and_no_answer(
-    database: Database, tmp_path: Path, open_copy: OpenCopy, face_ids: list[int], rows: Encodings
+def test_forgotten_person_is_in_no_file_and_no_result(
+    database: Database,
+    tmp_path: Path,
+    open_replica: OpenReplica,
+    face_ids: list[int],
+    rows: Encodings,
 ) -> None:
-    copy, other = open_copy(), open_copy()
-    copy.save()
+    replica, other = open_replica(), open_replica()
+    replica.save()
     other.catch_up()
-    mine = range(4, 30, 6)  # the rows of person 4
-    assert b"person 4" in everything_in(tmp_path)
+    erased_rows = range(4, 30, 6)  # of person 4
+    assert b"person 4" in contents_of(tmp_path)
     with database.reading() as session:
-        person = identities.get(session, "person 4").id
-    receipt = forget(database, copy, "person 4")
-    assert (receipt.identity_id, receipt.faces, receipt.whole) == (person, len(mine), True)
-    left = everything_in(tmp_path)
-    assert b"person 4" not in left and b"person 3" in left
-    for i in mine:
-        assert rows.vectors[i].tobytes() not in left
-        assert rows.vectors[i].astype(np.float16).tobytes() not in left
-    assert rows.vectors[3].astype(np.float16).tobytes() in left
-    gone = {face_ids[i] for i in mine}
-    for asked in (copy, other, open_copy()):
-        found = asked.search(rows.vectors[list(mine)], 40).ids
-        assert not gone & set(found.ravel().tolist())
-        assert_agrees(asked, database)
+        identity_id = identities.get(session, "person 4").id
+    receipt = forget(database, replica, "person 4")
+    assert (receipt.identity_id, receipt.faces, receipt.whole) == (
+        identity_id,
+        len(erased_rows),
+        True,
+    )
+    remaining = contents_of(tmp_path)
+    assert b"person 4" not in remaining and b"person 3" in remaining
+    for i in erased_rows:
+        assert rows.vectors[i].tobytes() not in remaining
+        assert rows.vectors[i].astype(np.float16).tobytes() not in remaining
+    assert rows.vectors[3].astype(np.float16).tobytes() in remaining
+    erased_ids = {face_ids[i] for i in erased_rows}
+    for index in (replica, other, open_replica()):
+        found = index.search(rows.vectors[list(erased_rows)], 40).ids
+        assert not erased_ids & set(found.ravel().tolist())
+        assert_agrees(index, database)
     with pytest.raises(IdentityNotFound):
-        forget(database, copy, "person 4")
+        forget(database, replica, "person 4")
 
 
-def test_forgetting_beside_a_reader_still_takes_the_face_out_of_the_index_file(
-    database: Database, file: Path, open_copy: OpenCopy, face_ids: list[int]
+def test_forgetting_while_the_database_is_read_still_erases_from_the_index_file(
+    database: Database, file: Path, open_replica: OpenReplica, face_ids: list[int]
 ) -> None:
-    hasty = Database(database.file, busy_timeout=0.05)
-    copy = open_copy(hasty)
-    copy.save()
+    impatient = Database(database.file, busy_timeout=0.05)
+    replica = open_replica(impatient)
+    replica.save()
     with database.reading() as session:
         faces.count(session)
         with pytest.raises(DatabaseBusy):
-            forget(hasty, copy, "person 4")
+            forget(impatient, replica, "person 4")
     assert load_index(ENGINE, DIMENSION, file)[0].ids().tolist() == [
         face for i, face in enumerate(face_ids) if i % 6 != 4
     ]
-    hasty.close()
+    impatient.close()
 
 
-def test_an_index_file_that_cannot_be_written_still_lets_the_database_forget(
-    database: Database, file: Path, open_copy: OpenCopy, face_ids: list[int], rows: Encodings
+def test_database_forgets_even_if_the_index_file_cannot_be_written(
+    database: Database, file: Path, open_replica: OpenReplica, face_ids: list[int], rows: Encodings
 ) -> None:
-    copy = open_copy()
+    replica = open_replica()
     file.mkdir()  # nothing can be renamed over it
     with pytest.raises(HomeError, match=file.name):
-        forget(database, copy, "person 4")
-    left = everything_in(file.parent)
-    assert b"person 4" not in left and rows.vectors[4].tobytes() not in left
-    assert b"person 3" in left
+        forget(database, replica, "person 4")
+    remaining = contents_of(file.parent)
+    assert b"person 4" not in remaining and rows.vectors[4].tobytes() not in remaining
+    assert b"person 3" in remaining
 
 
-def test_what_a_killed_process_left_of_a_saved_index_is_erased_too(
-    database: Database, file: Path, open_copy: OpenCopy, face_ids: list[int], rows: Encodings
+def test_half_written_index_files_are_erased(
+    database: Database, file: Path, open_replica: OpenReplica, face_ids: list[int], rows: Encodings
 ) -> None:
-    copy = open_copy()
-    copy.save()
+    replica = open_replica()
+    replica.save()
     half_written = file.with_name(f"{file.name}a1b2c3d4.part")
     half_written.write_bytes(file.read_bytes())
-    forget(database, copy, "person 4")
-    assert rows.vectors[4].astype(np.float16).tobytes() not in everything_in(file.parent)
+    forget(database, replica, "person 4")
+    assert rows.vectors[4].astype(np.float16).tobytes() not in contents_of(file.parent)
 
 
-def test_an_index_file_that_cannot_be_written_is_the_galleries_error(
+def test_unwritable_index_file_is_a_gallery_error(
     gallery: Gallery, rows: Encodings, add_face
 ) -> None:
     add_face(gallery.database, "Ada", rows.row(0), 0)
@@ -416,16 +424,16 @@ def test_an_index_file_that_cannot_be_written_is_the_galleries_error(
     with pytest.raises(GalleryError):
         gallery.forget("Ada")
     assert gallery.identities() == []
-    with Gallery.open(gallery.settings.home, cache=gallery.settings.cache) as again:
-        assert again.identities() == []
-        assert {f.part for f in again.check() if not f.ok} >= {"database"}
+    with Gallery.open(gallery.settings.home, cache=gallery.settings.cache) as reopened:
+        assert reopened.identities() == []
+        assert {f.part for f in reopened.check() if not f.ok} >= {"database"}
 
 
 # Candidates
 
 
-def near(base: np.ndarray, noise: float, count: int, seed: int) -> Encodings:
-    """Encodings around one direction."""
+def around(base: np.ndarray, noise: float, count: int, seed: int) -> Encodings:
+    """Encodings near one direction."""
     random = np.random.default_rng(seed)
     vectors = base + noise * random.normal(size=(count, DIMENSION)) / np.sqrt(DIMENSION)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -434,15 +442,15 @@ def near(base: np.ndarray, noise: float, count: int, seed: int) -> Encodings:
     )
 
 
-def test_many_photos_of_one_person_do_not_hide_the_others(
-    database: Database, open_copy: OpenCopy, rows: Encodings, face_ids: list[int], add_face
+def test_many_photos_of_one_person_do_not_hide_other_identities(
+    database: Database, open_replica: OpenReplica, rows: Encodings, face_ids: list[int], add_face
 ) -> None:
     query = rows.row(39)
-    for i in range(100):  # all of them nearer than anyone else
-        add_face(database, "often", near(query.vectors[0], 0.1, 100, 5).row(i), 100 + i)
-    for wanted in (2, 5, 7):
-        found = CandidateSearch(database, open_copy(), identities=wanted).find(query)
-        assert len(np.unique(found.stored.identity_ids)) >= wanted
+    for i in range(100):  # all nearer than any other face
+        add_face(database, "frequent", around(query.vectors[0], 0.1, 100, 5).row(i), 100 + i)
+    for count in (2, 5, 7):
+        found = CandidateSearch(database, open_replica(), identities=count).find(query)
+        assert len(np.unique(found.stored.identity_ids)) >= count
         owners = dict(
             zip(found.stored.face_ids.tolist(), found.stored.identity_ids.tolist(), strict=True)
         )
@@ -451,30 +459,30 @@ def test_many_photos_of_one_person_do_not_hide_the_others(
         assert np.unique(list(owners.values()), return_counts=True)[1].max() == 100
 
 
-def test_of_fewer_identities_than_wanted_all_are_candidates(
-    database: Database, open_copy: OpenCopy, rows: Encodings, face_ids: list[int]
+def test_all_identities_are_candidates_if_there_are_few(
+    database: Database, open_replica: OpenReplica, rows: Encodings, face_ids: list[int]
 ) -> None:
-    found = CandidateSearch(database, open_copy(), identities=50).find(rows.row(35))
+    found = CandidateSearch(database, open_replica(), identities=50).find(rows.row(35))
     assert found.stored.face_ids.tolist() == face_ids
     order = [face_ids.index(i) for i in found.stored.face_ids.tolist()]
     assert found.stored.encodings.vectors.tobytes() == rows.vectors[order].tobytes()
 
 
-def test_an_empty_gallery_has_no_candidates(
-    database: Database, open_copy: OpenCopy, rows: Encodings
+def test_empty_gallery_has_no_candidates(
+    database: Database, open_replica: OpenReplica, rows: Encodings
 ) -> None:
-    found = CandidateSearch(database, open_copy(), identities=10).find(rows.row(0))
+    found = CandidateSearch(database, open_replica(), identities=10).find(rows.row(0))
     assert found.nearest == {} and len(found.stored.encodings) == 0
 
 
-def test_the_nearest_identities_are_among_the_candidates(
-    database: Database, open_copy: OpenCopy, rows: Encodings, face_ids: list[int], unit_rows
+def test_nearest_identities_are_candidates(
+    database: Database, open_replica: OpenReplica, rows: Encodings, face_ids: list[int], unit_rows
 ) -> None:
-    finder = CandidateSearch(database, open_copy(), identities=3)
+    search = CandidateSearch(database, open_replica(), identities=3)
     for i in range(10):
         query = unit_rows(10, 6).row(i)
         cosines = rows.vectors[:30] @ query.vectors[0]
         nearest = list(dict.fromkeys(int(j) % 6 for j in np.argsort(-cosines)))[:3]
-        found = finder.find(query)
+        found = search.find(query)
         names = {record.identity.name for record in found.nearest.values()}
         assert {f"person {j}" for j in nearest} <= names

@@ -1,4 +1,4 @@
-"""The bias goes through the measured points, grows with the gallery, and decides the verdict."""
+"""The operating point: its curve, how it grows with the gallery, how it adjusts, its verdicts."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gallery.matching.operating_point import (
-    PROMISED_RATE,
+    DEFAULT_FPIR,
     Adjustment,
     Calibration,
     OperatingCurve,
-    adjusted_to,
     adjusted_to_strangers,
-    of_one,
+    adjustment_from_pairs,
+    comparison_rate,
     operating_point,
 )
 
@@ -33,22 +33,22 @@ def curve() -> OperatingCurve:
     return OperatingCurve(RATES, MARGINS)
 
 
-def test_the_curve_goes_through_its_points(curve: OperatingCurve) -> None:
+def test_curve_interpolates_its_points(curve: OperatingCurve) -> None:
     for rate, margin in zip(RATES, MARGINS, strict=True):
         assert curve.margin_at(10.0**rate) == pytest.approx(margin, abs=1e-9)
 
 
-def test_between_two_points_it_is_the_line_between_them(curve: OperatingCurve) -> None:
+def test_curve_is_linear_between_points(curve: OperatingCurve) -> None:
     for i in range(15, 20):
         between = 10.0 ** ((RATES[i] + RATES[i + 1]) / 2)
-        wanted = (MARGINS[i] + MARGINS[i + 1]) / 2
-        assert curve.margin_at(between) == pytest.approx(wanted, abs=1e-9)
+        expected = (MARGINS[i] + MARGINS[i + 1]) / 2
+        assert curve.margin_at(between) == pytest.approx(expected, abs=1e-9)
 
 
-def test_beyond_the_last_point_the_tails_line_is_carried_on(curve: OperatingCurve) -> None:
+def test_curve_is_extrapolated_beyond_the_last_point(curve: OperatingCurve) -> None:
     for rate in (-4.0, -4.2, -5.0, -8.0):
-        wanted = MARGINS[-1] + (-4.0 - rate) * 0.7 / 0.2
-        assert curve.margin_at(10.0**rate) == pytest.approx(wanted, rel=1e-6)
+        expected = MARGINS[-1] + (-4.0 - rate) * 0.7 / 0.2
+        assert curve.margin_at(10.0**rate) == pytest.approx(expected, rel=1e-6)
 
 
 steps = st.floats(0.01, 3.0)
@@ -59,14 +59,14 @@ steps = st.floats(0.01, 3.0)
     st.integers(2, 12),
     st.lists(st.floats(1e-12, 1.0), min_size=2, max_size=30),
 )
-def test_a_rarer_mistake_never_needs_a_smaller_margin(
+def test_lower_rate_never_has_a_lower_margin(
     shape: list[tuple[float, float]], tail: int, rates: list[float]
 ) -> None:
     falls, rises = np.array(shape).T
     curve = OperatingCurve(-np.cumsum(falls), np.cumsum(rises) - 5.0, tail)
     last = float(10.0 ** curve.log10_rates[-1])
-    asked = sorted([*rates, last, 0.99 * last], reverse=True)
-    margins = [curve.margin_at(rate) for rate in asked]
+    descending = sorted([*rates, last, 0.99 * last], reverse=True)
+    margins = [curve.margin_at(rate) for rate in descending]
     assert (np.diff(margins) >= -1e-9).all()
 
 
@@ -76,136 +76,136 @@ def calibration(curve: OperatingCurve) -> Calibration:
     return Calibration(curve, curve, 1.0, known, np.array([0.3, 0.5, -0.4, 0.1]))
 
 
-def test_the_bias_grows_with_the_gallery(calibration: Calibration) -> None:
+def test_bias_grows_with_the_gallery(calibration: Calibration) -> None:
     sizes = [0, 1, 2, 10, 100, 10_000, 1_000_000, 100_000_000]
     biases = [operating_point(calibration, size).bias for size in sizes]
     assert biases[0] == biases[1] and biases == sorted(biases)
     assert biases[0] < biases[-1] and all(map(math.isfinite, biases))
 
 
-def test_the_point_bears_what_it_was_made_for(calibration: Calibration) -> None:
+def test_point_states_its_rate_and_comparisons(calibration: Calibration) -> None:
     point = operating_point(calibration, 300)
-    assert (point.rate, point.comparisons) == (PROMISED_RATE, 300)
+    assert (point.rate, point.comparisons) == (DEFAULT_FPIR, 300)
     assert operating_point(calibration, 300, rate=0.001).bias > point.bias
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.01])
-def test_strangers_are_let_in_less_often_than_promised(
-    calibration: Calibration, rate: float
-) -> None:
-    """Margins drawn from the curve itself: at most the promise, and not far below it."""
+def test_fpir_is_below_the_stated_rate(calibration: Calibration, rate: float) -> None:
+    """Margins are drawn from the curve: at most the stated rate, and not far below it."""
     rng = np.random.default_rng(0)
     curve = calibration.strangers
     margins = np.interp(-np.log10(rng.random((20_000, 20))), -RATES, MARGINS)
     point = operating_point(calibration, 20, rate=rate)
-    let_in = (margins.max(axis=1) > point.bias).mean()
-    assert let_in == pytest.approx(point.aimed, rel=0.15)
+    fpir = (margins.max(axis=1) > point.bias).mean()
+    assert fpir == pytest.approx(point.aimed, rel=0.15)
     assert rate / 2.5 < point.aimed < rate / 2
     assert point.bias == pytest.approx(curve.margin_at(-math.log1p(-point.aimed) / 20))
 
 
-def test_what_many_people_said_is_aimed_at_less_cautiously(calibration: Calibration) -> None:
-    """Pairs as on the curve: the more people they are of, the nearer to the promise it aims."""
+def test_target_rate_approaches_the_stated_rate_with_more_people(calibration: Calibration) -> None:
+    """Pairs as on the curve: the more people, the closer the target is to the stated rate."""
     curve, rng, aimed = calibration.enrolled, np.random.default_rng(2), []
     for people in (3, 30, 300):
         pairs = people * (people - 1) // 2
         draws = np.interp(-np.log10(rng.random(pairs)), -RATES, MARGINS).astype(np.float32)
-        adjustment = adjusted_to(curve, draws, people)
+        adjustment = adjustment_from_pairs(curve, draws, people)
         aimed.append(operating_point(calibration, people, adjustment=adjustment).aimed)
     assert operating_point(calibration, 3).aimed <= aimed[0] <= aimed[1] < aimed[2]
     assert 0.01 / 1.6 < aimed[2] < 0.01
 
 
-def test_a_gallery_of_people_more_alike_moves_the_point(calibration: Calibration) -> None:
-    """Own pairs 2 higher than on the curve: many people move it nearly so far, few hardly."""
+def test_gallery_of_similar_people_raises_the_point(calibration: Calibration) -> None:
+    """Pairs 2 above the curve: many people move it by nearly 2, few people hardly at all."""
     curve, rng = calibration.enrolled, np.random.default_rng(1)
-    moved = []
+    shifts = []
     for people in (3, 30, 300):
         pairs = people * (people - 1) // 2
         draws = np.interp(-np.log10(rng.random(pairs)), -RATES, MARGINS) + 2.0
-        moved.append(adjusted_to(curve, draws.astype(np.float32), people).here(3.0) - 3.0)
-    assert abs(moved[0]) < 1.5
-    assert moved[1] == pytest.approx(2.0, abs=1.0)
-    assert moved[2] == pytest.approx(2.0, abs=0.25)
+        shifts.append(
+            adjustment_from_pairs(curve, draws.astype(np.float32), people).here(3.0) - 3.0
+        )
+    assert abs(shifts[0]) < 1.5
+    assert shifts[1] == pytest.approx(2.0, abs=1.0)
+    assert shifts[2] == pytest.approx(2.0, abs=0.25)
 
 
-def test_a_person_enrolled_twice_moves_nothing(calibration: Calibration) -> None:
+def test_person_enrolled_twice_does_not_move_the_point(calibration: Calibration) -> None:
     curve, rng = calibration.enrolled, np.random.default_rng(2)
     draws = np.interp(-np.log10(rng.random(4_950)), -RATES, MARGINS).astype(np.float32)
-    before = adjusted_to(curve, draws, 100)
+    before = adjustment_from_pairs(curve, draws, 100)
     draws[:2] = 50.0
-    after = adjusted_to(curve, draws, 100)
+    after = adjustment_from_pairs(curve, draws, 100)
     assert after.here(5.0) == pytest.approx(before.here(5.0), abs=0.25)  # 50 is 43 above
 
 
-def test_one_person_says_nothing_of_strangers(calibration: Calibration) -> None:
-    alone = adjusted_to(calibration.enrolled, np.empty(0, np.float32), 1)
+def test_single_identity_gives_no_adjustment(calibration: Calibration) -> None:
+    alone = adjustment_from_pairs(calibration.enrolled, np.empty(0, np.float32), 1)
     assert (alone.offset, alone.scale, alone.pairs) == (0.0, 1.0, 0)
 
 
 @given(st.floats(-3, 3), st.floats(0.6, 1.8), st.floats(-20, 20))
-def test_there_and_here_again(offset: float, scale: float, margin: float) -> None:
+def test_adjustment_and_its_inverse_cancel(offset: float, scale: float, margin: float) -> None:
     adjustment = Adjustment(offset, scale, 1.5)
-    there = adjustment.there(np.array([adjustment.here(margin)]))
-    assert there[0] == pytest.approx(margin, abs=1e-6)
+    on_curve = adjustment.from_gallery(np.array([adjustment.here(margin)]))
+    assert on_curve[0] == pytest.approx(margin, abs=1e-6)
 
 
-def test_margins_and_rates_are_each_others_inverse(curve: OperatingCurve) -> None:
+def test_margin_at_and_log10_rate_at_are_inverse(curve: OperatingCurve) -> None:
     margins = np.array([-7.5, -1.0, 2.2, 5.0, 6.5, 9.0, 15.0])
     rates = curve.log10_rate_at(margins)
-    again = [curve.margin_at(10.0**rate) for rate in rates]
-    np.testing.assert_allclose(again, margins, atol=1e-5)
+    round_trip = [curve.margin_at(10.0**rate) for rate in rates]
+    np.testing.assert_allclose(round_trip, margins, atol=1e-5)
 
 
-def test_the_curve_comes_back_from_json_as_it_was(curve: OperatingCurve) -> None:
-    again = OperatingCurve.from_json(json.loads(json.dumps(curve.as_json())))
-    np.testing.assert_array_equal(again.log10_rates, curve.log10_rates)
-    np.testing.assert_array_equal(again.margins, curve.margins)
-    assert again.tail == curve.tail
+def test_curve_survives_json(curve: OperatingCurve) -> None:
+    loaded = OperatingCurve.from_json(json.loads(json.dumps(curve.as_json())))
+    np.testing.assert_array_equal(loaded.log10_rates, curve.log10_rates)
+    np.testing.assert_array_equal(loaded.margins, curve.margins)
+    assert loaded.tail == curve.tail
     for rate in (0.3, 1e-3, 1e-9):
-        assert again.margin_at(rate) == curve.margin_at(rate)
+        assert loaded.margin_at(rate) == curve.margin_at(rate)
 
 
-def _kept(**changes: Any) -> dict[str, Any]:
+def _stored(**changes: Any) -> dict[str, Any]:
     return {"log10_rates": [-1.0, -2.0, -3.0], "margins": [1.0, 2.0, 3.0], "tail": 3, **changes}
 
 
 @pytest.mark.parametrize(
-    "kept",
+    "stored",
     [
         pytest.param({}, id="empty"),
-        pytest.param([], id="a list"),
-        pytest.param(_kept(margins=[1.0, 2.0]), id="fewer margins"),
-        pytest.param(_kept(log10_rates=[-1.0], margins=[1.0]), id="one point"),
-        pytest.param(_kept(log10_rates=[], margins=[]), id="no points"),
-        pytest.param(_kept(log10_rates=[-1.0, -1.0, -3.0]), id="rates that stand still"),
-        pytest.param(_kept(log10_rates=[-3.0, -2.0, -1.0]), id="rates that rise"),
-        pytest.param(_kept(margins=[3.0, 2.0, 1.0]), id="margins that fall"),
-        pytest.param(_kept(margins=[1.0, math.nan, 3.0]), id="NaN"),
-        pytest.param(_kept(margins=[1.0, 2.0, math.inf]), id="infinity"),
-        pytest.param(_kept(margins=["a", "b", "c"]), id="words"),
-        pytest.param(_kept(margins=[[1.0], [2.0], [3.0]]), id="two axes"),
-        pytest.param(_kept(margins=None), id="null"),
-        pytest.param(_kept(tail="many"), id="a tail that is a word"),
-        pytest.param(_kept(tail=None), id="a tail that is null"),
-        pytest.param(_kept(tail=0), id="a tail of no points"),
-        pytest.param(_kept(tail=1), id="a tail of one point"),
-        pytest.param(_kept(tail=-2), id="a negative tail"),
-        pytest.param({k: v for k, v in _kept().items() if k != "tail"}, id="no tail"),
+        pytest.param([], id="list"),
+        pytest.param(_stored(margins=[1.0, 2.0]), id="fewer margins"),
+        pytest.param(_stored(log10_rates=[-1.0], margins=[1.0]), id="one point"),
+        pytest.param(_stored(log10_rates=[], margins=[]), id="no points"),
+        pytest.param(_stored(log10_rates=[-1.0, -1.0, -3.0]), id="equal rates"),
+        pytest.param(_stored(log10_rates=[-3.0, -2.0, -1.0]), id="rising rates"),
+        pytest.param(_stored(margins=[3.0, 2.0, 1.0]), id="falling margins"),
+        pytest.param(_stored(margins=[1.0, math.nan, 3.0]), id="NaN"),
+        pytest.param(_stored(margins=[1.0, 2.0, math.inf]), id="infinity"),
+        pytest.param(_stored(margins=["a", "b", "c"]), id="strings"),
+        pytest.param(_stored(margins=[[1.0], [2.0], [3.0]]), id="two axes"),
+        pytest.param(_stored(margins=None), id="null"),
+        pytest.param(_stored(tail="many"), id="string tail"),
+        pytest.param(_stored(tail=None), id="null tail"),
+        pytest.param(_stored(tail=0), id="tail of 0"),
+        pytest.param(_stored(tail=1), id="tail of 1"),
+        pytest.param(_stored(tail=-2), id="negative tail"),
+        pytest.param({k: v for k, v in _stored().items() if k != "tail"}, id="no tail"),
     ],
 )
-def test_what_is_no_curve_is_refused(kept: Any) -> None:
+def test_invalid_curve_is_refused(stored: Any) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
-        OperatingCurve.from_json(kept)
+        OperatingCurve.from_json(stored)
 
 
-def test_a_margin_of_the_bias_is_different(calibration: Calibration) -> None:
+def test_margin_equal_to_the_bias_is_different(calibration: Calibration) -> None:
     point = operating_point(calibration, 10)
     bias = np.float64(point.bias)
     assert point.same(np.array([bias, np.nextafter(bias, np.inf)])).tolist() == [False, True]
 
 
-def test_probabilities_rise_with_the_margin_and_stay_within_one(calibration: Calibration) -> None:
+def test_probabilities_rise_with_the_margin_from_0_to_1(calibration: Calibration) -> None:
     point = operating_point(calibration, 10)
     margins = np.array([-1e30, -800.0, -8.0, 0.0, 3.0, 6.0, 9.0, 800.0, 1e30], np.float32)
     probabilities = point.probabilities(margins)
@@ -214,45 +214,45 @@ def test_probabilities_rise_with_the_margin_and_stay_within_one(calibration: Cal
     assert len(point.probabilities(np.empty(0, np.float32))) == 0
 
 
-def test_fewer_of_the_known_are_found_in_a_larger_gallery(calibration: Calibration) -> None:
+def test_fewer_known_people_are_found_in_a_larger_gallery(calibration: Calibration) -> None:
     found = [operating_point(calibration, n).expected_found(1) for n in (10, 1_000, 100_000)]
     assert 1.0 > found[0] > found[1] > found[2] >= 0.0
     point = operating_point(calibration, 1_000)
     assert point.expected_found(1) < point.expected_found(2) < point.expected_found(30)
 
 
-def test_crowding_tells_only_beyond_thirty_identities(calibration: Calibration) -> None:
+def test_crowding_counts_only_beyond_thirty_identities(calibration: Calibration) -> None:
     crowded = replace(calibration, crowding=0.9)
     for size in (1, 10, 30):
         assert operating_point(crowded, size).bias == operating_point(calibration, size).bias
     assert operating_point(crowded, 3_000).bias < operating_point(calibration, 3_000).bias
     point = operating_point(crowded, 3_000)
-    wanted = calibration.strangers.margin_at(-math.log1p(-point.aimed) / (30 * 100**0.9))
-    assert point.bias == pytest.approx(wanted)
+    expected = calibration.strangers.margin_at(-math.log1p(-point.aimed) / (30 * 100**0.9))
+    assert point.bias == pytest.approx(expected)
 
 
-def test_strangers_who_score_higher_move_the_point_up_and_few_move_it_little(
+def test_higher_scoring_strangers_raise_the_point_and_few_raise_it_little(
     curve: OperatingCurve,
 ) -> None:
     calibration = Calibration(curve, curve, 0.9, np.zeros((3, 101)), np.array([0.0, 1.0, 0.0, 0.0]))
 
-    def as_expected(count: int) -> Any:
+    def expected_margins(count: int) -> Any:
         levels = (np.arange(count) + 0.5) / count
-        return np.array([curve.margin_at(of_one(x, 50, 0.9)) for x in levels], np.float32)
+        return np.array([curve.margin_at(comparison_rate(x, 50, 0.9)) for x in levels], np.float32)
 
     def shift(margins: Any, strangers: int) -> float:
-        moved = adjusted_to_strangers(calibration, margins, strangers, 50, Adjustment())
-        return moved.here(5.0) - 5.0
+        adjustment = adjusted_to_strangers(calibration, margins, strangers, 50, Adjustment())
+        return adjustment.here(5.0) - 5.0
 
-    assert shift(as_expected(2_000), 1_000) == pytest.approx(0.0, abs=0.3)
-    assert shift(as_expected(2_000) + 2.0, 1_000) == pytest.approx(2.0, abs=0.5)
-    assert 0.0 < shift(as_expected(40) + 2.0, 4) < shift(as_expected(2_000) + 2.0, 1_000)
-    assert shift(as_expected(1), 1) == 0.0
+    assert shift(expected_margins(2_000), 1_000) == pytest.approx(0.0, abs=0.3)
+    assert shift(expected_margins(2_000) + 2.0, 1_000) == pytest.approx(2.0, abs=0.5)
+    assert 0.0 < shift(expected_margins(40) + 2.0, 4) < shift(expected_margins(2_000) + 2.0, 1_000)
+    assert shift(expected_margins(1), 1) == 0.0
 
 
-def test_an_adjustment_comes_back_as_it_was_kept() -> None:
-    kept = Adjustment(0.5, 1.2, -1.0, 40)
-    assert Adjustment.from_json(json.loads(json.dumps(kept.as_json()))) == kept
-    for bad in ({"scale": 0.0}, {"offset": math.nan}):
+def test_adjustment_survives_json() -> None:
+    adjustment = Adjustment(0.5, 1.2, -1.0, 40)
+    assert Adjustment.from_json(json.loads(json.dumps(adjustment.as_json()))) == adjustment
+    for invalid in ({"scale": 0.0}, {"offset": math.nan}):
         with pytest.raises(ValueError, match="an adjustment of"):
-            Adjustment.from_json(kept.as_json() | bad)
+            Adjustment.from_json(adjustment.as_json() | invalid)

@@ -1,4 +1,4 @@
-"""Models of the same shape as those whose weights cannot be had here, made by the tests."""
+"""Models made by the tests, in place of those whose weights cannot be downloaded here."""
 
 from __future__ import annotations
 
@@ -35,13 +35,16 @@ template = "arcface-112"
 
 
 def exported_dlib(file: Path, cache: Path, *, pooled: bool = False) -> Path:
-    """The default encoder as ONNX with its TOML; pooled : without its last layer, 256 numbers."""
+    """Export the default encoder to ONNX, with its TOML file.
+
+    pooled : without the last layer, so that it returns 256 numbers.
+    """
     network = DlibResNet()
     network.load_state_dict(dlib_resnet_state(cache))
     if pooled:
         network.head = torch.nn.Identity()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the older exporter, which needs no more packages
+        warnings.simplefilter("ignore")  # about the older exporter, which needs no extra packages
         torch.onnx.export(
             network.eval(),
             (torch.zeros(1, 3, 150, 150),),
@@ -64,18 +67,19 @@ def made_model(
     norm_first: bool = False,
     external: str | None = None,
     recipe: str | None = ARCFACE_RECIPE,
-    together: str = "any number",
+    batching: str = "any number",
     darkest: float | None = None,
     fails_from: float | None = None,
     sequence: bool = False,
 ) -> Path:
-    """A coarse picture of the chip through a random matrix.
+    """Write a model that multiplies an 8 x 8 average of the chip by a random matrix.
 
-    norm_first : an output of one number before the encoding.  external : where its weights lie.
-    together : what it makes of several chips: "fails", or "mixes" them.
-    darkest : the mean of a chip from which on its encoding is not a number.
-    fails_from : the number in a chip from which on it fails.
-    sequence : its output is a sequence of the encoding, and no tensor.
+    norm_first : add an output of one number before the encoding.
+    external : the location of its weights, outside the model's file.
+    batching : how it treats several chips: "any number", "fails" or "mixes".
+    nan_from : chips with a mean at or above this number get NaN.
+    fails_from : the model fails on chips with a number above this.
+    sequence : its output is a sequence of the encoding, not a tensor.
     """
     rng = np.random.default_rng(dimension)
     nodes, last = [], "chips"
@@ -90,13 +94,13 @@ def made_model(
     nodes += [
         helper.make_node("AveragePool", [last], ["p"], kernel_shape=parts, strides=parts),
         helper.make_node("Reshape", ["p", "one row"], ["flat"])
-        if together == "fails"
+        if batching == "fails"
         else helper.make_node("Flatten", ["p"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "w"], ["carried"]),
+        helper.make_node("MatMul", ["flat", "w"], ["projected"]),
     ]
     constants = [numpy_helper.from_array(np.array([1, -1], np.int64), "one row")]
-    last = "carried"
-    if together == "mixes":
+    last = "projected"
+    if batching == "mixes":
         nodes += [
             helper.make_node("ReduceMean", [last], ["middle"], axes=[0], keepdims=1),
             helper.make_node("Add", [last, "middle"], ["mixed"]),
@@ -107,9 +111,9 @@ def made_model(
         nodes += [
             helper.make_node("ReduceMean", ["flat"], ["light"], axes=[1], keepdims=1),
             helper.make_node("Sub", ["darkest", "light"], ["left"]),
-            helper.make_node("Relu", ["left"], ["some"]),
-            helper.make_node("Div", ["some", "some"], ["one"]),  # or 0 / 0
-            helper.make_node("Mul", [last, "one"], ["poisoned"]),
+            helper.make_node("Relu", ["left"], ["positive"]),
+            helper.make_node("Div", ["positive", "positive"], ["one or nan"]),
+            helper.make_node("Mul", [last, "one or nan"], ["poisoned"]),
         ]
         last = "poisoned"
     if fails_from is not None:
@@ -120,11 +124,11 @@ def made_model(
         nodes += [
             helper.make_node("ReduceMax", ["chips"], ["largest"], keepdims=0),
             helper.make_node("Sub", ["largest", "fails from"], ["beyond"]),
-            helper.make_node("Relu", ["beyond"], ["by"]),
-            helper.make_node("Ceil", ["by"], ["steps"]),
-            helper.make_node("Cast", ["steps"], ["place"], to=TensorProto.INT64),
-            helper.make_node("Gather", ["only", "place"], ["there"]),  # or out of bounds
-            helper.make_node("Mul", [last, "there"], ["checked"]),
+            helper.make_node("Relu", ["beyond"], ["excess"]),
+            helper.make_node("Ceil", ["excess"], ["steps"]),
+            helper.make_node("Cast", ["steps"], ["index"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["only", "index"], ["one"]),  # fails out of bounds
+            helper.make_node("Mul", [last, "one"], ["checked"]),
         ]
         last = "checked"
     nodes += [
@@ -149,7 +153,7 @@ def made_model(
     ]
     graph = helper.make_graph(
         nodes,
-        "made",
+        "test",
         [helper.make_tensor_value_info("chips", dtype, shape)],
         outputs[2:] if sequence else outputs[1::-1] if norm_first else outputs[:1],
         [weights, *constants],
@@ -162,7 +166,7 @@ def made_model(
 
 
 def head_for_dlib_in_onnx(model: Path, home: Path) -> Head:
-    """The shipped head, for the default encoder in ONNX, in a gallery's home."""
+    """Save the shipped head for the default encoder in ONNX, in a gallery's home."""
     traits = OnnxNetwork(model).traits
     shipped = load_head(shipped_file("head.safetensors"), DLIB_RESNET.name, DLIB_RESNET.sha256)
     networks = list(shipped._networks)

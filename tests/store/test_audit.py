@@ -1,4 +1,4 @@
-"""Keys open what they should and no more; the audit trail shows what was done to it; jobs end."""
+"""API keys match their secrets; the audit trail detects tampering; jobs finish; thumbnails."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from gallery.store.database import Database
 from gallery.store.jobs import JobState
 
 
-def test_a_key_is_known_by_its_text_alone_and_the_text_is_nowhere(database: Database) -> None:
+def test_key_matches_its_secret_only_and_the_secret_is_not_stored(database: Database) -> None:
     with database.writing() as session:
-        one, secret = api_keys.create(session, "door", ["query", "query"], 60)
+        key, secret = api_keys.create(session, "door", ["query", "query"], 60)
         other, _ = api_keys.create(session, "door", ["admin"], 60)
-    assert one.scopes == ("query",) and one.id != other.id
+    assert key.scopes == ("query",) and key.id != other.id
     with database.reading() as session:
         live = api_keys.live(session)
-    assert api_keys.matching(live, secret) == one
+    assert api_keys.matching(live, secret) == key
     wrong = f"gallery_{other.id}_{secret.rpartition('_')[2]}"
-    for no_key in (wrong, secret[:-1], secret + "x", secret.upper(), "", "gallery__", "\u00e9"):
-        assert api_keys.matching(live, no_key) is None
+    for invalid in (wrong, secret[:-1], secret + "x", secret.upper(), "", "gallery__", "\u00e9"):
+        assert api_keys.matching(live, invalid) is None
     assert secret.split("_", 2)[2].encode() not in database.file.read_bytes()
     with database.writing() as session:
-        api_keys.revoke(session, one.id)
+        api_keys.revoke(session, key.id)
         assert api_keys.live(session) == [other]
-        first = api_keys.revoke(session, one.id).revoked_at
+        first = api_keys.revoke(session, key.id).revoked_at
         assert first == api_keys.list_all(session)[0].revoked_at
         with pytest.raises(KeyNotFound):
             api_keys.revoke(session, "nothing")
@@ -37,7 +37,7 @@ def test_a_key_is_known_by_its_text_alone_and_the_text_is_nowhere(database: Data
             api_keys.create(session, " ", ["query"], 60)
 
 
-def test_the_trail_says_who_did_what_in_order(database: Database) -> None:
+def test_entries_record_actor_and_action_in_order(database: Database) -> None:
     with database.writing() as session:
         audit.record(session, "enrol", identity_id=7)
         audit.record(session, "query", outcome="match", actor=audit.Actor("key ab12", "r-1"))
@@ -50,27 +50,25 @@ def test_the_trail_says_who_did_what_in_order(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sql", "said"),
+    ("sql", "problem"),
     [
         ("UPDATE audit SET identity_id = 4 WHERE id = 3", "entry 3"),
         ("UPDATE audit SET actor = 'someone' WHERE id = 5", "entry 5"),
         ("DELETE FROM audit WHERE id = 3", "between 2 and 4"),
     ],
 )
-def test_an_entry_that_was_changed_or_taken_out_shows(
-    database: Database, sql: str, said: str
-) -> None:
+def test_changed_or_deleted_entry_is_detected(database: Database, sql: str, problem: str) -> None:
     with database.writing() as session:
         for i in range(5):
             audit.record(session, "enrol", identity_id=i)
     with database.writing() as session:
         session.execute(text(sql))
     with database.reading() as session:
-        (found,) = audit.problems(session)
-    assert said in found
+        (message,) = audit.problems(session)
+    assert problem in message
 
 
-def test_what_is_too_old_is_dropped_from_the_beginning(database: Database) -> None:
+def test_old_entries_are_pruned_from_the_beginning(database: Database) -> None:
     with database.writing() as session:
         for i in range(4):
             audit.record(session, "enrol", identity_id=i)
@@ -86,7 +84,7 @@ def test_what_is_too_old_is_dropped_from_the_beginning(database: Database) -> No
         assert audit.problems(session) == []
 
 
-def test_a_job_goes_on_until_it_has_ended(database: Database) -> None:
+def test_finished_job_cannot_be_changed(database: Database) -> None:
     with database.writing() as session:
         job = jobs.add(session, "dedupe")
         assert job.state == JobState.QUEUED
@@ -100,7 +98,7 @@ def test_a_job_goes_on_until_it_has_ended(database: Database) -> None:
             jobs.get(session, "nothing")
 
 
-def test_ended_jobs_are_not_kept_for_ever(database: Database) -> None:
+def test_old_finished_jobs_are_deleted(database: Database) -> None:
     with database.writing() as session:
         running = jobs.add(session, "dedupe").id
         for _ in range(130):
@@ -110,12 +108,12 @@ def test_ended_jobs_are_not_kept_for_ever(database: Database) -> None:
         assert jobs.get(session, running).state == JobState.QUEUED
 
 
-def test_a_thumbnail_that_is_not_kept(database: Database) -> None:
+def test_missing_thumbnail_raises(database: Database) -> None:
     with database.reading() as session, pytest.raises(ThumbnailNotFound, match="face 5"):
         kept_images.thumbnail(session, 5)
 
 
-def test_the_trail_bears_no_names(database: Database) -> None:
+def test_entries_contain_no_names(database: Database) -> None:
     with database.writing() as session:
         audit.record(session, "query", outcome="match")
         row = session.execute(text("SELECT * FROM audit")).mappings().one()

@@ -1,4 +1,4 @@
-"""What the user said of faces and identities is heard by a query and by an enrolment."""
+"""Queries and enrolments respect the user's decisions on faces and identities."""
 
 from __future__ import annotations
 
@@ -25,50 +25,50 @@ def copies(tmp_path: Path, hopper: Path) -> list[Path]:
     return sorted(folder.iterdir(), key=lambda p: p.name != "first.jpg")
 
 
-def apart(gallery: Gallery, photos: list[Path]) -> list[FaceDecision]:
-    """As `dedupe --apply` keeps a no to the group of these faces."""
+def rejections(gallery: Gallery, photos: list[Path]) -> list[FaceDecision]:
+    """Return the decisions that `dedupe --apply` stores when the group of these is rejected."""
     (person,) = gallery.dedupe_folder(photos[0].parent).people
     keys = {Path(face.photo).name: face.key for face in person.faces}
     first = keys.pop(photos[0].name)
     return [FaceDecision(first, other, False, "") for other in keys.values()]
 
 
-def test_a_face_told_apart_is_nobody(gallery: Gallery, copies: list[Path]) -> None:
+def test_rejected_identity_is_no_candidate(gallery: Gallery, copies: list[Path]) -> None:
     gallery.enroll("Grace", copies[0])
     assert gallery.query(copies[1]).outcome is Outcome.MATCH
-    pairs = apart(gallery, copies)
+    rejected = rejections(gallery, copies)
     with gallery.database.writing() as session:
-        decisions.put(session, pairs)
+        decisions.put(session, rejected)
     decision = gallery.query(copies[1])
     assert decision.outcome is Outcome.UNKNOWN and decision.candidates == ()
-    assert "not Grace, as you said" in decision.reason
+    assert "you ruled out Grace" in decision.reason
     enrolled = gallery.enroll("Someone else", copies[1])
-    assert enrolled.face_id is not None  # and is no rival of hers
-    assert gallery.query(copies[0]).identity is not None  # her own photo stays hers
+    assert enrolled.face_id is not None  # Grace is no rival
+    assert gallery.query(copies[0]).identity is not None  # her own photo still matches
     with gallery.database.writing() as session:
-        decisions.drop(session, [decisions.pair_of(one) for one in pairs])
+        decisions.drop(session, [decisions.pair_of(decision) for decision in rejected])
     assert "Grace" in gallery.query(copies[2]).reason
 
 
-def test_a_box_may_stray_by_a_pixel_and_no_more(gallery: Gallery, copies: list[Path]) -> None:
+def test_box_may_move_by_a_pixel_but_not_more(gallery: Gallery, copies: list[Path]) -> None:
     gallery.enroll("Grace", copies[0])
-    pairs = apart(gallery, copies)
-    sha256, *edges = pairs[0].second.split(" ")
+    rejected = rejections(gallery, copies)
+    sha256, *edges = rejected[0].second.split(" ")
     box = Box(*(float(edge) + 1 for edge in edges))
     far = Box(box.left + 9, box.top, box.right + 9, box.bottom)
     with gallery.database.writing() as session:
         assert decisions.not_of(session, sha256, box) == set()
-        decisions.put(session, pairs)
+        decisions.put(session, rejected)
         assert decisions.not_of(session, sha256, box) == {1}
         assert decisions.not_of(session, sha256, far) == set()
         assert decisions.not_of(session, "0" * 64, box) == set()
 
 
-def test_people_who_were_told_apart_are_named_so(gallery: Gallery, copies: list[Path]) -> None:
+def test_ambiguous_query_names_distinct_people(gallery: Gallery, copies: list[Path]) -> None:
     gallery.enroll("Grace", copies[0])
     gallery.enroll("Her twin", copies[1], force=True)
     assert "2 identities match" in gallery.query(copies[2]).reason
     gallery.keep_distinct("Grace", "Her twin")
     decision = gallery.query(copies[2])
     assert decision.outcome is Outcome.AMBIGUOUS
-    assert "2 people whom you told apart match" in decision.reason
+    assert "2 identities match, which you marked as different people" in decision.reason

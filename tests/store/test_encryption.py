@@ -1,4 +1,4 @@
-"""With a key nothing of anybody is on the disk in the clear, and everything works."""
+"""With a key, no personal data is on the disk in plaintext, and everything works."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ def filled(home: Path, cache: Path, key: Path, rows: Encodings, add_face: AddFac
     return gallery
 
 
-def in_the_clear(home: Path, rows: Encodings) -> list[str]:
+def files_with_plaintext(home: Path, rows: Encodings) -> list[str]:
     traces = [b"Clear Name", b"photos/", b"SQLite format", rows.vectors[0].tobytes()]
     traces.append(rows.vectors[0].astype(np.float16).tobytes())
     return [f.name for f in home.rglob("*") if f.is_file() for t in traces if t in f.read_bytes()]
 
 
-def test_nothing_is_in_the_clear_and_all_of_it_comes_back(
+def test_encrypted_home_has_no_plaintext_and_can_be_restored(
     tmp_path: Path, cache: Path, key: Path, rows: Encodings, add_face: AddFace
 ) -> None:
     home = tmp_path / "home"
     with filled(home, cache, key, rows, add_face) as gallery:
         assert gallery.index.search(rows.vectors[4:5], 1).ids.tolist() == [[5]]
-        assert (home / f"{DATABASE_FILE}-wal").stat().st_size  # in the log as little as in the file
-        assert in_the_clear(home, rows) == []
+        assert (home / f"{DATABASE_FILE}-wal").stat().st_size  # the log is encrypted too
+        assert files_with_plaintext(home, rows) == []
         gallery.back_up(tmp_path / "x.backup")
         receipt = gallery.forget("Clear Name 1")
         assert receipt.faces == 3
         assert [f for f in gallery.check() if not f.ok] == []
-    assert not (home / INDEX_FILE).exists() and in_the_clear(home, rows) == []
-    assert in_the_clear(tmp_path, rows) == []  # nor in the backup
+    assert not (home / INDEX_FILE).exists() and files_with_plaintext(home, rows) == []
+    assert files_with_plaintext(tmp_path, rows) == []  # the backup is encrypted too
     with Gallery.open(home, cache=cache, key_file=key) as again:
         assert [r.name for r in again.identities()] == ["Clear Name 0"]
     settings = load_settings(home=tmp_path / "restored", cache=cache, key_file=key)
@@ -64,7 +64,7 @@ def test_nothing_is_in_the_clear_and_all_of_it_comes_back(
         assert len(restored.identities()) == 2
 
 
-def test_without_its_key_it_is_no_database(
+def test_wrong_key_is_refused(
     tmp_path: Path, cache: Path, key: Path, rows: Encodings, add_face: AddFace, capfd
 ) -> None:
     home = tmp_path / "home"
@@ -80,7 +80,7 @@ def test_without_its_key_it_is_no_database(
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"g" * 64, b"\xff" * 64])
-def test_a_key_that_is_none_is_refused_and_not_shown(
+def test_invalid_key_is_refused_without_showing_it(
     tmp_path: Path, cache: Path, content: bytes
 ) -> None:
     file = tmp_path / "key"

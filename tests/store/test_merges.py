@@ -1,19 +1,20 @@
-"""A merge is taken back whole, however it was stacked, and holds nothing of who was erased."""
+"""Merges, also nested ones, are undone completely, and hold no data of erased people."""
 
 from __future__ import annotations
 
 import pytest
 from sqlalchemy import text
 
-from gallery.errors import IdentityExists, MergeEmpty, MergeNotFound, MergeTooOld
+from gallery.errors import IdentityExists, IdentityNotFound, MergeEmpty, MergeNotFound, MergeTooOld
 from gallery.store import corrections, faces, identities, kept_images, merges
 from gallery.store.change_log import changed_since, latest_change
 from gallery.store.database import Database
 from tests.conftest import AddFace, UnitRows
+from tests.store.queries import face_ids, latest_position, names, photo_count
 
 
 def picture(database: Database) -> dict[str, object]:
-    """Everything of everyone that a merge may touch."""
+    """Return everything that a merge may change."""
     with database.reading() as session:
         stored = faces.encodings_of(session, identities.ids(session))
         return {
@@ -55,7 +56,7 @@ def people(database: Database, unit_rows: UnitRows, add_face: AddFace) -> Databa
     return database
 
 
-def test_undoing_puts_everything_back(people: Database) -> None:
+def test_undo_restores_everything(people: Database) -> None:
     before = picture(people)
     number = merged(people, "Ada", "Countess", "Eve")
     with people.reading() as session:
@@ -69,19 +70,19 @@ def test_undoing_puts_everything_back(people: Database) -> None:
     assert undone(people, number) == ["Ada", "Countess", "Eve"]
     assert picture(people) == before and people.problems() == []
     with people.reading() as session:
-        assert changed_since(session, position) == [3]  # the face that was put aside is back
+        assert changed_since(session, position) == [3]  # the face set aside is restored
         assert kept_images.thumbnail(session, 3) == b"jpeg"
         assert merges.list_merges(session) == []
     with pytest.raises(MergeNotFound, match="no merge 1"):
         undone(people, number)
 
 
-def test_what_was_called_right_is_so_after_a_merge_and_its_undoing(people: Database) -> None:
+def test_confirmed_faces_survive_a_merge_and_its_undo(people: Database) -> None:
     with people.writing() as session:
         ada, countess = (identities.get(session, name).id for name in ("Ada", "Countess"))
         for face, owner in ((1, ada), (3, countess), (4, countess)):
             corrections.call_right(session, face, owner)
-    number = merged(people, "Ada", "Countess")  # face 3 is put aside
+    number = merged(people, "Ada", "Countess")  # face 3 is set aside
     with people.writing() as session:
         assert corrections.known_right(session) == {(1, ada), (4, ada)}
     undone(people, number)
@@ -95,7 +96,7 @@ def test_what_was_called_right_is_so_after_a_merge_and_its_undoing(people: Datab
         assert corrections.known_right(session) == {(1, ada), (3, countess)}
 
 
-def test_merges_on_merges_are_undone_from_the_top(people: Database) -> None:
+def test_nested_merges_are_undone_last_first(people: Database) -> None:
     before = picture(people)
     first = merged(people, "Countess", "Eve")
     second = merged(people, "Ada", "Countess")
@@ -111,7 +112,7 @@ def test_merges_on_merges_are_undone_from_the_top(people: Database) -> None:
     assert picture(people) == before and people.problems() == []
 
 
-def test_what_came_since_stays_with_the_one_that_was_kept(
+def test_later_changes_stay_with_the_kept_identity(
     people: Database, unit_rows: UnitRows, add_face: AddFace
 ) -> None:
     number = merged(people, "Ada", "Countess")
@@ -127,7 +128,7 @@ def test_what_came_since_stays_with_the_one_that_was_kept(
         assert identities.get(session, "Countess").faces == 2
 
 
-def test_a_name_that_was_taken_stops_it_and_nothing_is_changed(people: Database) -> None:
+def test_undo_with_a_taken_name_changes_nothing(people: Database) -> None:
     number = merged(people, "Ada", "Countess", "Eve")
     with people.writing() as session:
         identities.add(session, "Eve")
@@ -137,7 +138,7 @@ def test_a_name_that_was_taken_stops_it_and_nothing_is_changed(people: Database)
     assert picture(people) == before
 
 
-def test_who_is_erased_takes_what_was_merged_in_with_them(people: Database) -> None:
+def test_erasing_an_identity_erases_its_merges(people: Database) -> None:
     first = merged(people, "Countess", "Eve")
     second = merged(people, "Ada", "Countess")
     with people.writing() as session:
@@ -152,14 +153,14 @@ def test_who_is_erased_takes_what_was_merged_in_with_them(people: Database) -> N
     assert people.problems() == []
 
 
-def test_an_identity_cannot_be_merged_with_itself(people: Database) -> None:
+def test_identity_cannot_be_merged_with_itself(people: Database) -> None:
     with pytest.raises(MergeEmpty, match="Ada"):
         merged(people, "Ada", "Ada")
     with people.reading() as session:
         assert merges.list_merges(session) == []
 
 
-def test_two_people_are_told_apart_and_not(people: Database) -> None:
+def test_distinct_decision_is_stored_and_deleted(people: Database) -> None:
     with people.writing() as session:
         ada, bob = (identities.get(session, name).id for name in ("Ada", "Bob"))
         merges.keep_distinct(session, bob, [ada, bob])
@@ -167,3 +168,74 @@ def test_two_people_are_told_apart_and_not(people: Database) -> None:
         merges.keep_distinct(session, ada, [bob])
         merges.forget_distinct(session, ada, bob)
         assert merges.distinct_from(session, ada) == set()
+
+
+def test_merge_moves_all_faces(database: Database, unit_rows, add_face) -> None:
+    rows = unit_rows(6, 13)
+    ids = [
+        add_face(database, name, rows.row(i), photo)
+        for i, (name, photo) in enumerate(
+            [
+                ("Ada", 1),
+                ("Ada", 2),
+                ("A. Lovelace", 3),
+                ("Countess", 4),
+                ("Countess", 5),
+                ("Bob", 6),
+            ]
+        )
+    ]
+    before = latest_position(database)
+    with database.writing() as session:
+        kept = merges.merge(session, "Ada", ["A. Lovelace", "Countess", "Ada"]).identity
+        assert (kept.name, kept.faces) == ("Ada", 5)
+    assert names(database) == ["Ada", "Bob"] and face_ids(database) == ids
+    with database.reading() as session:
+        assert [r.id for r in faces.records(session, identity_id=kept.id)] == ids[:5]
+        stored = faces.encodings_by_id(session, ids)
+        assert stored.encodings.vectors.tobytes() == rows.vectors.tobytes()
+    assert latest_position(database) == before  # no face was added or deleted
+
+
+def test_merge_sets_aside_a_second_face_from_one_photo_and_logs_it(
+    database: Database, unit_rows, add_face
+) -> None:
+    rows = unit_rows(3, 14)
+    kept = add_face(database, "Ada", rows.row(0), 1)
+    duplicate = add_face(database, "Countess", rows.row(1), 1)
+    own = add_face(database, "Countess", rows.row(2), 2)
+    before = latest_position(database)
+    with database.writing() as session:
+        assert merges.merge(session, "Ada", ["Countess"]).identity.faces == 2
+    assert face_ids(database) == [kept, own] and photo_count(database) == 2
+    with database.reading() as session:
+        assert changed_since(session, before) == [duplicate]
+
+
+def test_merged_identities_may_share_a_photo(database: Database, unit_rows, add_face) -> None:
+    rows = unit_rows(3, 15)
+    for i, (name, photo) in enumerate([("Ada", 1), ("B", 2), ("C", 2)]):
+        add_face(database, name, rows.row(i), photo)
+    with database.writing() as session:
+        assert merges.merge(session, "Ada", ["B", "C"]).identity.faces == 2
+    assert names(database) == ["Ada"] and database.problems() == []
+
+
+def test_merged_identity_may_be_named_twice(database: Database, unit_rows, add_face) -> None:
+    rows = unit_rows(2, 23)
+    for i, name in enumerate(["Ada", "B"]):
+        add_face(database, name, rows.row(i), i)
+    with database.writing() as session:
+        by_id = str(identities.get(session, "B").id)
+        assert merges.merge(session, "Ada", ["B", by_id, "B"]).identity.faces == 2
+    assert names(database) == ["Ada"]
+
+
+def test_merge_with_an_unknown_identity_changes_nothing(
+    database: Database, unit_rows, add_face
+) -> None:
+    for i, name in enumerate(["Ada", "B"]):
+        add_face(database, name, unit_rows(2, 16).row(i), i)
+    with pytest.raises(IdentityNotFound, match="Eve"), database.writing() as session:
+        merges.merge(session, "Ada", ["B", "Eve"])
+    assert names(database) == ["Ada", "B"]

@@ -1,4 +1,4 @@
-"""Two encoders' encodings side by side in the store: swapped, kept, put aside and dropped."""
+"""Encodings of two encoders side by side: switched, kept, set aside and dropped."""
 
 from __future__ import annotations
 
@@ -36,57 +36,57 @@ BOX = Box(1.5, 2.0, 101.25, 120.0)
 
 @pytest.fixture
 def people(database: Database, unit_rows: UnitRows, add_face: AddFace) -> Database:
-    """Ada and Countess share photo 2: faces 1, 2 and 3, seen by A."""
+    """Ada and Countess share photo 2: faces 1, 2 and 3, encoded by A."""
     for i, (name, photo) in enumerate([("Ada", 1), ("Ada", 2), ("Countess", 2)]):
         add_face(database, name, unit_rows(3, 1).row(i), photo)
     return database
 
 
-def known(session: Session, name: EncoderName) -> encoders.EncoderRecord:
+def record_of(session: Session, name: EncoderName) -> encoders.EncoderRecord:
     return encoders.make(session, *name, spec=name[0])
 
 
-def encoded(database: Database, name: EncoderName, rows: Encodings, *but: int) -> None:
-    """Begin and encode every face but these, face i as row i - 1."""
+def encode_all(database: Database, name: EncoderName, rows: Encodings, *skipped: int) -> None:
+    """Begin re-encoding and encode every face but `skipped`, face i as row i - 1."""
     with database.writing() as session:
-        record = known(session, name)
+        record = record_of(session, name)
         reencoding.begin(session, *name, spec=name[0])
         for face in list(reencoding.to_encode(session, record.id)):
-            if face.id not in but:
+            if face.id not in skipped:
                 reencoding.put(session, record.id, face.id, rows.row(face.id - 1))
 
 
-def switched(database: Database, name: EncoderName) -> None:
+def switch_to(database: Database, name: EncoderName) -> None:
     with database.writing() as session:
-        reencoding.switch(session, known(session, name).id)
+        reencoding.switch(session, record_of(session, name).id)
 
 
-def enrolled(
+def enroll(
     database: Database,
     encoder: EncoderName,
     number: int,
     row: Encodings,
     box: Box = BOX,
 ) -> int:
-    """Of Ada, from the photo of this number; returns the face's."""
+    """Enrol a face of Ada from the photo with this number; return the face's id."""
     sha256 = hashlib.sha256(str(number).encode()).hexdigest()
     photo = Photo(np.zeros((1, 1, 3), np.uint8), 1.0, 640, 480, sha256, "again.jpg")
     face = Face(box, np.ones((5, 2), np.float32), 0.999, 50.0)
     with database.writing() as session:
-        now, ada = known(session, encoder).id, identities.get(session, "Ada").id
-        return faces.add(session, ada, photo, NewFace(face, row, 2), now)
+        encoder_id, ada = record_of(session, encoder).id, identities.get(session, "Ada").id
+        return faces.add(session, ada, photo, NewFace(face, row, 2), encoder_id)
 
 
-def in_use(database: Database) -> dict[int, bytes]:
-    """What searches see, by face."""
+def searchable(database: Database) -> dict[int, bytes]:
+    """Return the searchable encodings by face id."""
     with database.reading() as session:
         stored = faces.encodings_of(session, identities.ids(session))
     vectors = stored.encodings.vectors
     return {int(i): row.tobytes() for i, row in zip(stored.face_ids, vectors, strict=True)}
 
 
-def everything(database: Database) -> str:
-    """What is in the journals of merges and plans."""
+def journals(database: Database) -> str:
+    """Return the journals of merges and plans as text."""
     with database.reading() as session:
         rows = [
             *session.scalars(text("SELECT others FROM merges")),
@@ -95,8 +95,8 @@ def everything(database: Database) -> str:
     return " ".join(map(str, rows))
 
 
-def put_aside(database: Database) -> int:
-    """Face 3 by a merge, face 1 by a step of a plan; returns the merge's number."""
+def set_faces_aside(database: Database) -> int:
+    """Set face 3 aside by a merge and face 1 by a plan; return the merge's id."""
     with database.writing() as session:
         number = merges.merge(session, "Ada", ["Countess"]).merge_id
         corrections.note(session, corrections.begin(session), corrections.drop(session, 1))
@@ -107,37 +107,35 @@ def base64_of(rows: Encodings, i: int) -> str:
     return base64.b64encode(rows.vectors[i].tobytes()).decode()
 
 
-def test_a_way_back_that_is_cut_short_stays_a_way_back(
-    people: Database, unit_rows: UnitRows
-) -> None:
-    first = in_use(people)
-    encoded(people, B, unit_rows(3, 2))
-    switched(people, B)
-    assert enrolled(people, B, 3, unit_rows(1, 9)) == 4  # not seen by A
-    for name, but in ((A, (4,)), (C, (2,))):  # both are cut short
-        encoded(people, name, unit_rows(4, 3), *but)
+def test_interrupted_rollback_can_be_resumed(people: Database, unit_rows: UnitRows) -> None:
+    first = searchable(people)
+    encode_all(people, B, unit_rows(3, 2))
+    switch_to(people, B)
+    assert enroll(people, B, 3, unit_rows(1, 9)) == 4  # not encoded by A
+    for name, skipped in ((A, (4,)), (C, (2,))):  # both are interrupted
+        encode_all(people, name, unit_rows(4, 3), *skipped)
     with people.reading() as session:
         last = encoders.in_state(session, EncoderState.PREVIOUS)
         assert last is not None and (last.name, last.weights_sha256) == A
         assert [face.id for face in reencoding.to_encode(session, last.id)] == [4]
-    encoded(people, A, unit_rows(4, 4))
-    switched(people, A)
-    assert in_use(people) == first | {4: unit_rows(4, 4).vectors[3].tobytes()}
+    encode_all(people, A, unit_rows(4, 4))
+    switch_to(people, A)
+    assert searchable(people) == first | {4: unit_rows(4, 4).vectors[3].tobytes()}
 
 
-def test_what_is_put_aside_has_no_picture_when_they_are_dropped(people: Database) -> None:
+def test_dropping_images_includes_faces_set_aside(people: Database) -> None:
     contents = {1: b"of face 1" * 9, 3: b"of face 3" * 9}
     with people.writing() as session:
         for face, content in contents.items():
             kept_images.keep(session, face, Picture("chip", content, np.ones((5, 2), np.float32)))
-    number = put_aside(people)
-    hidden = [base64.b64encode(content).decode() for content in contents.values()]
-    assert all(one in everything(people) for one in hidden)
+    number = set_faces_aside(people)
+    packed = [base64.b64encode(content).decode() for content in contents.values()]
+    assert all(content in journals(people) for content in packed)
     with people.writing() as session:
         assert to_scrub(session) is None
         assert kept_images.drop_all(session) == 2
         assert to_scrub(session) is not None
-    assert not any(one in everything(people) for one in hidden)
+    assert not any(content in journals(people) for content in packed)
     with people.writing() as session:
         merges.undo(session, number)
         (step,) = corrections.steps(session, 1)
@@ -146,84 +144,82 @@ def test_what_is_put_aside_has_no_picture_when_they_are_dropped(people: Database
         assert faces.count(session) == 3
 
 
-def test_what_is_put_aside_has_one_encoding_after_the_end(
+def test_finish_leaves_one_encoding_of_faces_set_aside(
     people: Database, unit_rows: UnitRows
 ) -> None:
     first, second = unit_rows(3, 1), unit_rows(3, 2)
-    encoded(people, B, second)
-    number = put_aside(people)  # seen by A, B's beside it
-    switched(people, B)
-    assert base64_of(first, 2) in everything(people)
+    encode_all(people, B, second)
+    number = set_faces_aside(people)  # encoded by A, with B's beside it
+    switch_to(people, B)
+    assert base64_of(first, 2) in journals(people)
     with people.writing() as session:
-        assert reencoding.finish(session) == 1 + 2  # of face 2, and of those put aside
+        assert reencoding.finish(session) == 1 + 2  # of face 2, and of those set aside
         assert to_scrub(session) is not None
     for i in (0, 2):
-        assert base64_of(first, i) not in everything(people)
-        assert base64_of(second, i) in everything(people)
+        assert base64_of(first, i) not in journals(people)
+        assert base64_of(second, i) in journals(people)
     with people.writing() as session:
         merges.undo(session, number)
-    assert in_use(people) == {i: second.vectors[i - 1].tobytes() for i in (2, 3)}
+    assert searchable(people) == {i: second.vectors[i - 1].tobytes() for i in (2, 3)}
 
 
-def test_a_merge_undone_after_the_way_back_is_found(people: Database, unit_rows: UnitRows) -> None:
-    first = in_use(people)
-    encoded(people, B, unit_rows(3, 2))
-    switched(people, B)
+def test_merge_undone_after_a_rollback_is_searchable(people: Database, unit_rows: UnitRows) -> None:
+    first = searchable(people)
+    encode_all(people, B, unit_rows(3, 2))
+    switch_to(people, B)
     with people.writing() as session:
         number = merges.merge(session, "Ada", ["Countess"]).merge_id
-    switched(people, A)
+    switch_to(people, A)
     with people.writing() as session:
         merges.undo(session, number)
-    assert in_use(people) == first
-    switched(people, B)  # whose encoding is beside it again
-    assert in_use(people) == {i: unit_rows(3, 2).vectors[i - 1].tobytes() for i in (1, 2, 3)}
+    assert searchable(people) == first
+    switch_to(people, B)  # its encoding is beside A's again
+    assert searchable(people) == {i: unit_rows(3, 2).vectors[i - 1].tobytes() for i in (1, 2, 3)}
 
 
 @pytest.mark.parametrize("another", [False, True], ids=["the same face", "another face"])
-def test_a_face_that_was_left_is_enrolled_again(
+def test_face_left_out_of_reencoding_is_enrolled_again(
     people: Database, unit_rows: UnitRows, another: bool
 ) -> None:
-    first = in_use(people)
+    first = searchable(people)
     picture = Picture("chip", b"chip", np.ones((5, 2), np.float32))
     with people.writing() as session:
         kept_images.keep(session, 2, picture)
         kept_images.add_thumbnail(session, 2, b"old")
-    encoded(people, B, unit_rows(3, 2), 2)
-    switched(people, B)
-    encoded(people, C, unit_rows(3, 3))
-    assert set(in_use(people)) == {1, 3}
+    encode_all(people, B, unit_rows(3, 2), 2)
+    switch_to(people, B)
+    encode_all(people, C, unit_rows(3, 3))
+    assert set(searchable(people)) == {1, 3}
 
     rows = unit_rows(1, 9)
     box = Box(300.0, 2.0, 400.0, 120.0) if another else BOX
-    assert enrolled(people, B, 2, rows, box) == 2
+    assert enroll(people, B, 2, rows, box) == 2
     with people.writing() as session:
-        # What was made of another face goes; what rollback needs does not.
+        # Images of another face are deleted; what a rollback needs is not.
         assert (kept_images.get(session, 2) is None) is another
-        left = [f.id for f in reencoding.to_encode(session, known(session, C).id)]
+        left = [f.id for f in reencoding.to_encode(session, record_of(session, C).id)]
         assert left == ([2] if another else [])
         assert (to_scrub(session) is not None) is another
         kept_images.add_thumbnail(session, 2, b"new")
         assert kept_images.thumbnail(session, 2) == b"new"
-    assert in_use(people)[2] == rows.vectors[0].tobytes()
-    switched(people, A)
-    assert in_use(people) == first
-    switched(people, B)
-    assert in_use(people)[2] == rows.vectors[0].tobytes()
+    assert searchable(people)[2] == rows.vectors[0].tobytes()
+    switch_to(people, A)
+    assert searchable(people) == first
+    switch_to(people, B)
+    assert searchable(people)[2] == rows.vectors[0].tobytes()
 
 
-def test_nothing_is_encoded_for_an_encoder_whose_encodings_were_dropped(
-    people: Database, unit_rows: UnitRows
-) -> None:
+def test_encoding_for_a_finished_encoder_is_refused(people: Database, unit_rows: UnitRows) -> None:
     rows = unit_rows(3, 2)
-    encoded(people, B, rows, 3)
+    encode_all(people, B, rows, 3)
     with people.writing() as session:
         assert reencoding.finish(session) == 2
-        number = known(session, B).id
+        number = record_of(session, B).id
         with pytest.raises(CannotReencode, match="ended meanwhile"):
             reencoding.put(session, number, 3, rows.row(2))
         with pytest.raises(CannotReencode, match="ended meanwhile"):
             reencoding.switch(session, number)
         assert reencoding.done(session, number) == (0, 3)
-    encoded(people, B, rows)  # begun anew
-    switched(people, B)
-    assert len(in_use(people)) == 3
+    encode_all(people, B, rows)  # started again
+    switch_to(people, B)
+    assert len(searchable(people)) == 3

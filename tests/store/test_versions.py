@@ -1,6 +1,6 @@
-"""Files of every released schema are brought forward whole, or left as they were.
+"""Files of every released schema are migrated completely, or left unchanged.
 
-`versions/NNNN.db` was written by the program of that schema: random encodings of nobody.
+`versions/NNNN.db` was written by the program with that schema, with random encodings.
 """
 
 from __future__ import annotations
@@ -49,25 +49,25 @@ def home(tmp_path: Path, old: Path) -> Path:
     return home
 
 
-def test_every_schema_that_was_in_use_is_kept_here() -> None:
-    """0004 and 0005 came with 0006. With the next schema a file of that one belongs here."""
+def test_every_released_schema_has_a_file() -> None:
+    """0004 and 0005 were released with 0006. The next schema needs a file here too."""
     assert [path.stem for path in OLD] == ["0001", "0002", "0003", "0006"]
     assert SCHEMA == "0006"
 
 
-def test_it_is_brought_forward_whole(home: Path, old: Path) -> None:
+def test_old_file_is_migrated_completely(home: Path, old: Path) -> None:
     database = Database(home / DATABASE_FILE, busy_timeout=5.0)
-    told = json.loads(old.with_suffix(".json").read_text(encoding="utf-8"))
+    expected = json.loads(old.with_suffix(".json").read_text(encoding="utf-8"))
     with database.reading() as session:
-        found = identities.list_all(session)
+        records = identities.list_all(session)
         rows = faces.encodings_by_id(session, faces.ids(session)).encodings
-        kept = calibrations.list_all(session)
+        stored = calibrations.list_all(session)
         merges = merging.list_merges(session)
-    assert {r.name: r.faces for r in found} == told["people"]
-    assert hashlib.sha256(rows.vectors.tobytes()).hexdigest() == told["encodings_sha256"]
-    ada = next(r for r in found if r.name == "Ada")
+    assert {r.name: r.faces for r in records} == expected["people"]
+    assert hashlib.sha256(rows.vectors.tobytes()).hexdigest() == expected["encodings_sha256"]
+    ada = next(r for r in records if r.name == "Ada")
     assert (ada.external_id, ada.details) == ("1815", {"field": "mathematics"})
-    assert [c.evidence for c in kept] == ([None] if old.stem in ("0002", "0003") else [])
+    assert [c.evidence for c in stored] == ([None] if old.stem in ("0002", "0003") else [])
     assert len(merges) == {"0003": 1, "0006": 2}.get(old.stem, 0)
     assert database.problems() == []
     engine = create_engine(URL.create("sqlite", database=str(home / DATABASE_FILE)))
@@ -77,36 +77,36 @@ def test_it_is_brought_forward_whole(home: Path, old: Path) -> None:
     database.close()
 
 
-def test_the_gallery_works_on(home: Path, old: Path, cache: Path) -> None:
+def test_migrated_gallery_works(home: Path, old: Path, cache: Path) -> None:
     with Gallery.open(home, cache=cache, threads=1) as gallery:
         assert [f for f in gallery.check() if not f.ok] == []
-        back = [tuple(r.name for r in gallery.undo_merge(made.id)) for made in gallery.merges()]
+        restored = [tuple(r.name for r in gallery.undo_merge(made.id)) for made in gallery.merges()]
         merged = [("Dora", "Dorothea"), ("Ada", "Bertha")]  # the newest first
-        assert back == {"0003": merged[1:], "0006": merged}.get(old.stem, [])
+        assert restored == {"0003": merged[1:], "0006": merged}.get(old.stem, [])
         receipt = gallery.forget("Ada")
         assert receipt.faces >= 3
         content = b"".join(f.read_bytes() for f in home.iterdir())
         assert b"mathematics" not in content and b"photos/Ada" not in content
 
 
-def test_one_that_fails_leaves_the_file_as_it_was(home: Path, old: Path, small_disk) -> None:
+def test_failed_migration_leaves_the_file_unchanged(home: Path, old: Path, small_disk) -> None:
     file = home / DATABASE_FILE
-    with closing(sqlite3.connect(file)) as connection:  # its log is empty
+    with closing(sqlite3.connect(file)) as connection:  # empty the write-ahead log
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     before = file.read_bytes()
     with small_disk(4_000), pytest.raises(HomeError):
         Database(file, busy_timeout=0.1)
     assert file.read_bytes() == before
     with closing(sqlite3.connect(file)) as connection:
-        found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-    assert found == [(old.stem,)]
+        version = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    assert version == [(old.stem,)]
     Database(file, busy_timeout=5.0).close()
 
 
 @pytest.fixture
-def lived_in(tmp_path: Path, cache: Path) -> Iterator[Gallery]:
-    """A gallery of schema 0006 with a merge, a moved face, an applied plan that merged two, two
-    people told apart, an expiry and kept photos.
+def used_gallery(tmp_path: Path, cache: Path) -> Iterator[Gallery]:
+    """A gallery of schema 0006 with a merge, a moved face, an applied plan with a merge, two
+    distinct people, an expiry and kept photos.
     """
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
@@ -116,21 +116,21 @@ def lived_in(tmp_path: Path, cache: Path) -> Iterator[Gallery]:
         yield opened
 
 
-LIVED_IN = json.loads((VERSIONS / "0006.json").read_text(encoding="utf-8"))
+USED_GALLERY = json.loads((VERSIONS / "0006.json").read_text(encoding="utf-8"))
 
 
 def counts(gallery: Gallery) -> dict[str, int]:
     return {record.name: record.faces for record in gallery.identities()}
 
 
-@pytest.mark.parametrize("probe", LIVED_IN["probes"])
-def test_it_answers_as_it_did(lived_in: Gallery, probe: dict[str, Any]) -> None:
+@pytest.mark.parametrize("probe", USED_GALLERY["probes"])
+def test_queries_give_the_recorded_answers(used_gallery: Gallery, probe: dict[str, Any]) -> None:
     vectors = np.frombuffer(base64.b64decode(probe["encoding"]), "<f4")[None].copy()
-    one = np.ones(1, np.float32)
-    encoding = Encodings(vectors, 1.4 * one, 0.997 * one)
+    ones = np.ones(1, np.float32)
+    encoding = Encodings(vectors, 1.4 * ones, 0.997 * ones)
     photo = Photo(np.zeros((1, 1, 3), np.uint8), 1.0, 640, 480, "0" * 64, "probe.jpg")
     face = Face(Box(1.5, 2.0, 101.25, 120.0), np.full((5, 2), 50, np.float32), 0.999, 50.0)
-    decision = lived_in.identifier.decide(photo, face, encoding)
+    decision = used_gallery.identifier.decide(photo, face, encoding)
     assert decision.outcome.value == probe["outcome"]
     assert (decision.identity.name if decision.identity else None) == probe["identity"]
     assert decision.probability == pytest.approx(probe["probability"], abs=1e-4)
@@ -140,33 +140,33 @@ def test_it_answers_as_it_did(lived_in: Gallery, probe: dict[str, Any]) -> None:
     ] == probe["candidates"]
 
 
-def test_what_was_done_in_it_can_be_undone(lived_in: Gallery) -> None:
-    face, number = LIVED_IN["moved_face"], LIVED_IN["plan"]
-    assert lived_in.applied_plans() == [(number, 1, 1)]
-    assert lived_in.undo_plan(number)[1] == ["Dora and Dorothea are apart again"]
-    assert lived_in.move_face(face, "Cäcilie").faces == 4
-    (merge,) = lived_in.merges()
-    assert [r.name for r in lived_in.undo_merge(merge.id)] == ["Ada", "Bertha"]
+def test_old_changes_can_be_undone(used_gallery: Gallery) -> None:
+    face, number = USED_GALLERY["moved_face"], USED_GALLERY["plan"]
+    assert used_gallery.applied_plans() == [(number, 1, 1)]
+    assert used_gallery.undo_plan(number)[1] == ["Dora and Dorothea are apart again"]
+    assert used_gallery.move_face(face, "Cäcilie").faces == 4
+    (merge,) = used_gallery.merges()
+    assert [r.name for r in used_gallery.undo_merge(merge.id)] == ["Ada", "Bertha"]
     before = {"Ada": 3, "Bertha": 3, "Cäcilie": 4, "Émilie": 2, "Dora": 3, "Dorothea": 2}
-    assert counts(lived_in) == {**before, "Fanny": 2, "Greta": 1, "Hilde": 2}
-    lived_in.keep_distinct("Greta", "Hilde", distinct=False)
+    assert counts(used_gallery) == {**before, "Fanny": 2, "Greta": 1, "Hilde": 2}
+    used_gallery.keep_distinct("Greta", "Hilde", distinct=False)
 
 
-def test_its_people_can_be_erased(lived_in: Gallery) -> None:
-    record, faces_of_fanny = lived_in.identity("Fanny")
+def test_people_can_be_erased(used_gallery: Gallery) -> None:
+    record, faces_of_fanny = used_gallery.identity("Fanny")
     assert record.expires_at == datetime(2199, 12, 31, tzinfo=UTC)
-    with lived_in.database.reading() as session:
-        kept = [kept_images.get(session, face.id) for face in faces_of_fanny]
-    assert all(picture is not None and picture.kind == "photo" for picture in kept)
-    home = lived_in.settings.home
-    traces = [b"Fanny", b"member", *(p.content[40:] for p in kept if p), b"Dorothea"]
+    with used_gallery.database.reading() as session:
+        images = [kept_images.get(session, face.id) for face in faces_of_fanny]
+    assert all(image is not None and image.kind == "photo" for image in images)
+    home = used_gallery.settings.home
+    traces = [b"Fanny", b"member", *(image.content[40:] for image in images if image), b"Dorothea"]
     present = b"".join(f.read_bytes() for f in home.iterdir() if f.is_file())
     assert all(trace in present for trace in traces)
-    lived_in.forget("Fanny")
-    receipt = lived_in.forget("Dora")  # Dorothea too, whom the plan made one with her
+    used_gallery.forget("Fanny")
+    receipt = used_gallery.forget("Dora")  # Dorothea too, merged into her by the plan
     assert (receipt.faces, len(receipt.also)) == (5, 1)
     left = b"".join(f.read_bytes() for f in home.iterdir() if f.is_file())
     assert not any(trace in left for trace in traces)
-    assert "Dora" not in counts(lived_in)
+    assert "Dora" not in counts(used_gallery)
     with pytest.raises(UndoImpossible):
-        lived_in.undo_plan(LIVED_IN["plan"])
+        used_gallery.undo_plan(USED_GALLERY["plan"])

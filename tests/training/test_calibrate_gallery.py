@@ -1,6 +1,8 @@
-"""Calibrating on one's own people: what is refused, kept, rolled back, and what it changes."""
+"""Calibration on the gallery's own people: refusals, versions, effect; look-alikes."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from tests.conftest import AddFace
 
 
 def rows_of(people: int, photos: int, seed: int, spread: float = 0.02) -> Float32:
-    """Unit rows, the photos of a person side by side."""
+    """Unit rows; a person's photos are adjacent."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(people, DIMENSION)) / np.sqrt(DIMENSION) + 0.02
     rows = np.repeat(centres, photos, axis=0)
@@ -29,47 +31,47 @@ def encodings(rows: Float32) -> Encodings:
 
 
 def strangers(count: int, seed: int = 9) -> EncodedPeople:
-    seen = encodings(rows_of(count, 1, seed))
+    faces = encodings(rows_of(count, 1, seed))
     names = tuple(f"stranger {i}" for i in range(count))
-    return EncodedPeople(seen, seen, np.arange(count), names, names, names, ())
+    return EncodedPeople(faces, faces, np.arange(count), names, names, names, ())
 
 
 @pytest.fixture
 def peopled(gallery: Gallery, add_face: AddFace) -> Gallery:
-    """Twelve people of three photos."""
+    """Twelve people with three photos each."""
     rows = encodings(rows_of(12, 3, 1))
     for i in range(len(rows)):
         add_face(gallery.database, f"person {i // 3:02}", rows.row(i), i)
     return gallery
 
 
-def test_a_calibration_is_kept_by_version_used_and_rolled_back(peopled: Gallery) -> None:
-    judge = peopled.scorer
-    before = judge.point()
-    fitted = calibrate_on(judge.head, before, peopled.encodings(), strangers(80), seed=0)
+def test_calibrations_are_versioned_and_can_be_rolled_back(peopled: Gallery) -> None:
+    scorer = peopled.scorer
+    before = scorer.point()
+    fitted = calibrate_on(scorer.head, before, peopled.encodings(), strangers(80), seed=0)
     evidence = fitted.evidence.as_json()
     first = peopled.keep_calibration(fitted.adjustment.as_json(), fitted.report, evidence)
-    assert judge.point().bias == pytest.approx(fitted.report["after"]["bias"])
-    assert judge.point().bias != before.bias
+    assert scorer.point().bias == pytest.approx(fitted.report["after"]["bias"])
+    assert scorer.point().bias != before.bias
     second = peopled.keep_calibration(
         fitted.adjustment.as_json() | {"offset": fitted.adjustment.offset + 5.0},
         fitted.report,
         evidence,
     )
-    assert judge.point().bias == pytest.approx(fitted.report["after"]["bias"] + 5.0)
+    assert scorer.point().bias == pytest.approx(fitted.report["after"]["bias"] + 5.0)
     peopled.use_calibration(first)
-    assert judge.point().bias == pytest.approx(fitted.report["after"]["bias"])
+    assert scorer.point().bias == pytest.approx(fitted.report["after"]["bias"])
     peopled.use_calibration(0)
-    assert judge.point() == before
+    assert scorer.point() == before
     assert [c.id for c in peopled.calibrations()] == [first, second]
     with pytest.raises(CalibrationNotFound, match=rf"no calibration 77 .* {first}, {second}"):
         peopled.use_calibration(77)
 
 
-def test_what_is_shown_are_shares_with_intervals_and_no_names(peopled: Gallery) -> None:
-    judge = peopled.scorer
+def test_report_has_shares_with_intervals_and_no_names(peopled: Gallery) -> None:
+    scorer = peopled.scorer
     report = calibrate_on(
-        judge.head, judge.point(), peopled.encodings(), strangers(80), seed=0
+        scorer.head, scorer.point(), peopled.encodings(), strangers(80), seed=0
     ).report
     for when in ("before", "after"):
         for share in ("strangers_named", "known_found"):
@@ -79,11 +81,11 @@ def test_what_is_shown_are_shares_with_intervals_and_no_names(peopled: Gallery) 
 
 
 @pytest.mark.parametrize(
-    ("people", "said"),
+    ("people", "message"),
     [(12, "18 more are needed.*38 more"), (40, "40 photos .*10 more are needed")],
 )
-def test_too_little_is_refused_with_how_much_more(peopled: Gallery, people: int, said: str) -> None:
-    with pytest.raises(TrainingDataTooSmall, match=said):
+def test_too_few_strangers_are_refused(peopled: Gallery, people: int, message: str) -> None:
+    with pytest.raises(TrainingDataTooSmall, match=message):
         calibrate_on(
             peopled.scorer.head,
             peopled.scorer.point(),
@@ -93,7 +95,7 @@ def test_too_little_is_refused_with_how_much_more(peopled: Gallery, people: int,
         )
 
 
-def test_one_photo_each_is_refused(gallery: Gallery, add_face: AddFace) -> None:
+def test_identities_with_one_photo_are_refused(gallery: Gallery, add_face: AddFace) -> None:
     rows = encodings(rows_of(8, 1, 1))
     for i in range(8):
         add_face(gallery.database, f"person {i}", rows.row(i), i)
@@ -103,17 +105,17 @@ def test_one_photo_each_is_refused(gallery: Gallery, add_face: AddFace) -> None:
         )
 
 
-def test_a_stranger_who_is_enrolled_is_found_by_file_and_by_face(peopled: Gallery) -> None:
-    stored, asked = peopled.encodings(), strangers(60)
-    rows = asked.enrolled.vectors.copy()
+def test_enrolled_strangers_are_detected_by_file_and_by_encoding(peopled: Gallery) -> None:
+    stored, people = peopled.encodings(), strangers(60)
+    rows = people.enrolled.vectors.copy()
     rows[5] = stored.encodings.vectors[7]
-    seen = encodings(rows)
-    asked = EncodedPeople(seen, seen, asked.people, asked.names, asked.photos, asked.sha256, ())
-    fresh = not_enrolled(asked, stored, {asked.sha256[11]})
+    faces = encodings(rows)
+    people = replace(people, probes=faces, enrolled=faces)
+    fresh = not_enrolled(people, stored, {people.sha256[11]})
     assert np.flatnonzero(~fresh).tolist() == [5, 11]
 
 
-def test_a_photo_unlike_the_others_is_told_from_one_like_them(peopled: Gallery) -> None:
+def test_photo_unlike_the_others_is_recognised(peopled: Gallery) -> None:
     stored = peopled.encodings().encodings
     own, other = stored.take(np.arange(1, 3)), stored.take(np.arange(3, 6))
     assert not unlike(peopled.scorer, stored.row(0), own)
@@ -121,20 +123,20 @@ def test_a_photo_unlike_the_others_is_told_from_one_like_them(peopled: Gallery) 
     assert not unlike(peopled.scorer, stored.row(0), Encodings.none())
 
 
-def test_look_alikes_are_named(peopled: Gallery, add_face: AddFace) -> None:
-    judge, stored = peopled.scorer, peopled.encodings()
-    assert look_alikes(stored, judge, judge.point()) == []
+def test_look_alikes_are_reported_by_name(peopled: Gallery, add_face: AddFace) -> None:
+    scorer, stored = peopled.scorer, peopled.encodings()
+    assert look_alikes(stored, scorer, scorer.point()) == []
     face = stored.encodings.vectors[0] + 0.005
     twin = encodings((face / np.linalg.norm(face))[None].astype(np.float32))
     add_face(peopled.database, "twin", twin, 900)
-    (pair,) = look_alikes(peopled.encodings(), judge, judge.point())
+    (pair,) = look_alikes(peopled.encodings(), scorer, scorer.point())
     names = {record.id: record.name for record in peopled.identities()}
     assert {names[pair.first], names[pair.second]} == {"person 00", "twin"}
-    (said,) = [f.message for f in peopled.check() if f.part == "look-alikes"]
-    assert said.startswith("person 00 and twin")
+    (message,) = [f.message for f in peopled.check() if f.part == "look-alikes"]
+    assert message.startswith("person 00 and twin")
 
 
-def test_a_gallerys_own_people_can_be_learned_from(peopled: Gallery) -> None:
+def test_gallery_faces_become_training_people(peopled: Gallery) -> None:
     people = enrolled_people(peopled.encodings(), peopled.faces())
     assert len(people) == 36 and people.names[0] == "person 00"
     assert np.bincount(people.people).tolist() == [3] * 12

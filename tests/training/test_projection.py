@@ -1,4 +1,4 @@
-"""Projections learned on people keep what tells them apart."""
+"""Projections to 128 numbers: learning, choosing, storing, refusing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NETWORK = "cd" * 32
 
 
 def made_people(dimension: int = 300, own: int = 40, people: int = 300, seed: int = 0):
-    """People who differ in `own` directions, beside larger noise in as many others."""
+    """People who differ in `own` directions, with larger noise in other directions."""
     rng = np.random.default_rng(seed)
     owners = np.repeat(np.arange(people), 3)
     centres = np.zeros((people, dimension))
@@ -48,23 +48,28 @@ def made_people(dimension: int = 300, own: int = 40, people: int = 300, seed: in
     return EncodedPeople(sides[0], sides[1], owners, names, files, files, (), None)
 
 
-def test_what_tells_people_apart_is_kept() -> None:
+def test_supervised_projection_keeps_the_directions_people_differ_in() -> None:
     train, test = made_people(seed=0), made_people(seed=1)
     native = found_by_cosine(test, 0)
-    found = {
+    shares = {
         kind: found_by_cosine(projected(test, learn(train, NETWORK)), 0)
         for kind, learn in KINDS.items()
     }
-    assert found["supervised"] > max(native, found["pca"]) + 0.1
+    assert shares["supervised"] > max(native, shares["pca"]) + 0.1
     chosen = choose_projection(train, NETWORK, 0)
-    assert chosen.kind == "supervised" and set(chosen.found) == {"native", "pca", "supervised"}
+    assert chosen.kind == "supervised"
+    assert set(chosen.found_by_kind) == {
+        "native",
+        "pca",
+        "supervised",
+    }
     again = choose_projection(train, NETWORK, 0)
     assert again.projection.sha256 == chosen.projection.sha256
     assert chosen.projection.network_sha256 == NETWORK
 
 
 @pytest.mark.parametrize("learn", [principal_components, supervised])
-def test_few_people_are_enough_to_learn_something(learn) -> None:
+def test_eight_people_give_a_projection_of_full_rank(learn) -> None:
     projection = learn(made_people(people=8), NETWORK)
     assert np.linalg.matrix_rank(projection.matrix) == DIMENSION
 
@@ -89,7 +94,7 @@ def test_padding_changes_no_inner_product() -> None:
     np.testing.assert_array_equal(after @ after.T, rows @ rows.T)
 
 
-def test_a_projection_lies_with_its_head(tmp_path: Path) -> None:
+def test_projection_is_stored_with_its_head(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     matrix: Float32 = rng.normal(size=(200, DIMENSION)).astype(np.float32)
     projection = Projection(matrix, NETWORK)
@@ -106,17 +111,17 @@ def test_a_projection_lies_with_its_head(tmp_path: Path) -> None:
         load_projection(file, NETWORK, "onnx:m")
 
 
-def test_a_projection_of_another_type_is_refused(tmp_path: Path) -> None:
+def test_projection_of_another_dtype_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "head.safetensors"
     made_head().with_projection(Projection(np.eye(200, DIMENSION, dtype=np.float32), NETWORK)).save(
         file
     )
     with safe_open(file, framework="pt") as opened:
-        marks = opened.metadata()
+        metadata = opened.metadata()
     state = load_file(file)
     for dtype in (torch.bfloat16, torch.float64):
         changed = {**state, "projection.matrix": state["projection.matrix"].to(dtype)}
-        save_file(changed, file, marks)
+        save_file(changed, file, metadata)
         with pytest.raises(HeadUnusable, match=f"{dtype}, expected torch.float32"):
             load_projection(file, NETWORK, "onnx:m")
         with pytest.raises(HeadUnusable, match=f"{dtype}, expected torch.float32"):
@@ -124,6 +129,6 @@ def test_a_projection_of_another_type_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(200, 64), (DIMENSION,)])
-def test_a_projection_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+def test_projection_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="expected"):
         Projection(np.zeros(shape, np.float32), NETWORK)

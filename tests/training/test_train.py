@@ -1,4 +1,4 @@
-"""Learning the head: who is learned from, what is drawn, what comes out, and refusals."""
+"""Training the head: data, sampling, reproducibility, reports and refusals."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pytest
 
 from gallery import Gallery
 from gallery.errors import NoPeople, PhotoUnreadable, TrainingDataTooSmall
-from gallery.evaluation.identification import Answers
 from gallery.matching.head import load_head
 from gallery.training.calibrate import (
-    Trained,
+    TrainedHead,
     draw_gallery,
-    few_each,
+    fit_and_calibrate,
     impostor_margins,
     operating_curve,
-    train_head,
+    sample_per_person,
 )
-from gallery.training.cleaning import Conflicts, in_both, without_conflicts
+from gallery.training.cleaning import Duplicates, rows_also_in, without_duplicates
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople, Views, encode_people
+from gallery.training.identification import TopCandidates
 from gallery.training.model_card import (
     CARD_FILE,
     HEAD_FILE,
@@ -41,7 +41,7 @@ QUICK = Recipe(hidden=32, epochs=3, networks=2, cohort=30)
 
 
 def encoded(rows: Float32, owners: Int64) -> EncodedPeople:
-    """People of these unit rows, each row a photo of its own."""
+    """People with these unit rows, one photo per row."""
     count = len(rows)
     encodings = Encodings(rows, np.full(count, 1.4, np.float32), np.full(count, 0.99, np.float32))
     names = tuple(f"person {i}" for i in range(owners.max() + 1))
@@ -51,7 +51,7 @@ def encoded(rows: Float32, owners: Int64) -> EncodedPeople:
 
 @pytest.fixture(scope="module")
 def people() -> EncodedPeople:
-    """160 people of 1 to 6 faces, scattered round a centre each, as encodings are."""
+    """160 people with 1 to 6 faces each, scattered around a centre per person."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(160, 128)) + 2.0
     owners = np.repeat(np.arange(160), rng.integers(1, 7, 160))
@@ -61,18 +61,20 @@ def people() -> EncodedPeople:
 
 
 @pytest.fixture(scope="module")
-def trained(people: EncodedPeople) -> Trained:
-    return train_head(people, QUICK, ("dlib-resnet", "0" * 64))
+def trained(people: EncodedPeople) -> TrainedHead:
+    return fit_and_calibrate(people, QUICK, ("dlib-resnet", "0" * 64))
 
 
-def test_no_one_is_both_fitted_and_calibrated_on(people: EncodedPeople, trained: Trained) -> None:
+def test_no_person_is_both_fitted_and_calibrated_on(
+    people: EncodedPeople, trained: TrainedHead
+) -> None:
     fitted, held_out = set(trained.fitted.people), set(trained.held_out.people)
     assert not fitted & held_out
     assert fitted | held_out == set(range(160))
     assert len(held_out) == pytest.approx(80, abs=2)
 
 
-def test_pairs_are_what_they_say(people: EncodedPeople) -> None:
+def test_pairs_have_right_targets_and_balanced_weights(people: EncodedPeople) -> None:
     pairs = PairSampler(people).draw(np.random.default_rng(1))
     same = people.people[pairs.first] == people.people[pairs.second]
     np.testing.assert_array_equal(same, pairs.same == 1)
@@ -81,17 +83,17 @@ def test_pairs_are_what_they_say(people: EncodedPeople) -> None:
     assert totals[0] == pytest.approx(totals[1], rel=1e-4)
 
 
-def test_training_learns_and_is_repeatable(people: EncodedPeople, trained: Trained) -> None:
-    again = train_head(people, QUICK, ("dlib-resnet", "0" * 64))
+def test_training_learns_and_is_reproducible(people: EncodedPeople, trained: TrainedHead) -> None:
+    again = fit_and_calibrate(people, QUICK, ("dlib-resnet", "0" * 64))
     assert trained.history[-1].training_loss < trained.history[0].training_loss
     assert trained.history[-1].validation_accuracy > 0.8
     assert again.head.sha256 == trained.head.sha256
     assert again.head.marks.calibration.as_json() == trained.head.marks.calibration.as_json()
-    other = train_head(people, replace(QUICK, seed=1), ("dlib-resnet", "0" * 64))
+    other = fit_and_calibrate(people, replace(QUICK, seed=1), ("dlib-resnet", "0" * 64))
     assert other.head.sha256 != trained.head.sha256
 
 
-def test_the_curve_holds_on_the_pairs_it_was_measured_on(trained: Trained) -> None:
+def test_operating_curve_holds_on_the_pairs_it_was_measured_on(trained: TrainedHead) -> None:
     rng = np.random.default_rng(0)
     strangers, enrolled = impostor_margins(trained.head, trained.held_out, rng)
     for margins in (strangers, enrolled):
@@ -102,28 +104,28 @@ def test_the_curve_holds_on_the_pairs_it_was_measured_on(trained: Trained) -> No
     assert len(strangers) == 3 * people * (people - 1) == 2 * len(enrolled)
 
 
-def test_a_gallery_is_drawn_and_nobodys_last_photo_is_taken(people: EncodedPeople) -> None:
+def test_random_gallery_leaves_a_photo_of_each_person_to_query(people: EncodedPeople) -> None:
     drawn = draw_gallery(people, 40, np.random.default_rng(3), photos=3)
     assert len(drawn.templates.identity_ids) == 40
     members = set(drawn.templates.identity_ids.tolist())
-    asked = people.people[drawn.probes]
-    np.testing.assert_array_equal(drawn.known, np.isin(asked, list(members)))
+    queried = people.people[drawn.probes]
+    np.testing.assert_array_equal(drawn.known, np.isin(queried, list(members)))
     photos = np.bincount(people.people)
     for identity, count in zip(
         drawn.templates.identity_ids.tolist(), drawn.templates.photos.tolist(), strict=True
     ):
         assert count == min(3, max(1, photos[identity] - 1))
-        assert (asked == identity).sum() == min(5, photos[identity] - count)
+        assert (queried == identity).sum() == min(5, photos[identity] - count)
 
 
-def test_few_each_takes_no_more_than_it_says(people: EncodedPeople) -> None:
-    rows = few_each(people.people, 2, np.random.default_rng(4))
+def test_sample_per_person_respects_its_limit(people: EncodedPeople) -> None:
+    rows = sample_per_person(people.people, 2, np.random.default_rng(4))
     taken, photos = np.bincount(people.people[rows]), np.bincount(people.people)
     np.testing.assert_array_equal(taken, np.minimum(photos, 2))
 
 
-def test_no_centre_of_the_cohort_is_anybodys_face(people: EncodedPeople) -> None:
-    """Even where one person has most of the photos."""
+def test_no_cohort_centre_is_a_real_face(people: EncodedPeople) -> None:
+    """Even if one person has most of the photos."""
     rng = np.random.default_rng(5)
     many = people.enrolled.vectors[:1] + 0.001 * rng.normal(size=(300, 128)).astype(np.float32)
     rows = np.concatenate([people.enrolled.vectors, many])
@@ -134,8 +136,8 @@ def test_no_centre_of_the_cohort_is_anybodys_face(people: EncodedPeople) -> None
     np.testing.assert_allclose(np.linalg.norm(centres, axis=1), 1.0, atol=1e-5)
 
 
-def test_the_report_is_written_and_the_head_loads(
-    people: EncodedPeople, trained: Trained, tmp_path: Path
+def test_report_is_written_and_the_head_loads(
+    people: EncodedPeople, trained: TrainedHead, tmp_path: Path
 ) -> None:
     folder = tmp_path / "people" / "Ada"
     folder.mkdir(parents=True)
@@ -143,7 +145,7 @@ def test_the_report_is_written_and_the_head_loads(
     card = model_card(
         source_of(people_in(tmp_path / "people")),
         people,
-        Conflicts((), ()),
+        Duplicates((), ()),
         trained,
         QUICK,
         {"found": 0.5},
@@ -152,47 +154,47 @@ def test_the_report_is_written_and_the_head_loads(
     assert {f.name for f in (tmp_path / "out").iterdir()} == {HEAD_FILE, CARD_FILE, PLOT_FILE}
     loaded = load_head(tmp_path / "out" / HEAD_FILE, "dlib-resnet", "0" * 64)
     assert loaded.marks.features == QUICK.features and loaded.sha256 == trained.head.sha256
-    kept = json.loads((tmp_path / "out" / CARD_FILE).read_text())
-    assert kept["recipe"]["seed"] == 0 and kept["head_sha256"] == loaded.sha256
-    assert len(kept["history"]) == QUICK.epochs
+    written = json.loads((tmp_path / "out" / CARD_FILE).read_text())
+    assert written["recipe"]["seed"] == 0 and written["head_sha256"] == loaded.sha256
+    assert len(written["history"]) == QUICK.epochs
 
 
-def test_pictures_under_two_names_and_copies_are_left_out(people: EncodedPeople) -> None:
+def test_duplicates_within_and_across_people_are_left_out(people: EncodedPeople) -> None:
     rows, owners = people.enrolled.vectors.copy(), people.people
     ada, bob = np.flatnonzero(owners == 3)[0], np.flatnonzero(owners == 9)[0]
     rows[bob] = rows[ada]
     twice = int(np.flatnonzero(np.bincount(owners) >= 2)[-1])
     first, second = np.flatnonzero(owners == twice)[:2]
     rows[second] = rows[first]
-    kept, conflicts = without_conflicts(encoded(rows, owners))
-    assert conflicts.two_names == ((f"{ada}.jpg", f"{bob}.jpg"),)
-    assert conflicts.copies == (f"{second}.jpg",)
-    assert not {f"{i}.jpg" for i in (ada, bob, second)} & set(kept.photos)
-    assert len(kept) == len(rows) - 3
+    cleaned, duplicates = without_duplicates(encoded(rows, owners))
+    assert duplicates.across_people == ((f"{ada}.jpg", f"{bob}.jpg"),)
+    assert duplicates.within_person == (f"{second}.jpg",)
+    assert not {f"{i}.jpg" for i in (ada, bob, second)} & set(cleaned.photos)
+    assert len(cleaned) == len(rows) - 3
 
 
-def test_people_of_both_sets_are_found(people: EncodedPeople) -> None:
-    some, others = people.of(np.arange(50)), people.of(np.arange(45, 90))
-    both = in_both(some, others)
-    np.testing.assert_array_equal(both, np.flatnonzero(some.people >= 45))
+def test_rows_also_in_finds_the_shared_pictures(people: EncodedPeople) -> None:
+    first, second = people.of(np.arange(50)), people.of(np.arange(45, 90))
+    shared = rows_also_in(first, second)
+    np.testing.assert_array_equal(shared, np.flatnonzero(first.people >= 45))
 
 
-def test_the_interval_of_a_share_holds_it_and_knows_its_people() -> None:
+def test_interval_contains_the_share_and_resamples_people() -> None:
     people = np.repeat(np.arange(50), 4)
     hits = np.arange(200) % 5 == 0
     low, high = interval(people, hits, seed=0)
     assert low < 0.2 < high and (low, high) == interval(people, hits, seed=0)
-    lumped = np.repeat(np.arange(50) % 5 == 0, 4)  # the same share, all or none of a person's
-    wide = interval(people, lumped, seed=0)
+    clustered = np.repeat(np.arange(50) % 5 == 0, 4)  # the same share, all or none of a person's
+    wide = interval(people, clustered, seed=0)
     assert wide[1] - wide[0] > 1.5 * (high - low)
 
 
-def test_an_ideal_score_finds_everyone() -> None:
+def test_perfect_scores_find_everyone() -> None:
     known = np.array([True] * 50 + [False] * 200)
     scores = np.r_[np.full(50, 2.0), np.linspace(0, 1, 200)]
-    answers = Answers(np.arange(250), known, known, scores)
-    assert answers.strangers_over(answers.score_at(0.1)) == 0.1
-    assert answers.found_over(answers.score_at(0.01)) == 1.0
+    candidates = TopCandidates(np.arange(250), known, known, scores)
+    assert candidates.fpir_at(candidates.threshold_at_fpir(0.1)) == 0.1
+    assert candidates.dir_at(candidates.threshold_at_fpir(0.01)) == 1.0
 
 
 def test_too_few_people_are_refused(people: EncodedPeople) -> None:
@@ -200,7 +202,7 @@ def test_too_few_people_are_refused(people: EncodedPeople) -> None:
         halves(people.of(np.arange(10)), seed=0)
 
 
-def test_a_split_file_decides_who_is_learned_from(tmp_path: Path) -> None:
+def test_split_file_selects_the_people(tmp_path: Path) -> None:
     root = tmp_path / "people"
     for name in ("Ada", "Bob", "Cyd"):
         (root / name).mkdir(parents=True)
@@ -211,14 +213,14 @@ def test_a_split_file_decides_who_is_learned_from(tmp_path: Path) -> None:
     assert list(people_in(root, "train").people) == ["Ada"]
     assert list(people_in(root, "test").people) == ["Bob"]
     assert list(people_in(root).people) == ["Ada", "Bob", "Cyd"]
-    (tmp_path / "split.csv").write_text("who,where\nAda,train\n")
+    (tmp_path / "split.csv").write_text("name,part\nAda,train\n")
     with pytest.raises(NoPeople, match="columns"):
         people_in(root, "train")
     with pytest.raises(PhotoUnreadable):
         people_in(tmp_path / "nowhere")
 
 
-def test_a_folder_of_folders_is_not_one_person(tmp_path: Path) -> None:
+def test_folder_of_folders_is_not_one_person(tmp_path: Path) -> None:
     for name in ("Ada", "Bob"):
         (tmp_path / "year" / "2024" / name).mkdir(parents=True)
         (tmp_path / "year" / "2024" / name / "1.jpg").touch()
@@ -227,7 +229,7 @@ def test_a_folder_of_folders_is_not_one_person(tmp_path: Path) -> None:
     assert list(people_in(tmp_path / "year" / "2024").people) == ["Ada", "Bob"]
 
 
-def test_encodings_of_a_folder_are_cached_and_follow_its_files(
+def test_cached_encodings_follow_changed_files(
     tmp_path: Path, gallery: Gallery, hopper: Path, collins: Path, no_one: list[Path]
 ) -> None:
     root = tmp_path / "people"
@@ -247,7 +249,7 @@ def test_encodings_of_a_folder_are_cached_and_follow_its_files(
     np.testing.assert_allclose(changed.enrolled.vectors[0], changed.enrolled.vectors[1], atol=1e-6)
 
 
-def test_the_most_accurate_threshold_is_found() -> None:
+def test_most_accurate_threshold_agrees_with_exhaustive_search() -> None:
     scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.5])
     same = np.array([1, 1, 0, 1, 0, 0])
     best = most_accurate_threshold(scores, same)

@@ -1,12 +1,12 @@
-"""An open gallery follows a change of encoder and head, and never answers with parts of two."""
+"""An open gallery follows a change of its encoder or head, and never mixes the parts of two."""
 
 from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +21,6 @@ from gallery.matching.head import Head
 from gallery.matching.head_files import find_head, home_stem
 from gallery.matching.index import IndexCopy
 from gallery.types import DIMENSION, Decision
-from gallery.vision.pipeline import FacePipeline
 from tests.models import head_for_dlib_in_onnx, made_model
 
 SAME_PHOTO = 0.99
@@ -31,10 +30,10 @@ HELD = 60.0
 
 
 class NoticedLock:
-    """A lock that tells when somebody has to wait for it."""
+    """A lock that sets an event when somebody has to wait for it."""
 
     def __init__(self, awaited: threading.Event) -> None:
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._awaited = awaited
 
     def __enter__(self) -> None:
@@ -46,92 +45,81 @@ class NoticedLock:
         self._lock.release()
 
 
-class HeldGallery(Gallery):
-    """While it is armed, whoever gives it another index waits until let go."""
-
-    armed = False
-
-    def arm(self) -> None:
-        self.given, self.go = threading.Event(), threading.Event()
-        self.armed = True
-
-    @property
-    def index(self) -> IndexCopy:
-        return self._held
-
-    @index.setter
-    def index(self, index: IndexCopy) -> None:
-        self._held = index
-        if self.armed:
-            self.armed = False
-            self.given.set()
-            assert self.go.wait(HELD)
-
-
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     return made_model(tmp_path / "small.onnx", 64)
 
 
 @pytest.fixture
-def home(tmp_path: Path, cache: Path, eye: FacePipeline, hopper: Path, model: Path) -> Path:
+def home(tmp_path: Path, cache: Path, hopper: Path, model: Path) -> Path:
     """One person with the default encoder; there is a head for the model."""
     made = tmp_path / "home"
     with Gallery.open(made, cache=cache, threads=1) as gallery:
-        gallery.__dict__["pipeline"] = eye
         assert gallery.enroll("Grace Hopper", hopper).outcome == "enrolled"
     head_for_dlib_in_onnx(model, made)
     return made
 
 
-@pytest.fixture
-def held(home: Path, cache: Path, eye: FacePipeline) -> Iterator[HeldGallery]:
-    with HeldGallery.open(home, cache=cache, threads=1) as gallery:
-        gallery.__dict__["pipeline"] = eye
-        yield gallery
-
-
 def switched(home: Path, cache: Path, model: Path, **settings: object) -> None:
-    """As `re-encode` does it, in another process for all that the open gallery knows."""
+    """Switch the encoder as `re-encode` does in another process."""
     with Gallery.open(home, cache=cache, threads=1, **settings) as gallery:
-        seeing = gallery.encoder_pipeline(read_spec(f"onnx:{model}"))
-        work = gallery.reencoder(gallery.encoder_record(seeing))
-        work.start()
-        work.encode(lambda: seeing)
-        assert work.switch(leave_missing=False)
+        pipeline = gallery.encoder_pipeline(read_spec(f"onnx:{model}"))
+        reencoder = gallery.reencoder(gallery.encoder_record(pipeline))
+        reencoder.start()
+        reencoder.encode(lambda: pipeline)
+        assert reencoder.switch(leave_missing=False)
 
 
-def test_nobody_is_answered_with_the_old_eye_on_new_encodings(
-    held: HeldGallery, home: Path, cache: Path, model: Path, hopper: Path
+def test_no_query_mixes_the_parts_of_two_encoders(
+    home: Path, cache: Path, model: Path, hopper: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert held.query(hopper).outcome == "match"
-    answers: dict[str, Decision] = {}
-    moved = threading.Event()
-    held._turn = NoticedLock(moved)  # type: ignore[assignment]
-    switched(home, cache, model)
+    """One query replaces the parts and is held in the middle of it; another one arrives."""
+    answered_or_waiting, replacing, proceed = (threading.Event() for _ in range(3))
+    monkeypatch.setattr("gallery.runtime.Lock", lambda: NoticedLock(answered_or_waiting))
+    decisions: dict[str, Decision] = {}
+    with Gallery.open(home, cache=cache, threads=1) as gallery:
+        assert gallery.query(hopper).outcome == "match"
+        switched(home, cache, model)
 
-    def ask(name: str) -> None:
-        answers[name] = held.query(hopper)
-        moved.set()
+        def held_index(*args: Any, **options: Any) -> IndexCopy:
+            monkeypatch.undo()
+            replacing.set()
+            assert proceed.wait(HELD)
+            return IndexCopy(*args, **options)
 
-    held.arm()
-    first = threading.Thread(target=ask, args=("first",))
-    first.start()
-    assert held.given.wait(HELD)  # it has the new index, and nothing else is done yet
-    second = threading.Thread(target=ask, args=("second",))
-    second.start()
-    assert moved.wait(HELD)  # it has an answer, or waits for its turn
-    held.go.set()
-    first.join(HELD)
-    second.join(HELD)
-    for name in ("first", "second"):
-        assert answers[name].candidates[0].similarity > SAME_PHOTO, (
-            name
-        )  # the same eye, the same photo
-    assert held.pipeline.encoder.name == "onnx"
+        monkeypatch.setattr("gallery.runtime.IndexCopy", held_index)
+
+        def ask(name: str) -> None:
+            decisions[name] = gallery.query(hopper)
+            answered_or_waiting.set()
+
+        threads = [threading.Thread(target=ask, args=(name,)) for name in ("first", "second")]
+        threads[0].start()
+        assert replacing.wait(HELD)
+        threads[1].start()
+        assert answered_or_waiting.wait(HELD)
+        proceed.set()
+        for thread in threads:
+            thread.join(HELD)
+        # Either query encodes the photo with the encoder of the encodings that it searches.
+        for name in ("first", "second"):
+            assert decisions[name].candidates[0].similarity > SAME_PHOTO
+        assert gallery.pipeline.encoder.name == "onnx"
 
 
-def test_a_judge_that_was_asked_for_alone_is_followed_too(
+def test_parts_are_kept_while_nothing_changes_and_rebuilt_for_a_new_head(
+    home: Path, cache: Path, model: Path, hopper: Path
+) -> None:
+    with Gallery.open(home, cache=cache, threads=1) as gallery:
+        pipeline, scorer, index = gallery.pipeline, gallery.scorer, gallery.index
+        gallery.query(hopper)
+        assert (gallery.pipeline, gallery.scorer, gallery.index) == (pipeline, scorer, index)
+        scorer.head.save(home / "head.safetensors")
+        assert gallery.scorer is not scorer
+        assert (gallery.pipeline, gallery.index) == (pipeline, index)
+
+
+def test_a_scorer_built_without_its_pipeline_follows_the_switch(
     home: Path, cache: Path, model: Path, hopper: Path
 ) -> None:
     with Gallery.open(home, cache=cache, threads=1) as gallery:
@@ -141,8 +129,8 @@ def test_a_judge_that_was_asked_for_alone_is_followed_too(
         assert gallery.scorer.head.marks.encoder_sha256 == gallery.pipeline.encoder.weights_sha256
 
 
-def test_an_eye_for_another_encoder_than_the_first_enrolments_is_not_asked(
-    tmp_path: Path, cache: Path, eye: FacePipeline, model: Path, hopper: Path
+def test_a_pipeline_of_another_encoder_than_the_first_enrolments_is_refused(
+    tmp_path: Path, cache: Path, model: Path, hopper: Path
 ) -> None:
     home = tmp_path / "new"
     home.mkdir()
@@ -150,7 +138,6 @@ def test_an_eye_for_another_encoder_than_the_first_enrolments_is_not_asked(
     with Gallery.open(home, cache=cache, threads=1, encoder=f"onnx:{model}") as early:
         assert early.query(hopper).outcome == "unknown"
         with Gallery.open(home, cache=cache, threads=1) as other:
-            other.__dict__["pipeline"] = eye
             assert other.enroll("Grace Hopper", hopper).outcome == "enrolled"
         with pytest.raises(EncoderChanged, match="of dlib-resnet"):
             early.query(hopper)
@@ -170,7 +157,7 @@ def head_with(model: Path, home: Path, seed: int) -> tuple[Path, Projection]:
     return file, projection
 
 
-def test_a_new_projection_is_followed_while_nothing_needs_the_old_one(
+def test_a_new_projection_is_used_while_no_encoding_needs_the_old_one(
     tmp_path: Path, cache: Path, hopper: Path
 ) -> None:
     home, model = tmp_path / "wide", made_model(tmp_path / "wide.onnx", 200)
@@ -186,7 +173,7 @@ def test_a_new_projection_is_followed_while_nothing_needs_the_old_one(
         assert again.query(hopper).candidates[0].similarity > SAME_PHOTO
 
 
-def test_the_projection_in_use_is_the_homes_whatever_head_is_named(
+def test_the_projection_in_use_is_the_home_s_whatever_head_is_named(
     tmp_path: Path, cache: Path, hopper: Path
 ) -> None:
     model = made_model(tmp_path / "wide.onnx", 200)
@@ -208,7 +195,7 @@ def test_the_projection_in_use_is_the_homes_whatever_head_is_named(
         assert used is not None and used.sha256 == first.sha256 != second.sha256
 
 
-def test_a_named_head_is_passed_over_for_another_encoder(
+def test_a_named_head_of_another_encoder_is_ignored(
     home: Path, cache: Path, model: Path, hopper: Path, tmp_path: Path
 ) -> None:
     """It is named over the whole change, also to one that is of the same kind."""

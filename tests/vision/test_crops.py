@@ -1,4 +1,4 @@
-"""From what is kept of a photo its face is encoded as from the photo."""
+"""A face can be encoded again from its kept picture, with the same result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gallery.vision.pipeline import FacePipeline
 
 
 @pytest.mark.parametrize("template", [DLIB_150, ARCFACE_112], ids=["dlib", "arcface"])
-def test_chips_from_a_kept_chip_are_those_of_the_photo(
+def test_kept_chip_aligns_to_the_same_chips_as_the_photo(
     eye: FacePipeline, hopper: Path, collins: Path, template: Template
 ) -> None:
     for path in (hopper, collins):
@@ -25,27 +25,27 @@ def test_chips_from_a_kept_chip_are_those_of_the_photo(
         face = eye.one_face(photo, Several.REFUSE)
         picture = picture_of("chips", photo, face, path.read_bytes(), 1)
         assert picture is not None and picture.kind == "chip"
-        kept, landmarks = photo_of(picture, eye.reader)
-        assert kept.pixels.shape[0] < photo.pixels.shape[0]
-        one, other = (
+        cropped, landmarks = photo_of(picture, eye.reader)
+        assert cropped.pixels.shape[0] < photo.pixels.shape[0]
+        original, again = (
             align(p, points, VIEWS, template).astype(int)
-            for p, points in ((photo, face.landmarks), (kept, landmarks))
+            for p, points in ((photo, face.landmarks), (cropped, landmarks))
         )
-        assert np.abs(one - other).max() <= 1
+        assert np.abs(original - again).max() <= 1
 
 
-def test_a_large_face_is_halved_and_hardly_changed(eye: FacePipeline, hopper: Path) -> None:
+def test_large_face_is_halved_with_little_loss(eye: FacePipeline, hopper: Path) -> None:
     file = io.BytesIO()
-    picture = Image.open(hopper).convert("RGB")
-    picture.resize((4 * picture.width, 4 * picture.height), Image.Resampling.BICUBIC).save(
+    image = Image.open(hopper).convert("RGB")
+    image.resize((4 * image.width, 4 * image.height), Image.Resampling.BICUBIC).save(
         file, "JPEG", quality=95
     )
     reader = type(eye.reader)(max_bytes=2**28, max_pixels=10**8, working_side=8192)
     photo = reader.decode(file.getvalue(), source="large")
     face = eye.one_face(photo, Several.REFUSE)
-    kept = picture_of("chips", photo, face, file.getvalue(), 1)
-    assert kept is not None
-    small, landmarks = photo_of(kept, reader)
+    picture = picture_of("chips", photo, face, file.getvalue(), 1)
+    assert picture is not None
+    small, landmarks = photo_of(picture, reader)
     assert small.pixels.shape[0] * 2 < photo.pixels.shape[0]
     whole, cut = (
         eye.encoder.encode(align(p, points, VIEWS)[None]).vectors[0]
@@ -55,7 +55,7 @@ def test_a_large_face_is_halved_and_hardly_changed(eye: FacePipeline, hopper: Pa
     assert difference < 1e-3, f"1 - cosine is {difference:.1e}"
 
 
-def test_others_faces_are_not_kept(eye: FacePipeline, hopper: Path) -> None:
+def test_photo_with_several_faces_is_not_kept_whole(eye: FacePipeline, hopper: Path) -> None:
     content = hopper.read_bytes()
     photo = eye.open(hopper)
     face = eye.one_face(photo, Several.REFUSE)

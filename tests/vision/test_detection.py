@@ -1,4 +1,4 @@
-"""Faces are found where they are, however the photo lies, and encoded the same every time."""
+"""Detection, alignment and encoding of real faces, in every orientation, and repeatably."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import torch
 from PIL import Image
 
 from gallery.encoders.encoder import fuse, pick_device
+from gallery.encoders.template import DLIB_150, fit_similarity
 from gallery.errors import InvalidEncoding, SettingInvalid
 from gallery.types import DIMENSION, Face, Float32, Photo, UInt8
-from gallery.vision.detection import _TEMPLATE, VIEWS, FaceDetector, View, _similarity, align
+from gallery.vision.detection import VIEWS, FaceDetector, View, align
 from gallery.vision.photo import PhotoReader
 from gallery.vision.pipeline import FacePipeline
 
 ORIENTATION = 0x0112
 PEOPLE = ("hopper", "collins")
+TEMPLATE = np.array(DLIB_150.points)
 
 
 @pytest.fixture(scope="module", params=PEOPLE)
@@ -52,12 +54,10 @@ def corners(face: Face) -> list[float]:
     return [face.box.left, face.box.top, face.box.right, face.box.bottom]
 
 
-# Found
+# Detection
 
 
-def test_each_person_has_one_face_with_its_landmarks_inside(
-    eye: FacePipeline, person: Path
-) -> None:
+def test_landmarks_lie_in_the_box_in_order(eye: FacePipeline, person: Path) -> None:
     photo, face = only_face(eye, person)
     assert face.probability > 0.99 and face.sharpness > 0.0
     assert 0 <= face.box.left < face.box.right <= photo.width
@@ -71,7 +71,7 @@ def test_each_person_has_one_face_with_its_landmarks_inside(
     assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
 
 
-def test_photos_of_no_one_have_no_face(eye: FacePipeline, no_one: list[Path]) -> None:
+def test_photo_without_people_has_no_face(eye: FacePipeline, no_one: list[Path]) -> None:
     for path in no_one:
         photo = eye.open(path)
         assert eye.faces(photo) == []
@@ -79,32 +79,32 @@ def test_photos_of_no_one_have_no_face(eye: FacePipeline, no_one: list[Path]) ->
 
 
 @pytest.mark.parametrize("size", [(1, 1), (10, 10), (11, 400), (400, 11), (39, 39), (1, 2048)])
-def test_a_tiny_photo_has_no_face(eye: FacePipeline, size: tuple[int, int]) -> None:
+def test_tiny_photo_has_no_face(eye: FacePipeline, size: tuple[int, int]) -> None:
     assert eye.faces(eye.open(as_png(Image.new("RGB", size, "tan")))) == []
 
 
 @pytest.mark.parametrize("kind", ["black", "white", "noise"])
-def test_a_photo_of_nothing_has_no_face(eye: FacePipeline, kind: str) -> None:
+def test_plain_or_noisy_image_has_no_face(eye: FacePipeline, kind: str) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (200, 300, 3), dtype=np.uint8)
     content = as_png(noise if kind == "noise" else Image.new("RGB", (300, 200), kind))
     assert eye.faces(eye.open(content)) == []
 
 
-def test_a_mirrored_photo_has_a_mirrored_face(eye: FacePipeline, person: Path) -> None:
+def test_mirrored_photo_has_a_mirrored_face(eye: FacePipeline, person: Path) -> None:
     photo, face = only_face(eye, person)
     _, mirrored = only_face(eye, as_png(photo.pixels[:, ::-1]))
-    wanted = [photo.width - face.box.right, face.box.top]
-    wanted += [photo.width - face.box.left, face.box.bottom]
+    expected = [photo.width - face.box.right, face.box.top]
+    expected += [photo.width - face.box.left, face.box.bottom]
     # The detector is not exactly symmetric, but its landmarks are nearly so.
-    assert corners(mirrored) == pytest.approx(wanted, abs=0.12 * face.box.side)
+    assert corners(mirrored) == pytest.approx(expected, abs=0.12 * face.box.side)
     eyes = np.array([photo.width, 0]) + face.landmarks[[1, 0]] * (-1, 1)
     np.testing.assert_allclose(mirrored.landmarks[:2], eyes, atol=0.04 * face.box.side)
     left_eye, right_eye = mirrored.landmarks[:2]
-    assert left_eye[0] < right_eye[0]  # as the viewer sees them, also in a mirror
+    assert left_eye[0] < right_eye[0]  # as the viewer sees them, in a mirrored photo too
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
-def test_a_photo_turned_by_exif_has_the_same_encoding(
+def test_exif_rotation_does_not_change_the_encoding(
     eye: FacePipeline, person: Path, orientation: int
 ) -> None:
     photo = eye.open(person)
@@ -113,11 +113,13 @@ def test_a_photo_turned_by_exif_has_the_same_encoding(
     assert encoding(eye, turned) @ encoding(eye, person) > 0.999
 
 
-@pytest.mark.parametrize("room", [0.0, 0.1])
-def test_a_face_that_fills_the_frame_is_found(eye: FacePipeline, person: Path, room: float) -> None:
+@pytest.mark.parametrize("margin", [0.0, 0.1])
+def test_face_that_fills_the_frame_is_detected(
+    eye: FacePipeline, person: Path, margin: float
+) -> None:
     photo, face = only_face(eye, person)
-    left, top = (round(v - room * face.box.side) for v in (face.box.left, face.box.top))
-    right, bottom = (round(v + room * face.box.side) for v in (face.box.right, face.box.bottom))
+    left, top = (round(v - margin * face.box.side) for v in (face.box.left, face.box.top))
+    right, bottom = (round(v + margin * face.box.side) for v in (face.box.right, face.box.bottom))
     _, cropped = only_face(eye, as_png(photo.pixels[top:bottom, left:right]))
     moved = np.array(corners(cropped)) + (left, top, left, top)
     np.testing.assert_allclose(moved, corners(face), atol=0.3 * face.box.side)
@@ -125,23 +127,23 @@ def test_a_face_that_fills_the_frame_is_found(eye: FacePipeline, person: Path, r
     np.testing.assert_allclose(moved, face.landmarks, atol=0.2 * face.box.side)
 
 
-def test_a_photo_over_the_working_side_has_its_boxes_in_its_own_pixels(
+def test_boxes_are_in_pixels_of_the_file_when_the_photo_is_shrunk(
     eye: FacePipeline, person: Path
 ) -> None:
     photo, face = only_face(eye, person)
     factor = 4
     size = (photo.width * factor, photo.height * factor)
     content = as_png(Image.fromarray(photo.pixels).resize(size, Image.Resampling.BICUBIC))
-    large, found = only_face(eye, content)
+    large, enlarged = only_face(eye, content)
     assert (large.width, large.height) == size and max(large.pixels.shape) == 2048
-    wanted = factor * np.array(corners(face))
-    np.testing.assert_allclose(corners(found), wanted, atol=0.1 * factor * face.box.side)
-    wanted = factor * face.landmarks
-    np.testing.assert_allclose(found.landmarks, wanted, atol=0.04 * factor * face.box.side)
+    expected = factor * np.array(corners(face))
+    np.testing.assert_allclose(corners(enlarged), expected, atol=0.1 * factor * face.box.side)
+    expected = factor * face.landmarks
+    np.testing.assert_allclose(enlarged.landmarks, expected, atol=0.04 * factor * face.box.side)
     assert encoding(eye, content) @ encoding(eye, person) > 0.97
 
 
-def test_several_faces_come_largest_first(eye: FacePipeline, hopper: Path, collins: Path) -> None:
+def test_faces_are_sorted_largest_first(eye: FacePipeline, hopper: Path, collins: Path) -> None:
     small = Image.open(collins).convert("RGB").resize((300, 300))
     both = Image.new("RGB", (900, 600), "grey")
     both.paste(small, (0, 0))
@@ -152,17 +154,17 @@ def test_several_faces_come_largest_first(eye: FacePipeline, hopper: Path, colli
     assert faces[0].box.side > faces[1].box.side
 
 
-def test_faces_under_the_limit_are_left_out(person: Path) -> None:
+def test_faces_below_the_limits_are_left_out(person: Path) -> None:
     photo = PhotoReader(max_bytes=2**24, max_pixels=2**24, working_side=2048).read(person)
     cpu = torch.device("cpu")
     (face,) = FaceDetector(min_face=40, min_probability=0.99, device=cpu).find(photo)
     larger = int(1.3 * face.box.side)
     assert FaceDetector(min_face=larger, min_probability=0.99, device=cpu).find(photo) == []
-    surer = FaceDetector(min_face=40, min_probability=1.0, device=cpu).find(photo)
-    assert all(found.probability == 1.0 for found in surer)
+    certain = FaceDetector(min_face=40, min_probability=1.0, device=cpu).find(photo)
+    assert all(face.probability == 1.0 for face in certain)
 
 
-def test_group_photos_have_several_faces_inside_them(eye: FacePipeline, shared_faces: Path) -> None:
+def test_group_photo_has_several_faces(eye: FacePipeline, shared_faces: Path) -> None:
     photo = eye.open(shared_faces / "groups" / "bald_guys.jpg")
     faces = eye.faces(photo)
     assert len(faces) >= 2
@@ -170,10 +172,10 @@ def test_group_photos_have_several_faces_inside_them(eye: FacePipeline, shared_f
     assert sides == sorted(sides, reverse=True)
 
 
-# The same every time
+# Repeatability
 
 
-def test_the_same_photo_twice_is_the_same_to_the_bit(eye: FacePipeline, person: Path) -> None:
+def test_same_photo_gives_identical_results(eye: FacePipeline, person: Path) -> None:
     (photo, face), (photo_again, again) = only_face(eye, person), only_face(eye, person)
     assert face.box == again.box and face.probability == again.probability
     assert face.landmarks.tobytes() == again.landmarks.tobytes()
@@ -182,24 +184,24 @@ def test_the_same_photo_twice_is_the_same_to_the_bit(eye: FacePipeline, person: 
     assert first.norms.tobytes() == second.norms.tobytes()
 
 
-def test_what_was_seen_before_changes_nothing(
+def test_earlier_photos_do_not_change_the_result(
     eye: FacePipeline, hopper: Path, collins: Path, no_one: list[Path]
 ) -> None:
     alone = only_face(eye, hopper)[1]
     for other in (collins, *no_one, collins):
         eye.faces(eye.open(other))
-        found = only_face(eye, hopper)[1]
-        assert found.box == alone.box and found.sharpness == alone.sharpness
-        assert found.landmarks.tobytes() == alone.landmarks.tobytes()
+        again = only_face(eye, hopper)[1]
+        assert again.box == alone.box and again.sharpness == alone.sharpness
+        assert again.landmarks.tobytes() == alone.landmarks.tobytes()
 
 
-def test_a_file_and_its_bytes_are_the_same_photo(eye: FacePipeline, person: Path) -> None:
+def test_path_and_bytes_give_the_same_photo(eye: FacePipeline, person: Path) -> None:
     by_path, by_bytes = eye.open(person), eye.open(person.read_bytes())
     assert by_path.sha256 == by_bytes.sha256
     np.testing.assert_array_equal(by_path.pixels, by_bytes.pixels)
 
 
-def test_the_same_person_is_nearer_than_another(
+def test_same_person_is_more_similar_than_another(
     eye: FacePipeline, hopper: Path, collins: Path
 ) -> None:
     mirrored = as_png(eye.open(hopper).pixels[:, ::-1])
@@ -208,32 +210,32 @@ def test_the_same_person_is_nearer_than_another(
     assert same > 0.97 > 0.90 > other
 
 
-# Aligned
+# Alignment
 
 
 @pytest.mark.parametrize("scale", [0.2, 1.0, 7.5])
 @pytest.mark.parametrize("degrees", [0, 30, 90, 180, -45])
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (300.0, -40.0)])
-def test_a_similarity_is_recovered_from_its_points(
+def test_similarity_is_recovered_from_its_points(
     scale: float, degrees: int, shift: tuple[float, float]
 ) -> None:
     turn = np.radians(degrees)
     a, b = scale * np.cos(turn), scale * np.sin(turn)
-    wanted = np.array([[a, -b, shift[0]], [b, a, shift[1]]])
-    moved = _TEMPLATE @ wanted[:, :2].T + wanted[:, 2]
-    np.testing.assert_allclose(_similarity(_TEMPLATE, moved), wanted, atol=1e-9)
+    expected = np.array([[a, -b, shift[0]], [b, a, shift[1]]])
+    moved = TEMPLATE @ expected[:, :2].T + expected[:, 2]
+    np.testing.assert_allclose(fit_similarity(TEMPLATE, moved), expected, atol=1e-9)
 
 
-def test_the_similarity_is_the_weighted_best_one() -> None:
+def test_similarity_minimises_the_weighted_error() -> None:
     random = np.random.default_rng(2)
-    target = 3.0 * _TEMPLATE + random.normal(0, 4, (5, 2)) + 50.0
-    weights = np.array([8.0, 8.0, 3.0, 0.25, 0.25])
+    target = 3.0 * TEMPLATE + random.normal(0, 4, (5, 2)) + 50.0
+    weights = np.array(DLIB_150.weights)
 
     def loss(matrix: np.ndarray) -> float:
-        left = _TEMPLATE @ matrix[:, :2].T + matrix[:, 2] - target
+        left = TEMPLATE @ matrix[:, :2].T + matrix[:, 2] - target
         return float((weights * (left**2).sum(1)).sum())
 
-    best = _similarity(_TEMPLATE, target)
+    best = fit_similarity(TEMPLATE, target, DLIB_150.weights)
     for _ in range(200):
         a, b, x, y = random.normal(0, (0.01, 0.01, 0.5, 0.5))
         other = best + np.array([[a, -b, x], [b, a, y]])
@@ -250,37 +252,37 @@ def dots(points: np.ndarray, side: int, radius: float) -> Photo:
     return Photo(np.repeat(grey[..., None], 3, axis=2), 1.0, side, side, "0" * 64, "dots")
 
 
-def brightest(chip: UInt8, near: np.ndarray, reach: int = 8) -> np.ndarray:
+def brightest(chip: UInt8, expected: np.ndarray, reach: int = 8) -> np.ndarray:
     """The centre of the light around a point of the chip."""
     grey = chip[..., 0].astype(float)
     rows, columns = np.indices(grey.shape)
-    inside = (np.abs(columns - near[0]) <= reach) & (np.abs(rows - near[1]) <= reach)
+    inside = (np.abs(columns - expected[0]) <= reach) & (np.abs(rows - expected[1]) <= reach)
     light = np.where(inside, grey, 0.0)
     return np.array([(columns * light).sum(), (rows * light).sum()]) / light.sum()
 
 
 @pytest.mark.parametrize(("scale", "degrees"), [(0.6, 0), (1.0, 0), (1.7, 20), (4.3, -35), (6, 90)])
-def test_landmarks_come_to_lie_on_the_template(scale: float, degrees: int) -> None:
+def test_landmarks_are_aligned_to_the_template(scale: float, degrees: int) -> None:
     turn = np.radians(degrees)
     rotation = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     side = round(170 * scale) + 120
-    points = (_TEMPLATE - 75.0) @ rotation.T + side / 2
+    points = (TEMPLATE - 75.0) @ rotation.T + side / 2
     photo = dots(points, side, radius=max(1.0, 1.5 * scale))
     chip = align(photo, points.astype(np.float32), VIEWS[:1])[0]
-    for point in _TEMPLATE:
+    for point in TEMPLATE:
         assert brightest(chip, point) == pytest.approx(point, abs=0.15)
 
 
-def test_landmarks_are_in_pixels_of_the_file_not_of_the_shrunk_photo() -> None:
-    points = _TEMPLATE + 60.0
+def test_align_takes_landmarks_in_pixels_of_the_file() -> None:
+    points = TEMPLATE + 60.0
     photo = dots(points, 300, radius=1.5)
     shrunk = Photo(photo.pixels, 4.0, 1200, 1200, photo.sha256, photo.source)
     plain = align(photo, points.astype(np.float32), VIEWS)
     np.testing.assert_array_equal(plain, align(shrunk, (4 * points).astype(np.float32), VIEWS))
 
 
-def test_views_differ_from_the_aligned_chip_as_they_say() -> None:
-    points = _TEMPLATE + 60.0
+def test_views_are_mirrored_shifted_and_zoomed() -> None:
+    points = TEMPLATE + 60.0
     photo = dots(points, 300, radius=1.5)
     landmarks = points.astype(np.float32)
     plain = align(photo, landmarks, [View()])[0]
@@ -289,17 +291,17 @@ def test_views_differ_from_the_aligned_chip_as_they_say() -> None:
     )
     np.testing.assert_array_equal(mirrored, plain[:, ::-1])
     centre = np.array([74.5, 74.5])
-    for point in _TEMPLATE:
+    for point in TEMPLATE:
         assert brightest(moved, point + (3, -2)) == pytest.approx(point + (3, -2), abs=0.15)
-        wanted = centre + 1.06 * (point - centre)
-        assert brightest(larger, wanted) == pytest.approx(wanted, abs=0.15)
+        expected = centre + 1.06 * (point - centre)
+        assert brightest(larger, expected) == pytest.approx(expected, abs=0.15)
 
 
 @pytest.mark.parametrize("shift", [(-120.0, 0.0), (0.0, 500.0), (5000.0, 5000.0)])
-def test_outside_the_photo_is_black(shift: tuple[float, float]) -> None:
+def test_chip_is_black_outside_the_photo(shift: tuple[float, float]) -> None:
     white = np.full((200, 200, 3), 255, np.uint8)
     photo = Photo(white, 1.0, 200, 200, "0" * 64, "white")
-    chips = align(photo, (_TEMPLATE + shift).astype(np.float32), VIEWS)
+    chips = align(photo, (TEMPLATE + shift).astype(np.float32), VIEWS)
     assert chips.shape == (len(VIEWS), 150, 150, 3) and chips.dtype == np.uint8
     if shift[0] < 0:
         chip = chips[0]
@@ -308,11 +310,11 @@ def test_outside_the_photo_is_black(shift: tuple[float, float]) -> None:
         assert (chips == 0).all()
 
 
-# Encoded
+# Encoding
 
 
 @pytest.mark.parametrize("views", [1, 2, 10])
-def test_encodings_are_of_unit_length(eye: FacePipeline, person: Path, views: int) -> None:
+def test_encodings_have_unit_length(eye: FacePipeline, person: Path, views: int) -> None:
     photo, face = only_face(eye, person)
     encodings = eye.encode(photo, [face, face], views)
     assert len(encodings) == 2
@@ -323,7 +325,7 @@ def test_encodings_are_of_unit_length(eye: FacePipeline, person: Path, views: in
     assert encodings.vectors[0].tobytes() == encodings.vectors[1].tobytes()
 
 
-def test_no_chips_have_no_encodings(eye: FacePipeline) -> None:
+def test_no_chips_give_no_encodings(eye: FacePipeline) -> None:
     assert eye.encoder.raw(np.empty((0, 150, 150, 3), np.uint8)).shape == (0, DIMENSION)
 
 
@@ -331,7 +333,7 @@ def test_no_chips_have_no_encodings(eye: FacePipeline) -> None:
     "shape",
     [(150, 150, 3), (1, 149, 150, 3), (1, 150, 150, 4), (1, 3, 150, 150), (1, 1, 150, 150, 3)],
 )
-def test_chips_of_another_shape_are_refused(eye: FacePipeline, shape: tuple[int, ...]) -> None:
+def test_chips_of_wrong_shape_are_refused(eye: FacePipeline, shape: tuple[int, ...]) -> None:
     with pytest.raises(InvalidEncoding, match="150"):
         eye.encoder.raw(np.zeros(shape, np.uint8))
 
@@ -339,7 +341,7 @@ def test_chips_of_another_shape_are_refused(eye: FacePipeline, shape: tuple[int,
 @pytest.mark.parametrize(
     "shape", [(2, 150, 150, 3), (1, 0, 150, 150, 3), (1, 2, 150, 149, 3), (1, 2, 150, 150)]
 )
-def test_views_of_another_shape_are_refused(eye: FacePipeline, shape: tuple[int, ...]) -> None:
+def test_views_of_wrong_shape_are_refused(eye: FacePipeline, shape: tuple[int, ...]) -> None:
     with pytest.raises(InvalidEncoding, match="150"):
         eye.encoder.encode(np.zeros(shape, np.uint8))
 
@@ -348,27 +350,27 @@ def _raw(seed: int) -> Float32:
     return np.random.default_rng(seed).normal(size=(3, 2, DIMENSION)).astype(np.float32)
 
 
-def test_fusing_is_the_mean_of_directions() -> None:
+def test_fuse_averages_directions() -> None:
     raw = _raw(3)
     fused = fuse(raw)
     directions = raw / np.linalg.norm(raw, axis=2, keepdims=True)
     mean = directions.mean(axis=1)
-    wanted = mean / np.linalg.norm(mean, axis=1, keepdims=True)
-    np.testing.assert_allclose(fused.vectors, wanted, atol=1e-6)
+    expected = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+    np.testing.assert_allclose(fused.vectors, expected, atol=1e-6)
     np.testing.assert_allclose(fused.norms, np.linalg.norm(raw, axis=2).mean(axis=1), rtol=1e-6)
     louder = raw * np.array([1.0, 50.0], np.float32)[:, None]
-    np.testing.assert_allclose(fuse(louder).vectors, wanted, atol=1e-6)
+    np.testing.assert_allclose(fuse(louder).vectors, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_no_encoding(value: float) -> None:
+def test_non_finite_encoding_is_refused(value: float) -> None:
     raw = _raw(4)
     raw[1, 0, 5] = value
     with pytest.raises(InvalidEncoding, match="finite"):
         fuse(raw)
 
 
-def test_what_has_no_direction_is_no_encoding() -> None:
+def test_encoding_of_length_zero_is_refused() -> None:
     zero, opposite = _raw(5), _raw(6)
     zero[2, 1] = 0.0
     opposite[0, 1] = -opposite[0, 0]
@@ -377,7 +379,7 @@ def test_what_has_no_direction_is_no_encoding() -> None:
             fuse(raw)
 
 
-def test_a_device_that_is_not_there_is_refused() -> None:
+def test_unavailable_device_is_refused() -> None:
     assert pick_device("cpu").type == "cpu"
     if not torch.cuda.is_available():
         with pytest.raises(SettingInvalid, match="GALLERY_DEVICE"):

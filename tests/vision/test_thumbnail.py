@@ -1,4 +1,4 @@
-"""Small pictures of faces: of the face, without metadata, only when asked for, gone with it."""
+"""Thumbnails show the face, carry no metadata, are stored on request and erased with the face."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gallery.vision.crops import THUMBNAIL_SIDE, thumbnail
 from gallery.vision.pipeline import FacePipeline
 
 
-def test_it_shows_the_face_and_nothing_else(
+def test_thumbnail_shows_the_face_without_metadata(
     eye: FacePipeline, hopper: Path, tmp_path: Path
 ) -> None:
     image = Image.open(hopper)
     exif = image.getexif()
     exif[0x010E] = "Somewhere"
-    image.save(tmp_path / "told.jpg", exif=exif)
-    photo = eye.open(tmp_path / "told.jpg")
+    image.save(tmp_path / "with_exif.jpg", exif=exif)
+    photo = eye.open(tmp_path / "with_exif.jpg")
     (face,) = eye.faces(photo)
     jpeg = thumbnail(photo, face)
     small = Image.open(io.BytesIO(jpeg))
@@ -37,16 +37,15 @@ def _saved(image: Image.Image, folder: Path) -> Path:
     return folder / "enlarged.png"
 
 
-@pytest.mark.parametrize("kept", [False, True])
-def test_it_is_kept_when_asked_for_and_erased_with_the_face(
-    kept: bool, eye: FacePipeline, hopper: Path, cache: Path, tmp_path: Path
+@pytest.mark.parametrize("stored", [False, True])
+def test_thumbnail_is_stored_on_request_and_erased_with_the_face(
+    stored: bool, eye: FacePipeline, hopper: Path, cache: Path, tmp_path: Path
 ) -> None:
-    with Gallery.open(tmp_path / "home", cache=cache, threads=1, thumbnails=kept) as gallery:
-        gallery.__dict__["pipeline"] = eye
+    with Gallery.open(tmp_path / "home", cache=cache, threads=1, thumbnails=stored) as gallery:
         face_id = gallery.enroll("Grace Hopper", hopper).face_id
         assert face_id is not None
         with gallery.database.reading() as session:
-            if not kept:
+            if not stored:
                 with pytest.raises(ThumbnailNotFound):
                     kept_images.thumbnail(session, face_id)
                 return

@@ -72,8 +72,10 @@ def test_a_face_unlike_the_others_is_warned_of(
     ask(page, collins)
     press(page, "Enrol face 1")
     answer(page, "Grace")
-    expect(page.locator("#note.warn")).to_contain_text("does not look like the other one of Grace")
-    expect(page.locator("#answers .warn")).to_contain_text("does not look like the other one")
+    expect(page.locator("#note.warn")).to_contain_text(
+        "does not look like the other photo of Grace"
+    )
+    expect(page.locator("#answers .warn")).to_contain_text("does not look like the other photo")
     shot("unlike")
     assert faces(server, "Grace") == 2
 

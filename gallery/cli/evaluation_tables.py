@@ -1,0 +1,137 @@
+"""Evaluation reports as tables on the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from gallery.cli.output import count, percent, say, show
+
+_BLUFR_COLUMNS = (
+    ("dir_at_fpir", "0.1"),
+    ("dir_at_fpir", "0.01"),
+    ("dir_at_fpir", "0.001"),
+    ("vr_at_far", "0.001"),
+    ("rank1", ""),
+)
+
+
+def with_interval(value: float, interval: list[float]) -> str:
+    """A share in percent, with its interval."""
+    low, high = interval
+    return f"{100 * value:.2f} ({100 * low:.2f}-{100 * high:.2f})"
+
+
+def show_blufr(report: dict[str, Any]) -> None:
+    table = Table("decider", *(f"{k} {x}" for k, x in _BLUFR_COLUMNS), box=None)
+    for name, figures in report["deciders"].items():
+        cells = []
+        for key, rate in _BLUFR_COLUMNS:
+            figure = figures[key][rate] if rate else figures[key]
+            mean, std = 100 * figure["mean"], 100 * figure["std"]
+            cells.append(f"{mean:.2f} ± {std:.2f} ({mean - std:.2f})")
+        table.add_row(name, *cells)
+    show(table)
+    say(
+        "percent: mean ± standard deviation (mean - standard deviation) over"
+        f" {count(report['trials'], 'trial')}"
+    )
+
+
+def show_pairs(report: dict[str, Any]) -> None:
+    table = Table("decider", "accuracy", "AUC", "TAR at FAR 0.1 %", box=None)
+    for name, figures in report["deciders"].items():
+        mean, std = figures["accuracy"]["mean"], figures["accuracy"]["std"]
+        table.add_row(
+            name,
+            f"{100 * mean:.2f} ± {100 * std:.2f}",
+            f"{figures['auc']:.5f}",
+            f"{100 * figures['tar_at_far']['0.001']:.2f}",
+        )
+    show(table)
+    faceless = count(report["pairs_without_a_face"], "pair")
+    say(f"accuracy and TAR in percent; {faceless} without a detected face counted as different")
+
+
+def show_promise(report: dict[str, Any]) -> None:
+    table = Table(
+        "gallery",
+        "promised FPIR",
+        "strangers matched",
+        "known found",
+        "known, best cosine",
+        "strangers, distance 0.6",
+        "known, distance 0.6",
+        box=None,
+    )
+    for row in report["galleries"]:
+        table.add_row(
+            f"{row['gallery']:,}",
+            f"{row['promised']:.1%}",
+            with_interval(row["strangers_named"], row["strangers_named_interval"]),
+            with_interval(row["known_found"], row["known_found_interval"]),
+            percent(row["cosine_with_hindsight_found"]),
+            percent(row["distance_0.6_strangers_named"]),
+            percent(row["distance_0.6_known_found"]),
+        )
+    show(table)
+    error = report["calibration"]
+    say(
+        "percent with 95 % intervals; expected calibration error of"
+        f" {error['decisions']:,} decisions: {error['expected_calibration_error']:.1%}"
+    )
+
+
+def show_folder(report: dict[str, Any]) -> None:
+    show_promise(report["promise"])
+    counts = report["counts"]
+    say(f"{count(counts['someone_else'], 'photo')} closer to another person than to their own")
+    say(f"{count(counts['unlike'], 'photo')} unlike the other photos of their person")
+    say(f"{count(counts['alike'], 'pair')} of people whose photos match each other")
+
+
+def show_comparison(report: dict[str, Any]) -> None:
+    deciders = report["deciders"]
+    table = Table("", *deciders, box=None)
+    for key in next(iter(deciders.values())):
+        if key != "said":
+            cells = (figures[key] for figures in deciders.values())
+            table.add_row(key, *(with_interval(c["value"], c["interval"]) for c in cells))
+    show(table)
+    say(f"percent with 95 % intervals over people; a gallery of {report['gallery']:,}")
+
+
+def show_grouping(report: dict[str, Any]) -> None:
+    table = Table("", "method", "precision", "recall", "F", "BCubed F", "setting", box=None)
+    for part in ("test", "swapped"):
+        for row in report.get(part, []):
+            figures = row["figures"]
+            table.add_row(
+                f"{part}: {row['on']}",
+                row["method"],
+                *(f"{100 * figures[k]:.2f}" for k in ("precision", "recall", "f")),
+                f"{100 * row.get('best_bcubed_f', figures['bcubed_f']):.2f}",
+                row["setting"],
+            )
+    show(table)
+    say("percent; the other methods' settings are the best for these photos, ours is not")
+
+
+def show_calibration(report: dict[str, Any]) -> None:
+    table = Table("", "strangers matched", "known found", box=None)
+    for when in ("before", "after"):
+        row = report[when]
+        table.add_row(
+            when,
+            with_interval(row["strangers_named"], row["strangers_named_interval"]),
+            with_interval(row["known_found"], row["known_found_interval"]),
+        )
+    show(table)
+    strangers = report["strangers"]
+    say(
+        f"percent with 95 % intervals; {count(strangers['photos'], 'photo')} of"
+        f" {count(strangers['people'], 'stranger')}, {report['identities']} identities; promised"
+        f" {report['rate']:.1%}. After: cross-validated over the strangers. Known: enrolled photos,"
+        " each left out in turn."
+    )

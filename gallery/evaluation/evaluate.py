@@ -1,0 +1,257 @@
+"""The workflows of `evaluate`, one function each: labelled photos in, a report out.
+
+A report is what the command's --json prints and --save writes. Nothing changes the gallery.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gallery.dedupe.clustering.operating_point import GroupingMarks
+from gallery.errors import ProtocolUnusable, SettingInvalid
+from gallery.evaluation.baselines import five_deciders, our_head
+from gallery.evaluation.benchmarks import run_blufr, run_pairs
+from gallery.evaluation.comparison import compare_deciders
+from gallery.evaluation.dedupe import fitted_marks, measure_grouping, swapped
+from gallery.evaluation.folder import MISTAKES, measure_folder
+from gallery.evaluation.folder_report import page as folder_page
+from gallery.evaluation.fpir import measure_promise
+from gallery.evaluation.plots import save_plots
+from gallery.evaluation.protocols import read_blufr, read_pairs, rows_of_photos
+from gallery.training.cleaning import rows_also_in, without_duplicates
+from gallery.training.dataset import people_in, split_file
+from gallery.training.encode import EncodedPeople
+from gallery.training.train import Recipe
+from gallery.training.workflow import (
+    GalleryParts,
+    Progress,
+    encode_folder,
+    no_progress,
+)
+from indexer.whole_file import written_whole
+
+
+def evaluate_promise(
+    gallery: GalleryParts,
+    people_folder: Path,
+    *,
+    photos: int = 1,
+    all_people: bool = False,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Measure FPIR and DIR of the head in use, in random galleries of the folder's people.
+
+    people_folder : one folder per person; with a split.csv only its test people, unless all_people.
+    photos : enrolled per person, at most.
+    """
+    people, _ = without_duplicates(
+        _encoded(gallery, people_folder, None if all_people else "test", progress)
+    )
+    head = gallery.scorer.head
+    report = measure_promise(
+        head, people, seed=seed, photos=photos, progress=partial(progress, "galleries")
+    )
+    return report | {"encoder": gallery.pipeline.encoder.name, "head_sha256": head.sha256}
+
+
+def evaluate_folder(
+    gallery: GalleryParts,
+    people_folder: Path,
+    page: Path,
+    *,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Measure the head in use on a folder of people, and write an HTML page with the mistakes.
+
+    Raises TrainingDataTooSmall or OSError.
+    """
+    everyone = _encoded(gallery, people_folder, None, progress)
+    people, duplicates = without_duplicates(everyone)
+    head, rate = gallery.scorer.head, gallery.settings.false_positive_identification_rate
+    figures = measure_folder(
+        head, people, rate=rate, seed=seed, progress=partial(progress, "measuring")
+    )
+    provenance = {
+        "encoder": gallery.pipeline.encoder.name,
+        "head_sha256": head.sha256,
+        "seed": seed,
+    }
+    text = folder_page(
+        people_folder, figures, everyone, duplicates, provenance, gallery.pipeline, rate
+    )
+    page.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(page) as target:
+        target.write(text.encode())
+    return {
+        "promise": figures.promise,
+        "comparison": figures.comparison,
+        "mistakes": {kind: [asdict(m) for m in getattr(figures, kind)] for kind in MISTAKES},
+        "counts": figures.counts,
+        "pictures_under_two_names": [list(pair) for pair in duplicates.across_people],
+        "copies": list(duplicates.within_person),
+        "page": str(page),
+    } | provenance
+
+
+def fit_grouping_marks(
+    gallery: GalleryParts, people_folder: Path, *, seed: int = 0, progress: Progress = no_progress
+) -> GroupingMarks:
+    """Measure the operating point of `dedupe` on the train people of the folder's split.csv.
+
+    Raises SettingInvalid if there is no split.csv.
+    """
+    if split_file(people_folder) is None:
+        raise SettingInvalid(f"{people_folder} has no split.csv, so there are no train people")
+    train = _encoded(gallery, people_folder, "train", progress)
+    return fitted_marks(gallery.scorer.head, train, seed, partial(progress, "fitting"))
+
+
+def evaluate_dedupe(
+    gallery: GalleryParts,
+    people_folder: Path,
+    *,
+    precision: float = 0.99,
+    peers: bool = False,
+    marks: GroupingMarks | None = None,
+    distractors: bool = True,
+    swap: bool = False,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Measure how well faces are grouped into people: pairwise and BCubed.
+
+    With a split.csv its test people are measured.
+    precision : the wanted share of right pairs.
+    peers : measure other methods too, each at its best setting.
+    marks : operating point, see fit_grouping_marks; None is the shipped one.
+    distractors : with a split.csv, measure again among one face of each train person.
+    swap : with a split.csv, also fit on the test people and measure on the train people.
+    """
+    test = _encoded(gallery, people_folder, "test", progress)
+    train = None
+    if split_file(people_folder) is not None and (distractors or swap):
+        train = _encoded(gallery, people_folder, "train", progress)
+    report: dict[str, Any] = {
+        "test": measure_grouping(
+            gallery.scorer,
+            test,
+            train if distractors else None,
+            marks=marks,
+            precision=precision,
+            with_peers=peers,
+            seed=seed,
+            progress=partial(progress, "grouping"),
+        )
+    }
+    if swap and train is not None:
+        report["swapped"] = swapped(
+            gallery.database,
+            test,
+            train,
+            precision=precision,
+            with_peers=peers,
+            seed=seed,
+            progress=partial(progress, "swapped"),
+        )
+    return report | {
+        "precision": precision,
+        "seed": seed,
+        "encoder": gallery.pipeline.encoder.name,
+        "head_sha256": gallery.scorer.head.sha256,
+    }
+
+
+@dataclass(frozen=True)
+class DeciderComparison:
+    """report : the figures.  plots : the files written."""
+
+    report: dict[str, Any]
+    plots: tuple[Path, ...]
+
+
+def evaluate_compare(
+    gallery: GalleryParts,
+    lfw: Path,
+    *,
+    plots: Path | None = None,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> DeciderComparison:
+    """Fit five deciders on the train people of the folder's split.csv, measure them on its test
+    people, and draw five plots into the folder `plots`.
+
+    Raises ProtocolUnusable if there is no split.csv; OSError.
+    """
+    if split_file(lfw) is None:
+        raise ProtocolUnusable(
+            f"{lfw} has no split.csv (columns person and split: train or test) in it or beside it"
+        )
+    train, test = (
+        without_duplicates(_encoded(gallery, lfw, part, progress))[0] for part in ("train", "test")
+    )
+    shared = rows_also_in(test, train)
+    test = test.take(np.setdiff1d(np.arange(len(test)), shared))
+    progress("training", 0, 1)
+    deciders = five_deciders(train, our_head(train, Recipe(seed=seed)), seed)
+    report, scored = compare_deciders(
+        deciders, test, seed=seed, progress=partial(progress, "measuring")
+    )
+    report |= {
+        "encoder": gallery.pipeline.encoder.name,
+        "pictures_in_both_left_out": len(shared),
+    }
+    files = [] if plots is None else save_plots(scored, plots)
+    return DeciderComparison(report, tuple(files))
+
+
+def evaluate_blufr(
+    gallery: GalleryParts,
+    lfw: Path,
+    protocol: Path,
+    *,
+    trials: int = 10,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Run BLUFR on LFW: open-set identification and verification.
+
+    protocol : blufr_lfw_config.mat.  trials : the first so many of its ten.
+    Raises ProtocolUnusable.
+    """
+    blufr = read_blufr(protocol)
+    people = _encoded(gallery, lfw, None, progress)
+    rows = rows_of_photos(people, lfw, blufr.photos)
+    report = run_blufr(people, rows, blufr, trials, Recipe(seed=seed), partial(progress, "trials"))
+    return report | {"encoder": gallery.pipeline.encoder.name}
+
+
+def evaluate_pairs(
+    gallery: GalleryParts,
+    lfw: Path,
+    pairs: Path,
+    *,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Run LFW's View 2: ten-fold verification of pairs.
+
+    pairs : pairs.txt.  Raises ProtocolUnusable.
+    """
+    view2 = read_pairs(pairs)
+    people = _encoded(gallery, lfw, None, progress)
+    first, second = (rows_of_photos(people, lfw, photos) for photos in (view2.first, view2.second))
+    report = run_pairs(people, first, second, view2, Recipe(seed=seed), partial(progress, "folds"))
+    return report | {"encoder": gallery.pipeline.encoder.name}
+
+
+def _encoded(
+    gallery: GalleryParts, people_folder: Path, part: str | None, progress: Progress
+) -> EncodedPeople:
+    return encode_folder(gallery, people_in(people_folder, part), progress=progress)

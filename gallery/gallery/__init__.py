@@ -1,0 +1,81 @@
+"""A gallery and everything that can be done with it, each use a few lines over its parts.
+
+`Gallery` is here; its methods lie beside it by subject.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gallery.gallery.admin import Administration
+from gallery.gallery.duplicates import Duplicates
+from gallery.gallery.erasure import Erasure
+from gallery.gallery.identities import Identities
+from gallery.gallery.reencoding import Reencoding
+from gallery.types import Comparison, Decision, Enrolment, Several
+
+if TYPE_CHECKING:
+    from gallery.vision.pipeline import PhotoSource
+
+
+class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
+    """A gallery of known people in one folder.
+
+    Open it with `Gallery.open`. Close it, or use it in a `with` block. Every error that a user can
+    mend is a kind of GalleryError, with the value, the limit and the remedy in its message.
+    """
+
+    def enroll(
+        self,
+        name: str,
+        photo: PhotoSource,
+        *,
+        several: Several = Several.REFUSE,
+        force: bool = False,
+    ) -> Enrolment:
+        """Enrol a photo of a person. The face is on the disk when this returns.
+
+        force : enrol a face that matches another identity, too.
+        Returns an Enrolment: enrolled, already there, or refused and why. Raises PhotoError,
+        InvalidName or HomeError.
+
+        >>> gallery.enroll("Grace Hopper", "grace.jpg").outcome.value
+        'enrolled'
+        """
+        return self._runtime.steady(
+            lambda p: p.enroller.get().enroll(name, photo, several=several, force=force)
+        )
+
+    def query(self, photo: PhotoSource, *, several: Several = Several.REFUSE) -> Decision:
+        """Decide whose face is in a photo: exactly one known identity, or none.
+
+        photo : a path, or a file's bytes.
+        several : what to do with a photo of several faces.
+        Raises PhotoError. A photo without a face is a decision, not an error.
+
+        >>> gallery.query("unknown.jpg").identity.name
+        'Grace Hopper'
+        """
+        return self._runtime.steady(lambda p: p.identifier.get().query(photo, several=several))
+
+    def query_all(self, photo: PhotoSource) -> list[Decision]:
+        """Decide for each face of a photo, largest first. An identity has at most one face.
+
+        Raises PhotoError.
+
+        >>> [decision.outcome.value for decision in gallery.query_all("unknown.jpg")]
+        ['match']
+        """
+        return self._runtime.steady(lambda p: p.identifier.get().query_all(photo))
+
+    def compare(
+        self, first: PhotoSource, second: PhotoSource, *, several: Several = Several.REFUSE
+    ) -> Comparison:
+        """Compare two photos: the same person or not. Raises PhotoError.
+
+        >>> gallery.compare("grace.jpg", "unknown.jpg").same
+        1
+        """
+        return self._runtime.steady(
+            lambda p: p.comparer.get().compare(first, second, several=several)
+        )

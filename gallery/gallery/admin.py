@@ -1,0 +1,74 @@
+"""Calibrations, backups, exports and checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gallery.admin.backup import BackupInfo, Progress, back_up, quietly
+from gallery.encoders.registry import DEFAULT
+from gallery.encoders.weights import DLIB_RESNET
+from gallery.gallery.base import OpenGallery
+from gallery.store import audit, calibrations, faces
+from gallery.store.records import CalibrationRecord
+
+if TYPE_CHECKING:
+    from gallery.admin.check import Finding
+
+
+class Administration(OpenGallery):
+    """Keeping a gallery calibrated, backed up and healthy."""
+
+    def calibrations(self) -> list[CalibrationRecord]:
+        """List every stored calibration of the operating point, oldest first."""
+        with self.database.reading() as session:
+            return calibrations.list_all(session)
+
+    def keep_calibration(
+        self, adjustment: dict[str, Any], report: dict[str, Any], evidence: dict[str, Any]
+    ) -> int:
+        """Store a calibration of the head in use and use it. Returns its number."""
+        head = self.scorer.head.sha256  # before the write lock: a head may have to be read
+        with self.database.writing() as session:
+            audit.record(session, "calibrate")
+            return calibrations.add(session, head, adjustment, report, evidence)
+
+    def use_calibration(self, number: int) -> None:
+        """Use a stored calibration, or none with 0. Raises CalibrationNotFound."""
+        head = self.scorer.head.sha256
+        with self.database.writing() as session:
+            calibrations.use(session, head, number)
+            audit.record(session, "use calibration")
+
+    def back_up(self, file: Path, progress: Progress = quietly) -> BackupInfo:
+        """Write the whole gallery to one file, while it is in use. See gallery.admin.backup."""
+        return back_up(self.database, self.settings, file, progress)
+
+    def export(self, file: Path) -> int:
+        """Write every face with its encoding to a NumPy archive. See gallery.admin.npz."""
+        from gallery.admin.npz import export_faces
+
+        return export_faces(self.database, file)
+
+    def import_from(self, file: Path, progress: Progress = quietly) -> tuple[int, int]:
+        """Enrol the faces of a NumPy archive. Returns how many were added, and were there."""
+        from gallery.admin.npz import import_faces
+
+        encoder = DLIB_RESNET.name, DLIB_RESNET.sha256
+        if self.spec.kind != DEFAULT:
+            current = self.pipeline.encoder
+            encoder = current.name, current.weights_sha256
+            with self.database.writing() as session:  # store what opens this encoder, too
+                faces.encoder_id(session, *encoder, current.network.traits.spec)
+        return import_faces(self.database, file, encoder, progress)
+
+    def check(self, *, repair: bool = False) -> list[Finding]:
+        """Check everything that the gallery needs.
+
+        repair : first repair what can be repaired; no person is dropped.
+        """
+        from gallery.admin.check import check
+        from gallery.admin.repair import mended
+
+        repaired = mended(self.settings, self.database, self.index) if repair else []
+        return repaired + check(self.settings, self.database, self.index, lambda: self.scorer)

@@ -1,0 +1,126 @@
+"""Finding what is stored twice or under the wrong name; plans, applied and undone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gallery.errors import ThumbnailNotFound
+from gallery.factory import build_pipeline, build_reader
+from gallery.gallery.base import OpenGallery
+from gallery.store import corrections, kept_images
+
+if TYPE_CHECKING:
+    from gallery.dedupe.findings import Findings, GalleryFindings
+    from gallery.dedupe.plan.apply import Applied
+
+_MAX_READERS = 8
+
+
+class Duplicates(OpenGallery):
+    """Deduplicating a folder of photos, or the gallery. Only applying a plan changes anything."""
+
+    def dedupe_folder(
+        self,
+        folder: Path,
+        *,
+        precision: float | None = None,
+        people: bool | None = None,
+        progress: Callable[[str, int, int], None] = lambda _step, _done, _total: None,
+    ) -> Findings:
+        """Find copies, people and wrong names in a folder of photos. See gallery.dedupe.folder.
+
+        precision : the wanted share of right pairs among those put together; None for 0.99.
+        people : whether the folders directly inside are people by name; None to find out.
+        progress : called with the step, and how many of how many are done.
+        Raises NoPhotos or SettingInvalid.
+
+        >>> findings = gallery.dedupe_folder(Path("photos"))
+        >>> len(findings.copies), len(findings.people)
+        (1, 1)
+        """
+        from gallery.dedupe.clustering.operating_point import DEFAULT_PRECISION
+        from gallery.dedupe.folder import Wanted, dedupe_folder
+        from gallery.dedupe.scan import Readers
+
+        return dedupe_folder(
+            folder,
+            self.pipeline,
+            self.scorer,
+            self.database,
+            views=self.settings.views_query,
+            wanted=Wanted(DEFAULT_PRECISION if precision is None else precision, people),
+            readers=Readers(
+                min(_MAX_READERS, os.cpu_count() or 1),
+                partial(build_pipeline, self.settings, self.spec),
+            ),
+            progress=progress,
+        )
+
+    def dedupe(
+        self, progress: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> GalleryFindings:
+        """Find identities that seem to be one person, and faces enrolled twice or wrongly."""
+        from gallery.dedupe.gallery import dedupe_gallery
+
+        return self._runtime.steady(
+            lambda p: dedupe_gallery(self.database, p.scorer.get(), progress)
+        )
+
+    def findings(
+        self, progress: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> Findings:
+        """Return what `dedupe` finds, with copies confirmed on photos that are still there."""
+        from gallery.dedupe.duplicate_photos import confirmed
+        from gallery.dedupe.findings import findings_of
+
+        return findings_of(confirmed(self.dedupe(progress), build_reader(self.settings)))
+
+    def write_plan(
+        self,
+        found: Findings,
+        folder: Path | None,
+        out: Path,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> list[Path]:
+        """Write findings as a plan: plan.json, plan.csv and report.html. Returns the files.
+
+        folder : the folder that was deduplicated; None for the gallery.
+        Raises PlanOutdated, PlanUnusable or OSError; see gallery.dedupe.plan.write.
+        """
+        from gallery.dedupe.plan.write import write_plan
+
+        reader = build_reader(self.settings)
+        return write_plan(
+            self.database, found, folder, out, reader, self._thumbnail_or_none, progress
+        )
+
+    def _thumbnail_or_none(self, face_id: int) -> bytes | None:
+        with self.database.reading() as session, contextlib.suppress(ThumbnailNotFound):
+            return kept_images.thumbnail(session, face_id)
+        return None
+
+    def apply_plan(
+        self, file: Path, *, accept_over: float | None = None, dry_run: bool = False
+    ) -> Applied:
+        """Apply what was accepted in a plan. See gallery.dedupe.plan.apply."""
+        from gallery.dedupe.plan.apply import apply_plan
+        from gallery.dedupe.plan.files import read_plan
+
+        plan = read_plan(file)
+        return apply_plan(self.database, plan, accept_over=accept_over, dry_run=dry_run)
+
+    def applied_plans(self) -> list[tuple[int, int, int]]:
+        """List applied plans, newest first: number, steps, and steps that can be undone."""
+        with self.database.reading() as session:
+            return corrections.applied(session)
+
+    def undo_plan(self, number: int | None = None) -> tuple[int, list[str]]:
+        """Undo an applied plan, the last one without a number. Raises UndoImpossible."""
+        from gallery.dedupe.plan.undo import undo_plan
+
+        return undo_plan(self.database, number)

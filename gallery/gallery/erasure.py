@@ -1,0 +1,91 @@
+"""Erasing people and faces, on request or when they expire, and searching for traces."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gallery.erasure.erase import Eraser
+from gallery.errors import FaceNotFound
+from gallery.factory import build_reader
+from gallery.gallery.base import OpenGallery
+from gallery.store import faces, identities
+from gallery.store.records import IdentityRecord, Receipt
+
+if TYPE_CHECKING:
+    from gallery.erasure.report import Looked, TraceReport
+    from gallery.vision.pipeline import PhotoSource
+
+
+class Erasure(OpenGallery):
+    """Erasing people. There is no undo."""
+
+    def forget(self, name_or_id: str | int) -> Receipt:
+        """Erase a person, with no undo. Returns the receipt; see gallery.erasure.erase.
+
+        >>> gallery.forget("Grace Hopper").faces
+        1
+        """
+        return self._eraser().identity(name_or_id)
+
+    def forget_faces(self, face_ids: Sequence[int]) -> list[Receipt]:
+        """Erase single faces of people who have others. See gallery.erasure.erase."""
+        return self._eraser().faces(face_ids)
+
+    def faces_from(self, photo: str | Path) -> list[int]:
+        """List the faces that were enrolled from this photo: a file, or a file's SHA-256.
+
+        Raises FaceNotFound, PhotoUnreadable or PhotoTooLarge.
+        """
+        sha256 = str(photo).lower()
+        if not re.fullmatch("[0-9a-f]{64}", sha256):
+            sha256 = hashlib.sha256(build_reader(self.settings).content(photo)).hexdigest()
+        with self.database.reading() as session:
+            face_ids = faces.of_photo(session, sha256)
+        if not face_ids:
+            raise FaceNotFound(f"no face was enrolled from {photo}")
+        return face_ids
+
+    def expired(self) -> list[IdentityRecord]:
+        """List the identities that are due to be erased, the longest overdue first."""
+        with self.database.reading() as session:
+            return [
+                identities.get(session, identity_id) for identity_id in identities.expired(session)
+            ]
+
+    def expire(self) -> list[Receipt]:
+        """Erase every identity that is due."""
+        return self._eraser().everyone([record.id for record in self.expired()], "expire")
+
+    def _eraser(self) -> Eraser:
+        settings = self.settings
+        index = self._runtime.parts().index
+        return Eraser(
+            self.database, index, lambda: self.scorer, home=settings.home, cache=settings.cache
+        )
+
+    def upkeep(self) -> list[Receipt]:
+        """Finish interrupted erasures, erase expired identities, prune the audit trail."""
+        self._finish_erasing()
+        self._prune_audit_trail()
+        return self.expire()
+
+    def traces(self, who: str, photos: Sequence[PhotoSource] = ()) -> TraceReport:
+        """Search the gallery's files for a person, enrolled or erased.
+
+        who : a name or an id.
+        photos : photos of an erased person, to search for their encodings.
+        """
+        from gallery.erasure.report import trace_report
+
+        views = self._views_of(photos)
+        return trace_report(self.settings, self.database, self.index, who, views)
+
+    def _views_of(self, photos: Sequence[PhotoSource]) -> list[Looked]:
+        from gallery.erasure.report import look
+
+        counts = sorted({self.settings.views_query, self.settings.views_enrolled})
+        return [look(self.pipeline, photo, counts) for photo in photos]

@@ -1,0 +1,158 @@
+"""Identities and their faces: listed, named, merged, told apart, moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gallery.errors import FaceNotFound
+from gallery.gallery.base import OpenGallery
+from gallery.names import moment
+from gallery.store import audit, corrections, faces, identities, merges
+from gallery.store.database import Session
+from gallery.store.records import (
+    FaceRecord,
+    IdentityRecord,
+    Merged,
+    MergeRecord,
+    StoredEncodings,
+)
+
+
+class Identities(OpenGallery):
+    """Listing and changing who is enrolled."""
+
+    def identities(self) -> list[IdentityRecord]:
+        """List everyone enrolled, by name.
+
+        >>> [(record.name, record.faces) for record in gallery.identities()]
+        [('Grace Hopper', 1)]
+        """
+        with self.database.reading() as session:
+            return identities.list_all(session)
+
+    def identity(self, name_or_id: str | int) -> tuple[IdentityRecord, list[FaceRecord]]:
+        """Return one identity and its faces. Raises IdentityNotFound."""
+        with self.database.reading() as session:
+            record = identities.get(session, name_or_id)
+            return record, faces.records(session, identity_id=record.id)
+
+    def faces(self) -> list[FaceRecord]:
+        """List every enrolled face."""
+        with self.database.reading() as session:
+            return faces.records(session)
+
+    def encodings(self) -> StoredEncodings:
+        """Return every enrolled face's encoding, float32 (n, 128)."""
+        with self.database.reading() as session:
+            return faces.encodings_of(session, identities.ids(session))
+
+    def rename(self, name_or_id: str | int, new_name: str) -> IdentityRecord:
+        """Rename an identity. Raises IdentityNotFound, InvalidName or IdentityExists."""
+        with self.database.writing() as session:
+            record = identities.rename(session, name_or_id, new_name)
+            audit.record(session, "rename", identity_id=record.id)
+            return record
+
+    def describe(
+        self,
+        name_or_id: str | int,
+        *,
+        new_name: str | None = None,
+        external_id: str | None = None,
+        details: dict[str, str],
+        expires: str | None = None,
+        first: Callable[[IdentityRecord, list[FaceRecord]], None] = lambda _record, _faces: None,
+    ) -> IdentityRecord:
+        """Set an identity's name, external id, details and expiry, all of them or none.
+
+        expires : when `expire` may erase the identity, see gallery.names.moment; empty for never.
+        first : called with the identity before anything changes; what it raises stops the change.
+        Raises IdentityNotFound, InvalidName, DetailsInvalid, IdentityExists or SettingInvalid.
+        """
+        due = moment(expires) if expires else None
+        with self.database.writing() as session:
+            record = identities.get(session, name_or_id)
+            first(record, faces.records(session, identity_id=record.id))
+            if new_name is not None:
+                identities.rename(session, record.id, new_name)
+            if expires is not None:
+                identities.expire_at(session, record.id, due)
+            audit.record(session, "describe", identity_id=record.id)
+            return identities.describe(session, record.id, external_id, details)
+
+    def merge(self, keep: str | int, others: Sequence[str | int]) -> Merged:
+        """Merge other identities into one. Raises IdentityNotFound or MergeEmpty.
+
+        >>> merged = gallery.merge("Grace Hopper", ["G. Hopper"])
+        >>> [record.name for record in gallery.undo_merge(merged.merge_id)]
+        ['Grace Hopper', 'G. Hopper']
+        """
+        with self.database.writing() as session:
+            merged = merges.merge(session, keep, others)
+            audit.record(session, "merge", identity_id=merged.identity.id)
+            return merged
+
+    def merges(self) -> list[MergeRecord]:
+        """List the merges that can be undone, newest first."""
+        with self.database.reading() as session:
+            return merges.list_merges(session)
+
+    def undo_merge(self, merge_id: int) -> list[IdentityRecord]:
+        """Undo a merge. Returns the identities that it leaves, the one that was kept first.
+
+        Raises MergeNotFound, MergeTooOld, or IdentityExists when a name was taken meanwhile.
+        """
+        with self.database.writing() as session:
+            restored = merges.undo(session, merge_id)
+            audit.record(session, "undo merge", identity_id=restored[0].id)
+            return restored
+
+    def keep_distinct(self, first: str | int, second: str | int, *, distinct: bool = True) -> None:
+        """Record that two identities are two people, so that `dedupe` does not name them again.
+
+        distinct : False takes that back.
+        Raises IdentityNotFound.
+        """
+        with self.database.writing() as session:
+            ids = [identities.get(session, name_or_id).id for name_or_id in (first, second)]
+            audit.record(session, "tell apart" if distinct else "compare again", identity_id=ids[0])
+            if distinct:
+                merges.keep_distinct(session, ids[0], ids[1:])
+            else:
+                merges.forget_distinct(session, *ids)
+
+    def move_face(self, face_id: int, to: str | int) -> IdentityRecord:
+        """Put a face under another identity, and return that one. Moving it back undoes it.
+
+        Raises FaceNotFound, IdentityNotFound, LastFace for the only face of its identity (merge
+        the two instead), FaceAlreadyEnrolled when the other has a face of the same photo.
+        """
+        with self.database.writing() as session:
+            source = identities.get(session, self._owner_of(session, face_id))
+            target = identities.get(session, to)
+            if target.id != source.id:
+                corrections.refuse_move(session, face_id, source, target)
+                corrections.move(session, face_id, target.id)
+                audit.record(session, "move face", identity_id=target.id)
+        return self.identity(target.id)[0]
+
+    def call_right(self, face_id: int, *, right: bool = True) -> None:
+        """Record that a face is under the right name, so that `dedupe` does not doubt it again.
+
+        right : False takes that back.
+        Raises FaceNotFound.
+        """
+        with self.database.writing() as session:
+            owner = self._owner_of(session, face_id)
+            audit.record(session, "call right" if right else "doubt again", identity_id=owner)
+            if right:
+                corrections.call_right(session, face_id, owner)
+            else:
+                corrections.uncall_right(session, face_id)
+
+    @staticmethod
+    def _owner_of(session: Session, face_id: int) -> int:
+        owner = corrections.owner_of(session, face_id)
+        if owner is None:
+            raise FaceNotFound(f"no face {face_id}")
+        return owner

@@ -1,0 +1,111 @@
+"""Another encoder for a gallery: its pipeline, the switch, and the way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gallery.encoders.registry import Spec, read_spec
+from gallery.errors import CannotReencode
+from gallery.factory import build_pipeline, build_reader
+from gallery.gallery.base import OpenGallery
+from gallery.store import audit, encoders, kept_images, reencoding
+from gallery.store.encoders import EncoderRecord, EncoderState
+
+if TYPE_CHECKING:
+    from gallery.encoders.projection import Projection
+    from gallery.encoders.protocol import Traits
+    from gallery.reencode import Reencoder
+    from gallery.vision.pipeline import FacePipeline
+
+
+class Reencoding(OpenGallery):
+    """Changing the encoder of a gallery."""
+
+    def projection_in_use(self, traits: Traits) -> Projection | None:
+        """Return this network's projection that encodings of the gallery were made with, if any.
+
+        The one in the gallery's home goes first, since a new one would be written there.
+        """
+        from gallery.encoders.encoder import encoder_sha256
+        from gallery.matching.head_files import projections
+
+        with self.database.reading() as session:
+            stored = {record.weights_sha256 for record in encoders.kept(session)}
+        for projection in projections(self.settings, traits):
+            if encoder_sha256(traits.sha256, projection) in stored:
+                return projection
+        return None
+
+    def encoder_pipeline(self, spec: Spec) -> FacePipeline:
+        """Build the pipeline of another encoder than the gallery's, which must have a head.
+
+        Raises WeightsError or HeadUnusable.
+        """
+        from gallery.matching.head import load_head
+        from gallery.matching.head_files import find_head
+
+        pipeline = build_pipeline(self.settings, spec)
+        traits, encoder = pipeline.encoder.network.traits, pipeline.encoder
+        head = find_head(self.settings, traits)
+        load_head(head, encoder.name, encoder.weights_sha256, traits.spec)
+        return pipeline
+
+    def encoder_record(self, pipeline: FacePipeline) -> EncoderRecord:
+        """Return the gallery's record of this pipeline's encoder; add one if there is none."""
+        traits, encoder = pipeline.encoder.network.traits, pipeline.encoder
+        with self.database.writing() as session:
+            return encoders.make(session, encoder.name, encoder.weights_sha256, traits.spec)
+
+    def recorded_pipeline(self, record: EncoderRecord) -> FacePipeline:
+        """Build the pipeline of exactly this encoder.
+
+        Raises CannotReencode when another encoder opens in its place; else as encoder_pipeline.
+        """
+        pipeline = self.encoder_pipeline(read_spec(record.spec or record.name))
+        encoder = pipeline.encoder
+        if (encoder.name, encoder.weights_sha256) != (record.name, record.weights_sha256):
+            raise CannotReencode(
+                f"{encoder.name} ({encoder.weights_sha256[:12]}) opens now in place of {record},"
+                " and some faces are still to be encoded with that one; put back the model, its"
+                " TOML file and the head with its projection, or name the other encoder with"
+                " --encoder"
+            )
+        return pipeline
+
+    def reencoder(self, record: EncoderRecord, photos: Path | None = None) -> Reencoder:
+        """Return what encodes this gallery's faces with that encoder. See gallery.reencode."""
+        from gallery.reencode import Reencoder
+
+        return Reencoder(self.database, build_reader(self.settings), record, photos)
+
+    def previous_encoder(self) -> EncoderRecord:
+        """Return the encoder that there is a way back to. Raises CannotReencode."""
+        with self.database.reading() as session:
+            record = encoders.in_state(session, EncoderState.PREVIOUS)
+        if record is None:
+            raise CannotReencode("no encodings of an earlier encoder are kept to go back to")
+        return record
+
+    def switched(self) -> None:
+        """Build the index of the encoder that is in use now."""
+        self._runtime.parts().index.rebuild()
+
+    def finish_reencoding(self) -> int:
+        """Erase the previous encoder's encodings and those of an unfinished re-encoding.
+
+        Returns how many there were.
+        """
+        with self.database.writing() as session:
+            dropped = reencoding.finish(session)
+            audit.record(session, "re-encode finished")
+        self._finish_erasing()
+        return dropped
+
+    def drop_pictures(self) -> int:
+        """Erase the images kept to encode faces again. Returns of how many faces."""
+        with self.database.writing() as session:
+            dropped = kept_images.drop_all(session)
+            audit.record(session, "drop pictures")
+        self._finish_erasing()
+        return dropped

@@ -1,0 +1,82 @@
+"""What the workflows of training and evaluation share: a gallery's parts, progress, encoding."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from gallery.config import Settings
+from gallery.encoders.projection import Projection
+from gallery.encoders.protocol import Traits
+from gallery.encoders.registry import read_spec
+from gallery.factory import worker_pipelines
+from gallery.matching.scorer import Scorer
+from gallery.store.database import Database
+from gallery.store.records import FaceRecord, StoredEncodings
+from gallery.training.dataset import PeopleFolder
+from gallery.training.encode import EncodedPeople, Views, encode_people
+from gallery.vision.pipeline import FacePipeline
+
+_MAX_WORKERS = 4
+
+Progress = Callable[[str, int, int], None]
+"""progress(step, done, total): called as each step of a workflow advances."""
+
+
+def no_progress(_step: str, _done: int, _total: int) -> None:
+    """Report nothing."""
+
+
+class GalleryParts(Protocol):
+    """The parts of a Gallery that the workflows use; pass a Gallery."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def database(self) -> Database: ...
+
+    @property
+    def pipeline(self) -> FacePipeline: ...
+
+    @property
+    def scorer(self) -> Scorer: ...
+
+    def encodings(self) -> StoredEncodings: ...
+
+    def faces(self) -> list[FaceRecord]: ...
+
+    def projection_in_use(self, traits: Traits) -> Projection | None: ...
+
+    def keep_calibration(
+        self, adjustment: dict[str, Any], report: dict[str, Any], evidence: dict[str, Any]
+    ) -> int: ...
+
+
+def encode_folder(
+    gallery: GalleryParts,
+    folder: PeopleFolder,
+    *,
+    pipeline: FacePipeline | None = None,
+    native: bool = False,
+    progress: Progress = no_progress,
+) -> EncodedPeople:
+    """Encode the central face of each photo in the folder; encodings in the cache are reused.
+
+    pipeline : None is the gallery's.
+    native : see encode_people.
+    """
+    settings = gallery.settings
+    pipeline = pipeline or gallery.pipeline
+    spec = read_spec(pipeline.encoder.network.traits.spec)
+    return encode_people(
+        folder,
+        pipeline,
+        Views(settings.views_query, settings.views_enrolled),
+        settings.cache,
+        lambda done: progress("encoding", done, folder.photos),
+        workers=min(_MAX_WORKERS, os.cpu_count() or 1),
+        make_eye=worker_pipelines(settings, spec),
+        native=native,
+    )
