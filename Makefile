@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help setup demo tools test quick check format clean
+.PHONY: help setup demo tools test quick check guide format clean
 
 help:            ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -49,6 +49,9 @@ check: $(STAMP)  ## format, lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+guide: $(STAMP)  ## the pages of the guide that are generated from the code
+	$(BIN)/python -m tests.docs.generate
 
 format: $(STAMP) ## format and mend what ruff can
 	$(BIN)/ruff format .

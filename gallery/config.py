@@ -33,98 +33,130 @@ class Settings(BaseSettings):
         env_prefix="GALLERY_", env_ignore_empty=True, extra="forbid", frozen=True
     )
 
-    home: Path = Field(default_factory=default_home, description="Folder of the gallery.")
-    cache: Path = Field(default_factory=default_cache, description="Folder of converted weights.")
+    home: Path = Field(
+        default_factory=default_home,
+        description="Folder of the gallery. A new one can be read by its owner only.",
+    )
+    cache: Path = Field(
+        default_factory=default_cache,
+        description="Folder for converted weights and for the encodings of training folders.",
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        default="cpu", description="Where the networks run; auto takes a GPU when there is one."
+        default="cpu",
+        description="Where the networks run. `auto` uses a GPU if there is one.",
     )
     threads: int = Field(
-        default=0, ge=0, le=256, description="Threads of the networks; 0 leaves it to torch."
+        default=0, ge=0, le=256, description="Threads for the networks. 0: PyTorch decides."
     )
     head: Path | None = Field(
-        default=None, description="A head file to use instead of the home's or the shipped one."
+        default=None,
+        description="Head file to use instead of the gallery's own or the shipped one. It applies"
+        " only if it was made for the encoder in use.",
     )
     encoder: str | None = Field(
         default=None,
-        description="NAME or NAME:FILE; else the gallery's own, of a new one dlib-resnet.",
+        description="`dlib-resnet`, `facenet-vggface2` or `facenet-casia` (the last two also with"
+        " `:FILE`), or `onnx:FILE`. Default: the gallery's own; for a new gallery `dlib-resnet`.",
     )
     keep: Literal["nothing", "chips", "photos"] = Field(
         default="nothing",
-        description="What is kept of photos enrolled from now on, to encode them again.",
+        description="What to keep of photos enrolled from now on, so that another encoder can"
+        " encode them later.",
     )
     min_face: int = Field(
         default=40,
         ge=20,
         le=1000,
-        description="Faces with a shorter side, in pixels after shrinking, are not used.",
+        description="Smallest usable face: its shorter side in pixels, after shrinking.",
     )
     min_face_probability: float = Field(
         default=0.99,
         ge=0.5,
         le=1.0,
-        description="Detections the detector is less sure of are not used.",
+        description="Lowest usable detector probability of a face.",
     )
     max_photo_bytes: int = Field(
-        default=256 * 2**20, ge=1, description="Larger files are refused unread."
+        default=256 * 2**20,
+        ge=1,
+        description="Largest photo file in bytes. Larger files are rejected unread.",
     )
     max_photo_pixels: int = Field(
         default=128_000_000,
         ge=1,
         le=178_000_000,
-        description="Larger photos are refused undecoded.",
+        description="Largest photo in pixels. Larger photos are rejected before decoding.",
     )
     max_faces: int = Field(
-        default=300, ge=1, le=10_000, description="Photos of more faces are refused unencoded."
+        default=300,
+        ge=1,
+        le=10_000,
+        description="Most faces in a photo. Photos with more are rejected before encoding.",
     )
     working_side: int = Field(
         default=2048,
         ge=256,
         le=8192,
-        description="Photos are shrunk to this longer side, in pixels.",
+        description="Photos are shrunk to this longer side, in pixels, before detection.",
     )
     views_enrolled: int = Field(
         default=10,
         ge=2,
         le=MAX_VIEWS,
-        description="Views averaged for an enrolled face; 2: mirrored.",
+        description="Views averaged for an enrolled face. 2: the face and its mirror image.",
     )
     views_query: int = Field(
-        default=2, ge=2, le=MAX_VIEWS, description="Views averaged for a query's face."
+        default=2, ge=2, le=MAX_VIEWS, description="Views averaged for a query face."
     )
     false_positive_identification_rate: float = Field(
         default=0.01,
         ge=1e-6,
         le=0.5,
-        description="The share of strangers who may be given a match; the product's promise.",
+        description="The promise: the largest share of strangers who may be given a name.",
     )
     candidates: int = Field(
-        default=10, ge=2, le=1000, description="Nearest identities the head judges for each query."
+        default=10, ge=2, le=1000, description="Nearest identities that the head judges per query."
     )
     max_request_bytes: int = Field(
-        default=32 * 2**20, ge=1024, description="Larger HTTP requests are refused."
+        default=32 * 2**20,
+        ge=1024,
+        description="Largest HTTP request in bytes. Larger ones are rejected.",
     )
-    host: str = Field(default="127.0.0.1", description="The address that `serve` listens on.")
-    port: int = Field(default=8000, ge=1, le=65_535, description="The port it listens on.")
+    host: str = Field(default="127.0.0.1", description="Address that `serve` listens on.")
+    port: int = Field(default=8000, ge=1, le=65_535, description="Port that `serve` listens on.")
     workers: int = Field(
-        default=2, ge=1, le=64, description="Photos that `serve` works on at once."
+        default=2, ge=1, le=64, description="Photos that `serve` processes in parallel."
     )
     api_queue: int = Field(
-        default=64, ge=0, le=10_000, description="Requests that may wait; more are answered 503."
+        default=64,
+        ge=0,
+        le=10_000,
+        description="Requests that may wait. Further ones get 503; far more, or more than sixteen"
+        " of the largest size at once, are not read at all.",
     )
     api_seconds: float = Field(
-        default=60.0, gt=0.0, le=3600.0, description="A request that takes longer is answered 503."
+        default=60.0,
+        gt=0.0,
+        le=3600.0,
+        description="Timeout of a request in seconds: 503 while processing, 408 while uploading.",
     )
     thumbnails: bool = Field(
-        default=False, description="Keep a small picture of each face enrolled from now on."
+        default=False,
+        description="Keep a small picture (160 pixels) of each face enrolled from now on. It is"
+        " erased with the face.",
     )
     audit_days: int = Field(
-        default=90, ge=1, le=36_500, description="Entries of the audit trail are dropped after."
+        default=90, ge=1, le=36_500, description="Days that entries stay in the audit trail."
     )
     key_file: Path | None = Field(
-        default=None, description="A file of 64 hex digits; the database is encrypted with them."
+        default=None,
+        description="File of 64 hexadecimal digits, the key that encrypts the database"
+        " (SQLCipher).",
     )
     busy_timeout: float = Field(
-        default=30.0, ge=0.0, le=3600.0, description="Seconds to wait for another process's write."
+        default=30.0,
+        ge=0.0,
+        le=3600.0,
+        description="Seconds to wait while another process writes to the database.",
     )
 
 

@@ -24,8 +24,8 @@ from gallery.api.maintenance import run_maintenance
 from gallery.api.metrics import MEDIA_TYPE, Metrics
 from gallery.api.openapi import add_openapi
 from gallery.api.problems import add_error_handlers
+from gallery.api.routes import guide, jobs, query
 from gallery.api.routes import identities as identity_routes
-from gallery.api.routes import jobs, query
 from gallery.api.same_origin import LOOPBACK
 from gallery.api.worker_pool import WorkerPool
 from gallery.gallery import Gallery
@@ -91,6 +91,7 @@ def create_app(
     app.include_router(query.routes(gallery, audit_buffer, metrics))
     app.include_router(identity_routes.routes(gallery))
     app.include_router(jobs.routes(gallery, runner))
+    app.include_router(guide.routes(_PAGE_HEADERS))
     _add_health(app, gallery, metrics)
 
     @app.get("/", include_in_schema=False)

@@ -25,7 +25,7 @@ from gallery.store.audit import Actor, act_as
 from gallery.store.database import Database
 from gallery.store.records import KeyRecord
 
-_PUBLIC_PATHS = ("/", "/healthz", "/readyz", "/v1/openapi.json")
+_PUBLIC_PATHS = ("/", "/guide", "/healthz", "/readyz", "/v1/openapi.json")
 _QUERY_PATHS = ("/v1/query", "/v1/compare", "/v1/calibration")
 _ENROL_PREFIXES = ("/v1/identities", "/v1/faces", "/v1/merges")
 _KEY_CACHE_SECONDS = 1.0
@@ -34,7 +34,7 @@ _CHALLENGE = 'Bearer realm="gallery"'
 
 def required_scope(method: str, path: str) -> KeyScope | None:
     """Return the scope a request needs; None for a public path, `admin` for an unknown one."""
-    if path in _PUBLIC_PATHS or path.startswith("/page/"):
+    if path in _PUBLIC_PATHS or path.startswith(("/page/", "/guide/")):
         return None
     if path in _QUERY_PATHS:
         return KeyScope.QUERY

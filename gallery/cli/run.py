@@ -19,6 +19,7 @@ from gallery.cli import (
     expire,
     export,
     faces,
+    guide,
     identities,
     keys,
     query,
@@ -50,6 +51,7 @@ COMMANDS = (
     serve,
     keys,
     audit,
+    guide,
 )
 
 

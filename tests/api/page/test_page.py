@@ -214,12 +214,12 @@ def test_photo_is_taken_dropped_and_pasted(page: Page, shot: Shot, hopper: Path)
 def test_keyboard_is_enough(page: Page, server: httpx.Client, hopper: Path) -> None:
     enrol(server, "Grace", hopper)
     focused = []
-    for _ in range(6):
+    for _ in range(7):
         page.keyboard.press("Tab")
         focused.append(
             page.evaluate("document.activeElement.id || document.activeElement.textContent")
         )
-    assert focused == ["Query", "People", "Duplicates", "Accuracy", "file", "camera"]
+    assert focused == ["help", "Query", "People", "Duplicates", "Accuracy", "file", "camera"]
     for _ in range(4):
         page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")

@@ -1,0 +1,1 @@
+"""The README and the guide: complete, linked, generated where they should be, and runnable."""
