@@ -20,6 +20,19 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def escape_csv_cell(text: str) -> str:
+    """Prefix an apostrophe to text that a spreadsheet would run as a formula."""
+    return f"'{text}" if text.startswith((*_FORMULA_STARTS, "'")) else text
+
+
+def unescape_csv_cell(text: str) -> str:
+    """Reverse escape_csv_cell."""
+    return text.removeprefix("'")
+
+
 def checked_details(details: Mapping[str, str]) -> dict[str, str]:
     """A user's own facts. Raises DetailsInvalid: too many, too long, or no text."""
     if len(details) > MOST_DETAILS:

@@ -17,7 +17,7 @@ from gallery.cli.output import ERROR, FOUND, NONE, count, emit, out, progress, s
 from gallery.errors import PhotoError, SettingInvalid
 from gallery.gallery import Gallery
 from gallery.json_forms.to_json import decision_json, error_json, face_record_json
-from gallery.names import printable
+from gallery.names import escape_csv_cell, printable
 from gallery.vision.photo import photos_in
 from indexer.whole_file import written_whole
 
@@ -126,7 +126,9 @@ def _csv(columns: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({k: _harmless(v) for k, v in row.items()} for row in rows)
+    writer.writerows(
+        {k: escape_csv_cell(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows
+    )
     return text.getvalue()
 
 
@@ -146,11 +148,6 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
         "runner_up_probability": second.get("probability"),
         **dict(zip(("left", "top", "right", "bottom"), box, strict=True)),
     }
-
-
-def _harmless(value: Any) -> Any:
-    """A spreadsheet runs cells that begin with these; a quote before them makes them text."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
 
 
 @app.command("import")
