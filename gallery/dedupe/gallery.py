@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from gallery.dedupe.clustering.merge import near_groups, nearest_rows
+from gallery.dedupe.clustering.merge import matching_groups, nearest_rows
 from gallery.dedupe.findings import GalleryFindings, SameFace, SamePerson, WrongIdentity
 from gallery.dedupe.mislabelled import WrongName, said, wrong_names
 from gallery.matching.lookalikes import SAME_PICTURE_COSINE, near_faces
@@ -103,7 +103,7 @@ def _same_people(
     groups = [rows[is_right[rows]] if is_right[rows].any() else rows for rows in rows_of_each]
     point = scorer.point_of(max(1, len(groups)))
     findings = []
-    for (i, j), score in near_groups(encodings, groups, scorer, point, progress).items():
+    for (i, j), score in matching_groups(encodings, groups, scorer, point, progress).items():
         a, b = nearest_rows(encodings, groups[i], groups[j])
         deciding = records[a], records[b]
         identities = deciding[0].identity, deciding[1].identity

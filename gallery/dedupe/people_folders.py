@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gallery.dedupe.clustering.cluster import Cluster
-from gallery.dedupe.clustering.merge import near_groups, nearest_rows
+from gallery.dedupe.clustering.merge import matching_groups, nearest_rows
 from gallery.dedupe.duplicate_photos import CopyGroup
 from gallery.dedupe.findings import Misfiled, SameIdentities
 from gallery.dedupe.mislabelled import said, wrong_names
@@ -90,7 +90,7 @@ def mislabelled_findings(
     # Without an adjustment to these people: two names of one person make them seem more alike.
     point = scorer.point_of(len(present))
     same = []
-    for (i, j), score in near_groups(encodings, groups, scorer, point).items():
+    for (i, j), score in matching_groups(encodings, groups, scorer, point).items():
         a, b = nearest_rows(encodings, groups[i], groups[j])
         margin = np.array([score + point.bias], np.float32)
         same.append(

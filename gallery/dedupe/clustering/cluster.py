@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from gallery.dedupe.clustering.constraints import ALWAYS, ConstrainedMargins, Constraints
 from gallery.dedupe.clustering.linkage import SIZE_BONUS, joined
 from gallery.dedupe.clustering.margins import NearPairs, constrained_matrix, margin_matrices
-from gallery.dedupe.clustering.merge import merged_clusters, rows_of, sample
+from gallery.dedupe.clustering.merge import merged_clusters, rows_by_label, sample
 from gallery.dedupe.clustering.operating_point import (
     DEFAULT_PRECISION,
     GroupingMarks,
@@ -108,7 +108,7 @@ def same_person_groups(
     edges = near_faces(encodings, scorer, point, _NEIGHBOURS, progress)
     near = NearPairs.of(edges, encodings, scorer, point)
     labels, loosest = _labels(encodings, near, scorer, point, constraints)
-    clusters = rows_of(labels)
+    clusters = rows_by_label(labels)
     missing = [rows for rows in clusters if _key(rows) not in loosest]
     samples = margin_matrices([sample(rows) for rows in missing], near, encodings, scorer, point)
     for rows, (sampled, matrix) in zip(missing, samples, strict=True):
@@ -158,7 +158,7 @@ def _labels(
     for rows, matrix in margin_matrices(partial, near, encodings, scorer, point):
         inside = joined(constrained_matrix(rows, matrix, constrained), 0.0)
         labels[rows] = rows[inside]
-        for positions in rows_of(inside):
+        for positions in rows_by_label(inside):
             some = sample(positions)
             loosest[_key(rows[positions])] = _LoosestMember.of(
                 rows[some], matrix[np.ix_(some, some)]
@@ -225,7 +225,7 @@ def _blocks(rows: Int64, first: Int64, second: Int64, margins: Float64) -> list[
         if blocks.subset_size(a) + blocks.subset_size(b) <= _LARGEST_COMPONENT:
             blocks.merge(a, b)
     labels = np.array([blocks[i] for i in range(len(rows))])
-    return [rows[positions] for positions in rows_of(labels)]
+    return [rows[positions] for positions in rows_by_label(labels)]
 
 
 def _described(

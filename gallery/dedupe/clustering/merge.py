@@ -28,8 +28,8 @@ def merged_clusters(
     """The labels with clusters of one person merged. A person with more photos than a face has
     neighbours may start out in two clusters.
     """
-    clusters = rows_of(labels)
-    scores = near_groups(encodings, clusters, scorer, point)
+    clusters = rows_by_label(labels)
+    scores = matching_groups(encodings, clusters, scorer, point)
     apart = _clusters_apart(clusters, constrained, len(labels))
     for i, j in sorted(scores, key=lambda pair: -scores[pair]):
         if not (len(clusters[i]) and len(clusters[j])) or j in apart.get(i, ()):
@@ -66,7 +66,7 @@ def _clusters_apart(
     return apart
 
 
-def rows_of(labels: Int64) -> list[Int64]:
+def rows_by_label(labels: Int64) -> list[Int64]:
     """The rows of each label that has two or more."""
     order = np.argsort(labels, kind="stable")
     sizes = np.unique(labels, return_counts=True)[1]
@@ -74,7 +74,7 @@ def rows_of(labels: Int64) -> list[Int64]:
     return [rows for rows in parts if len(rows) > 1]
 
 
-def near_groups(
+def matching_groups(
     encodings: Encodings,
     groups: Sequence[Int64],
     scorer: Scorer,

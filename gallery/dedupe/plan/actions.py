@@ -87,7 +87,7 @@ def tasks_of(plan: Plan, accept_over: float | None, *, of_folder: bool) -> list[
     return sorted(tasks, key=lambda task: _ORDER.index(task.kind))
 
 
-class Work:
+class PlanExecution:
     """Does tasks one after another, following identities that earlier tasks merged."""
 
     def __init__(self, session: Session, tasks: Sequence[Task]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gallery.dedupe.plan.actions import Task, Work, tasks_of
+from gallery.dedupe.plan.actions import PlanExecution, Task, tasks_of
 from gallery.dedupe.plan.model import Plan
 from gallery.errors import GalleryError, PlanOutdated
 from gallery.store import audit, corrections, identities, plans
@@ -64,8 +64,8 @@ def _tried_tasks(
             tasks = tasks_of(plan, accept_over, of_folder=stored.state is None)
             lines: list[str] = []
             if tasks:
-                work = Work(session, tasks)
-                lines = [line for task in tasks for _, line in work.do(session, task)]
+                execution = PlanExecution(session, tasks)
+                lines = [line for task in tasks for _, line in execution.do(session, task)]
             raise _DryRun(lines)
     except _DryRun:
         if dry_run:
@@ -76,18 +76,18 @@ def _tried_tasks(
 def _apply(database: Database, plan: Plan, tasks: Sequence[Task]) -> Applied:
     lines: list[str] = []
     number: int | None = None
-    work: Work | None = None
+    execution: PlanExecution | None = None
     state: plans.State | None = None
     try:
         for task in tasks:
             with database.writing() as session:
-                if work is None:
+                if execution is None:
                     state = _stored_plan(session, plan).state
-                    work = Work(session, tasks)
+                    execution = PlanExecution(session, tasks)
                 elif state is not None and plans.changed(state, plans.state_of(session)):
                     # Another process may write between two findings.
                     raise PlanOutdated("another process changed the gallery meanwhile")
-                steps = work.do(session, task)
+                steps = execution.do(session, task)
                 new_number = number
                 if steps and new_number is None:
                     new_number = corrections.begin(session)
