@@ -159,9 +159,9 @@ def _labels(
         inside = joined(constrained_matrix(rows, matrix, constrained), 0.0)
         labels[rows] = rows[inside]
         for positions in rows_by_label(inside):
-            some = sample(positions)
+            sampled = sample(positions)
             loosest[_key(rows[positions])] = _LoosestMember.of(
-                rows[some], matrix[np.ix_(some, some)]
+                rows[sampled], matrix[np.ix_(sampled, sampled)]
             )
     return merged_clusters(labels, encodings, scorer, point, constrained), loosest
 
