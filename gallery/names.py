@@ -20,6 +20,26 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def escape_csv_cell(text: str) -> str:
+    """Prefix an apostrophe to text that a spreadsheet would run as a formula.
+
+    An apostrophe before such a text, or before another apostrophe, is doubled, so that
+    unescape_csv_cell can tell; "'Abd" stays as it is.
+    """
+    formula = text.startswith(_FORMULA_STARTS)
+    escaped = text.startswith("'") and text[1:].startswith((*_FORMULA_STARTS, "'"))
+    return f"'{text}" if formula or escaped else text
+
+
+def unescape_csv_cell(text: str) -> str:
+    """Reverse escape_csv_cell."""
+    escaped = text.startswith("'") and text[1:].startswith((*_FORMULA_STARTS, "'"))
+    return text[1:] if escaped else text
+
+
 def checked_details(details: Mapping[str, str]) -> dict[str, str]:
     """Check a user's own details. Raises DetailsInvalid: too many, too long, or not valid text."""
     if len(details) > MOST_DETAILS:

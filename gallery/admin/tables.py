@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gallery.errors import PhotoError, SettingInvalid
-from gallery.names import printable
+from gallery.names import escape_csv_cell, printable
 from gallery.types import Decision
 from gallery.vision.photo import photos_in
 from indexer.whole_file import written_whole
@@ -90,7 +90,9 @@ def _csv(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({k: _harmless(v) for k, v in _flat(row).items()} for row in rows)
+    for row in rows:
+        cells = _flat(row).items()
+        writer.writerow({k: escape_csv_cell(v) if isinstance(v, str) else v for k, v in cells})
     return text.getvalue()
 
 
@@ -108,8 +110,3 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
         "runner_up_probability": runner_up.get("probability"),
         **dict(zip(_BOX, box, strict=True)),
     }
-
-
-def _harmless(value: Any) -> Any:
-    """Quote text that a spreadsheet would run as a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value

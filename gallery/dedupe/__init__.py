@@ -1,3 +1,4 @@
-"""What is stored twice or under the wrong name, in a folder of photos or in the gallery.
-Findings go into a plan (`plan`), and nothing changes until the user accepts one.
+"""Duplicates and wrong names, in a folder of photos or in the gallery.
+
+Findings go into a plan (`plan`). Nothing changes until the user accepts them there.
 """

@@ -1,4 +1,4 @@
-"""Which photos are copies of one another: proposed by hashes and by faces, confirmed on pixels."""
+"""Photos that are copies of one another: proposed by hashes and faces, confirmed by pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
 from gallery.dedupe.findings import GalleryFindings
-from gallery.dedupe.image_similarity import SIDE, Look, agreement, by_landmarks, look_of
+from gallery.dedupe.image_similarity import SIDE, GreyImage, agreement, by_landmarks, grey_jpeg
 from gallery.errors import PhotoError
 from gallery.store.photo_cache import SeenPhoto
 from gallery.store.records import FaceRecord
@@ -20,13 +20,14 @@ from gallery.types import Float64, Photo
 from gallery.vision.photo import PhotoReader
 from indexer import Edges, near_bits
 
-_NEAR_BITS, _OF_EACH = 11, 32
+_NEAR_BITS, _NEIGHBOURS = 11, 32
 _CANDIDATE_COSINE = 0.98
-"""Faces this alike may be of one picture."""
+"""Faces this similar may be of one picture."""
 _EVEN_AGREEMENT, _STEEPNESS = 0.80, 40.0
-"""The log-odds of a copy are 40 * (agreement - 0.80): photos of one sitting (ORL, Yale) agree by
-0.75 at most, copies by 0.84 and more, but for few; read off 8 photos altered
-8 ways and 24 pairs of ORL and Yale."""
+"""The log-odds of a copy are 40 * (agreement - 0.80). Photos of one sitting (ORL, Yale) agree by
+0.75 at most, nearly all copies by 0.84 or more; measured on 8 photos altered 8 ways and on 24 pairs
+of ORL and Yale."""
+_EVEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class CopyPair:
 class CopyGroup:
     """Photos that are copies of one another, by row.
 
-    probability : of the least sure link that holds it together.  deciding : that link.
+    probability : of the least certain link that holds the group together.  deciding : that link.
     """
 
     photos: tuple[int, ...]
@@ -56,146 +57,143 @@ def copy_groups(
     photos: Sequence[SeenPhoto],
     owners: Sequence[int],
     edges: Edges,
-    look: Callable[[int], Look],
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    grey_image: Callable[[int], GreyImage],
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[CopyGroup]:
-    """photos : those that could be used.  owners : of each face, its photo's row.  edges : near
-    pairs of the faces.  look : a photo's picture, by row.
+    """Groups of copies, the largest first.
+
+    owners : each face's photo, by row.  edges : near pairs of the faces.
+    grey_image : returns a photo's image, by row.
     """
-    first_of: dict[str, int] = {}
+    first_with: dict[str, int] = {}
     pairs: list[CopyPair] = []
     joined = DisjointSet(range(len(photos)))
     for i, photo in enumerate(photos):
-        first = first_of.setdefault(photo.sha256, i)
+        first = first_with.setdefault(photo.sha256, i)
         if first != i:
             pairs.append(CopyPair(first, i, 1.0, "the same bytes"))
             joined.merge(first, i)
-    distinct = sorted(first_of.values())
-    asked = _candidates(photos, distinct, owners, edges)
-    for done, ((i, j), faces) in enumerate(sorted(asked.items()), start=1):
-        progress(done, len(asked))
+    distinct = sorted(first_with.values())
+    candidates = _candidates(photos, distinct, owners, edges)
+    for done, ((i, j), faces) in enumerate(sorted(candidates.items()), start=1):
+        progress(done, len(candidates))
         if joined.connected(i, j):
-            continue  # copies of one and the same: nothing is learned from them
-        one, other = look(i), look(j)
-        found = max(
-            (agreement(one, other, start) for start in _starts(photos, i, j, faces)), default=-1.0
-        )
-        probability = float(expit(_STEEPNESS * (found - _EVEN_AGREEMENT)))
-        if probability > 0.5:
-            why = f"the same picture, {found:.0%} of its detail alike"
+            continue  # both are copies of a third photo: the link adds nothing
+        image, other = grey_image(i), grey_image(j)
+        starts = _starts(photos, i, j, faces)
+        best = max((agreement(image, other, start) for start in starts), default=-1.0)
+        probability = _copy_probability(best)
+        if probability > _EVEN:
+            why = f"the same picture, {best:.0%} of its detail alike"
             pairs.append(CopyPair(i, j, probability, why))
             joined.merge(i, j)
     return _groups(pairs, len(photos))
 
 
-def shown_twice(first: Photo, second: Photo) -> float:
-    """The probability that two photos are one picture, a crop or its mirror image, by pixels."""
-    one, other = Look.of(look_of(first)), Look.of(look_of(second))
-    found = max(agreement(one, other), agreement(one, other.mirrored()))
-    return float(expit(_STEEPNESS * (found - _EVEN_AGREEMENT)))
+def _copy_probability(pixel_agreement: float) -> float:
+    return float(expit(_STEEPNESS * (pixel_agreement - _EVEN_AGREEMENT)))
 
 
 def _candidates(
     photos: Sequence[SeenPhoto], distinct: list[int], owners: Sequence[int], edges: Edges
 ) -> dict[tuple[int, int], list[tuple[int, int]]]:
-    """Pairs of photos, each with the pairs of faces (places in their photos) that proposed it."""
-    asked: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    """Pairs of photos, each with the pairs of faces that proposed it, by position in the photos."""
+    candidates: dict[tuple[int, int], list[tuple[int, int]]] = {}
     if len(distinct) > 1:
         hashes = [photos[i].hashes for i in distinct]
         sources = np.repeat(distinct, [len(h) for h in hashes])
         whole = np.stack([h[0] for h in hashes])
-        found, stored = near_bits(np.concatenate(hashes), whole, _NEAR_BITS, _OF_EACH)
-        for a, b in zip(sources[found].tolist(), np.array(distinct)[stored].tolist(), strict=True):
+        queries, stored = near_bits(np.concatenate(hashes), whole, _NEAR_BITS, _NEIGHBOURS)
+        near = zip(sources[queries].tolist(), np.array(distinct)[stored].tolist(), strict=True)
+        for a, b in near:
             if a != b:
-                asked.setdefault((min(a, b), max(a, b)), [])
-    firsts = set(distinct)
+                candidates.setdefault((min(a, b), max(a, b)), [])
+    distinct_set = set(distinct)
     starts = np.searchsorted(np.asarray(owners), np.arange(len(photos)))
-    near = edges.similarities >= _CANDIDATE_COSINE
-    for a, b in zip(edges.first[near].tolist(), edges.second[near].tolist(), strict=True):
+    alike = edges.similarities >= _CANDIDATE_COSINE
+    for a, b in zip(edges.first[alike].tolist(), edges.second[alike].tolist(), strict=True):
         i, j = owners[a], owners[b]
-        if i != j and i in firsts and j in firsts:
+        if i != j and i in distinct_set and j in distinct_set:
             if i > j:
                 a, b, i, j = b, a, j, i
-            asked.setdefault((i, j), []).append((a - int(starts[i]), b - int(starts[j])))
-    return asked
+            candidates.setdefault((i, j), []).append((a - int(starts[i]), b - int(starts[j])))
+    return candidates
 
 
 def _starts(
     photos: Sequence[SeenPhoto], i: int, j: int, faces: list[tuple[int, int]]
 ) -> list[Float64 | None]:
-    """How one may lie over the other: by a pair of faces, as it is and mirrored; else as crops."""
+    """Alignments to start from: by a pair of faces, as it is and mirrored; else as crops (None)."""
     if not faces:
         return [None]
-    one, other = photos[i], photos[j]
-    scales = [SIDE / max(p.width, p.height) for p in (one, other)]
+    photo, other = photos[i], photos[j]
+    scales = [SIDE / max(p.width, p.height) for p in (photo, other)]
     a, b = faces[0]
     return [
-        by_landmarks(one.landmarks[a], other.landmarks[b], scales[0], scales[1], mirrored)
+        by_landmarks(photo.landmarks[a], other.landmarks[b], scales[0], scales[1], mirrored)
         for mirrored in (False, True)
     ]
 
 
 def _groups(pairs: list[CopyPair], count: int) -> list[CopyGroup]:
+    """Connected photos, the largest groups first. count : of all photos."""
     if not pairs:
         return []
     ends = np.array([(p.first, p.second) for p in pairs]).T
     graph = coo_array((np.ones(len(pairs)), (ends[0], ends[1])), shape=(count, count))
     labels = connected_components(graph, directed=False)[1]
-    inside: dict[int, list[CopyPair]] = {}
+    pairs_of: dict[int, list[CopyPair]] = {}
     for pair in pairs:
-        inside.setdefault(int(labels[pair.first]), []).append(pair)
-    found = []
-    for label, some in inside.items():
-        rows = tuple(np.flatnonzero(labels == label).tolist())
-        weakest = _weakest(some)
-        why = ", ".join(
-            sorted({p.why if p.probability == 1.0 else "the same picture" for p in some})
-        )
-        found.append(
+        pairs_of.setdefault(int(labels[pair.first]), []).append(pair)
+    groups = []
+    for label, links in pairs_of.items():
+        weakest = _weakest_link(links)
+        reasons = {p.why if p.probability == 1.0 else "the same picture" for p in links}
+        groups.append(
             CopyGroup(
-                rows,
+                tuple(np.flatnonzero(labels == label).tolist()),
                 weakest.probability,
                 (weakest.first, weakest.second),
-                weakest.why if len(some) == 1 else why,
+                weakest.why if len(links) == 1 else ", ".join(sorted(reasons)),
             )
         )
-    return sorted(found, key=lambda g: (-len(g.photos), -g.probability, g.photos))
+    return sorted(groups, key=lambda g: (-len(g.photos), -g.probability, g.photos))
 
 
-def _weakest(pairs: list[CopyPair]) -> CopyPair:
-    """The least sure link that is needed: the likeliest links that join all of them, then the
-    last of these.
-    """
+def _weakest_link(pairs: list[CopyPair]) -> CopyPair:
+    """The least likely link of the maximum spanning tree."""
     joined = DisjointSet({row for pair in pairs for row in (pair.first, pair.second)})
-    needed = pairs[0]
+    weakest = pairs[0]
     for pair in sorted(pairs, key=lambda p: -p.probability):
         if joined.merge(pair.first, pair.second):
-            needed = pair
-    return needed
-
-
-_EVEN = 0.5
+            weakest = pair
+    return weakest
 
 
 def confirmed(report: GalleryFindings, reader: PhotoReader) -> GalleryFindings:
-    """Without faces that are only nearly one picture, as far as the photos are still where they
-    were enrolled from: two photos of one sitting have near encodings too.
+    """The findings without faces of two different pictures: two photos of one sitting have near
+    encodings too. Faces whose photos have been moved or changed since enrolment stay.
     """
-    kept = []
-    for found in report.same_faces:
-        photos = [_still_there(face, reader) for face in found.faces]
-        first, second = photos
-        if (
-            first is None
-            or second is None
-            or first.sha256 == second.sha256
-            or shown_twice(first, second) > _EVEN
-        ):
-            kept.append(found)
-    return replace(report, same_faces=tuple(kept))
+    return replace(
+        report,
+        same_faces=tuple(
+            finding
+            for finding in report.same_faces
+            if _may_be_one_picture(*(_enrolled_photo(face, reader) for face in finding.faces))
+        ),
+    )
 
 
-def _still_there(face: FaceRecord, reader: PhotoReader) -> Photo | None:
+def _may_be_one_picture(first: Photo | None, second: Photo | None) -> bool:
+    if first is None or second is None or first.sha256 == second.sha256:
+        return True
+    image, other = (GreyImage.from_jpeg(grey_jpeg(photo)) for photo in (first, second))
+    best = max(agreement(image, other), agreement(image, other.mirrored()))
+    return _copy_probability(best) > _EVEN
+
+
+def _enrolled_photo(face: FaceRecord, reader: PhotoReader) -> Photo | None:
+    """The photo a face was enrolled from; None if it is no longer there or has changed."""
     try:
         photo = reader.read(face.photo)
     except PhotoError:

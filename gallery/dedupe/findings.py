@@ -1,4 +1,4 @@
-"""What a dedupe answers with, of a folder or of the gallery. All of it frozen."""
+"""The results of a dedupe of a folder or of the gallery."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from gallery.types import Box, IdentityRef
 class FoundFace:
     """A face of a photo.
 
-    key : its photo's hash and its box, which name it for ever.  face_id, name : of whom, when it is
-    enrolled.
+    key : its photo's hash and its box, a permanent id.
+    face_id, name : of an enrolled face, its id and its identity's name.
     """
 
     photo: str
@@ -29,9 +29,10 @@ class FoundFace:
 
 @dataclass(frozen=True)
 class Copies:
-    """Photos that are copies of one another. deciding : the least sure link between them.
+    """Photos that are copies of one another.
 
-    faces : in a gallery, the enrolled faces; the first is the one to keep.
+    deciding : the least certain link between them.
+    faces : in the gallery, the enrolled faces; the first is the one to keep.
     """
 
     photos: tuple[str, ...]
@@ -43,7 +44,11 @@ class Copies:
 
 @dataclass(frozen=True)
 class Person:
-    """Faces of one person. id : stays when photos are added.  confirmed : by the user."""
+    """Faces of one person.
+
+    id : stable when photos are added.  deciding : the face that is least certain, and the one it is
+    most similar to.  confirmed : by the user.
+    """
 
     id: str
     faces: tuple[FoundFace, ...]
@@ -55,7 +60,10 @@ class Person:
 
 @dataclass(frozen=True)
 class SameIdentities:
-    """Identities that seem to be one person. ids : in a gallery.  deciding : a face of each."""
+    """Identities that seem to be one person.
+
+    ids : in the gallery; empty for a folder.  deciding : a face of each.
+    """
 
     names: tuple[str, ...]
     ids: tuple[int, ...]
@@ -68,8 +76,8 @@ class SameIdentities:
 class Misfiled:
     """A photo that seems to be under the wrong name.
 
-    suggested : whose it seems to be; None when nobody's here.  nearest : the face that says so: of
-    the suggested, or else of the identity it is under.
+    suggested : the name it seems to belong under; None if it matches no one here.
+    nearest : the most similar face of the suggested name, or else of the one it is under.
     """
 
     face: FoundFace
@@ -84,11 +92,12 @@ class Misfiled:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything, the most certain first, of people and copies the largest groups first.
+    """All findings, the most certain first; people and copies by size, the largest first.
 
-    skipped : (photo, reason).  folders_are_people : whether the folder was taken for people by
-    name, a folder each.  folders : how many there are right inside.  state : of the gallery when
-    it was read; None of a folder.
+    skipped : (photo, reason).
+    folders_are_people : whether each subfolder was taken for one person.
+    folders : the number of subfolders with photos.
+    state : the gallery's when it was read; None for a folder.
     """
 
     photos: int
@@ -104,14 +113,15 @@ class Findings:
 
 
 _EVEN_COSINE, _COSINE_STEP = 0.985, 0.0012
-"""Of LFW's altered photos and of other photos of the same people; see alike.SAME_PICTURE_COSINE."""
+"""Measured on LFW, as gallery.matching.lookalikes.SAME_PICTURE_COSINE is."""
 
 
 @dataclass(frozen=True)
 class SamePerson:
     """Two identities that seem to be one person.
 
-    probability : of the mean margin over all pairs of their faces.  deciding : the most alike pair.
+    probability : by the mean margin over all pairs of their faces.
+    deciding : the most similar pair of faces.
     """
 
     identities: tuple[IdentityRef, IdentityRef]
@@ -121,7 +131,7 @@ class SamePerson:
 
 @dataclass(frozen=True)
 class SameFace:
-    """One picture of a face, enrolled twice. similarity : the cosine."""
+    """One picture of a face, enrolled twice. similarity : cosine of the encodings."""
 
     faces: tuple[FaceRecord, FaceRecord]
     similarity: float
@@ -131,7 +141,8 @@ class SameFace:
 class WrongIdentity:
     """An enrolled face that seems to be under the wrong name.
 
-    suggested : whose it seems to be, or None.  nearest : the enrolled face that says so.
+    suggested : the identity it seems to be, or None.
+    nearest : the most similar face of the suggested identity, or else of the one it is under.
     """
 
     face: FaceRecord
@@ -143,7 +154,10 @@ class WrongIdentity:
 
 @dataclass(frozen=True)
 class GalleryFindings:
-    """What was found in the gallery. state : what it was when it was read, as plans know it."""
+    """The findings in the gallery.
+
+    state : the gallery's when it was read, see gallery.store.plans.
+    """
 
     identities: int
     faces: int
@@ -154,53 +168,52 @@ class GalleryFindings:
 
 
 def findings_of(report: GalleryFindings) -> Findings:
-    """The same in the form that plans and reports are made of."""
+    """Convert to the form that plans and reports use."""
     return Findings(
         photos=report.faces,
         faces=report.faces,
         copies=tuple(
             Copies(
                 photos=(first.photo, second.photo),
-                probability=same_picture(found.similarity),
+                probability=_same_picture_probability(finding.similarity),
                 deciding=(first.photo, second.photo),
-                why=f"one picture of a face, enrolled twice (cosine {found.similarity:.3f})",
-                faces=(_found(first), _found(second)),
+                why=f"one picture of a face, enrolled twice (cosine {finding.similarity:.3f})",
+                faces=(_face(first), _face(second)),
             )
-            for found in report.same_faces
-            for first, second in [found.faces]
+            for finding in report.same_faces
+            for first, second in [finding.faces]
         ),
         identities=tuple(
             SameIdentities(
-                names=(found.identities[0].name, found.identities[1].name),
-                ids=(found.identities[0].id, found.identities[1].id),
-                probability=found.probability,
-                deciding=(_found(found.deciding[0]), _found(found.deciding[1])),
+                names=(finding.identities[0].name, finding.identities[1].name),
+                ids=(finding.identities[0].id, finding.identities[1].id),
+                probability=finding.probability,
+                deciding=(_face(finding.deciding[0]), _face(finding.deciding[1])),
                 why="their faces match on average",
             )
-            for found in report.same_people
+            for finding in report.same_people
         ),
         misfiled=tuple(
             Misfiled(
-                face=_found(one.face),
-                identity=one.face.identity.name,
-                suggested=None if one.suggested is None else one.suggested.name,
-                probability=one.probability,
-                nearest=_found(one.nearest),
-                why=one.why,
-                identity_id=one.face.identity.id,
-                suggested_id=None if one.suggested is None else one.suggested.id,
+                face=_face(finding.face),
+                identity=finding.face.identity.name,
+                suggested=None if finding.suggested is None else finding.suggested.name,
+                probability=finding.probability,
+                nearest=_face(finding.nearest),
+                why=finding.why,
+                identity_id=finding.face.identity.id,
+                suggested_id=None if finding.suggested is None else finding.suggested.id,
             )
-            for one in report.misfiled
+            for finding in report.misfiled
         ),
         state=report.state,
     )
 
 
-def same_picture(cosine: float) -> float:
-    """That two faces are of one picture, where only their encodings are left to tell."""
+def _same_picture_probability(cosine: float) -> float:
     return float(expit((cosine - _EVEN_COSINE) / _COSINE_STEP))
 
 
-def _found(record: FaceRecord) -> FoundFace:
+def _face(record: FaceRecord) -> FoundFace:
     key = face_key(record.photo_sha256, record.box)
     return FoundFace(record.photo, record.box, key, record.id, record.identity.name)

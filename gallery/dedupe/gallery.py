@@ -1,101 +1,128 @@
-"""The gallery itself: identities that are one person, photos under the wrong name, faces enrolled
-twice.
+"""Duplicates in the gallery: identities that are one person, faces under the wrong name, and faces
+enrolled twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from gallery.dedupe.clustering.merge import near_groups
+from gallery.dedupe.clustering.merge import matching_groups, nearest_rows
 from gallery.dedupe.findings import GalleryFindings, SameFace, SamePerson, WrongIdentity
-from gallery.dedupe.folder import closest
-from gallery.dedupe.mislabelled import said, wrong_names
+from gallery.dedupe.mislabelled import WrongName, said, wrong_names
 from gallery.matching.lookalikes import SAME_PICTURE_COSINE, near_faces
 from gallery.matching.scorer import Scorer
 from gallery.store import corrections, decisions, faces, merges, plans
 from gallery.store.database import Database
-from gallery.store.decisions import face_key
+from gallery.store.decisions import Sets, face_key
 from gallery.store.records import FaceRecord
-from gallery.types import Encodings
+from gallery.types import Encodings, Int64
+from indexer import Edges
 
 
 def dedupe_gallery(
     database: Database,
-    judge: Scorer,
+    scorer: Scorer,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> GalleryFindings:
-    """Compare everything enrolled with its nearest; bounded by the encodings' size in memory.
+    """Compare every enrolled face with its nearest. Memory is bounded by the encodings.
 
-    Two identities that are known to be two people are not named, nor faces known to be right.
-    progress : called with what is done and what there is to do; what it raises ends the work.
+    Leaves out identities that are known to be two people, and faces known to be right.
+    progress : called with work done and work in all; an exception it raises stops the dedupe.
     """
     with database.reading() as session:
         distinct = merges.all_distinct(session)
-        right = corrections.known_right(session)
-        all_kept = decisions.sets(session, decisions.KEEP_ALL)
+        known_right = corrections.known_right(session)
+        kept_copies = decisions.sets(session, decisions.KEEP_ALL)
         state = plans.state_of(session)
         blocks = list(faces.all_encodings(session))
-        records = {r.id: r for r in faces.records(session)}
+        record_of = {record.id: record for record in faces.records(session)}
     face_ids = np.concatenate([np.empty(0, np.int64), *(b.face_ids for b in blocks)])
     owners = np.concatenate([np.empty(0, np.int64), *(b.identity_ids for b in blocks)])
     encodings = Encodings.joined([b.encodings for b in blocks])
-    everyone = np.unique(owners)
-    count, whole = len(encodings), len(encodings) + 2 * len(everyone)
-    point = judge.point()
-    edges = near_faces(encodings, judge, point, progress=lambda done: progress(done, whole))
-    same_faces = [
-        SameFace((records[face_ids[a]], records[face_ids[b]]), cosine)
+    records = [record_of[face_id] for face_id in face_ids.tolist()]
+    identity_ids = np.unique(owners)
+    count, total = len(encodings), len(encodings) + 2 * len(identity_ids)
+
+    point = scorer.point()
+    edges = near_faces(encodings, scorer, point, progress=lambda done: progress(done, total))
+    same_faces = _same_faces(edges, records, kept_copies)
+    wrong = [
+        finding
+        for finding in wrong_names(owners, encodings, scorer, point)
+        if (int(face_ids[finding.row]), finding.owner) not in known_right
+    ]
+    progress(count + len(identity_ids), total)
+    same_people = _same_people(
+        owners,
+        encodings,
+        records,
+        {finding.row for finding in wrong},
+        distinct,
+        scorer,
+        lambda share: progress(count + round((1 + share) * len(identity_ids)), total),
+    )
+    return GalleryFindings(
+        identities=len(identity_ids),
+        faces=count,
+        same_people=tuple(sorted(same_people, key=lambda finding: -finding.probability)),
+        same_faces=tuple(sorted(same_faces, key=lambda finding: -finding.similarity)),
+        misfiled=tuple(_wrong_identity(finding, records) for finding in wrong),
+        state=state,
+    )
+
+
+def _same_faces(edges: Edges, records: Sequence[FaceRecord], kept_copies: Sets) -> list[SameFace]:
+    """kept_copies : sets of copies that the user decided to keep."""
+    return [
+        SameFace((records[a], records[b]), cosine)
         for a, b, cosine in zip(
             edges.first.tolist(), edges.second.tolist(), edges.similarities.tolist(), strict=True
         )
         if cosine >= SAME_PICTURE_COSINE
-        and not all_kept.within([_key(records[face_ids[a]]), _key(records[face_ids[b]])])
+        and not kept_copies.within([_key(records[a]), _key(records[b])])
     ]
-    wrong = [
-        WrongIdentity(
-            face=records[int(face_ids[one.row])],
-            suggested=None
-            if one.suggested is None
-            else records[int(face_ids[one.nearest])].identity,
-            probability=one.probability,
-            nearest=records[int(face_ids[one.nearest])],
-            why=said(one.suggested is not None, records[int(face_ids[one.row])].identity.name),
-        )
-        for one in wrong_names(owners, encodings, judge, point)
-        if (int(face_ids[one.row]), one.owner) not in right
-    ]
-    progress(count + len(everyone), whole)
-    out = {one.face.id for one in wrong}
+
+
+def _same_people(
+    owners: Int64,
+    encodings: Encodings,
+    records: Sequence[FaceRecord],
+    wrong_rows: set[int],
+    distinct: set[tuple[int, int]],
+    scorer: Scorer,
+    progress: Callable[[float], None],
+) -> list[SamePerson]:
+    """wrong_rows : faces left out, where their identity has others.
+    distinct : pairs of identities, by id, that are two people.
+    """
     order = np.argsort(owners, kind="stable")
-    people = [
-        kept if len(kept := rows[[int(face_ids[row]) not in out for row in rows]]) else rows
-        for rows in np.split(order, np.searchsorted(owners[order], everyone)[1:])
-    ]
-    strict = judge.point_of(max(1, len(everyone)))
-    pairs = near_groups(
-        encodings,
-        people,
-        judge,
-        strict,
-        lambda share: progress(count + round((1 + share) * len(people)), whole),
-    )
-    same_people: list[SamePerson] = []
-    for (i, j), score in pairs.items():
-        a, b = closest(encodings, people[i], people[j])
-        deciding = records[int(face_ids[a])], records[int(face_ids[b])]
-        names = (deciding[0].identity, deciding[1].identity)
-        if tuple(sorted(ref.id for ref in names)) not in distinct:
-            margin = np.array([score + strict.bias], dtype=np.float32)
-            same_people.append(SamePerson(names, float(strict.probabilities(margin)[0]), deciding))
-    return GalleryFindings(
-        identities=len(everyone),
-        faces=len(encodings),
-        same_people=tuple(sorted(same_people, key=lambda s: -s.probability)),
-        same_faces=tuple(sorted(same_faces, key=lambda s: -s.similarity)),
-        misfiled=tuple(wrong),
-        state=state,
+    rows_of_each = np.split(order, np.flatnonzero(np.diff(owners[order])) + 1)
+    is_right = np.array([row not in wrong_rows for row in range(len(owners))], dtype=np.bool_)
+    groups = [rows[is_right[rows]] if is_right[rows].any() else rows for rows in rows_of_each]
+    point = scorer.point_of(max(1, len(groups)))
+    findings = []
+    for (i, j), score in matching_groups(encodings, groups, scorer, point, progress).items():
+        a, b = nearest_rows(encodings, groups[i], groups[j])
+        deciding = records[a], records[b]
+        identities = deciding[0].identity, deciding[1].identity
+        if tuple(sorted(identity.id for identity in identities)) not in distinct:
+            margin = np.array([score + point.bias], dtype=np.float32)
+            probability = float(point.probabilities(margin)[0])
+            findings.append(SamePerson(identities, probability, deciding))
+    return findings
+
+
+def _wrong_identity(finding: WrongName, records: Sequence[FaceRecord]) -> WrongIdentity:
+    face, nearest = records[finding.row], records[finding.nearest]
+    has_suggestion = finding.suggested is not None
+    return WrongIdentity(
+        face=face,
+        suggested=nearest.identity if has_suggestion else None,
+        probability=finding.probability,
+        nearest=nearest,
+        why=said(has_suggestion, face.identity.name),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a photo looks like, small enough to keep: a grey picture, hashes of it and of its crops."""
+"""How far two photos show the same pixels, from small grey images and perceptual hashes."""
 
 from __future__ import annotations
 
@@ -26,47 +26,47 @@ _WINDOWS = (
     (0.0, 0.0, 0.9, 1.0),
     (0.0, 0.0, 1.0, 0.9),
 )
-"""Left, top, right, bottom in shares: the whole photo, then what little crops leave of it."""
-_FINE, _COARSE = 1.2, 4.0
+"""Left, top, right, bottom as shares: the whole photo, then slight crops of it."""
+_FINE_SIGMA, _COARSE_SIGMA = 1.2, 4.0
 _FLAT = 2.0
-_SCALES = np.arange(1.0, 0.69, -0.03)
-_HOPELESS = 0.35
-_LEAST_SHARE = 0.45
-_PARTS, _LEAST_POINTS, _MUCH = 5, 60, 0.7
+_CROP_SCALES = np.arange(1.0, 0.69, -0.03)
+_LEAST_CORRELATION = 0.35
+_LEAST_OVERLAP = 0.45
+_TILES, _LEAST_TILE_POINTS, _DETAILED = 5, 60, 0.7
 
 
 @dataclass(frozen=True)
-class Look:
-    """A photo's small grey picture.
+class GreyImage:
+    """A photo's small grey image.
 
-    grey : float32 (h, w), 0 to 255, the longer side 96 pixels.  band : the same without its
-    coarsest and finest detail: compression changes the finest, and the coarsest is alike in any
-    two photos of one scene.
+    grey : float32 (h, w), 0 to 255, the longer side 96 pixels.
+    band : the same, band-passed. Compression changes the finest detail, and any two photos of one
+        scene share the coarsest.
     """
 
     grey: Float32
     band: Float32
 
     @classmethod
-    def of(cls, jpeg: bytes) -> Look:
-        """Of what `look_of` kept."""
+    def from_jpeg(cls, jpeg: bytes) -> GreyImage:
+        """The image that `grey_jpeg` encoded."""
         grey = np.asarray(Image.open(io.BytesIO(jpeg)), dtype=np.float32)
-        return cls(grey, gaussian_filter(grey, _FINE) - gaussian_filter(grey, _COARSE))
+        return cls(grey, gaussian_filter(grey, _FINE_SIGMA) - gaussian_filter(grey, _COARSE_SIGMA))
 
-    def mirrored(self) -> Look:
-        """Left and right changed."""
-        return Look(self.grey[:, ::-1], self.band[:, ::-1])
+    def mirrored(self) -> GreyImage:
+        """Left and right exchanged."""
+        return GreyImage(self.grey[:, ::-1], self.band[:, ::-1])
 
     @property
-    def flat(self) -> bool:
-        """Whether there is nothing to be seen on it."""
+    def is_flat(self) -> bool:
+        """Whether it shows nothing to compare."""
         return float(self.band.std()) < _FLAT
 
 
-def look_of(photo: Photo) -> bytes:
-    """The small grey picture of a photo, JPEG."""
+def grey_jpeg(photo: Photo) -> bytes:
+    """A photo's small grey image as JPEG."""
     image = Image.fromarray(photo.pixels).convert("L")
-    # A smaller photo is enlarged, so that the same detail has the same size in every look.
+    # A smaller photo is enlarged, so that the same detail has the same size in every image.
     scale = SIDE / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     image = image.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC)
@@ -75,11 +75,11 @@ def look_of(photo: Photo) -> bytes:
     return file.getvalue()
 
 
-def hashes_of(jpeg: bytes) -> UInt8:
-    """64-bit perceptual hashes of the whole and of what little crops would leave, uint8 (12, 8)."""
+def perceptual_hashes(jpeg: bytes) -> UInt8:
+    """64-bit perceptual hashes of a grey image and of slight crops of it, uint8 (12, 8)."""
     image = Image.open(io.BytesIO(jpeg))
     width, height = image.size
-    found = []
+    hashes = []
     for left, top, right, bottom in _WINDOWS:
         box = (
             round(left * width),
@@ -87,58 +87,58 @@ def hashes_of(jpeg: bytes) -> UInt8:
             max(round(right * width), round(left * width) + 1),
             max(round(bottom * height), round(top * height) + 1),
         )
-        found.append(np.packbits(imagehash.phash(image.crop(box)).hash.ravel()))
-    return np.stack(found)
+        hashes.append(np.packbits(imagehash.phash(image.crop(box)).hash.ravel()))
+    return np.stack(hashes)
 
 
-def agreement(one: Look, other: Look, start: Float64 | None = None) -> float:
-    """How far two photos show the same pixels, -1 to 1, once one is laid over the other.
+def agreement(image: GreyImage, other: GreyImage, start: Float64 | None = None) -> float:
+    """How far two photos show the same pixels once aligned, -1 to 1.
 
-    The normalised correlation of their middling detail where they overlap, of the whole or of the
-    part that agrees least, whichever is lower: in two photos of one sitting only the mouth may have
-    moved. The best over shift, scale and turn near where it begins.
-    start : float64 (2, 3), from pixels (x, y, 1) of `one` to pixels of `other`, such as their faces
-    give it. None: they are tried as crops of each other.
+    The normalised correlation of their band-passed images where they overlap, of the whole or of
+    the tile that agrees least, whichever is lower: in two photos of one sitting only the mouth may
+    have moved. The best over shift, scale and rotation near the start.
+    start : float64 (2, 3), from pixels (x, y, 1) of `image` to pixels of `other`, for example from
+    their faces. None: try each as a crop of the other.
     """
-    if one.flat or other.flat:
+    if image.is_flat or other.is_flat:
         return -1.0
-    starts = [start] if start is not None else _as_crops(one, other)
-    return max((_refined(one, other, s) for s in starts), default=-1.0)
+    starts = [start] if start is not None else _crop_alignments(image, other)
+    return max((_refined_agreement(image, other, s) for s in starts), default=-1.0)
 
 
-def _as_crops(one: Look, other: Look) -> list[Float64]:
-    """The other as a crop of this one, and this one as a crop of the other."""
-    found = []
-    for whole, part, inverted in ((one, other, False), (other, one, True)):
+def _crop_alignments(image: GreyImage, other: GreyImage) -> list[Float64]:
+    """Alignments of `other` as a crop of `image`, and of `image` as a crop of `other`."""
+    alignments = []
+    for whole, crop, is_inverted in ((image, other, False), (other, image, True)):
         best, matrix = -1.0, None
         h, w = whole.band.shape
-        for scale in _SCALES:
-            # The part is as wide, or as high, as this share of the whole.
-            factor = scale * min(w / part.band.shape[1], h / part.band.shape[0])
-            size = round(part.band.shape[1] * factor), round(part.band.shape[0] * factor)
+        for scale in _CROP_SCALES:
+            # The crop is as wide, or as high, as this share of the whole.
+            factor = scale * min(w / crop.band.shape[1], h / crop.band.shape[0])
+            size = round(crop.band.shape[1] * factor), round(crop.band.shape[0] * factor)
             if min(size) < 16:
                 continue
-            small = np.asarray(Image.fromarray(part.band).resize(size, Image.Resampling.BILINEAR))
+            small = np.asarray(Image.fromarray(crop.band).resize(size, Image.Resampling.BILINEAR))
             scores = match_template(whole.band, small)  # type: ignore[no-untyped-call]
             y, x = np.unravel_index(int(scores.argmax()), scores.shape)
             if scores[y, x] > best:
                 best = float(scores[y, x])
                 matrix = np.array([[factor, 0.0, float(x)], [0.0, factor, float(y)]])
-        if matrix is not None and best > _HOPELESS:
-            found.append(matrix if inverted else _inverse(matrix))
-    return found
+        if matrix is not None and best > _LEAST_CORRELATION:
+            alignments.append(matrix if is_inverted else _inverse(matrix))
+    return alignments
 
 
-def _refined(one: Look, other: Look, start: Float64) -> float:
-    """The best correlation near a start, over shift, scale and turn."""
-    h, w = one.band.shape
+def _refined_agreement(image: GreyImage, other: GreyImage, start: Float64) -> float:
+    """The best agreement near a start, over shift, scale and rotation."""
+    h, w = image.band.shape
     rows, columns = np.mgrid[0:h:2, 0:w:2]
     centre = np.array([w / 2, h / 2])
     points = np.stack([columns.ravel(), rows.ravel()]).astype(np.float64)  # (2, p)
-    mine = one.band[rows, columns].ravel()
+    values = image.band[rows, columns].ravel()
 
-    def laid_over(move: Float64) -> tuple[Bool, Float64]:
-        """Which points have something of the other under them, and what."""
+    def sampled(move: Float64) -> tuple[Bool, Float64]:
+        """Which points lie within the other image once moved, and its values there."""
         right, down, stretch, turn = move * np.array([1.0, 1.0, 0.01, 0.01])
         cos, sin = np.exp(stretch) * np.cos(turn), np.exp(stretch) * np.sin(turn)
         moved = np.array([[cos, -sin], [sin, cos]]) @ (points - centre[:, None])
@@ -149,12 +149,14 @@ def _refined(one: Look, other: Look, start: Float64) -> float:
         return inside, map_coordinates(other.band, [y[inside], x[inside]], order=1)
 
     def correlation(move: Float64) -> float:
-        inside, theirs = laid_over(move)
-        return _correlation(mine[inside], theirs) if inside.mean() >= _LEAST_SHARE else -1.0
+        inside, other_values = sampled(move)
+        if inside.mean() < _LEAST_OVERLAP:
+            return -1.0
+        return _correlation(values[inside], other_values)
 
-    here = correlation(np.zeros(4))
-    if here < _HOPELESS:
-        return here
+    at_start = correlation(np.zeros(4))
+    if at_start < _LEAST_CORRELATION:
+        return at_start
     simplex = np.vstack([np.zeros(4), 2.0 * np.eye(4)])
     best = minimize(
         lambda move: -correlation(move),
@@ -162,20 +164,22 @@ def _refined(one: Look, other: Look, start: Float64) -> float:
         method="Nelder-Mead",
         options={"initial_simplex": simplex, "maxfev": 120, "xatol": 0.05, "fatol": 1e-3},
     )
-    inside, theirs = laid_over(best.x)
-    part = (points[1] * _PARTS // h * _PARTS + points[0] * _PARTS // w)[inside].astype(np.int64)
-    return min(-float(best.fun), _least_part(mine[inside], theirs, part))
+    inside, other_values = sampled(best.x)
+    tiles = (points[1] * _TILES // h * _TILES + points[0] * _TILES // w)[inside].astype(np.int64)
+    return min(-float(best.fun), _least_tile_correlation(values[inside], other_values, tiles))
 
 
-def _least_part(a: Float32, b: Float64, part: Int64) -> float:
-    """The correlation of the part that agrees least, of those in which there is much to see."""
-    much = _MUCH * float(np.std(a)), _MUCH * float(np.std(b))
-    found = [1.0]
-    for number in np.unique(part):
-        here = part == number
-        if here.sum() >= _LEAST_POINTS and (a[here].std() > much[0] or b[here].std() > much[1]):
-            found.append(_correlation(a[here], b[here]))
-    return min(found)
+def _least_tile_correlation(a: Float32, b: Float64, tiles: Int64) -> float:
+    """The lowest correlation of a tile, among those with much detail. tiles : of each point."""
+    detailed = _DETAILED * float(np.std(a)), _DETAILED * float(np.std(b))
+    correlations = [1.0]
+    for tile in np.unique(tiles):
+        here = tiles == tile
+        if here.sum() >= _LEAST_TILE_POINTS and (
+            a[here].std() > detailed[0] or b[here].std() > detailed[1]
+        ):
+            correlations.append(_correlation(a[here], b[here]))
+    return min(correlations)
 
 
 def _correlation(a: Float32, b: Float64) -> float:
@@ -186,8 +190,8 @@ def _correlation(a: Float32, b: Float64) -> float:
 
 def _inverse(matrix: Float64) -> Float64:
     linear = np.linalg.inv(matrix[:, :2])
-    found: Float64 = np.hstack([linear, -linear @ matrix[:, 2:]])
-    return found
+    inverse: Float64 = np.hstack([linear, -linear @ matrix[:, 2:]])
+    return inverse
 
 
 def by_landmarks(

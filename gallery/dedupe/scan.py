@@ -1,252 +1,248 @@
-"""A folder's photos are read once, by several processes, and what was seen is kept at once.
+"""Read a folder's photos once: faces, encodings and image hashes, stored as soon as they are known.
 
-Killed at any moment, it goes on from there: what was kept is not read again while the file is as it
-was. A photo that cannot be used, or that kills its reader, is one reason, and the rest go on.
+An interrupted scan resumes: a stored photo is not read again while its file is unchanged. A photo
+that cannot be used, or that kills the process that reads it, is skipped with a reason.
 """
 
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import chain, islice
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from gallery.dedupe.image_similarity import hashes_of, look_of
-from gallery.errors import PhotoError
+from gallery.dedupe.findings import FoundFace
+from gallery.dedupe.image_similarity import grey_jpeg, perceptual_hashes
+from gallery.errors import FolderForgotten, NoPhotos, PhotoError
 from gallery.store import photo_cache
 from gallery.store.database import Database
+from gallery.store.decisions import face_key
 from gallery.store.photo_cache import SeenPhoto
+from gallery.types import Box, Encodings, Int64
+from gallery.vision.photo import photos_in
 from gallery.vision.pipeline import FacePipeline
+from gallery.vision.workers import Workers, map_photos
 
-_KEPT_AT_ONCE = 32
-_A_TASK = 4
-_WORTH_A_WORKER = 48
-_KILLED = "its reader was killed on it, perhaps for want of memory"
-
-
-@dataclass(frozen=True)
-class Readers:
-    """Who reads. make_eye : gives each process its own; it is sent to them, so it is picklable."""
-
-    count: int
-    make_eye: Callable[[], FacePipeline]
+_STORE_EVERY = 32
+_KILLED = "its reader was killed on it, perhaps for lack of memory"
 
 
 @dataclass(frozen=True)
-class Listed:
-    """A photo of the folder, and the mark of what it was when it was listed."""
+class ListedPhoto:
+    """A photo of the folder, and its cache key when it was listed."""
 
     path: Path
     mark: str
 
 
-def listed(
-    paths: Sequence[Path], eye: FacePipeline, views: int
-) -> tuple[list[Listed], list[tuple[str, str]]]:
-    """The photos, and (photo, reason) of those that are only another name of one of them."""
-    found: list[Listed] = []
+@dataclass(frozen=True)
+class FolderScan:
+    """The usable photos of a folder and their f faces.
+
+    paths, photos : of each photo.  owners : int64 (f,), rising: each face's photo, by row.
+    encodings : of the f faces.  skipped : (photo, reason).
+    """
+
+    root: Path
+    paths: list[str]
+    photos: list[SeenPhoto]
+    owners: Int64
+    encodings: Encodings
+    skipped: list[tuple[str, str]]
+
+    def rows_of(self, photo: int) -> Int64:
+        """The rows of a photo's faces, the largest face first."""
+        first, last = np.searchsorted(self.owners, [photo, photo + 1])
+        return np.arange(first, last)
+
+    def face(self, row: int) -> FoundFace:
+        photo = int(self.owners[row])
+        box_values = self.photos[photo].boxes[row - self.rows_of(photo)[0]]
+        box = Box(*(round(float(value), 1) for value in box_values))
+        return FoundFace(self.paths[photo], box, face_key(self.photos[photo].sha256, box))
+
+
+def scan_folder(
+    folder: Path,
+    pipeline: FacePipeline,
+    database: Database,
+    *,
+    views: int,
+    workers: Workers | None,
+    progress: Callable[[int, int], None],
+) -> FolderScan:
+    """Read the photos that are not stored yet, and load them all.
+
+    progress : called with photos done and photos in all.
+    Raises PhotoUnreadable when the folder cannot be listed, NoPhotos when it has none.
+    """
     skipped: list[tuple[str, str]] = []
-    places: set[tuple[int, int]] = set()
-    links: list[Path] = []
-    for path in paths:
-        if path.is_symlink():
-            links.append(path)
-            continue
-        found.append(Listed(path, mark_of(path, eye, views)))
-        try:
-            state = path.stat()
-            places.add((state.st_dev, state.st_ino))
-        except OSError:
-            continue
-    for path in links:
+    paths = photos_in(folder, skipped)
+    if not paths:
+        raise NoPhotos(f"{folder} and its subfolders contain no photos; name another folder")
+    photos, duplicates = listed(paths, pipeline, views)
+    skipped += duplicates
+    read_photos(photos, database, pipeline, views, workers, progress)
+    scan = _load(folder, photos, database, skipped)
+    if len(scan.photos) + len(scan.skipped) < len(paths):
+        raise scan_erased()
+    return scan
+
+
+def scan_erased() -> FolderForgotten:
+    """The error for a scan that was erased while it was used."""
+    return FolderForgotten(
+        "someone was erased from the gallery during the scan, which also erases everything read"
+        " from folders; run it again"
+    )
+
+
+def listed(
+    paths: Sequence[Path], pipeline: FacePipeline, views: int
+) -> tuple[list[ListedPhoto], list[tuple[str, str]]]:
+    """The photos by path, and (photo, reason) of symbolic links to one of them."""
+    photos: list[ListedPhoto] = []
+    skipped: list[tuple[str, str]] = []
+    inodes: set[tuple[int, int]] = set()
+    # Regular files first, so that of a file and a link to it the link is skipped.
+    for path in sorted(paths, key=lambda path: (path.is_symlink(), path)):
+        is_link = path.is_symlink()
         try:
             state = path.stat()
         except OSError as error:
-            skipped.append((str(path), f"{path} cannot be read: {error.strerror}"))
-            continue
-        if (state.st_dev, state.st_ino) in places:
-            skipped.append((str(path), f"{path} is a link to another photo of the folder"))
+            if is_link:
+                skipped.append((str(path), f"{path} cannot be read: {error.strerror}"))
+                continue
         else:
-            places.add((state.st_dev, state.st_ino))
-            found.append(Listed(path, mark_of(path, eye, views)))
-    return sorted(found, key=lambda one: one.path), skipped
+            inode = state.st_dev, state.st_ino
+            if is_link and inode in inodes:
+                skipped.append((str(path), f"{path} is a link to another photo of the folder"))
+                continue
+            inodes.add(inode)
+        photos.append(ListedPhoto(path, _mark(path, pipeline, views)))
+    return sorted(photos, key=lambda photo: photo.path), skipped
 
 
-def mark_of(path: Path, eye: FacePipeline, views: int) -> str:
-    """Of where a photo lies, its size and time, and what it is seen with; hexadecimal."""
+def _mark(path: Path, pipeline: FacePipeline, views: int) -> str:
+    """A cache key of the photo's path, inode, size and time, and of how it is encoded; hex."""
     try:
         state = path.stat()
-        was = f"{state.st_size} {state.st_mtime_ns} {state.st_ino}"
+        version = f"{state.st_size} {state.st_mtime_ns} {state.st_ino}"
     except OSError:
-        was = "unreadable"
-    # The encoder's own hash too: its projection is part of what is kept.
-    seeing = f"{eye.sees} {eye.encoder.weights_sha256} {views}"
-    key = f"2 {seeing} {os.path.abspath(path)} {was}"
+        version = "unreadable"
+    # The encoder's own hash too: its projection is part of what is stored.
+    settings = f"{pipeline.sees} {pipeline.encoder.weights_sha256} {views}"
+    key = f"2 {settings} {os.path.abspath(path)} {version}"
     return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
 
-def read_all(
-    photos: Sequence[Listed],
+def read_photos(
+    photos: Sequence[ListedPhoto],
     database: Database,
-    eye: FacePipeline,
+    pipeline: FacePipeline,
     views: int,
-    readers: Readers | None,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    workers: Workers | None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> None:
-    """Read those that were not seen yet, and keep what was seen of them.
+    """Read the photos that are not stored yet, and store them.
 
-    progress : called with photos done and photos in all; what it raises ends the work.
+    progress : called with photos done and photos in all; an exception it raises stops the scan.
     """
     with database.reading() as session:
-        there = photo_cache.usable(session, [one.mark for one in photos])
-    missing = [one for one in photos if one.mark not in there]
+        stored = photo_cache.usable(session, [photo.mark for photo in photos])
+    missing = [photo for photo in photos if photo.mark not in stored]
     done = len(photos) - len(missing)
     progress(done, len(photos))
-    if readers is not None and readers.count > 1 and len(missing) >= _WORTH_A_WORKER:
-        results = _by_workers(missing, eye, views, readers)
-    else:
-        results = (see(eye, one, views) for one in missing)
-    fresh: list[SeenPhoto] = []
+    batch: list[SeenPhoto] = []
     try:
-        for one in results:
-            fresh.append(one)
+        for photo in _results(missing, pipeline, views, workers):
+            batch.append(photo)
             done += 1
-            if len(fresh) >= _KEPT_AT_ONCE:
-                _keep(database, fresh)
-                fresh = []
+            if len(batch) >= _STORE_EVERY:
+                _store(database, batch)
+                batch = []
             progress(done, len(photos))
     finally:
-        if fresh:
-            _keep(database, fresh)
+        if batch:
+            _store(database, batch)
 
 
-def _keep(database: Database, photos: list[SeenPhoto]) -> None:
+def _results(
+    photos: Sequence[ListedPhoto], pipeline: FacePipeline, views: int, workers: Workers | None
+) -> Iterator[SeenPhoto]:
+    for photo, result in map_photos(partial(see, views=views), photos, pipeline, workers):
+        if result is None:
+            yield photo_cache.unusable(photo.mark, f"{photo.path}: {_KILLED}")
+        else:
+            yield result
+
+
+def _store(database: Database, photos: list[SeenPhoto]) -> None:
     with database.writing() as session:
         photo_cache.keep(session, photos)
 
 
-def see(eye: FacePipeline, one: Listed, views: int) -> SeenPhoto:
-    """What there is to see on one photo. Never raises for what is wrong with the photo."""
+def see(pipeline: FacePipeline, listed_photo: ListedPhoto, views: int) -> SeenPhoto:
+    """The faces, encodings and hashes of one photo. A photo at fault never raises: it is returned
+    as unusable, with the reason.
+    """
+    path, mark = listed_photo.path, listed_photo.mark
     try:
-        photo = eye.open(one.path)
-        faces = eye.faces(photo)
-        encodings = eye.encode(photo, faces, views)
-        look = look_of(photo)
+        photo = pipeline.open(path)
+        faces = pipeline.faces(photo)
+        encodings = pipeline.encode(photo, faces, views)
+        grey = grey_jpeg(photo)
     except PhotoError as error:
-        return photo_cache.unusable(one.mark, str(error))
+        return photo_cache.unusable(mark, str(error))
     except MemoryError:
-        return photo_cache.unusable(one.mark, f"{one.path} needs more memory than there is")
-    if mark_of(one.path, eye, views) != one.mark:
-        return photo_cache.unusable(one.mark, f"{one.path} changed while it was read; run it again")
-    points = [face.landmarks for face in faces]
+        return photo_cache.unusable(mark, f"{path} needs more memory than there is")
+    if _mark(path, pipeline, views) != mark:
+        return photo_cache.unusable(mark, f"{path} changed while it was read; run it again")
+    landmarks = [face.landmarks for face in faces]
     return SeenPhoto(
-        mark=one.mark,
+        mark=mark,
         sha256=photo.sha256,
         width=photo.width,
         height=photo.height,
-        look=look,
-        hashes=hashes_of(look),
+        look=grey,
+        hashes=perceptual_hashes(grey),
         boxes=np.array([face.box.as_list() for face in faces], np.float32).reshape(-1, 4),
-        landmarks=np.array(points, np.float32).reshape(-1, 5, 2),
+        landmarks=np.array(landmarks, np.float32).reshape(-1, 5, 2),
         encodings=encodings,
     )
 
 
-_own: list[tuple[FacePipeline, int]] = []
-"""In a reader: what it sees with."""
-
-
-def _start(make_eye: Callable[[], FacePipeline], views: int) -> None:
-    import torch
-
-    torch.set_num_threads(1)  # two processes of one thread beat one of two
-    _own.append((make_eye(), views))
-
-
-def _work(some: list[Listed]) -> list[SeenPhoto]:
-    eye, views = _own[0]
-    return [see(eye, one, views) for one in some]
-
-
-def _ready() -> bool:
-    return bool(_own)
-
-
-def _can_start(views: int, readers: Readers) -> bool:
-    """Whether a reader starts at all."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, _start, (readers.make_eye, views)) as pool:
-        try:
-            return pool.submit(_ready).result()
-        except BrokenProcessPool:
-            return False
-
-
-def _by_workers(
-    photos: Sequence[Listed], eye: FacePipeline, views: int, readers: Readers
-) -> Iterator[SeenPhoto]:
-    """eye : what to see with where no reader starts."""
-    remaining = iter(photos)
-    any_read = False
-    while True:
-        lost: list[Listed] = []
-        for one in _until_broken(remaining, views, readers, readers.count, _A_TASK, lost):
-            any_read = True
-            yield one
-        if not lost:
-            return
-        if not any_read and not _can_start(views, readers):
-            yield from (see(eye, photo, views) for photo in chain(lost, remaining))
-            return
-        # One of these killed its reader: each by itself, so that it takes none with it.
-        for suspect in lost:
-            killed: list[Listed] = []
-            yield from _until_broken(iter([suspect]), views, readers, 1, 1, killed)
-            for gone in killed:
-                yield photo_cache.unusable(gone.mark, f"{gone.path}: {_KILLED}")
-
-
-def _until_broken(
-    remaining: Iterator[Listed],
-    views: int,
-    readers: Readers,
-    count: int,
-    a_task: int,
-    lost: list[Listed],
-) -> Iterator[SeenPhoto]:
-    """Read until there is no more, or until a reader dies: then `lost` takes what was under way.
-
-    Few tasks wait at a time, so that memory does not grow with the folder.
-    """
-    pool = ProcessPoolExecutor(
-        count, multiprocessing.get_context("spawn"), _start, (readers.make_eye, views)
+def _load(
+    folder: Path,
+    listing: Sequence[ListedPhoto],
+    database: Database,
+    skipped: Sequence[tuple[str, str]],
+) -> FolderScan:
+    """What is stored of the photos, without their grey images, which would fill the memory."""
+    path_of = {photo.mark: str(photo.path) for photo in listing}
+    paths: list[str] = []
+    photos: list[SeenPhoto] = []
+    unusable: list[tuple[str, str]] = []
+    with database.reading() as session:
+        for photo in photo_cache.photos(session, list(path_of)):
+            path = path_of[photo.mark]
+            if photo.reason:
+                unusable.append((path, photo.reason))
+            else:
+                paths.append(path)
+                photos.append(photo_cache.without_look(photo))
+    return FolderScan(
+        root=folder,
+        paths=paths,
+        photos=photos,
+        owners=np.array(
+            [row for row, photo in enumerate(photos) for _ in range(len(photo.encodings))],
+            dtype=np.int64,
+        ),
+        encodings=Encodings.joined([photo.encodings for photo in photos]),
+        skipped=sorted([*skipped, *unusable]),
     )
-    waiting: dict[Future[list[SeenPhoto]], list[Listed]] = {}
-    try:
-        while True:
-            while (
-                not lost and len(waiting) < 3 * count and (some := list(islice(remaining, a_task)))
-            ):
-                try:
-                    waiting[pool.submit(_work, some)] = some
-                except BrokenProcessPool:
-                    lost += some
-            if not waiting:
-                return
-            for ended in wait(waiting, return_when=FIRST_COMPLETED).done:
-                some = waiting.pop(ended)
-                try:
-                    found = ended.result()
-                except BrokenProcessPool:
-                    lost += some
-                else:
-                    yield from found
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)

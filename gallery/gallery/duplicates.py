@@ -45,7 +45,7 @@ class Duplicates(OpenGallery):
         """
         from gallery.dedupe.clustering.operating_point import DEFAULT_PRECISION
         from gallery.dedupe.folder import Wanted, dedupe_folder
-        from gallery.dedupe.scan import Readers
+        from gallery.vision.workers import Workers
 
         return dedupe_folder(
             folder,
@@ -54,7 +54,7 @@ class Duplicates(OpenGallery):
             self.database,
             views=self.settings.views_query,
             wanted=Wanted(DEFAULT_PRECISION if precision is None else precision, people),
-            readers=Readers(
+            readers=Workers(
                 min(_MAX_READERS, os.cpu_count() or 1),
                 partial(build_pipeline, self.settings, self.spec),
             ),

@@ -1,13 +1,11 @@
-"""Encodings of a whole folder of people, kept in the cache folder so that work can be resumed."""
+"""Encodings of a folder of people, cached so that interrupted work can be resumed."""
 
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,25 +21,25 @@ from gallery.training.dataset import PeopleFolder
 from gallery.types import Encodings, Float32, Int64, Several
 from gallery.vision.detection import VIEWS, align
 from gallery.vision.pipeline import FacePipeline
+from gallery.vision.workers import Workers, map_photos
 
 _SAVE_EVERY = 500
-_WORTH_A_WORKER = 64
 NEAR_IDENTICAL_COSINE = 0.986
-"""Of 100 pairs of copies of one photo 99 are at least so alike by the default encoder; of two
-photos hardly any."""
+"""With the default encoder, 99 of 100 pairs of copies of one photo are at least this similar, and
+hardly any pair of different photos."""
 
 
 @dataclass(frozen=True)
 class EncodedPeople:
-    """The central face of each photo in which one was found.
+    """The central face of each photo that has one.
 
-    probes, enrolled : Encodings of the same n faces, with a query's and an enrolled face's number
-        of views.
-    people : int64 (n,), places in `names`.
-    photos, sha256 : of each face, the photo's path and its file's hash.
-    skipped : photos without a usable face, with the reason.
-    near_identical : two photos whose cosine is at least so high are one picture; None where that is
-        not known of the encoder, and only files that are the same are.
+    probes, enrolled : Encodings of the same n faces, with the number of views of a query and of an
+        enrolled face.
+    people : int64 (n,), indices into `names`.
+    photos, sha256 : for each face, the photo's path and the SHA-256 of its file.
+    skipped : (photo, reason) of photos without a usable face.
+    near_identical : two photos with at least this cosine are one picture; None if it is not known
+        for the encoder: then only identical files are.
     """
 
     probes: Encodings
@@ -70,7 +68,7 @@ class EncodedPeople:
         )
 
     def of(self, people: Int64) -> EncodedPeople:
-        """Only these people's rows."""
+        """Only the rows of these people."""
         return self.take(np.flatnonzero(np.isin(self.people, people)))
 
 
@@ -79,8 +77,8 @@ def enrolled_people(
     records: Sequence[FaceRecord],
     near_identical: float | None = NEAR_IDENTICAL_COSINE,
 ) -> EncodedPeople:
-    """Those of a gallery. Its photos are not kept, so that each face is its own probe: with the
-    views of an enrolled face, and not with a query's.
+    """The people of a gallery. Its photos are not stored, so each face is its own probe, with the
+    views of an enrolled face instead of a query's.
     """
     by_id = {record.id: record for record in records}
     faces = [by_id[i] for i in stored.face_ids.tolist()]
@@ -108,7 +106,7 @@ class Views:
 
 def encode_people(
     folder: PeopleFolder,
-    eye: FacePipeline,
+    pipeline: FacePipeline,
     views: Views,
     cache: Path,
     progress: Callable[[int], None] = lambda _: None,
@@ -117,44 +115,48 @@ def encode_people(
     make_eye: Callable[[], FacePipeline] | None = None,
     native: bool = False,
 ) -> EncodedPeople:
-    """Encode each photo's central face. A photo is encoded again only when its file changed.
+    """Encode the central face of each photo. A cached photo is encoded again only if its file
+    changed.
 
-    native : as the network gives them, to learn a projection from, (n, d); else (n, 128).
-    cache : folder of the cached encodings; they are of people's faces and may be deleted any time.
-    workers : processes to encode with, each with an eye of its own from make_eye; 0: in this one.
-    Raises TrainingInterrupted when a worker dies.
+    cache : folder of the cached encodings. They are biometric data and may be deleted any time.
+    workers : number of worker processes, each with a pipeline of its own from the factory; 0: none.
+    native : return the network's own encodings, (n, d), to fit a projection on; else (n, 128).
+    Raises TrainingInterrupted when a photo kills the worker process that reads it.
     """
-    key = f"2 {eye.sees} {views.probe} {views.enrolled} {folder.root.resolve()}"
+    key = f"2 {pipeline.sees} {views.probe} {views.enrolled} {folder.root.resolve()}"
     file = cache / ENCODINGS_FOLDER / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
-    kept = encoding_cache.load(file)
-    listed = [
+    cached = encoding_cache.load(file)
+    photos = [
         (person, path, _mark(folder.root, path))
-        for person, photos in enumerate(folder.people.values())
-        for path in photos
+        for person, paths in enumerate(folder.people.values())
+        for path in paths
     ]
-    missing = [(path, mark) for _, path, mark in listed if mark not in kept]
-    progress(len(listed) - len(missing))
-    paths = [path for path, _ in missing]
-    if workers and make_eye is not None and len(missing) >= _WORTH_A_WORKER:
-        encoded = _by_workers(paths, views, workers, make_eye)
-    else:
-        encoded = (_encode(eye, path, views) for path in paths)
+    missing = [(path, mark) for _, path, mark in photos if mark not in cached]
+    progress(len(photos) - len(missing))
+    pool = None if make_eye is None else Workers(workers, make_eye)
     new: dict[str, Entry] = {}
-    for fresh, ((_, mark), seen) in enumerate(zip(missing, encoded, strict=True), start=1):
-        kept[mark] = new[mark] = seen
-        if fresh % _SAVE_EVERY == 0:
+    results = map_photos(partial(_encode, views=views), missing, pipeline, pool)
+    for count, ((path, mark), entry) in enumerate(results, start=1):
+        if entry is None:
+            encoding_cache.add(file, new)
+            raise TrainingInterrupted(
+                f"a worker process was killed while reading {path}, perhaps for lack of memory;"
+                " finished encodings are kept: run it again, or remove that photo"
+            )
+        cached[mark] = new[mark] = entry
+        if count % _SAVE_EVERY == 0:
             encoding_cache.add(file, new)
             new = {}
-        progress(len(listed) - len(missing) + fresh)
-    wanted = {mark: kept[mark] for _, _, mark in listed}
-    gone = [m for m in kept.keys() - wanted.keys() if not _still(folder.root, m)]
-    if missing or gone:  # others of the folder, who were not asked for, stay
-        encoding_cache.add(file, new, gone)
-    usable = [(person, path, wanted[mark]) for person, path, mark in listed if not wanted[mark][2]]
-    half = eye.encoder.network.traits.dimension + 2
-    rows = np.array([row for _, _, (row, _, _) in usable], np.float32).reshape(-1, 2 * half)
-    sides = _unpacked(rows[:, :half]), _unpacked(rows[:, half:])
-    probes, enrolled = sides if native else map(eye.encoder.stored, sides)
+        progress(len(photos) - len(missing) + count)
+    wanted = {mark: cached[mark] for _, _, mark in photos}
+    stale = [m for m in cached.keys() - wanted.keys() if not _is_unchanged(folder.root, m)]
+    if missing or stale:  # entries of the folder's other people stay
+        encoding_cache.add(file, new, stale)
+    usable = [(person, path, wanted[mark]) for person, path, mark in photos if not wanted[mark][2]]
+    width = pipeline.encoder.network.traits.dimension + 2
+    rows = np.array([row for _, _, (row, _, _) in usable], np.float32).reshape(-1, 2 * width)
+    sides = _unpacked(rows[:, :width]), _unpacked(rows[:, width:])
+    probes, enrolled = sides if native else map(pipeline.encoder.stored, sides)
     return EncodedPeople(
         probes=probes,
         enrolled=enrolled,
@@ -162,69 +164,40 @@ def encode_people(
         names=tuple(folder.people),
         photos=tuple(str(path) for _, path, _ in usable),
         sha256=tuple(sha256 for _, _, (_, sha256, _) in usable),
-        skipped=tuple((str(p), wanted[m][2]) for _, p, m in listed if wanted[m][2]),
-        near_identical=near_identical_of(eye),
+        skipped=tuple((str(p), wanted[m][2]) for _, p, m in photos if wanted[m][2]),
+        near_identical=near_identical_of(pipeline),
     )
 
 
-def near_identical_of(eye: FacePipeline) -> float | None:
+def near_identical_of(pipeline: FacePipeline) -> float | None:
     """See EncodedPeople.near_identical."""
-    return NEAR_IDENTICAL_COSINE if eye.encoder.name == DLIB_RESNET.name else None
+    return NEAR_IDENTICAL_COSINE if pipeline.encoder.name == DLIB_RESNET.name else None
 
 
-def _encode(eye: FacePipeline, path: Path, views: Views) -> Entry:
+def _encode(pipeline: FacePipeline, photo_mark: tuple[Path, str], views: Views) -> Entry:
     try:
-        photo = eye.open(path)
-        face = eye.one_face(photo, Several.CENTRAL)
-        framed = VIEWS[: max(views.probe, views.enrolled)]
-        chips = align(photo, face.landmarks, framed, eye.encoder.template)
-        raw = eye.encoder.raw(chips)[None]
+        photo = pipeline.open(photo_mark[0])
+        face = pipeline.one_face(photo, Several.CENTRAL)
+        most_views = VIEWS[: max(views.probe, views.enrolled)]
+        chips = align(photo, face.landmarks, most_views, pipeline.encoder.template)
+        raw = pipeline.encoder.raw(chips)[None]
         rows = [_packed(fuse(raw[:, :count])) for count in (views.probe, views.enrolled)]
         return np.concatenate(rows), photo.sha256, ""
     except (PhotoError, InvalidEncoding) as error:
-        width = 2 * (eye.encoder.network.traits.dimension + 2)
+        width = 2 * (pipeline.encoder.network.traits.dimension + 2)
         return np.zeros(width, dtype=np.float32), "", str(error)
 
 
-def _packed(one: Encodings) -> Float32:
-    return np.concatenate([one.vectors[0], one.norms, one.agreement])
+def _packed(encoding: Encodings) -> Float32:
+    return np.concatenate([encoding.vectors[0], encoding.norms, encoding.agreement])
 
 
 def _unpacked(rows: Float32) -> Encodings:
     return Encodings(np.ascontiguousarray(rows[:, :-2]), rows[:, -2], rows[:, -1])
 
 
-_own: list[tuple[FacePipeline, Views]] = []
-"""In a worker process: what it sees with."""
-
-
-def _start(make_eye: Callable[[], FacePipeline], views: Views) -> None:
-    import torch
-
-    torch.set_num_threads(1)  # two processes of one thread beat one of two
-    _own.append((make_eye(), views))
-
-
-def _work(path: Path) -> Entry:
-    return _encode(_own[0][0], path, _own[0][1])
-
-
-def _by_workers(
-    paths: list[Path], views: Views, workers: int, make_eye: Callable[[], FacePipeline]
-) -> Iterator[Entry]:
-    with ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), _start, (make_eye, views)
-    ) as pool:
-        try:
-            yield from pool.map(_work, paths, chunksize=8)
-        except BrokenProcessPool as error:
-            raise TrainingInterrupted(
-                "a worker process ended, perhaps for want of memory; what was encoded is kept:"
-                " run it again"
-            ) from error
-
-
 def _mark(root: Path, path: Path) -> str:
+    """A cache key: the photo's path, size and modification time."""
     try:
         state = path.stat()
     except OSError:
@@ -232,6 +205,5 @@ def _mark(root: Path, path: Path) -> str:
     return f"{path.relative_to(root)}|{state.st_size}|{state.st_mtime_ns}"
 
 
-def _still(root: Path, mark: str) -> bool:
-    """Whether the photo is there and as it was."""
+def _is_unchanged(root: Path, mark: str) -> bool:
     return _mark(root, root / mark.rsplit("|", 2)[0]) == mark

@@ -1,4 +1,4 @@
-"""Faces into people on drawn encodings, by the shipped head; and what the user said goes first."""
+"""Clusters of drawn encodings with the shipped head; the user's decisions take precedence."""
 
 from __future__ import annotations
 
@@ -18,74 +18,74 @@ from tests.bench.dedupe import drawn
 
 
 @pytest.fixture
-def judge(gallery: Gallery) -> Scorer:
+def scorer(gallery: Gallery) -> Scorer:
     return gallery.scorer
 
 
-def people(judge: Scorer, count: int) -> tuple[Encodings, Int64]:
-    centres = next(v.numpy() for n, v in judge.head._state().items() if n == "cohort.centres")
+def people(scorer: Scorer, count: int) -> tuple[Encodings, Int64]:
+    centres = next(v.numpy() for n, v in scorer.head._state().items() if n == "cohort.centres")
     return drawn(count, np.random.default_rng(0), centres)
 
 
-def labels(judge: Scorer, encodings: Encodings, constraints: Constraints | None = None) -> Int64:
-    found = np.arange(len(encodings))
-    for group in same_person_groups(encodings, judge, constraints=constraints).groups:
-        found[list(group.rows)] = group.rows[0]
-    return found
+def labels(scorer: Scorer, encodings: Encodings, constraints: Constraints | None = None) -> Int64:
+    result = np.arange(len(encodings))
+    for group in same_person_groups(encodings, scorer, constraints=constraints).groups:
+        result[list(group.rows)] = group.rows[0]
+    return result
 
 
-def test_nearly_all_that_match_are_near_enough_also_among_very_many(judge: Scorer) -> None:
+def test_least_cosine_keeps_nearly_all_matching_pairs_of_many_faces(scorer: Scorer) -> None:
     """At the point of a million faces a sample of 100,000 holds hardly a pair of one person."""
-    encodings, owners = people(judge, 100_000)
-    point = shipped_marks().point(judge.head.marks.calibration, 1_000_000)
-    least = least_cosine(encodings, judge, point)
+    encodings, owners = people(scorer, 100_000)
+    point = shipped_marks().point(scorer.head.marks.calibration, 1_000_000)
+    least = least_cosine(encodings, scorer, point)
     order = np.argsort(owners, kind="stable")
     same = np.flatnonzero(owners[order][1:] == owners[order][:-1])
     first, second = order[same], order[same + 1]
-    matching = judge.margins(encodings, first, second, point) > 0
+    matching = scorer.margins(encodings, first, second, point) > 0
     cosines = np.einsum("ij,ij->i", encodings.vectors[first], encodings.vectors[second])
     assert matching.sum() > 10_000
     assert (cosines[matching] >= least).mean() >= 0.99
 
 
-def test_a_sample_says_enough_of_how_alike_people_are(
-    judge: Scorer, monkeypatch: pytest.MonkeyPatch
+def test_adjustment_from_a_sample_clusters_as_well(
+    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encodings, owners = people(judge, 4_000)
-    whole = figures_of(labels(judge, encodings), owners)
-    monkeypatch.setattr(cluster, "_LOOKED_AT_FIRST", 800)
-    sampled = figures_of(labels(judge, encodings), owners)
+    encodings, owners = people(scorer, 4_000)
+    whole = figures_of(labels(scorer, encodings), owners)
+    monkeypatch.setattr(cluster, "_ADJUSTMENT_SAMPLE", 800)
+    sampled = figures_of(labels(scorer, encodings), owners)
     assert min(whole.precision, sampled.precision) >= 0.98
     assert abs(whole.recall - sampled.recall) <= 0.03 < 0.8 <= whole.recall
 
 
-def test_what_the_user_said_goes_before_the_faces(judge: Scorer) -> None:
-    encodings, _ = people(judge, 600)
-    (group, *_) = same_person_groups(encodings, judge).groups
-    one, other, third = group.rows[:3]
+def test_user_decisions_take_precedence_over_faces(scorer: Scorer) -> None:
+    encodings, _ = people(scorer, 600)
+    (group, *_) = same_person_groups(encodings, scorer).groups
+    first, second, third = group.rows[:3]
     strangers = [row for row in range(len(encodings)) if row not in group.rows][:2]
-    said = Constraints(
-        apart=frozenset({(one, other)}),
-        # The second is near as well: it is one pair all the same.
-        together=frozenset({(strangers[0], strangers[1]), (one, third)}),
+    constraints = Constraints(
+        apart=frozenset({(first, second)}),
+        # The second pair is near as well, and must not count twice.
+        together=frozenset({(strangers[0], strangers[1]), (first, third)}),
     )
-    found = labels(judge, encodings, said)
-    assert found[one] != found[other] and found[one] == found[third]
+    found = labels(scorer, encodings, constraints)
+    assert found[first] != found[second] and found[first] == found[third]
     assert found[strangers[0]] == found[strangers[1]]
 
 
-def test_constraints_of_some_rows_are_counted_anew() -> None:
-    said = Constraints(
+def test_constraints_of_a_subset_are_renumbered() -> None:
+    constraints = Constraints(
         np.array([5, 5, 6, 7]), apart=frozenset({(0, 3)}), together=frozenset({(1, 2), (2, 3)})
     )
-    some = said.of(np.array([1, 2, 3]))
-    assert some.photos is not None and some.photos.tolist() == [5, 6, 7]
-    assert some.together == {(0, 1), (1, 2)} and some.apart == frozenset()
+    subset = constraints.of(np.array([1, 2, 3]))
+    assert subset.photos is not None and subset.photos.tolist() == [5, 6, 7]
+    assert subset.together == {(0, 1), (1, 2)} and subset.apart == frozenset()
 
 
-def of_one(judge: Scorer, count: int, seed: int) -> Encodings:
-    """So many photos of one person, who is one of the drawn people."""
-    encodings, owners = people(judge, 2_000)
+def faces_of_one_person(scorer: Scorer, count: int, seed: int) -> Encodings:
+    """Encodings of one of the drawn people, with small noise."""
+    encodings, owners = people(scorer, 2_000)
     rng = np.random.default_rng(seed)
     row = int(rng.integers(len(owners)))
     vectors = encodings.vectors[row] + rng.normal(size=(count, 128)).astype(np.float32) * 0.012
@@ -94,38 +94,38 @@ def of_one(judge: Scorer, count: int, seed: int) -> Encodings:
     return Encodings(vectors, encodings.norms[same], encodings.agreement[same])
 
 
-def test_who_has_more_photos_than_are_looked_at_in_full_is_one_group(
-    judge: Scorer, monkeypatch: pytest.MonkeyPatch
+def test_person_with_more_photos_than_the_largest_component_is_one_cluster(
+    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "_LARGEST_COMPONENT", 60)
-    encodings = of_one(judge, 130, 1)
-    (group,) = same_person_groups(encodings, judge).groups
-    assert len(group.rows) >= 120  # a few are left over between the parts
-    # And whom the user confirmed to be one, however many.
-    strangers, _ = people(judge, 130)
+    encodings = faces_of_one_person(scorer, 130, 1)
+    (group,) = same_person_groups(encodings, scorer).groups
+    assert len(group.rows) >= 120  # a few are left over between the blocks
+    # The same for faces that the user confirmed.
+    strangers, _ = people(scorer, 130)
     chain = frozenset((i, i + 1) for i in range(129))
-    found = same_person_groups(strangers, judge, constraints=Constraints(together=chain)).groups
+    found = same_person_groups(strangers, scorer, constraints=Constraints(together=chain)).groups
     assert max(len(group.rows) for group in found) >= 60
 
 
-def test_one_pair_that_was_told_apart_keeps_large_groups_apart(
-    judge: Scorer, monkeypatch: pytest.MonkeyPatch
+def test_one_pair_decided_apart_keeps_large_clusters_apart(
+    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "_LARGEST_COMPONENT", 100)
-    encodings = of_one(judge, 180, 2)
-    whole = labels(judge, encodings)
+    encodings = faces_of_one_person(scorer, 180, 2)
+    whole = labels(scorer, encodings)
     assert len(set(whole.tolist())) == 1
     rng = np.random.default_rng(3)
-    for one, other in rng.permutation(180)[:20].reshape(10, 2).tolist():
-        found = labels(judge, encodings, Constraints(apart=frozenset({(one, other)})))
-        assert found[one] != found[other]
+    for first, second in rng.permutation(180)[:20].reshape(10, 2).tolist():
+        found = labels(scorer, encodings, Constraints(apart=frozenset({(first, second)})))
+        assert found[first] != found[second]
 
 
-def test_as_you_said_is_only_said_of_one_group_that_was_confirmed(judge: Scorer) -> None:
-    encodings = of_one(judge, 4, 4)
+def test_as_you_said_only_for_one_confirmed_group(scorer: Scorer) -> None:
+    encodings = faces_of_one_person(scorer, 4, 4)
     both = Constraints(together=frozenset({(0, 1), (2, 3)}))
-    (group,) = same_person_groups(encodings, judge, constraints=both).groups
+    (group,) = same_person_groups(encodings, scorer, constraints=both).groups
     assert len(group.rows) == 4 and group.why != "as you said" and group.probability < 1.0
     tied = Constraints(together=frozenset({(0, 1), (2, 3), (1, 2)}))
-    (group,) = same_person_groups(encodings, judge, constraints=tied).groups
+    (group,) = same_person_groups(encodings, scorer, constraints=tied).groups
     assert group.why == "as you said" and group.probability == 1.0

@@ -1,4 +1,4 @@
-"""Copies, people and wrong names in folders of real photos, read once and resumed."""
+"""Copies, people and wrong names in folders of real photos; photos are read only once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from gallery.demo.photos import alterations, altered
 from gallery.errors import FolderForgotten, NoPhotos, PhotoUnreadable, SettingInvalid
 from gallery.store import decisions, photo_cache
 from gallery.store.photo_cache import FaceDecision
-from gallery.vision.pipeline import FacePipeline
+from gallery.types import Photo
+from gallery.vision import workers
+from gallery.vision.pipeline import FacePipeline, PhotoSource
 
 
 @pytest.fixture
@@ -44,12 +46,25 @@ def folder(tmp_path: Path, hopper: Path, collins: Path, no_one: list[Path]) -> P
     return root
 
 
+def recorded_reads(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the photos that are opened from now on."""
+    names: list[str] = []
+    original = gallery.pipeline.open
+
+    def recorded(source: PhotoSource) -> Photo:
+        names.append(Path(str(source)).name)
+        return original(source)
+
+    monkeypatch.setattr(gallery.pipeline, original.__name__, recorded)
+    return names
+
+
 @pytest.fixture
 def found(gallery: Gallery, folder: Path) -> Findings:
     return gallery.dedupe_folder(folder)
 
 
-def test_copies_are_found_by_bytes_by_look_and_by_face(found: Findings) -> None:
+def test_copies_are_found_by_bytes_hashes_and_faces(found: Findings) -> None:
     copies = [sorted(Path(p).name for p in group.photos) for group in found.copies]
     assert copies[0] == ["0.jpg", "1.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg", "hopper.jpg"]
     assert sorted(copies[1:]) == [["cat.png", "same cat.png"], ["coffee.jpg", "coffee.png"]]
@@ -63,33 +78,26 @@ def test_faces_of_one_person_are_one_group(found: Findings) -> None:
     assert not any("collins" in face.photo for face in person.faces)
 
 
-def test_what_cannot_be_read_is_listed(found: Findings) -> None:
+def test_unreadable_files_are_listed_as_skipped(found: Findings) -> None:
     skipped = {Path(photo).name: reason for photo, reason in found.skipped}
     assert skipped.keys() == {"broken.jpg", "loop.jpg", "link.png"}
     assert "symbolic" in skipped["loop.jpg"] and "link" in skipped["link.png"]
     assert (found.photos, found.faces) == (12, 8)
 
 
-def test_nothing_is_read_twice_unless_it_changed(
+def test_only_changed_photos_are_read_again(
     gallery: Gallery, folder: Path, found: Findings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: list[str] = []
-    see = scan.see
-
-    def noted(eye: FacePipeline, one: scan.Listed, views: int) -> photo_cache.SeenPhoto:
-        read.append(one.path.name)
-        return see(eye, one, views)
-
-    monkeypatch.setattr(scan, "see", noted)
+    names = recorded_reads(gallery, monkeypatch)
     assert gallery.dedupe_folder(folder) == found
-    assert read == ["broken.jpg"]  # which may be whole by now
+    assert names == ["broken.jpg"]  # which may be complete by now
     shutil.copy(folder / "collins.png", folder / "cat.png")
-    read.clear()
+    names.clear()
     gallery.dedupe_folder(folder)
-    assert sorted(read) == ["broken.jpg", "cat.png"]
+    assert sorted(names) == ["broken.jpg", "cat.png"]
 
 
-def test_a_photo_that_could_not_be_used_is_looked_at_again(
+def test_unusable_photos_are_read_again(
     gallery: Gallery, cache: Path, folder: Path, eye: FacePipeline
 ) -> None:
     home = gallery.settings.home
@@ -99,9 +107,9 @@ def test_a_photo_that_could_not_be_used_is_looked_at_again(
     assert gallery.dedupe_folder(folder).photos == 12
 
 
-def test_what_was_seen_and_is_erased_meanwhile_is_said(gallery: Gallery, folder: Path) -> None:
-    def erase(what: str, _done: int, _all: int) -> None:
-        if what == "comparing photos":
+def test_erasure_during_the_scan_is_an_error(gallery: Gallery, folder: Path) -> None:
+    def erase(step: str, _done: int, _total: int) -> None:
+        if step == "comparing photos":
             with gallery.database.writing() as session:
                 photo_cache.forget_photos(session, ())
 
@@ -109,34 +117,34 @@ def test_what_was_seen_and_is_erased_meanwhile_is_said(gallery: Gallery, folder:
         gallery.dedupe_folder(folder, progress=erase)
 
 
-def test_a_confirmed_group_is_tied_and_named_whichever_of_its_photos_are_there(
+def test_confirmed_group_keeps_its_id_when_photos_are_missing(
     gallery: Gallery, folder: Path
 ) -> None:
     (person,) = gallery.dedupe_folder(folder).people
     keys = [face.key for face in person.faces]
-    kept = [FaceDecision(keys[0], key, True, "mine") for key in keys[1:]]
+    confirmed = [FaceDecision(keys[0], key, True, "mine") for key in keys[1:]]
     with gallery.database.writing() as session:
-        decisions.put(session, kept)
+        decisions.put(session, confirmed)
     (person,) = gallery.dedupe_folder(folder).people
     assert (person.id, person.confirmed, person.why) == ("mine", True, "as you said")
     first = keys[0].split(" ")[0]
-    for face in person.faces:  # the one that the decisions name first, wherever it lies
+    for face in person.faces:  # the face that all its decisions refer to
         if face.key.startswith(first):
             Path(face.photo).unlink()
     shutil.copy(folder / "collins.png", folder / "collins again.png")
-    people = {one.id: one for one in gallery.dedupe_folder(folder).people}
+    people = {person.id: person for person in gallery.dedupe_folder(folder).people}
     assert people["mine"].why == "as you said" and len(people["mine"].faces) == len(keys) - 1
-    with gallery.database.writing() as session:  # one more that nobody confirmed
+    with gallery.database.writing() as session:  # one face is not confirmed any more
         decisions.drop(session, [decisions.name_pair(keys[0], keys[-1])])
-    people = {one.id: one for one in gallery.dedupe_folder(folder).people}
+    people = {person.id: person for person in gallery.dedupe_folder(folder).people}
     assert not people["mine"].confirmed and people["mine"].probability < 1.0
 
 
-def test_what_was_read_before_it_was_stopped_is_kept(gallery: Gallery, folder: Path) -> None:
+def test_photos_read_before_an_interruption_are_stored(gallery: Gallery, folder: Path) -> None:
     class Stopped(Exception):
         pass
 
-    def stop(_what: str, done: int, _all: int) -> None:
+    def stop(_step: str, done: int, _total: int) -> None:
         if done == 5:
             raise Stopped
 
@@ -146,21 +154,21 @@ def test_what_was_read_before_it_was_stopped_is_kept(gallery: Gallery, folder: P
         assert photo_cache.count(session) == 5
 
 
-def test_a_photo_that_changes_while_it_is_read_is_skipped(eye: FacePipeline, folder: Path) -> None:
-    ((one,), _) = scan.listed([folder / "cat.png"], eye, 2)
-    os.utime(one.path, (1, 1))
-    assert "changed while it was read" in scan.see(eye, one, 2).reason
+def test_photo_that_changes_while_it_is_read_is_skipped(eye: FacePipeline, folder: Path) -> None:
+    ((photo,), _) = scan.listed([folder / "cat.png"], eye, 2)
+    os.utime(photo.path, (1, 1))
+    assert "changed while it was read" in scan.see(eye, photo, 2).reason
 
 
-def test_readers_in_processes_see_the_same(
+def test_worker_processes_give_the_same_findings(
     gallery: Gallery, folder: Path, found: Findings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scan, "_WORTH_A_WORKER", 1)
+    monkeypatch.setattr(workers, "_LEAST_PHOTOS", 1)
     with Gallery.open(tmp_path / "other", cache=gallery.settings.cache, threads=1) as other:
         assert other.dedupe_folder(folder) == found
 
 
-def test_forgetting_anyone_forgets_what_was_seen(
+def test_forgetting_anyone_erases_stored_scans(
     gallery: Gallery, found: Findings, hopper: Path
 ) -> None:
     gallery.enroll("Grace", hopper)
@@ -171,7 +179,7 @@ def test_forgetting_anyone_forgets_what_was_seen(
         assert photo_cache.count(session) == 0
 
 
-def test_a_folder_without_photos_is_refused(gallery: Gallery, tmp_path: Path) -> None:
+def test_folder_without_photos_is_refused(gallery: Gallery, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(NoPhotos):
         gallery.dedupe_folder(tmp_path / "empty")
@@ -179,20 +187,20 @@ def test_a_folder_without_photos_is_refused(gallery: Gallery, tmp_path: Path) ->
         gallery.dedupe_folder(tmp_path / "nowhere")
 
 
-def test_a_precision_that_was_not_measured_is_refused(gallery: Gallery, folder: Path) -> None:
+def test_precision_out_of_range_is_refused(gallery: Gallery, folder: Path) -> None:
     with pytest.raises(SettingInvalid):
         gallery.dedupe_folder(folder, precision=1.0)
 
 
-def test_an_empty_gallery_has_nothing_twice(gallery: Gallery) -> None:
+def test_empty_gallery_has_no_duplicates(gallery: Gallery) -> None:
     report = gallery.dedupe()
     assert (report.identities, report.same_people, report.same_faces) == (0, (), ())
 
 
-def test_people_of_the_research_photos_and_wrong_names_among_them(
+def test_people_and_wrong_names_among_research_photos(
     gallery: Gallery, shared_faces: Path, tmp_path: Path
 ) -> None:
-    """32 photos of 8 people, a folder each, but one photo in another's, and one person in two."""
+    """Eight people, a folder each; one photo is in the wrong one, one person is in two."""
     people = sorted(f for f in (shared_faces / "lfw").iterdir() if len(list(f.iterdir())) in (4, 5))
     drawn = np.random.default_rng(0).choice(len(people), 8, replace=False)
     root = tmp_path / "people"
@@ -205,8 +213,8 @@ def test_people_of_the_research_photos_and_wrong_names_among_them(
     for photo in sorted((root / third).iterdir())[:2]:
         shutil.move(photo, root / "Another Name" / photo.name)
     found = gallery.dedupe_folder(root)
-    named = [{Path(f.photo).stem[:-5] for f in group.faces} for group in found.people]
-    assert all(len(names) == 1 for names in named), named
+    names_in = [{Path(f.photo).stem[:-5] for f in group.faces} for group in found.people]
+    assert all(len(names) == 1 for names in names_in), names_in
     assert found.folders_are_people
     assert [(Path(w.face.photo).name, w.identity, w.suggested) for w in found.misfiled] == [
         (wrong.name, second, first)
@@ -214,7 +222,7 @@ def test_people_of_the_research_photos_and_wrong_names_among_them(
     assert [set(same.names) for same in found.identities] == [{third, "Another Name"}]
 
 
-def test_photos_of_one_sitting_are_no_copies(
+def test_photos_of_one_sitting_are_not_copies(
     gallery: Gallery, shared_faces: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "studio"

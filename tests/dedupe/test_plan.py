@@ -1,4 +1,4 @@
-"""A plan says yes and no, is done a finding at a time, and is taken back whole or not at all."""
+"""Plans: written, read, decided, applied finding by finding, and undone as a whole."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gallery import Gallery
 from gallery.dedupe.findings import Copies, Findings, FoundFace, Misfiled, Person, SameIdentities
 from gallery.dedupe.plan import apply
 from gallery.dedupe.plan.files import as_csv, as_json, read_plan
-from gallery.dedupe.plan.model import Plan, Planned, plan_of
+from gallery.dedupe.plan.model import Plan, PlannedFinding, plan_of
 from gallery.errors import PlanOutdated, PlanUnusable, UndoImpossible
 from gallery.store import corrections, identities, merges, plans
 from gallery.store.database import Session
@@ -34,7 +34,7 @@ BOX = Box(1.5, 2.0, 101.25, 120.0)
 
 @pytest.fixture
 def filled(gallery: Gallery, unit_rows: UnitRows, add_face: AddFace) -> Gallery:
-    """Ada 1, 2; Countess 3; Bob 4, and 5 which is Ada's."""
+    """Faces 1 and 2 are Ada's, 3 is Countess's, 4 and 5 are Bob's; 5 is really Ada."""
     rows = unit_rows(5, 3)
     for i, name in enumerate(["Ada", "Ada", "Countess", "Bob", "Bob"]):
         add_face(gallery.database, name, rows.row(i), i + 1)
@@ -65,27 +65,25 @@ def written(gallery: Gallery, findings: Findings, out: Path) -> Plan:
 
 
 def saved(plan: Plan, file: Path, change: Any) -> Path:
-    """The plan with each finding changed."""
-    found = tuple(change(one) for one in plan.findings)
-    file.write_text(json.dumps(as_json(replace(plan, findings=found))))
+    """The file of the plan with each finding changed."""
+    findings = tuple(change(finding) for finding in plan.findings)
+    file.write_text(json.dumps(as_json(replace(plan, findings=findings))))
     return file
 
 
 def decided(plan: Plan, file: Path, **accept: bool) -> Path:
-    """By kind, or by finding."""
-    return saved(
-        plan, file, lambda one: replace(one, accept=accept.get(one.kind, accept.get(one.id)))
-    )
+    """The file of the plan with findings decided, by kind or by id."""
+    return saved(plan, file, lambda f: replace(f, accept=accept.get(f.kind, accept.get(f.id))))
 
 
-def marked(one: Planned, **accept: bool) -> Planned:
-    """By the member's name."""
-    members = tuple(replace(m, accept=accept.get(m.member)) for m in one.members)
-    return replace(one, members=members)
+def marked(finding: PlannedFinding, **accept: bool) -> PlannedFinding:
+    """The finding with its members decided, by name."""
+    members = tuple(replace(m, accept=accept.get(m.member)) for m in finding.members)
+    return replace(finding, members=members)
 
 
 def pairs(*names: str) -> Findings:
-    """Of each two names, "Ada Cy", that they are one person; by the ids of `three`."""
+    """Findings that each two names, "Ada Cy", are one person; with the ids of `three`."""
     ids = {"Ada": 1, "Ben": 2, "Cy": 3}
     return Findings(
         3,
@@ -99,7 +97,7 @@ def pairs(*names: str) -> Findings:
 
 @pytest.fixture
 def three(gallery: Gallery, unit_rows: UnitRows, add_face: AddFace) -> Gallery:
-    """Ada, Ben and Cy, a face each."""
+    """Ada, Ben and Cy, with a face each."""
     rows = unit_rows(3, 4)
     for i, name in enumerate(["Ada", "Ben", "Cy"]):
         add_face(gallery.database, name, rows.row(i), i + 1)
@@ -110,7 +108,7 @@ def counts(gallery: Gallery) -> dict[str, int]:
     return {record.name: record.faces for record in gallery.identities()}
 
 
-def test_json_and_csv_say_the_same(findings: Findings, tmp_path: Path) -> None:
+def test_json_and_csv_hold_the_same_plan(findings: Findings, tmp_path: Path) -> None:
     plan = plan_of(findings, "0123")
     (tmp_path / "a.json").write_text(json.dumps(as_json(plan)))
     (tmp_path / "a.csv").write_text(as_csv(plan))
@@ -118,30 +116,30 @@ def test_json_and_csv_say_the_same(findings: Findings, tmp_path: Path) -> None:
     semicolons = as_csv(plan).replace(",", ";")
     (tmp_path / "b.csv").write_text(semicolons, encoding="utf-8-sig")
     assert read_plan(tmp_path / "b.csv") == plan
-    found = tuple(replace(one, accept=one.kind != "misfiled") for one in plan.findings)
-    found = (*found[:-1], marked(found[-1], **{"photos/2.jpg": False}))
-    said = replace(plan, findings=found)
-    (tmp_path / "a.json").write_text(json.dumps(as_json(said)))
-    (tmp_path / "b.csv").write_text(as_csv(said).replace(",", ";"), encoding="utf-8-sig")
-    assert read_plan(tmp_path / "a.json") == read_plan(tmp_path / "b.csv") == said
+    decisions = tuple(replace(f, accept=f.kind != "misfiled") for f in plan.findings)
+    last = marked(decisions[-1], **{"photos/2.jpg": False})
+    accepted = replace(plan, findings=(*decisions[:-1], last))
+    (tmp_path / "a.json").write_text(json.dumps(as_json(accepted)))
+    (tmp_path / "b.csv").write_text(as_csv(accepted).replace(",", ";"), encoding="utf-8-sig")
+    assert read_plan(tmp_path / "a.json") == read_plan(tmp_path / "b.csv") == accepted
 
 
 def test_a_sorted_csv_is_the_same_plan(findings: Findings, tmp_path: Path) -> None:
     plan = plan_of(findings, "0123")
-    plan = replace(plan, findings=tuple(replace(one, accept=True) for one in plan.findings))
+    plan = replace(plan, findings=tuple(replace(f, accept=True) for f in plan.findings))
     head, *rows = csv.reader(io.StringIO(as_csv(plan)))
     random.Random(1).shuffle(rows)
     with (tmp_path / "a.csv").open("w", newline="") as file:
         csv.writer(file).writerows([head, *rows])
     read = read_plan(tmp_path / "a.csv")
-    assert {one.id: one for one in read.findings} == {one.id: one for one in plan.findings}
+    assert {f.id: f for f in read.findings} == {f.id: f for f in plan.findings}
     with (tmp_path / "b.csv").open("w", newline="") as file:
         csv.writer(file).writerows([head, *rows, rows[0]])
-    with pytest.raises(PlanUnusable, match="there twice"):
+    with pytest.raises(PlanUnusable, match="appears twice"):
         read_plan(tmp_path / "b.csv")
 
 
-def test_a_line_of_the_csv_speaks_for_its_member_alone(
+def test_csv_line_decides_its_member_alone(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
     written(filled, findings, tmp_path / "plan")
@@ -157,7 +155,7 @@ def test_a_line_of_the_csv_speaks_for_its_member_alone(
         filled.apply_plan(file)
 
 
-def test_a_name_like_a_formula_is_text_in_a_spreadsheet(findings: Findings, tmp_path: Path) -> None:
+def test_name_like_a_formula_is_escaped_in_csv(findings: Findings, tmp_path: Path) -> None:
     same = replace(findings.identities[0], names=("=1+1", "'Ada"))
     plan = plan_of(replace(findings, identities=(same,)), "0123")
     assert "\n0123,i1,1,identities,,'=1+1," in as_csv(plan).replace("\r", "")
@@ -165,7 +163,7 @@ def test_a_name_like_a_formula_is_text_in_a_spreadsheet(findings: Findings, tmp_
     assert read_plan(tmp_path / "a.csv") == plan
 
 
-def test_nothing_happens_unless_accepted(
+def test_undecided_plan_changes_nothing(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
     before = picture(filled.database)
@@ -174,16 +172,16 @@ def test_nothing_happens_unless_accepted(
     assert picture(filled.database) == before
 
 
-def test_what_is_accepted_is_done_and_undone(
+def test_accepted_findings_are_applied_and_undone(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
     before = picture(filled.database)
     plan = written(filled, findings, tmp_path / "plan")
     file = decided(plan, tmp_path / "yes.json", identities=True, misfiled=True)
-    tried = filled.apply_plan(file, dry_run=True)
-    assert picture(filled.database) == before and len(tried.lines) == 2
+    trial = filled.apply_plan(file, dry_run=True)
+    assert picture(filled.database) == before and len(trial.lines) == 2
     done = filled.apply_plan(file)
-    assert done.lines == tried.lines
+    assert done.lines == trial.lines
     assert {r.name: r.faces for r in filled.identities()} == {"Ada": 4, "Bob": 1}
     with pytest.raises(PlanOutdated, match=r"Ada has .*identity 2 is gone.*Bob has"):
         filled.apply_plan(file)
@@ -193,7 +191,7 @@ def test_what_is_accepted_is_done_and_undone(
         filled.undo_plan()
 
 
-def test_a_no_is_remembered_and_can_be_undone(
+def test_rejected_findings_are_stored_and_can_be_undone(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
     before = picture(filled.database)
@@ -205,7 +203,7 @@ def test_a_no_is_remembered_and_can_be_undone(
     assert picture(filled.database) == before
 
 
-def test_a_plan_for_another_state_names_what_changed(
+def test_outdated_plan_is_refused_naming_the_change(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
     plan = written(filled, findings, tmp_path / "plan")
@@ -227,7 +225,7 @@ def test_undo_after_further_edits_is_refused_and_changes_nothing(
     assert picture(filled.database) == after
 
 
-def test_forgetting_removes_the_plans_files_and_what_they_did(
+def test_forgetting_removes_plan_files_and_undo_steps(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
     plan = written(filled, findings, tmp_path / "plan")
@@ -243,7 +241,7 @@ def test_forgetting_removes_the_plans_files_and_what_they_did(
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "{}", "a,b\n1,2\n", '{"form": "gallery-dedupe-plan-1"}', "[" * 100_000]
 )
-def test_what_is_no_plan_is_refused(filled: Gallery, tmp_path: Path, text: str) -> None:
+def test_invalid_plan_is_refused(filled: Gallery, tmp_path: Path, text: str) -> None:
     (tmp_path / "plan.json").write_text(text)
     with pytest.raises(PlanUnusable):
         filled.apply_plan(tmp_path / "plan.json")
@@ -251,7 +249,7 @@ def test_what_is_no_plan_is_refused(filled: Gallery, tmp_path: Path, text: str) 
         filled.apply_plan(tmp_path / "nowhere.json")
 
 
-def test_an_accept_that_is_neither_yes_nor_no_is_refused(
+def test_accept_other_than_yes_or_no_is_refused(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
     written(filled, findings, tmp_path / "plan")
@@ -263,9 +261,7 @@ def test_an_accept_that_is_neither_yes_nor_no_is_refused(
         filled.apply_plan(tmp_path / "plan" / "plan.csv")
 
 
-def test_two_who_were_told_apart_are_not_merged_by_way_of_a_third(
-    three: Gallery, tmp_path: Path
-) -> None:
+def test_people_told_apart_are_not_merged_through_a_third(three: Gallery, tmp_path: Path) -> None:
     three.keep_distinct("Ada", "Ben")
     plan = written(three, pairs("Ada Cy", "Ben Cy"), tmp_path / "plan")
     before = picture(three.database)
@@ -276,7 +272,7 @@ def test_two_who_were_told_apart_are_not_merged_by_way_of_a_third(
     assert counts(three) == {"Ada": 2, "Ben": 1}
 
 
-def test_a_no_holds_against_what_the_same_plan_merges(three: Gallery, tmp_path: Path) -> None:
+def test_rejection_in_the_same_plan_prevents_a_merge(three: Gallery, tmp_path: Path) -> None:
     plan = written(three, pairs("Ada Ben", "Ada Cy", "Ben Cy"), tmp_path / "plan")
     before = picture(three.database)
     with pytest.raises(PlanUnusable, match=r"finding i3.*i2.*finding i1 tells them apart"):
@@ -288,7 +284,7 @@ def test_a_no_holds_against_what_the_same_plan_merges(three: Gallery, tmp_path: 
     assert picture(three.database) == before
 
 
-def test_a_plan_is_of_what_was_compared_not_of_when_it_was_written(
+def test_plan_is_refused_if_the_gallery_changed_since_the_comparison(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
     found = filled.findings()
@@ -302,7 +298,7 @@ def test_a_plan_is_of_what_was_compared_not_of_when_it_was_written(
     filled.write_plan(filled.findings(), None, tmp_path / "plan")
 
 
-def test_a_decision_after_the_plan_makes_it_outdated(
+def test_decision_after_the_plan_makes_it_outdated(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
     plan = written(filled, findings, tmp_path / "plan")
@@ -314,7 +310,7 @@ def test_a_decision_after_the_plan_makes_it_outdated(
     assert len(filled.apply_plan(file).lines) == 1
 
 
-def test_a_wrong_name_without_a_right_one_is_not_accepted_by_probability(
+def test_wrong_name_without_a_suggestion_is_not_accepted_by_probability(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
     wrong = replace(findings.misfiled[0], suggested=None, suggested_id=None)
@@ -324,7 +320,7 @@ def test_a_wrong_name_without_a_right_one_is_not_accepted_by_probability(
     )
 
 
-def test_what_cannot_be_done_is_found_before_anything_is(
+def test_impossible_finding_is_refused_before_any_change(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
     wrong = replace(findings.misfiled[0], suggested=None, suggested_id=None)
@@ -337,25 +333,25 @@ def test_what_cannot_be_done_is_found_before_anything_is(
     assert picture(filled.database) == before and filled.applied_plans() == []
 
 
-def test_what_stops_a_plan_midway_tells_what_undoes_it(
+def test_error_midway_names_the_number_that_undoes_it(
     filled: Gallery, findings: Findings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = picture(filled.database)
     plan = written(filled, findings, tmp_path / "plan")
     file = decided(plan, tmp_path / "yes.json", identities=True, misfiled=True)
-    writing, begun = filled.database.writing, 0
+    writing, transactions = filled.database.writing, 0
 
-    def after_another() -> AbstractContextManager[Session]:
-        """The first transaction tries everything, the second merges, the third comes too late."""
-        nonlocal begun
-        begun += 1
-        if begun == 3:
+    def interfered() -> AbstractContextManager[Session]:
+        """The first transaction is the trial, the second merges, the third finds a change."""
+        nonlocal transactions
+        transactions += 1
+        if transactions == 3:
             with writing() as session:
                 identities.rename(session, "Bob", "Robert")
         return writing()
 
-    monkeypatch.setattr(filled.database, "writing", after_another)
-    with pytest.raises(PlanOutdated, match=r"another process .*`gallery undo 1` takes it back"):
+    monkeypatch.setattr(filled.database, "writing", interfered)
+    with pytest.raises(PlanOutdated, match=r"another process .*`gallery undo 1` undoes them"):
         filled.apply_plan(file)
     monkeypatch.undo()
     assert counts(filled) == {"Ada": 3, "Robert": 2}
@@ -364,21 +360,21 @@ def test_what_stops_a_plan_midway_tells_what_undoes_it(
     assert picture(filled.database) == before
 
 
-def test_an_application_without_a_step_is_none(filled: Gallery) -> None:
+def test_application_without_steps_is_not_listed(filled: Gallery) -> None:
     with filled.database.writing() as session:
         corrections.begin(session)
     assert filled.applied_plans() == []
-    with pytest.raises(UndoImpossible, match="no dedupe plan"):
+    with pytest.raises(UndoImpossible, match="no applied dedupe plan"):
         filled.undo_plan()
 
 
-def test_a_suggested_name_that_was_merged_away_is_whom_it_was_merged_into(
+def test_suggested_name_follows_a_merge_of_the_same_plan(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
     wrong = replace(findings.misfiled[0], suggested="Countess", suggested_id=2)
     plan = written(filled, replace(findings, misfiled=(wrong,)), tmp_path / "plan")
     file = decided(plan, tmp_path / "yes.json", identities=True, misfiled=True)
-    assert filled.apply_plan(file).lines[1] == "photos/5.jpg is Ada now, not Bob"
+    assert filled.apply_plan(file).lines[1] == "photos/5.jpg is now Ada, not Bob"
     assert counts(filled) == {"Ada": 4, "Bob": 1}
     filled.undo_plan()
 
@@ -386,10 +382,10 @@ def test_a_suggested_name_that_was_merged_away_is_whom_it_was_merged_into(
         return saved(
             plan,
             tmp_path / "edited.json",
-            lambda one: (
-                replace(one, accept=True, suggested=name)
-                if one.kind == "misfiled"
-                else replace(one, accept=one.kind == "identities" or None)
+            lambda f: (
+                replace(f, accept=True, suggested=name)
+                if f.kind == "misfiled"
+                else replace(f, accept=f.kind == "identities" or None)
             ),
         )
 
@@ -401,14 +397,14 @@ def test_a_suggested_name_that_was_merged_away_is_whom_it_was_merged_into(
 
 
 @pytest.mark.parametrize("edit", ["details", "external id", "expiry", "name", "distinct", ""])
-def test_undoing_keeps_a_new_name_that_was_edited_since(
+def test_undo_keeps_a_new_identity_that_was_edited_since(
     filled: Gallery, findings: Findings, tmp_path: Path, edit: str
 ) -> None:
     plan = written(filled, findings, tmp_path / "plan")
     file = saved(
         plan,
         tmp_path / "new.json",
-        lambda one: replace(one, accept=one.kind == "misfiled" or None, suggested="Eve"),
+        lambda f: replace(f, accept=f.kind == "misfiled" or None, suggested="Eve"),
     )
     filled.apply_plan(file)
     with filled.database.writing() as session:
@@ -423,11 +419,11 @@ def test_undoing_keeps_a_new_name_that_was_edited_since(
         elif edit == "distinct":
             merges.keep_distinct(session, identities.get(session, "Eve").id, [1])
     filled.undo_plan()
-    kept = {"": {}, "name": {"Eva": 0}}.get(edit, {"Eve": 0})
-    assert counts(filled) == {"Ada": 2, "Countess": 1, "Bob": 2} | kept
+    remaining = {"": {}, "name": {"Eva": 0}}.get(edit, {"Eve": 0})
+    assert counts(filled) == {"Ada": 2, "Countess": 1, "Bob": 2} | remaining
 
 
-def test_undoing_after_the_photo_was_enrolled_again_is_refused(
+def test_undo_is_refused_if_the_photo_was_enrolled_again(
     filled: Gallery, findings: Findings, unit_rows: UnitRows, add_face: AddFace, tmp_path: Path
 ) -> None:
     copies = Copies(("photos/1.jpg", "photos/2.jpg"), 0.9, ("1", "2"), "why", (face(1), face(2)))
@@ -442,7 +438,7 @@ def test_undoing_after_the_photo_was_enrolled_again_is_refused(
     assert counts(filled) == {"Ada": 2, "Countess": 1, "Bob": 3}
 
 
-def test_a_face_taken_out_and_put_back_is_right_still(
+def test_face_removed_and_restored_is_still_right(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
     filled.call_right(2)
@@ -454,14 +450,14 @@ def test_a_face_taken_out_and_put_back_is_right_still(
         assert corrections.known_right(session) == {(2, 1)}
 
 
-def test_undoing_leaves_what_was_decided_by_hand(
+def test_undo_leaves_decisions_made_by_hand(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
     filled.keep_distinct("Ada", "Countess")
     filled.call_right(5)
     plan = written(filled, findings, tmp_path / "plan")
     no = decided(plan, tmp_path / "no.json", identities=False, misfiled=False)
-    assert filled.apply_plan(no) == apply.Applied(None, ())  # it was so before
+    assert filled.apply_plan(no) == apply.Applied(None, ())  # both were decided before
     filled.keep_distinct("Ada", "Countess", distinct=False)
     filled.call_right(5, right=False)
     for kind in ("identities", "misfiled"):
@@ -478,28 +474,28 @@ def test_undoing_leaves_what_was_decided_by_hand(
         assert corrections.known_right(session) == set()
 
 
-def test_not_this_one_of_two_names_tells_them_apart(
+def test_rejecting_one_of_two_names_tells_them_apart(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
     plan = written(filled, findings, tmp_path / "plan")
     file = saved(
         plan,
         tmp_path / "not.json",
-        lambda one: marked(one, Countess=False) if one.kind == "identities" else one,
+        lambda f: marked(f, Countess=False) if f.kind == "identities" else f,
     )
     assert filled.apply_plan(file).lines == ("Ada and Countess are two people",)
 
 
-def tampered(plan: Plan, file: Path, which: str, member: dict[str, Any], **more: Any) -> Path:
-    """All accepted, and one finding's first member and itself changed."""
-    form = as_json(plan)
-    for one in form["findings"]:
-        one["accept"] = True
-        if one["finding"] == which:
-            one |= more
-            for m in one["members"][:1]:
+def tampered(plan: Plan, file: Path, finding_id: str, member: dict[str, Any], **more: Any) -> Path:
+    """The plan with all accepted, and one finding and its first member edited."""
+    document = as_json(plan)
+    for finding in document["findings"]:
+        finding["accept"] = True
+        if finding["finding"] == finding_id:
+            finding |= more
+            for m in finding["members"][:1]:
                 m |= member
-    file.write_text(json.dumps(form))
+    file.write_text(json.dumps(document))
     return file
 
 
@@ -527,7 +523,7 @@ def tampered(plan: Plan, file: Path, which: str, member: dict[str, Any], **more:
         ("p-abc", {}, {"finding": "p-" + "x" * 100}),
     ],
 )
-def test_a_plan_that_was_tampered_with_is_refused_and_changes_nothing(
+def test_tampered_plan_is_refused_and_changes_nothing(
     filled: Gallery,
     findings: Findings,
     tmp_path: Path,
@@ -543,7 +539,7 @@ def test_a_plan_that_was_tampered_with_is_refused_and_changes_nothing(
     filled.apply_plan(tampered(plan, tmp_path / "good.json", finding, {}))
 
 
-def test_a_plan_of_a_folder_does_nothing_to_the_gallery(
+def test_plan_of_a_folder_does_not_change_the_gallery(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
     filled.write_plan(findings, tmp_path, tmp_path / "plan")
@@ -559,7 +555,7 @@ def test_a_plan_of_a_folder_does_nothing_to_the_gallery(
     assert picture(filled.database) == before
 
 
-def test_copies_that_are_all_kept_are_not_named_again_until_that_is_undone(
+def test_copies_decided_to_be_kept_are_not_reported_until_undone(
     gallery: Gallery, tmp_path: Path, hopper: Path
 ) -> None:
     again = tmp_path / "again.png"
@@ -572,14 +568,14 @@ def test_copies_that_are_all_kept_are_not_named_again_until_that_is_undone(
     file = tmp_path / "plan" / "plan.csv"
     rows = list(csv.DictReader(io.StringIO(file.read_text())))
     rows[0]["accept"] = "no"
-    os.utime(tmp_path / "plan" / "plan.json", ns=(1, 1))  # the CSV is the later one
+    os.utime(tmp_path / "plan" / "plan.json", ns=(1, 1))  # the CSV was changed last
     with file.open("w", newline="") as out:
         writer = csv.DictWriter(out, rows[0])
         writer.writeheader()
         writer.writerows(rows)
     done = gallery.apply_plan(tmp_path / "plan")
     (line,) = done.lines
-    assert "again.png" in line and "not named again" in line
+    assert "again.png" in line and "not be reported again" in line
     assert gallery.findings().copies == ()
     gallery.undo_plan(done.number)
     assert len(gallery.findings().copies) == 1

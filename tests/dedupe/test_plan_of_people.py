@@ -1,4 +1,4 @@
-"""What a plan says of a group of faces: one person, not one, or some of them not the others."""
+"""Decisions on a group of faces: one person, not one person, or some of them apart."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def group(*numbers: int) -> Findings:
 def apply(
     gallery: Gallery, found: Findings, tmp_path: Path, accept: bool | None, **marks: bool
 ) -> tuple[str, ...]:
-    """marks : by the photo's name without its ending, after an underscore."""
+    """marks : decisions on members, by an underscore and the photo's stem."""
     gallery.write_plan(found, tmp_path, tmp_path / "plan")
     plan = read_plan(tmp_path / "plan")
 
@@ -45,16 +45,14 @@ def apply(
         return replace(member, accept=marks.get(f"_{Path(member.member).stem}"))
 
     findings = tuple(
-        replace(one, accept=accept, members=tuple(map(mark, one.members)))
-        if one.kind == "people"
-        else one
-        for one in plan.findings
+        replace(f, accept=accept, members=tuple(map(mark, f.members))) if f.kind == "people" else f
+        for f in plan.findings
     )
     (tmp_path / "decided.json").write_text(json.dumps(as_json(replace(plan, findings=findings))))
     return gallery.apply_plan(tmp_path / "decided.json").lines
 
 
-def kept_decisions(gallery: Gallery) -> set[FaceDecision]:
+def stored_decisions(gallery: Gallery) -> set[FaceDecision]:
     with gallery.database.reading() as session:
         return set(photo_cache.decisions(session))
 
@@ -69,87 +67,81 @@ def together(first: int, second: int) -> FaceDecision:
     return FaceDecision(low, high, True, "abc")
 
 
-def test_a_no_to_a_group_says_nothing_of_any_two(gallery: Gallery, tmp_path: Path) -> None:
+def test_rejected_group_decides_no_pair(gallery: Gallery, tmp_path: Path) -> None:
     lines = apply(gallery, group(*range(300)), tmp_path, False)
     assert lines == ("300 faces are not one person",)
-    kept = kept_decisions(gallery)
-    assert {one.second for one in kept} == {key(i) for i in range(300)}
-    assert len(kept) == 300 and decisions.pairs_in(kept) == []
-    assert len({one.first for one in kept}) == 1
+    stored = stored_decisions(gallery)
+    assert {decision.second for decision in stored} == {key(i) for i in range(300)}
+    assert len(stored) == 300 and decisions.pairs_in(stored) == []
+    assert len({decision.first for decision in stored}) == 1
     assert apply(gallery, group(*range(300)), tmp_path, False) == ()
     gallery.undo_plan()
-    assert kept_decisions(gallery) == set()
+    assert stored_decisions(gallery) == set()
 
 
-def test_a_no_to_two_faces_is_of_these_two(gallery: Gallery, tmp_path: Path) -> None:
+def test_rejected_group_of_two_decides_the_pair(gallery: Gallery, tmp_path: Path) -> None:
     apply(gallery, group(1, 2), tmp_path, False)
-    assert kept_decisions(gallery) == {apart(1, 2)}
+    assert stored_decisions(gallery) == {apart(1, 2)}
 
 
-def test_not_this_one_needs_no_yes_to_the_rest(gallery: Gallery, tmp_path: Path) -> None:
+def test_rejected_member_is_apart_from_the_undecided_rest(gallery: Gallery, tmp_path: Path) -> None:
     lines = apply(gallery, group(1, 2, 3), tmp_path, None, _3=False)
-    assert lines == ("1 faces are none of 2 others",)
-    assert kept_decisions(gallery) == {apart(1, 3), apart(2, 3)}
+    assert lines == ("1 of 3 faces told apart from the rest",)
+    assert stored_decisions(gallery) == {apart(1, 3), apart(2, 3)}
     apply(gallery, group(1, 2, 3), tmp_path, True, _3=False)
-    assert kept_decisions(gallery) == {apart(1, 3), apart(2, 3), together(1, 2)}
+    assert stored_decisions(gallery) == {apart(1, 3), apart(2, 3), together(1, 2)}
 
 
-def test_those_that_are_marked_belong_together_and_the_others_are_open(
+def test_accepted_members_belong_together_and_the_rest_is_undecided(
     gallery: Gallery, tmp_path: Path
 ) -> None:
     apply(gallery, group(1, 2, 3, 4), tmp_path, None, _1=True, _2=True, _4=False)
-    assert kept_decisions(gallery) == {together(1, 2), apart(1, 4), apart(2, 4)}
+    assert stored_decisions(gallery) == {together(1, 2), apart(1, 4), apart(2, 4)}
     with pytest.raises(PlanUnusable, match=r"accepts 3\.jpg alone"):
         apply(gallery, group(1, 2, 3, 4), tmp_path, None, _3=True)
 
 
-def test_a_no_to_the_group_is_of_those_that_are_not_marked(
-    gallery: Gallery, tmp_path: Path
-) -> None:
+def test_rejected_group_rejects_its_unmarked_members(gallery: Gallery, tmp_path: Path) -> None:
     apply(gallery, group(1, 2, 3), tmp_path, False, _1=True, _2=True)
-    assert kept_decisions(gallery) == {together(1, 2), apart(1, 3), apart(2, 3)}
+    assert stored_decisions(gallery) == {together(1, 2), apart(1, 3), apart(2, 3)}
 
 
-def test_a_yes_outweighs_an_earlier_no_and_a_no_an_earlier_yes(
-    gallery: Gallery, tmp_path: Path
-) -> None:
+def test_later_decision_replaces_the_earlier_one(gallery: Gallery, tmp_path: Path) -> None:
     apply(gallery, group(1, 2, 3), tmp_path, False)
-    rejected = kept_decisions(gallery)
+    rejected = stored_decisions(gallery)
     apply(gallery, group(1, 2, 3), tmp_path, True)
-    assert kept_decisions(gallery) == {together(1, 2), together(1, 3)}
-    apply(gallery, group(1, 2, 3, 4), tmp_path, False)  # of which three are one person still
-    assert kept_decisions(gallery) > {together(1, 2), together(1, 3)}
+    assert stored_decisions(gallery) == {together(1, 2), together(1, 3)}
+    apply(gallery, group(1, 2, 3, 4), tmp_path, False)  # three of them are still one person
+    assert stored_decisions(gallery) > {together(1, 2), together(1, 3)}
     apply(gallery, group(1, 2, 3), tmp_path, False)
-    assert decisions.pairs_in(kept_decisions(gallery)) == []
+    assert decisions.pairs_in(stored_decisions(gallery)) == []
     for number in (4, 3, 2):
         assert gallery.undo_plan()[0] == number
-    assert kept_decisions(gallery) == rejected
+    assert stored_decisions(gallery) == rejected
 
 
-def test_decisions_are_taken_back_from_the_last(gallery: Gallery, tmp_path: Path) -> None:
+def test_decisions_are_undone_from_the_last(gallery: Gallery, tmp_path: Path) -> None:
     apply(gallery, group(1, 2), tmp_path, True)
     apply(gallery, group(1, 2), tmp_path, False)
     with pytest.raises(UndoImpossible, match="plan 1 cannot be undone: some of its decisions"):
         gallery.undo_plan(1)
-    assert kept_decisions(gallery) == {apart(1, 2)}
+    assert stored_decisions(gallery) == {apart(1, 2)}
     gallery.undo_plan(2)
-    assert kept_decisions(gallery) == {together(1, 2)}
+    assert stored_decisions(gallery) == {together(1, 2)}
     gallery.undo_plan(1)
-    assert kept_decisions(gallery) == set()
+    assert stored_decisions(gallery) == set()
 
 
-def test_a_set_of_which_a_face_was_erased_is_none() -> None:
+def test_set_with_an_erased_face_is_dropped() -> None:
     whole = decisions.not_one([key(1), key(2), key(3)])
-    there = [key(i) for i in range(5)]
-    assert Sets(whole, NOT_ONE).within(there) == whole
-    assert Sets(whole, NOT_ONE).within(there[:3]) == []
-    assert Sets(whole[1:], NOT_ONE).within(there) == []
+    keys = [key(i) for i in range(5)]
+    assert Sets(whole, NOT_ONE).within(keys) == whole
+    assert Sets(whole, NOT_ONE).within(keys[:3]) == []
+    assert Sets(whole[1:], NOT_ONE).within(keys) == []
     assert decisions.not_one([key(1), key(1)]) == []
 
 
-def test_a_group_that_is_not_one_person_is_not_proposed_again(
-    gallery: Gallery, hopper: Path, tmp_path: Path
-) -> None:
+def test_rejected_group_is_not_found_again(gallery: Gallery, hopper: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     shutil.copy(hopper, folder / "first.jpg")
@@ -161,7 +153,7 @@ def test_a_group_that_is_not_one_person_is_not_proposed_again(
     apply(gallery, found, tmp_path, False)
     assert gallery.dedupe_folder(folder).people == ()
     assert gallery.query(folder / "0.jpg").outcome is Outcome.MATCH
-    (folder / "1.jpg").rename(tmp_path / "1.jpg")  # without which it is another group
+    (folder / "1.jpg").rename(tmp_path / "1.jpg")  # the rest is another group
     assert [len(person.faces) for person in gallery.dedupe_folder(folder).people] == [3]
     (tmp_path / "1.jpg").rename(folder / "1.jpg")
     gallery.undo_plan()

@@ -1,4 +1,4 @@
-"""An eye whose process is killed by one photo, as the kernel does when memory runs out."""
+"""Pipelines whose process is killed, as by the kernel when memory runs out."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from gallery.vision.pipeline import FacePipeline, PhotoSource
 DEADLY = "deadly.jpg"
 
 
-class DeadlyEye:
-    """Sees as another, until it opens the photo of that name."""
+class KilledPipeline:
+    """Works as another pipeline until it opens the photo named DEADLY."""
 
-    def __init__(self, eye: FacePipeline) -> None:
-        self._eye = eye
+    def __init__(self, pipeline: FacePipeline) -> None:
+        self._pipeline = pipeline
 
     def __getattr__(self, name: str) -> object:
-        return getattr(self._eye, name)
+        return getattr(self._pipeline, name)
 
     def open(self, source: PhotoSource) -> Photo:
         if isinstance(source, Path) and source.name == DEADLY:
             os.kill(os.getpid(), signal.SIGKILL)
-        return self._eye.open(source)
+        return self._pipeline.open(source)
 
 
-def no_eye() -> FacePipeline:
-    """A process that cannot start."""
+def killed_at_start() -> FacePipeline:
+    """A factory whose process cannot start."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
 
 
-def deadly_eye(home: Path, cache: Path) -> FacePipeline:
-    """Made in the process that is to see with it."""
-    eye: FacePipeline = DeadlyEye(Gallery.open(home, cache=cache, threads=1).pipeline)  # type: ignore[assignment]
-    return eye
+def killed_by_photo(home: Path, cache: Path) -> FacePipeline:
+    """A factory, called in the worker process."""
+    pipeline: FacePipeline = KilledPipeline(Gallery.open(home, cache=cache, threads=1).pipeline)  # type: ignore[assignment]
+    return pipeline

@@ -1,4 +1,4 @@
-"""A reader that is killed on a photo, and a dedupe that is killed in the middle of a folder."""
+"""A worker that is killed by a photo, and a dedupe that is killed in the middle of a folder."""
 
 from __future__ import annotations
 
@@ -14,61 +14,89 @@ import pytest
 
 from gallery import Gallery
 from gallery.dedupe import scan
-from gallery.dedupe.scan import Readers
+from gallery.errors import TrainingInterrupted
 from gallery.store import photo_cache
-from tests.faults.killed_pipeline import DEADLY, deadly_eye, no_eye
+from gallery.training.dataset import people_in
+from gallery.training.encode import Views, encode_people
+from gallery.types import Photo
+from gallery.vision import workers
+from gallery.vision.pipeline import PhotoSource
+from gallery.vision.workers import Workers
+from tests.faults.killed_pipeline import DEADLY, killed_at_start, killed_by_photo
 
 
-def test_a_photo_that_kills_its_reader_takes_none_with_it(
+def copied(photo: Path, folder: Path, names: list[str]) -> Path:
+    folder.mkdir(parents=True)
+    for name in names:
+        shutil.copy(photo, folder / name)
+    return folder
+
+
+def test_photo_that_kills_its_worker_is_skipped_alone(
     gallery: Gallery,
     tmp_path: Path,
     cache: Path,
     hopper: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    folder = tmp_path / "photos"
-    folder.mkdir()
     names = ["a.jpg", "b.jpg", DEADLY, "e.jpg", "f.jpg", "g.jpg"]
-    for name in names:
-        shutil.copy(hopper, folder / name)
-    monkeypatch.setattr(scan, "_WORTH_A_WORKER", 2)
+    folder = copied(hopper, tmp_path / "photos", names)
+    monkeypatch.setattr(workers, "_LEAST_PHOTOS", 2)
     photos, _ = scan.listed(sorted(folder.iterdir()), gallery.pipeline, 2)
-    readers = Readers(2, partial(deadly_eye, tmp_path / "reader", cache))
-    scan.read_all(photos, gallery.database, gallery.pipeline, 2, readers)
+    pool = Workers(2, partial(killed_by_photo, tmp_path / "worker", cache))
+    scan.read_photos(photos, gallery.database, gallery.pipeline, 2, pool)
     with gallery.database.reading() as session:
-        found = list(photo_cache.photos(session, [one.mark for one in photos]))
-    reasons = {one.path.name: photo.reason for one, photo in zip(photos, found, strict=True)}
+        stored = list(photo_cache.photos(session, [photo.mark for photo in photos]))
+    reasons = {photo.path.name: result.reason for photo, result in zip(photos, stored, strict=True)}
     assert "its reader was killed on it" in reasons.pop(DEADLY)
     assert len(reasons) == 5 and not any(reasons.values())
 
 
-def test_photos_are_read_here_where_no_reader_starts(
+def test_photos_are_read_in_this_process_when_no_worker_starts(
     gallery: Gallery, tmp_path: Path, hopper: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "photos").mkdir()
-    for name in "abc":
-        shutil.copy(hopper, tmp_path / "photos" / f"{name}.jpg")
-    monkeypatch.setattr(scan, "_WORTH_A_WORKER", 2)
-    photos, _ = scan.listed(sorted((tmp_path / "photos").iterdir()), gallery.pipeline, 2)
-    scan.read_all(photos, gallery.database, gallery.pipeline, 2, Readers(2, no_eye))
+    folder = copied(hopper, tmp_path / "photos", ["a.jpg", "b.jpg", "c.jpg"])
+    monkeypatch.setattr(workers, "_LEAST_PHOTOS", 2)
+    photos, _ = scan.listed(sorted(folder.iterdir()), gallery.pipeline, 2)
+    scan.read_photos(photos, gallery.database, gallery.pipeline, 2, Workers(2, killed_at_start))
     with gallery.database.reading() as session:
-        found = list(photo_cache.photos(session, [one.mark for one in photos]))
-    assert len(found) == 3 and not any(photo.reason for photo in found)
+        stored = list(photo_cache.photos(session, [photo.mark for photo in photos]))
+    assert len(stored) == 3 and not any(photo.reason for photo in stored)
 
 
-def test_a_killed_dedupe_goes_on_where_it_was(
+def test_training_names_the_photo_that_kills_its_worker_and_keeps_the_others(
     gallery: Gallery,
     tmp_path: Path,
     cache: Path,
     hopper: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(44):  # of which 32 are kept at once
-        shutil.copy(hopper, folder / f"{number}.jpg")
+    ada = copied(hopper, tmp_path / "people" / "Ada", ["a.jpg", "b.jpg", DEADLY])
+    monkeypatch.setattr(workers, "_LEAST_PHOTOS", 2)
+    pipeline, encodings = gallery.pipeline, tmp_path / "encodings"
+    factory = partial(killed_by_photo, tmp_path / "worker", cache)
+    with pytest.raises(TrainingInterrupted, match=DEADLY):
+        encode_people(
+            people_in(tmp_path / "people"), pipeline, Views(2, 2), encodings, workers=2,
+            make_eye=factory,
+        )  # fmt: skip
+    (ada / DEADLY).unlink()
+    done: list[int] = []
+    encode_people(people_in(tmp_path / "people"), pipeline, Views(2, 2), encodings, done.append)
+    assert done == [2]  # both came from the cache
+
+
+def test_killed_dedupe_resumes_where_it_was(
+    gallery: Gallery,
+    tmp_path: Path,
+    cache: Path,
+    hopper: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = copied(hopper, tmp_path / "photos", [f"{i}.jpg" for i in range(44)])
+    for number in range(44):  # 32 are stored at once
         with (folder / f"{number}.jpg").open("ab") as file:
-            file.write(bytes([number]))  # no two are one file
+            file.write(bytes([number]))  # no two files are identical
     home = gallery.settings.home
     command = ["--home", str(home), "dedupe", str(folder), "--json"]
     code = "from gallery.cli.main import main; main()"
@@ -78,27 +106,26 @@ def test_a_killed_dedupe_goes_on_where_it_was(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    kept = 0
+    stored = 0
     for _ in range(1_000):
         time.sleep(0.1)
         with gallery.database.reading() as session:
-            kept = photo_cache.count(session)
-        if kept or killed.poll() is not None:
+            stored = photo_cache.count(session)
+        if stored or killed.poll() is not None:
             break
     killed.send_signal(signal.SIGKILL)
     assert killed.wait(30) == -signal.SIGKILL
     with gallery.database.reading() as session:
-        kept = photo_cache.count(session)
-    assert 0 < kept < 44
-    read: list[str] = []
-    see = scan.see
+        stored = photo_cache.count(session)
+    assert 0 < stored < 44
+    reads: list[PhotoSource] = []
+    original = gallery.pipeline.open
 
-    def noted(*arguments: object) -> photo_cache.SeenPhoto:
-        read.append("")
-        return see(*arguments)  # type: ignore[arg-type]
+    def recorded(source: PhotoSource) -> Photo:
+        reads.append(source)
+        return original(source)
 
-    monkeypatch.setattr(scan, "see", noted)
-    monkeypatch.setattr(scan, "_WORTH_A_WORKER", 1_000)
+    monkeypatch.setattr(gallery.pipeline, original.__name__, recorded)
     found = gallery.dedupe_folder(folder)
-    assert len(read) == 44 - kept
+    assert len(reads) == 44 - stored
     assert found.photos == 44 and len(found.copies[0].photos) == 44

@@ -1,3 +1,4 @@
-"""From near pairs of faces to clusters of one person each. The head judges pairs, and an operating
-point keeps a wanted precision.
+"""From near pairs of faces to clusters of one person each.
+
+The head scores pairs; the operating point holds the wanted precision.
 """

@@ -1,4 +1,4 @@
-"""Greedy agglomeration of a few thousand rows at most, by mean margin, aware of sizes."""
+"""Greedy agglomerative clustering of a few thousand rows, by mean margin and cluster size."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from gallery.types import Float64, Int64
 
 SIZE_BONUS = 0.5
-"""What the mean margin of two groups may be lower by, for each unit of ln(pairs between them): the
-mean over many pairs of two people strays less upwards than one pair does. Chosen of 0, 0.5, 1 and
-1.5 on LFW's train people, where it finds the most at an equal precision; the same four were looked
-at on its test people as well."""
+"""How much lower the mean margin of two clusters may be, per unit of ln(pairs between them): the
+mean over many pairs of two people strays less upwards than a single pair does. Chosen from 0, 0.5,
+1 and 1.5 on LFW's train people, where 0.5 finds the most at equal precision; the same four were
+looked at on its test people as well."""
 _GONE = -np.inf
 
 
 @dataclass(frozen=True)
 class Merge:
-    """Group `gone` joined group `kept`; both are named by their first row.
+    """Cluster `gone` joined cluster `kept`. Each is identified by its first row.
 
     score : mean margin over the pairs between them plus the size bonus.
     """
@@ -30,11 +30,11 @@ class Merge:
 
 
 def merges(margins: Float64) -> Iterator[Merge]:
-    """Every merge, the best first, until one group is left.
+    """Every merge, the best first, until one cluster is left.
 
-    margins : float64 (n, n), symmetric; the diagonal is not looked at. The order does not depend on
-    where the caller stops, so that all operating points can be read off one run.
-    Takes n squared numbers of memory and, mostly, time.
+    margins : float64 (n, n), symmetric; the diagonal is ignored. The order does not depend on
+    where the caller stops, so all operating points can be read off one run.
+    Needs memory, and mostly time, proportional to n squared.
     """
     count = len(margins)
     sums = margins.astype(np.float64).copy()
@@ -52,13 +52,13 @@ def merges(margins: Float64) -> Iterator[Merge]:
         sizes[i] += sizes[j]
         logs[i] = np.log(sizes[i])
         row = sums[i] / (sizes[i] * sizes) + SIZE_BONUS * (logs[i] + logs)
-        row[scores[i] == _GONE] = _GONE  # itself, and whoever has joined another
+        row[scores[i] == _GONE] = _GONE  # itself, and clusters merged before
         row[j] = _GONE
         scores[i] = scores[:, i] = row
         scores[j] = scores[:, j] = _GONE
-        lost = np.flatnonzero((nearest == i) | (nearest == j))
-        nearest[lost] = scores[lost].argmax(axis=1)
-        best[lost] = scores[lost, nearest[lost]]
+        outdated = np.flatnonzero((nearest == i) | (nearest == j))
+        nearest[outdated] = scores[outdated].argmax(axis=1)
+        best[outdated] = scores[outdated, nearest[outdated]]
         nearest[i] = row.argmax()
         best[i] = row[nearest[i]]
         best[j] = _GONE
@@ -67,7 +67,7 @@ def merges(margins: Float64) -> Iterator[Merge]:
 
 
 def joined(margins: Float64, least: float) -> Int64:
-    """Labels, int64 (n,): the groups there are when the next merge would score `least` or less."""
+    """The clusters, as labels int64 (n,), once the next merge would score `least` or less."""
     labels = np.arange(len(margins), dtype=np.int64)
     for merge in merges(margins):
         if merge.score <= least:

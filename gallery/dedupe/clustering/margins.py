@@ -1,4 +1,4 @@
-"""The head's margins of near pairs, and of all pairs within groups."""
+"""The head's margins of near pairs, and of all pairs within clusters."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gallery.dedupe.clustering.constraints import Bound
+from gallery.dedupe.clustering.constraints import ConstrainedMargins
 from gallery.matching.operating_point import OperatingPoint
 from gallery.matching.scorer import Scorer
 from gallery.types import Encodings, Float32, Float64, Int64
 from indexer import Edges
 
 _PAIRS_AT_ONCE = 500_000
-_LARGE, _SAMPLE, _SPREAD = 200, 400, 1e-3
-_STRANGERS = 0.95
-"""This share of random pairs, the least alike, is left to a line at most: nearer pairs may be one
-person's, whose margins are above it. No figure of `gallery evaluate dedupe` changed by it."""
+_LARGE_CLUSTER = 200
+_LINE_SAMPLE, _LEAST_COSINE_RANGE = 400, 1e-3
+_LINE_QUANTILE = 0.95
+"""At most this share of random pairs, the least similar, is estimated by a line. Nearer pairs may
+be of one person, with margins above the line. No figure of `gallery evaluate dedupe` changed by it.
+"""
 
 
 @dataclass(frozen=True)
 class NearPairs:
-    """Pairs of rows and their margins at a point: int64, int64 and float64 (p,).
+    """Pairs of rows and their margins at an operating point: int64, int64 and float64 (p,).
 
-    least : the lowest cosine of them: hardly a pair below it matches.
+    least : their lowest cosine; hardly a pair below it matches.
     """
 
     first: Int64
@@ -34,119 +36,122 @@ class NearPairs:
 
     @classmethod
     def of(
-        cls, edges: Edges, encodings: Encodings, judge: Scorer, point: OperatingPoint
+        cls, edges: Edges, encodings: Encodings, scorer: Scorer, point: OperatingPoint
     ) -> NearPairs:
-        """Those of a graph."""
-        margins = judge.margins(encodings, edges.first, edges.second, point)
+        """The edges of a graph, with their margins."""
+        margins = scorer.margins(encodings, edges.first, edges.second, point)
         least = float(edges.similarities.min(initial=1.0))
         return cls(edges.first, edges.second, margins, least)
 
-    def inside(self, groups: Sequence[Int64], count: int) -> list[NearPairs]:
-        """Of each group its pairs, by the places of their rows in it. Groups share no row.
+    def within(self, clusters: Sequence[Int64], count: int) -> list[NearPairs]:
+        """For each cluster the pairs within it, by position in the cluster. Clusters are disjoint.
 
         count : of all rows.
         """
-        sizes = np.array([len(rows) for rows in groups])
-        members = np.concatenate(groups)
-        group, place = np.full(count, -1), np.zeros(count, dtype=np.int64)
-        group[members] = np.repeat(np.arange(len(groups)), sizes)
-        place[members] = np.arange(len(members)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        owners = group[self.first]
-        own = np.flatnonzero((owners >= 0) & (owners == group[self.second]))
-        own = own[np.argsort(owners[own], kind="stable")]
-        ends = np.searchsorted(owners[own], np.arange(len(groups) + 1))
-        first, second, margins = place[self.first[own]], place[self.second[own]], self.margins[own]
+        sizes = np.array([len(rows) for rows in clusters])
+        members = np.concatenate(clusters)
+        cluster_of, position = np.full(count, -1), np.zeros(count, dtype=np.int64)
+        cluster_of[members] = np.repeat(np.arange(len(clusters)), sizes)
+        position[members] = np.arange(len(members)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        owners = cluster_of[self.first]
+        inside = np.flatnonzero((owners >= 0) & (owners == cluster_of[self.second]))
+        inside = inside[np.argsort(owners[inside], kind="stable")]
+        ends = np.searchsorted(owners[inside], np.arange(len(clusters) + 1))
+        first, second = position[self.first[inside]], position[self.second[inside]]
+        margins = self.margins[inside]
         return [
             NearPairs(first[start:stop], second[start:stop], margins[start:stop], self.least)
             for start, stop in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)
         ]
 
 
-def complete(
-    groups: Sequence[Int64],
+def margin_matrices(
+    clusters: Sequence[Int64],
     near: NearPairs,
     encodings: Encodings,
-    judge: Scorer,
+    scorer: Scorer,
     point: OperatingPoint,
 ) -> Iterator[tuple[Int64, Float64]]:
-    """Each group with the margins of all its pairs, float64 (size, size), zeros on the diagonal.
+    """Each cluster with the margins of all its pairs, float64 (size, size), zeros on the diagonal.
 
-    near : pairs of which the margin is known, so that only the others are asked of the head. Of a
-        large group most pairs are strangers, who only count in a mean: a line through some of the
-        least alike says their margins.
+    near : pairs with known margins; only the others are scored by the head. In a large cluster
+        most pairs are strangers, which only count in a mean: their margins are estimated by a line
+        fitted to some of the least similar pairs.
     """
-    far = None
-    if any(len(rows) > _LARGE for rows in groups):
-        far = _Far.of(encodings, judge, point, near.least)
-    known = near.inside(groups, len(encodings)) if groups else []
-    for some in _batches(groups):
+    line = None
+    if any(len(rows) > _LARGE_CLUSTER for rows in clusters):
+        line = _StrangerLine.fit(encodings, scorer, point, near.least)
+    known = near.within(clusters, len(encodings)) if clusters else []
+    for batch in _batches(clusters):
         matrices, missing, first, second = [], [], [], []
-        for rows, pairs in zip(groups[some], known[some], strict=True):
+        for rows, pairs in zip(clusters[batch], known[batch], strict=True):
             matrix = np.full((len(rows), len(rows)), np.nan)
             matrix[pairs.first, pairs.second] = matrix[pairs.second, pairs.first] = pairs.margins
             np.fill_diagonal(matrix, 0.0)
-            if far is not None and len(rows) > _LARGE:
-                far.fill(matrix, encodings.vectors[rows])
-            above, beside = np.nonzero(np.isnan(matrix))
+            if line is not None and len(rows) > _LARGE_CLUSTER:
+                line.fill(matrix, encodings.vectors[rows])
+            i, j = np.nonzero(np.isnan(matrix))
+            upper = i < j
             matrices.append(matrix)
-            once = above < beside
-            missing.append((above[once], beside[once]))
-            first.append(rows[above[once]])
-            second.append(rows[beside[once]])
-        asked = judge.margins(encodings, np.concatenate(first), np.concatenate(second), point)
+            missing.append((i[upper], j[upper]))
+            first.append(rows[i[upper]])
+            second.append(rows[j[upper]])
+        scored = scorer.margins(encodings, np.concatenate(first), np.concatenate(second), point)
         start = 0
-        for rows, matrix, (i, j) in zip(groups[some], matrices, missing, strict=True):
-            matrix[i, j] = matrix[j, i] = asked[start : start + len(i)]
+        for rows, matrix, (i, j) in zip(clusters[batch], matrices, missing, strict=True):
+            matrix[i, j] = matrix[j, i] = scored[start : start + len(i)]
             start += len(i)
             yield rows, matrix
 
 
 @dataclass(frozen=True)
-class _Far:
-    """The margins of pairs with a cosine under `least`: offset + slope * cosine."""
+class _StrangerLine:
+    """The margins of pairs with a cosine below `least`: offset + slope * cosine."""
 
     least: float
     slope: float
     offset: float
 
     @classmethod
-    def of(cls, encodings: Encodings, judge: Scorer, point: OperatingPoint, least: float) -> _Far:
-        """By pairs of a sample."""
-        rows = np.sort(np.random.default_rng(0).permutation(len(encodings))[:_SAMPLE])
+    def fit(
+        cls, encodings: Encodings, scorer: Scorer, point: OperatingPoint, least: float
+    ) -> _StrangerLine:
+        """Least squares over the pairs of a sample of rows."""
+        rows = np.sort(np.random.default_rng(0).permutation(len(encodings))[:_LINE_SAMPLE])
         i, j = np.triu_indices(len(rows), k=1)
         first, second = rows[i], rows[j]
         cosines = (encodings.vectors[rows] @ encodings.vectors[rows].T)[i, j]
-        least = min(least, float(np.quantile(cosines, _STRANGERS)))
-        under = cosines < least
-        if under.sum() < _SAMPLE or np.ptp(cosines[under]) < _SPREAD:
-            return cls(-2.0, 0.0, 0.0)  # all are alike: every pair is asked of the head
-        margins = judge.margins(encodings, first[under], second[under], point)
-        slope, offset = np.polyfit(cosines[under], margins, 1)
+        least = min(least, float(np.quantile(cosines, _LINE_QUANTILE)))
+        below = cosines < least
+        if below.sum() < _LINE_SAMPLE or np.ptp(cosines[below]) < _LEAST_COSINE_RANGE:
+            return cls(-2.0, 0.0, 0.0)  # all are alike: the head scores every pair
+        margins = scorer.margins(encodings, first[below], second[below], point)
+        slope, offset = np.polyfit(cosines[below], margins, 1)
         return cls(least, float(slope), float(offset))
 
     def fill(self, matrix: Float64, vectors: Float32) -> None:
-        """What is not known and far in a matrix of the margins of these rows."""
+        """Fill the unknown margins (NaN) of pairs below `least`. vectors : of the matrix's rows."""
         cosines = vectors @ vectors.T
         unknown = np.isnan(matrix) & (cosines < self.least)
         matrix[unknown] = self.offset + self.slope * cosines[unknown]
 
 
-def weighed(rows: Int64, matrix: Float64, bound: Bound) -> Float64:
-    """A group's margins, (size, size), with what is known besides the faces."""
+def constrained_matrix(rows: Int64, matrix: Float64, constrained: ConstrainedMargins) -> Float64:
+    """A cluster's margins, (size, size), with the constraints applied; zeros on the diagonal."""
     i, j = np.triu_indices(len(rows), k=1)
-    found = np.zeros_like(matrix)
-    found[i, j] = found[j, i] = bound.weighed(rows[i], rows[j], matrix[i, j])
-    return found
+    result = np.zeros_like(matrix)
+    result[i, j] = result[j, i] = constrained.apply(rows[i], rows[j], matrix[i, j])
+    return result
 
 
-def _batches(groups: Sequence[Int64]) -> Iterator[slice]:
-    """Runs of groups that have at most so many pairs together, or of one alone."""
+def _batches(clusters: Sequence[Int64]) -> Iterator[slice]:
+    """Runs of clusters with a bounded number of pairs together, or of a single larger one."""
     start = pairs = 0
-    for k, rows in enumerate(groups):
-        more = len(rows) * (len(rows) - 1) // 2
-        if k > start and pairs + more > _PAIRS_AT_ONCE:
+    for k, rows in enumerate(clusters):
+        own_pairs = len(rows) * (len(rows) - 1) // 2
+        if k > start and pairs + own_pairs > _PAIRS_AT_ONCE:
             yield slice(start, k)
             start, pairs = k, 0
-        pairs += more
-    if start < len(groups):
-        yield slice(start, len(groups))
+        pairs += own_pairs
+    if start < len(clusters):
+        yield slice(start, len(clusters))

@@ -1,9 +1,8 @@
-"""The operating point of grouping: a wanted precision of merged pairs, kept whatever their number.
+"""The operating point of clustering: holds a wanted precision of pairs at any number of faces.
 
-Like the decision's, it is a bias on the head's margins that moves with how many faces are
-compared with each other (gallery.matching.operating_point). Which rate of that point makes which
-share of the merged pairs right was measured on people whom the head was not fitted on
-(`gallery evaluate dedupe`).
+Like that of a query, it is a bias on the head's margins that moves with the number of faces
+compared (gallery.matching.operating_point). Which false-positive rate gives which precision was
+measured on people the head was not fitted on (`gallery evaluate dedupe`).
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ from gallery.matching.operating_point import (
 from gallery.package_data import shipped_file
 
 DEFAULT_PRECISION = 0.99
-"""Of a hundred pairs of faces that are put together, how many are to be of one person."""
+"""The share of pairs of faces in one cluster that are of one person."""
 GROUPING_FILE = "grouping.json"
 
 
 @dataclass(frozen=True)
 class GroupingMarks:
-    """What was measured of grouping on held-out people.
+    """Calibration of clustering on held-out people.
 
-    precisions : rising, (k,): wanted shares of right pairs.  sizes : rising, (s,), of folders in
-        faces.  rates : falling, (s, k): the rate of the operating point that keeps each precision
-        in folders of each size.
-    sureness : (2,): the log-odds that a group is all one person are sureness @ (1, how far its
-        loosest member is over the operating point).
+    precisions : rising, (k,): wanted shares of correct pairs.
+    sizes : rising, (s,): numbers of faces in a folder.
+    rates : falling, (s, k): the false-positive rate that gives each precision at each size.
+    sureness : (2,): the log-odds that a cluster is all one person are sureness @ (1, margin of its
+        loosest member above the operating point).
     """
 
     precisions: tuple[float, ...]
@@ -54,25 +53,28 @@ class GroupingMarks:
         precision: float = DEFAULT_PRECISION,
         adjustment: Adjustment | None = None,
     ) -> OperatingPoint:
-        """For so many faces. Raises SettingInvalid for a precision that was not measured."""
+        """The operating point for this many faces.
+
+        Raises SettingInvalid for a precision outside the measured range.
+        """
         low, high = self.precisions[0], self.precisions[-1]
         if not low <= precision <= high:
             raise SettingInvalid(f"a precision of {precision}, expected {low} to {high}")
-        # Wrong shares, rates and sizes all spread over decades. Beyond the sizes: as at the ends.
-        wrong = np.log(1.0 - np.array(self.precisions))[::-1]
-        at_sizes = [
-            np.interp(np.log(1.0 - precision), wrong, np.log(np.array(rates))[::-1])
+        # Errors, rates and sizes span decades: interpolate their logarithms, clamp the size.
+        errors = np.log(1.0 - np.array(self.precisions))[::-1]
+        log_rates = [
+            np.interp(np.log(1.0 - precision), errors, np.log(np.array(rates))[::-1])
             for rates in self.rates
         ]
-        rate = float(np.exp(np.interp(np.log(max(1, faces)), np.log(self.sizes), at_sizes)))
+        rate = float(np.exp(np.interp(np.log(max(1, faces)), np.log(self.sizes), log_rates)))
         return operating_point(calibration, max(1, faces), rate=rate, adjustment=adjustment)
 
-    def probability(self, over: float) -> float:
-        """That a group is all one person."""
-        return float(expit(self.sureness[0] + self.sureness[1] * over))
+    def probability(self, above: float) -> float:
+        """That a cluster is all one person. above : the loosest member's margin above the point."""
+        return float(expit(self.sureness[0] + self.sureness[1] * above))
 
     def as_json(self) -> dict[str, Any]:
-        """The form of the shipped file."""
+        """As in the shipped file."""
         return {
             "precisions": list(self.precisions),
             "sizes": list(self.sizes),
@@ -81,19 +83,19 @@ class GroupingMarks:
         }
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> GroupingMarks:
-        """Raises KeyError, TypeError or ValueError for what is none."""
-        first, second = (float(v) for v in kept["sureness"])
+    def from_json(cls, stored: Mapping[str, Any]) -> GroupingMarks:
+        """Raises KeyError, TypeError or ValueError for any other content."""
+        first, second = (float(v) for v in stored["sureness"])
         return cls(
-            tuple(float(v) for v in kept["precisions"]),
-            tuple(int(v) for v in kept["sizes"]),
-            tuple(tuple(float(v) for v in rates) for rates in kept["rates"]),
+            tuple(float(v) for v in stored["precisions"]),
+            tuple(int(v) for v in stored["sizes"]),
+            tuple(tuple(float(v) for v in rates) for rates in stored["rates"]),
             (first, second),
         )
 
 
 @cache
 def shipped_marks() -> GroupingMarks:
-    """Those that come with the program. They are of rates, and so of any calibrated head."""
-    kept = json.loads(shipped_file(GROUPING_FILE).read_text(encoding="utf-8"))
-    return GroupingMarks.from_json(kept)
+    """The calibration that ships. It maps to rates, so it holds for any calibrated head."""
+    stored = json.loads(shipped_file(GROUPING_FILE).read_text(encoding="utf-8"))
+    return GroupingMarks.from_json(stored)

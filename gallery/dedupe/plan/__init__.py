@@ -1,4 +1,4 @@
 """Plans: findings with a place for the user's decisions.
 
-A plan is applied a finding at a time and undone whole.
+A plan is applied finding by finding, and undone as a whole.
 """

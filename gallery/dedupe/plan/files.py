@@ -1,8 +1,7 @@
-"""The files of a plan, JSON and CSV, written and read.
+"""Read and write the files of a plan, JSON and CSV.
 
-Of a finding the CSV has a line for the whole (`line` 0) and one for each member, in the order of
-`line`, however the file was sorted; `accept` is the finding's on the one, the member's on the
-others.
+The CSV has one row for each finding (`line` 0) and one for each of its members (`line` 1 and up),
+and may be sorted in any way. `accept` is the finding's on the first and the member's on the others.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from gallery.dedupe.plan.model import KINDS, Member, Plan, Planned
+from gallery.dedupe.plan.model import KINDS, Member, Plan, PlannedFinding
 from gallery.errors import PlanUnusable
-from gallery.names import printable
+from gallery.names import escape_csv_cell, printable, unescape_csv_cell
 
 FORM = "gallery-dedupe-plan-1"
 JSON_FILE, CSV_FILE, PAGE_FILE = "plan.json", "plan.csv", "report.html"
@@ -36,29 +35,28 @@ _COLUMNS = (
     "key",
     "suggested_id",
 )
-_LARGEST = 512 * 2**20
+_MOST_BYTES = 512 * 2**20
 _LARGEST_ID = 2**63 - 1
 _ACCEPTS = {"": None, "yes": True, "y": True, "true": True, "1": True, "no": False, "n": False,
             "false": False, "0": False}  # fmt: skip
-_RISKY = ("=", "+", "-", "@", "\t", "\r")
 _KEY = re.compile(r"[0-9a-f]{64}( -?[0-9]{1,9}){4}")
 _PERSON = re.compile(r"p-[0-9A-Za-z]{1,16}")
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
-    """The JSON form."""
+    """The contents of plan.json."""
     return {
         "form": FORM,
         "plan": plan.id,
         "findings": [
             {
-                "finding": one.id,
-                "kind": one.kind,
-                "accept": one.accept,
-                "suggested": one.suggested,
-                "suggested_id": one.suggested_id,
-                "probability": round(one.probability, 6),
-                "why": one.why,
+                "finding": finding.id,
+                "kind": finding.kind,
+                "accept": finding.accept,
+                "suggested": finding.suggested,
+                "suggested_id": finding.suggested_id,
+                "probability": round(finding.probability, 6),
+                "why": finding.why,
                 "members": [
                     {
                         "member": m.member,
@@ -68,86 +66,85 @@ def as_json(plan: Plan) -> dict[str, Any]:
                         "identity_id": m.identity_id,
                         "key": m.key,
                     }
-                    for m in one.members
+                    for m in finding.members
                 ],
             }
-            for one in plan.findings
+            for finding in plan.findings
         ],
     }
 
 
 def as_csv(plan: Plan) -> str:
-    """The CSV form. A spreadsheet would run a text that begins like a formula: it gets an '."""
+    """The contents of plan.csv."""
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(_COLUMNS)
-    for one in plan.findings:
-        whole = Member(f"all {len(one.members)}", one.accept)
-        for line, m in enumerate((whole, *one.members)):
+    for finding in plan.findings:
+        whole = Member(f"all {len(finding.members)}", finding.accept)
+        for line, m in enumerate((whole, *finding.members)):
             writer.writerow(
                 [
                     plan.id,
-                    one.id,
+                    finding.id,
                     line,
-                    one.kind,
+                    finding.kind,
                     {None: "", True: "yes", False: "no"}[m.accept],
-                    _tame(m.member),
-                    _tame(one.suggested) if line == 0 else "",
-                    f"{one.probability:.6f}",
-                    _tame(one.why),
+                    _text_cell(m.member),
+                    _text_cell(finding.suggested) if line == 0 else "",
+                    f"{finding.probability:.6f}",
+                    _text_cell(finding.why),
                     " ".join(f"{v:.1f}" for v in m.box),
-                    _maybe(m.face_id),
-                    _maybe(m.identity_id),
+                    _id_cell(m.face_id),
+                    _id_cell(m.identity_id),
                     m.key,
-                    _maybe(one.suggested_id) if line == 0 else "",
+                    _id_cell(finding.suggested_id) if line == 0 else "",
                 ]
             )
     return file.getvalue()
 
 
-def _maybe(number: int | None) -> str:
+def _id_cell(number: int | None) -> str:
     return "" if number is None else str(number)
 
 
-def _tame(text: str) -> str:
-    text = printable(text)
-    return f"'{text}" if text.startswith((*_RISKY, "'")) else text
-
-
-def _wild(text: str) -> str:
-    return text[1:] if text.startswith("'") else text
+def _text_cell(text: str) -> str:
+    return escape_csv_cell(printable(text))
 
 
 def read_plan(path: Path) -> Plan:
-    """A plan's file, or of its folder that which was changed last. Raises PlanUnusable."""
-    file = _latest(path) if path.is_dir() else path
+    """Read a plan from a file, or from the file of its folder that was changed last.
+
+    Raises PlanUnusable.
+    """
+    file = _latest_file(path) if path.is_dir() else path
     try:
-        if file.stat().st_size > _LARGEST:
-            raise PlanUnusable(f"{file} is larger than {_LARGEST:,} bytes; it is no plan")
+        if file.stat().st_size > _MOST_BYTES:
+            raise PlanUnusable(f"{file} is larger than {_MOST_BYTES:,} bytes, so it is not a plan")
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise PlanUnusable(f"{file} is not in UTF-8: {error}; save it as UTF-8") from error
+        raise PlanUnusable(f"{file} is not UTF-8: {error}; save it as UTF-8") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise PlanUnusable(f"{file} cannot be read: {reason}; name a plan of --plan") from error
+        raise PlanUnusable(
+            f"{file} cannot be read: {reason}; name a file or folder written by --plan"
+        ) from error
     try:
         plan = _from_json(text) if text.lstrip().startswith("{") else _from_csv(text)
     except RecursionError as error:
-        raise PlanUnusable(f"{file} is no plan: nested too deep") from error
+        raise PlanUnusable(f"{file} is not a plan: nested too deeply") from error
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError, csv.Error) as error:
-        said = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else str(error)
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise PlanUnusable(
-            f"{file} is no plan that can be applied: {said}; correct that, or make it anew with"
-            " --plan"
+            f"{file} is not a valid plan: {reason}; correct it, or make a new one with --plan"
         ) from error
-    numbers = [one.id for one in plan.findings]
-    if len(set(numbers)) != len(numbers):
-        raise PlanUnusable(f"{file} names a finding twice; make it anew with --plan")
+    ids = [finding.id for finding in plan.findings]
+    if len(set(ids)) != len(ids):
+        raise PlanUnusable(f"{file} has a finding twice; make a new plan with --plan")
     return plan
 
 
-def _latest(folder: Path) -> Path:
-    """plan.csv when it was changed after plan.json was, else plan.json."""
+def _latest_file(folder: Path) -> Path:
+    """plan.csv if it was changed after plan.json, else plan.json."""
     as_json, as_csv = folder / JSON_FILE, folder / CSV_FILE
     try:
         return as_csv if as_csv.stat().st_mtime_ns > as_json.stat().st_mtime_ns else as_json
@@ -156,107 +153,116 @@ def _latest(folder: Path) -> Path:
 
 
 def _from_json(text: str) -> Plan:
-    kept = json.loads(text)
-    if kept.get("form") != FORM:
-        raise ValueError(f"its form is {kept.get('form')!r}, expected {FORM!r}")
+    document = json.loads(text)
+    if document.get("form") != FORM:
+        raise ValueError(f"its form is {document.get('form')!r}, expected {FORM!r}")
     return Plan(
-        str(kept["plan"]),
+        str(document["plan"]),
         tuple(
             _checked(
-                Planned(
-                    id=str(one["finding"]),
-                    kind=str(one["kind"]),
-                    probability=float(one["probability"]),
-                    why=str(one["why"]),
-                    accept=_accept(one["accept"], str(one["finding"])),
-                    suggested=str(one.get("suggested") or "").strip(),
-                    suggested_id=_number(one.get("suggested_id")),
+                PlannedFinding(
+                    id=str(row["finding"]),
+                    kind=str(row["kind"]),
+                    probability=float(row["probability"]),
+                    why=str(row["why"]),
+                    accept=_accept(row["accept"], str(row["finding"])),
+                    suggested=str(row.get("suggested") or "").strip(),
+                    suggested_id=_id(row.get("suggested_id")),
                     members=tuple(
                         Member(
                             str(m["member"]),
-                            _accept(m.get("accept"), str(one["finding"])),
+                            _accept(m.get("accept"), str(row["finding"])),
                             tuple(float(v) for v in m.get("box", ())),
-                            _number(m.get("face_id")),
-                            _number(m.get("identity_id")),
+                            _id(m.get("face_id")),
+                            _id(m.get("identity_id")),
                             str(m.get("key") or ""),
                         )
-                        for m in one["members"]
+                        for m in row["members"]
                     ),
                 )
             )
-            for one in kept["findings"]
+            for row in document["findings"]
         ),
     )
 
 
 def _from_csv(text: str) -> Plan:
-    some = text[:4_096]
-    delimiter = ";" if some.count(";") > some.count(",") else ","  # as spreadsheets may save it
+    head = text[:4_096]
+    delimiter = ";" if head.count(";") > head.count(",") else ","  # as some spreadsheets save it
     rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
     missing = set(_COLUMNS) - set(rows[0] if rows else ())
     if missing:
         raise ValueError(f"it has no column {', '.join(sorted(missing))}")
-    inside: dict[str, dict[int, dict[str, str]]] = {}
+    lines_of: dict[str, dict[int, dict[str, str]]] = {}
     for row in rows:
-        lines, line = inside.setdefault(row["finding"], {}), int(row["line"])
+        lines, line = lines_of.setdefault(row["finding"], {}), int(row["line"])
         if line in lines:
-            raise ValueError(f"line {line} of finding {row['finding']} is there twice")
+            raise ValueError(f"line {line} of finding {row['finding']} appears twice")
         lines[line] = row
     plans = {row["plan"] for row in rows}
     if len(plans) != 1:
-        raise ValueError("its lines are of several plans")
+        raise ValueError("its lines belong to several plans")
     return Plan(
         plans.pop(),
         tuple(
-            _checked(_of_lines(number, [lines[line] for line in sorted(lines)], 0 in lines))
-            for number, lines in inside.items()
+            _checked(_from_lines(finding_id, [lines[line] for line in sorted(lines)], 0 in lines))
+            for finding_id, lines in lines_of.items()
         ),
     )
 
 
-def _of_lines(number: str, lines: list[dict[str, str]], whole: bool) -> Planned:
-    """lines : as they are numbered.  whole : whether the first is that of the whole finding."""
+def _from_lines(finding_id: str, lines: list[dict[str, str]], has_whole: bool) -> PlannedFinding:
+    """lines : by number.  has_whole : whether the first is the row of the finding itself."""
     first = lines[0]
-    return Planned(
-        number,
+    return PlannedFinding(
+        finding_id,
         first["kind"],
         float(first["probability"]),
-        _wild(first["why"]),
+        unescape_csv_cell(first["why"]),
         tuple(
             Member(
-                _wild(row["member"]),
-                _accept(row["accept"], number),
+                unescape_csv_cell(row["member"]),
+                _accept(row["accept"], finding_id),
                 tuple(float(v) for v in row["box"].split()),
-                _number(row["face_id"]),
-                _number(row["identity_id"]),
+                _id(row["face_id"]),
+                _id(row["identity_id"]),
                 row["key"],
             )
-            for row in lines[whole:]
+            for row in lines[has_whole:]
         ),
-        _accept(first["accept"], number) if whole else None,
-        _wild(next((row["suggested"] for row in lines if row["suggested"]), "")).strip(),
-        _number(first["suggested_id"]) if whole else None,
+        _accept(first["accept"], finding_id) if has_whole else None,
+        unescape_csv_cell(
+            next((row["suggested"] for row in lines if row["suggested"]), "")
+        ).strip(),
+        _id(first["suggested_id"]) if has_whole else None,
     )
 
 
-def _checked(one: Planned) -> Planned:
-    """What can be seen without the gallery; the rest is compared with it when it is applied."""
-    if one.kind not in KINDS:
-        raise ValueError(f"a finding of kind {one.kind!r}, expected one of {', '.join(KINDS)}")
-    if not 0 <= one.probability <= 1:
-        raise ValueError(f"finding {one.id} has probability {one.probability}, expected 0 to 1")
-    if not one.members or (one.kind == "misfiled" and len(one.members) > 1):
-        wanted = "one" if one.kind == "misfiled" else "at least one"
-        raise ValueError(f"finding {one.id} has {len(one.members)} members, expected {wanted}")
-    for m in one.members:
-        if not _KEY.fullmatch(m.key) and (m.key or one.kind == "people"):
+def _checked(finding: PlannedFinding) -> PlannedFinding:
+    """Check what does not depend on the gallery; the rest is checked when the plan is applied."""
+    if finding.kind not in KINDS:
+        raise ValueError(f"a finding of kind {finding.kind!r}, expected one of {', '.join(KINDS)}")
+    if not 0 <= finding.probability <= 1:
+        raise ValueError(
+            f"finding {finding.id} has probability {finding.probability}, expected 0 to 1"
+        )
+    if not finding.members or (finding.kind == "misfiled" and len(finding.members) > 1):
+        expected = "one" if finding.kind == "misfiled" else "at least one"
+        raise ValueError(
+            f"finding {finding.id} has {len(finding.members)} members, expected {expected}"
+        )
+    for m in finding.members:
+        if not _KEY.fullmatch(m.key) and (m.key or finding.kind == "people"):
             raise ValueError(
-                f"finding {one.id} has the key {m.key[:100]!r}, expected a photo's 64 hexadecimal"
-                " digits and four numbers"
+                f"finding {finding.id} has the key {m.key[:100]!r}, expected a photo's 64"
+                " hexadecimal digits and four numbers"
             )
-    if one.kind == "people" and not _PERSON.fullmatch(one.id):
-        raise ValueError(f"finding {one.id[:100]!r} is of people, expected p- and its number")
-    return one
+    if finding.kind == "people" and not _PERSON.fullmatch(finding.id):
+        raise ValueError(
+            f"finding {finding.id[:100]!r} is of kind people, expected an id of p- and letters or"
+            " digits"
+        )
+    return finding
 
 
 def _accept(value: object, finding: str) -> bool | None:
@@ -264,10 +270,10 @@ def _accept(value: object, finding: str) -> bool | None:
         return value
     if isinstance(value, str) and value.strip().lower() in _ACCEPTS:
         return _ACCEPTS[value.strip().lower()]
-    raise ValueError(f"finding {finding} has accept {value!r}, expected yes, no or nothing")
+    raise ValueError(f"finding {finding} has accept {value!r}, expected yes, no or empty")
 
 
-def _number(value: object) -> int | None:
+def _id(value: object) -> int | None:
     if value is None or value == "":
         return None
     number = int(str(value))

@@ -1,8 +1,8 @@
-"""A plan: every finding with a place for the user's decision, and what a decision means.
+"""A plan: every finding with the user's decision on it, and what a decision means.
 
-A finding has an `accept`, and each of its members one of its own: yes, no, or nothing for
-undecided. A member that has none goes with the finding. A finding is decided when it or any member
-is; a mark on a member says more than a no on the whole finding.
+A finding has an `accept`, and so has each of its members: yes, no, or empty for undecided. A member
+without one follows its finding. A finding is decided when it or any member is. Marks on members
+are more specific than a no on the whole finding.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ KINDS = ("misfiled", "identities", "copies", "people")
 
 @dataclass(frozen=True)
 class Member:
-    """A photo, a face or a name of a finding. accept : None is undecided."""
+    """A photo, face or name of a finding. accept : None is undecided."""
 
     member: str
     accept: bool | None = None
@@ -28,21 +28,25 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a decided finding says. open : neither; all of them where `whole` is a no to the group
-    as such, which says nothing of any member.
+class FindingDecision:
+    """The members of a decided finding by what was decided.
+
+    whole : the decision on the finding. A no on the finding alone decides nothing about a single
+    member: then all are undecided.
     """
 
-    yes: tuple[Member, ...]
-    no: tuple[Member, ...]
-    open: tuple[Member, ...]
+    accepted: tuple[Member, ...]
+    rejected: tuple[Member, ...]
+    undecided: tuple[Member, ...]
     whole: bool | None
 
 
 @dataclass(frozen=True)
-class Planned:
-    """One finding. suggested : misfiled: the name to put the face under, which the user may
-    change.  suggested_id : whose name it was when the plan was made.
+class PlannedFinding:
+    """One finding.
+
+    suggested : of kind `misfiled`, the name to put the face under; the user may change it.
+    suggested_id : the identity of that name when the plan was made.
     """
 
     id: str
@@ -54,65 +58,65 @@ class Planned:
     suggested: str = ""
     suggested_id: int | None = None
 
-    def said(self, over: float | None = None) -> Said | None:
-        """None when it is undecided.
+    def decision(self, accept_over: float | None = None) -> FindingDecision | None:
+        """None when the finding is undecided.
 
-        over : what is undecided throughout and at least so probable is accepted, but a wrong name
-        for which there is no right one.
+        accept_over : accept an undecided finding of at least this probability, unless it is a wrong
+        name without a suggested one.
         """
         whole = self.accept
-        marked = [m.accept for m in self.members if m.accept is not None]
-        if whole is None and not marked:
-            if over is None or self.probability < over:
+        marks = [m.accept for m in self.members if m.accept is not None]
+        if whole is None and not marks:
+            if accept_over is None or self.probability < accept_over:
                 return None
             if self.kind == "misfiled" and not self.suggested:
                 return None
             whole = True
-        if (whole is False and not marked) or marked == [False] * len(self.members):
-            return Said((), (), self.members, False)
-        # The others go with a no when there is somebody whom they are not.
-        rest = whole if whole or any(marked) else None
-        decided = [(m, rest if m.accept is None else m.accept) for m in self.members]
+        if (whole is False and not marks) or marks == [False] * len(self.members):
+            return FindingDecision((), (), self.members, False)
+        # A no applies to the unmarked members only if others are accepted.
+        default = whole if whole or any(marks) else None
+        accepts = [default if m.accept is None else m.accept for m in self.members]
 
-        def those(value: bool | None) -> tuple[Member, ...]:
-            return tuple(m for m, accept in decided if accept is value)
+        def members_with(value: bool | None) -> tuple[Member, ...]:
+            return tuple(m for m, a in zip(self.members, accepts, strict=True) if a is value)
 
-        return Said(those(True), those(False), those(None), whole)
+        return FindingDecision(members_with(True), members_with(False), members_with(None), whole)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """id : under which the gallery remembers for which state it was made."""
+    """id : the gallery stores the state that the plan was made for under this id."""
 
     id: str
-    findings: tuple[Planned, ...]
+    findings: tuple[PlannedFinding, ...]
 
 
 def plan_of(found: Findings, plan_id: str) -> Plan:
-    """Undecided throughout, in the order of the report."""
+    """All findings undecided, but people the user confirmed before; in the order of the report."""
     return Plan(plan_id, tuple(_planned(found)))
 
 
-def _planned(found: Findings) -> Iterator[Planned]:
+def _planned(found: Findings) -> Iterator[PlannedFinding]:
     for i, wrong in enumerate(found.misfiled, start=1):
-        yield Planned(
+        yield PlannedFinding(
             f"m{i}", "misfiled", wrong.probability, f"under {wrong.identity}: {wrong.why}",
             (_face(wrong.face, wrong.identity_id),), suggested=wrong.suggested or "",
             suggested_id=wrong.suggested_id,
         )  # fmt: skip
     for i, same in enumerate(found.identities, start=1):
         ids = same.ids or (None,) * len(same.names)
-        named = tuple(Member(n, identity_id=k) for n, k in zip(same.names, ids, strict=True))
-        yield Planned(f"i{i}", "identities", same.probability, same.why, named)
+        members = tuple(Member(n, identity_id=k) for n, k in zip(same.names, ids, strict=True))
+        yield PlannedFinding(f"i{i}", "identities", same.probability, same.why, members)
     for i, copies in enumerate(found.copies, start=1):
         members = (
             tuple(_face(face) for face in copies.faces)
             if copies.faces
             else tuple(Member(photo) for photo in copies.photos)
         )
-        yield Planned(f"c{i}", "copies", copies.probability, copies.why, members)
+        yield PlannedFinding(f"c{i}", "copies", copies.probability, copies.why, members)
     for person in found.people:
-        yield Planned(
+        yield PlannedFinding(
             f"p-{person.id}", "people", person.probability, person.why,
             tuple(_face(face) for face in person.faces),
             accept=True if person.confirmed else None,

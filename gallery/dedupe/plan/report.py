@@ -1,10 +1,10 @@
-"""The report of a plan: one HTML page that needs nothing beside it, faces side by side."""
+"""The report of a plan: one self-contained HTML page with the faces side by side."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,22 +15,22 @@ from PIL import Image
 
 from gallery.dedupe.findings import Findings, FoundFace
 from gallery.dedupe.plan.files import as_json
-from gallery.dedupe.plan.model import Plan, Planned
+from gallery.dedupe.plan.model import Plan, PlannedFinding
 from gallery.errors import PhotoError
 from gallery.types import Box, Photo
 from gallery.vision.photo import PhotoReader
 
 _SIDE, _MARGIN, _QUALITY = 150, 0.35, 80
-_YOURS = " There is nothing to decide here: photo files are yours to move or remove."
+_NO_ACTION = " Nothing to decide here: move or delete photo files yourself."
 _MOST_FINDINGS, _MOST_MEMBERS = 300, 24
 
-Kept = Callable[[int], bytes | None]
-"""The thumbnail of an enrolled face, if the gallery keeps it."""
+Thumbnails = Callable[[int], bytes | None]
+"""Returns the stored thumbnail of an enrolled face, by id, or None."""
 
 
 @dataclass(frozen=True)
 class _Picture:
-    """What is to be shown: a photo, or a face of it."""
+    """A photo, or a face of it, to show."""
 
     photo: str
     box: Box | None = None
@@ -39,32 +39,32 @@ class _Picture:
 
 
 class Pictures:
-    """Small pictures as data URIs. A photo is decoded once for all its faces in a row."""
+    """Small images as data URIs. A photo is decoded once for consecutive faces of it."""
 
-    def __init__(self, reader: PhotoReader, kept: Kept) -> None:
+    def __init__(self, reader: PhotoReader, thumbnails: Thumbnails) -> None:
         self._reader = reader
-        self._kept = kept
+        self._thumbnails = thumbnails
         self._last: tuple[str, Photo | None] = ("", None)
 
-    def of(self, wanted: _Picture) -> str:
-        """Empty when the photo is no longer there, or is another one now."""
-        kept = None if wanted.face_id is None else self._kept(wanted.face_id)
-        if kept is not None:
-            return _uri(kept)
-        photo = self._photo(wanted.photo)
-        if photo is None or (wanted.sha256 and photo.sha256 != wanted.sha256):
+    def uri(self, picture: _Picture) -> str:
+        """The picture's data URI; empty if the photo no longer exists or has changed."""
+        thumbnail = None if picture.face_id is None else self._thumbnails(picture.face_id)
+        if thumbnail is not None:
+            return _data_uri(thumbnail)
+        photo = self._photo(picture.photo)
+        if photo is None or (picture.sha256 and photo.sha256 != picture.sha256):
             return ""
         image = Image.fromarray(photo.pixels)
-        if wanted.box is not None:
-            more = _MARGIN * wanted.box.side
-            edges = wanted.box.as_list()
-            grown = (edges[0] - more, edges[1] - more, edges[2] + more, edges[3] + more)
-            left, top, right, bottom = (round(v / photo.scale) for v in grown)
+        if picture.box is not None:
+            margin = _MARGIN * picture.box.side
+            edges = picture.box.as_list()
+            crop = (edges[0] - margin, edges[1] - margin, edges[2] + margin, edges[3] + margin)
+            left, top, right, bottom = (round(v / photo.scale) for v in crop)
             image = image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
         image.thumbnail((_SIDE, _SIDE))
         file = io.BytesIO()
         image.save(file, "JPEG", quality=_QUALITY)
-        return _uri(file.getvalue())
+        return _data_uri(file.getvalue())
 
     def _photo(self, name: str) -> Photo | None:
         if self._last[0] != name:
@@ -80,12 +80,12 @@ def page(
     plan: Plan,
     folder: Path | None,
     reader: PhotoReader,
-    kept: Kept,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    thumbnails: Thumbnails,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> str:
-    """The page. folder : None for the gallery itself."""
-    pictures = Pictures(reader, kept)
-    planned = {one.id: one for one in plan.findings}
+    """The HTML page of a plan. folder : None for the gallery itself."""
+    pictures = Pictures(reader, thumbnails)
+    planned = {finding.id: finding for finding in plan.findings}
     sections = _sections(found, planned, pictures, folder, progress)
     environment = Environment(
         loader=PackageLoader("gallery.dedupe.plan", "."),
@@ -107,45 +107,45 @@ def page(
 
 def _sections(
     found: Findings,
-    planned: dict[str, Planned],
+    planned: dict[str, PlannedFinding],
     pictures: Pictures,
     folder: Path | None,
     progress: Callable[[int, int], None],
 ) -> list[dict[str, Any]]:
-    short = _shortener(folder)
-    whole = sum(
-        min(_MOST_FINDINGS, len(part))
-        for part in (found.misfiled, found.identities, found.copies, found.people)
+    short_name = _shortener(folder)
+    total = sum(
+        min(_MOST_FINDINGS, len(findings))
+        for findings in (found.misfiled, found.identities, found.copies, found.people)
     )
     done = 0
 
     def shown(
-        finding: str, title: str, members: Iterable[tuple[_Picture, str]], decided: Iterable[str],
-        choice: bool, decidable: bool,
+        finding_id: str, title: str, members: Sequence[tuple[_Picture, str]],
+        deciding: Collection[str], choice: bool, decidable: bool,
     ) -> dict[str, Any]:  # fmt: skip
         nonlocal done
         done += 1
-        progress(done, whole)
-        one, links, every = planned[finding], set(decided), list(members)
+        progress(done, total)
+        finding = planned[finding_id]
         return {
-            "id": one.id,
+            "id": finding.id,
             "title": title,
-            "sure": f"{min(one.probability, 0.999):.1%} sure",
-            "why": one.why,
-            "accept": one.accept,
-            "suggested": one.suggested,
+            "sure": f"{min(finding.probability, 0.999):.1%} sure",
+            "why": finding.why,
+            "accept": finding.accept,
+            "suggested": finding.suggested,
             "decidable": decidable,
-            "more": max(0, len(every) - _MOST_MEMBERS),
+            "more": max(0, len(members) - _MOST_MEMBERS),
             "members": [
                 {
                     "place": place,
-                    "picture": pictures.of(picture),
+                    "picture": pictures.uri(picture),
                     "name": name,
-                    "said": short(picture.photo),
-                    "decided": f"{picture.photo} {picture.box}" in links,
+                    "photo": short_name(picture.photo),
+                    "deciding": f"{picture.photo} {picture.box}" in deciding,
                     "choice": choice,
                 }
-                for place, (picture, name) in enumerate(every[:_MOST_MEMBERS])
+                for place, (picture, name) in enumerate(members[:_MOST_MEMBERS])
             ],
         }
 
@@ -196,30 +196,30 @@ def _sections(
     ]
     return [
         _section("misfiled", "Under the wrong name?", found.misfiled, misfiled,
-                 "On the left the photo; on the right the photo that it is most like."
-                 + ("" if enrolled else _YOURS),
-                 "Put it there", "It is right"),
+                 "Left: the photo. Right: the photo it is most similar to."
+                 + ("" if enrolled else _NO_ACTION),
+                 "Move it there", "It is right"),
         _section("identities", "Two names, one person?", found.identities, identities,
-                 "The most alike photos of two names."
-                 + (" Accepting keeps the first name." if enrolled else _YOURS),
+                 "The most similar photos of two names."
+                 + (" Accepting keeps the first name." if enrolled else _NO_ACTION),
                  "One person", "Two people"),
         _section("copies", "Copies", found.copies, copies,
-                 "The same picture, again. Outlined: the link that is least sure."
-                 + (" Accepting keeps the first in the gallery." if enrolled else _YOURS),
-                 "Keep the first alone", "Keep all"),
+                 "The same picture several times. Outlined: the least certain link."
+                 + (" Accepting keeps only the first in the gallery." if enrolled else _NO_ACTION),
+                 "Keep only the first", "Keep all"),
         _section("people", "One person", found.people, people,
-                 "The largest groups first. Outlined: the face that is least sure, and the one it"
-                 " is most like. Accepting keeps the group together for ever.",
+                 "The largest groups first. Outlined: the least certain face, and the one it is"
+                 " most similar to. Accepting keeps the group together for good.",
                  "One person", "Not one person"),
     ]  # fmt: skip
 
 
 def _section(
-    kind: str, title: str, every: tuple[Any, ...], findings: list[dict[str, Any]], why: str,
+    kind: str, title: str, found: tuple[Any, ...], shown: list[dict[str, Any]], why: str,
     yes: str, no: str,
 ) -> dict[str, Any]:  # fmt: skip
     return {
-        "kind": kind, "title": title, "total": len(every), "findings": findings, "why": why,
+        "kind": kind, "title": title, "total": len(found), "findings": shown, "why": why,
         "yes": yes, "no": no,
     }  # fmt: skip
 
@@ -229,14 +229,14 @@ def _face(face: FoundFace) -> _Picture:
 
 
 def _shortener(folder: Path | None) -> Callable[[str], str]:
-    def short(photo: str) -> str:
+    def short_name(photo: str) -> str:
         path = Path(photo)
         if folder is not None and path.is_relative_to(folder):
             return str(path.relative_to(folder))
         return path.name
 
-    return short
+    return short_name
 
 
-def _uri(jpeg: bytes) -> str:
+def _data_uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

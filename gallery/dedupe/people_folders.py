@@ -1,0 +1,160 @@
+"""Subfolders that are people by name: photos in the wrong one, and two names for one person."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gallery.dedupe.clustering.cluster import Cluster
+from gallery.dedupe.clustering.merge import matching_groups, nearest_rows
+from gallery.dedupe.duplicate_photos import CopyGroup
+from gallery.dedupe.findings import Misfiled, SameIdentities
+from gallery.dedupe.mislabelled import said, wrong_names
+from gallery.dedupe.scan import FolderScan
+from gallery.matching.operating_point import OperatingPoint, operating_point
+from gallery.matching.scorer import Scorer, own_adjustment
+from gallery.types import Encodings, Int64
+
+_LEAST_FOLDERS = 2
+_LEAST_FOLDER_PURITY, _LEAST_CLUSTER_PURITY = 0.6, 0.8
+
+
+def subfolder_names(scan: FolderScan) -> list[str | None]:
+    """For each photo, the subfolder of the root that it is directly in, or None."""
+    parts_of = [Path(path).relative_to(scan.root).parts for path in scan.paths]
+    return [parts[0] if len(parts) == 2 else None for parts in parts_of]
+
+
+def are_people(scan: FolderScan, names: Sequence[str | None], clusters: Sequence[Cluster]) -> bool:
+    """Whether each subfolder is one person: most of its photos show one, who is in no other.
+
+    Folders of events hold several people each, and the same people again and again.
+    """
+    photos_of = Counter(name for name in names if name is not None)
+    if photos_of.total() < len(names):
+        return False  # a folder of people has no photos outside its subfolders
+    several = [name for name, photos in photos_of.items() if photos > 1]
+    if len(photos_of) < _LEAST_FOLDERS or not several:
+        return False
+    # Clusters lie in one subfolder, and subfolders in one cluster.
+    in_main_folder = clustered = 0
+    largest: Counter[str | None] = Counter()
+    for cluster in clusters:
+        photos = {int(scan.owners[row]) for row in cluster.rows}
+        counts = Counter(names[photo] for photo in photos)
+        in_main_folder += max(counts.values())
+        clustered += len(photos)
+        largest |= counts  # the larger count of each
+    folder_purity = sum(largest[name] for name in several) / sum(photos_of[n] for n in several)
+    return (
+        clustered > 0
+        and in_main_folder / clustered >= _LEAST_CLUSTER_PURITY
+        and folder_purity >= _LEAST_FOLDER_PURITY
+    )
+
+
+def mislabelled_findings(
+    scan: FolderScan,
+    names: Sequence[str | None],
+    scorer: Scorer,
+    copies: Sequence[CopyGroup],
+) -> tuple[tuple[Misfiled, ...], tuple[SameIdentities, ...]]:
+    """Photos in the wrong subfolder, and pairs of subfolders that are one person.
+
+    Of a photo with several faces, only the one most like the rest of its subfolder counts. Copies
+    within a subfolder count once, or they would vouch for each other.
+    """
+    people = sorted({name for name in names if name is not None})
+    rows, owners = _labelled_faces(scan, names, people, _repeated(copies, names))
+    if not len(rows):
+        return (), ()
+    encodings = scan.encodings.take(rows)
+    wrong = wrong_names(owners, encodings, scorer, _operating_point(scorer, owners, encodings))
+    misfiled = tuple(
+        Misfiled(
+            face=scan.face(int(rows[finding.row])),
+            identity=people[finding.owner],
+            suggested=None if finding.suggested is None else people[finding.suggested],
+            probability=finding.probability,
+            nearest=scan.face(int(rows[finding.nearest])),
+            why=said(finding.suggested is not None, people[finding.owner]),
+        )
+        for finding in wrong
+    )
+    right = np.setdiff1d(np.arange(len(rows)), [finding.row for finding in wrong])
+    present = np.unique(owners[right])
+    groups = [right[owners[right] == owner] for owner in present]
+    # Without an adjustment to these people: two names of one person make them seem more alike.
+    point = scorer.point_of(len(present))
+    same = []
+    for (i, j), score in matching_groups(encodings, groups, scorer, point).items():
+        a, b = nearest_rows(encodings, groups[i], groups[j])
+        margin = np.array([score + point.bias], np.float32)
+        same.append(
+            SameIdentities(
+                names=(people[present[i]], people[present[j]]),
+                ids=(),
+                probability=float(point.probabilities(margin)[0]),
+                deciding=(scan.face(int(rows[a])), scan.face(int(rows[b]))),
+                why="their faces match on average",
+            )
+        )
+    return misfiled, tuple(sorted(same, key=lambda finding: -finding.probability))
+
+
+def _labelled_faces(
+    scan: FolderScan, names: Sequence[str | None], people: Sequence[str], excluded: set[int]
+) -> tuple[Int64, Int64]:
+    """The main face of each photo in a subfolder: its row, and the index of its name in `people`.
+
+    excluded : photos to leave out.
+    """
+    rows_of: defaultdict[str | None, list[int]] = defaultdict(list)
+    for row, photo in enumerate(scan.owners.tolist()):
+        rows_of[names[photo]].append(row)
+    folder_faces = {name: np.array(rows, dtype=np.int64) for name, rows in rows_of.items()}
+    index_of = {name: i for i, name in enumerate(people)}
+    main_faces, owners = [], []
+    for photo, name in enumerate(names):
+        faces = scan.rows_of(photo)
+        if name is not None and len(faces) and photo not in excluded:
+            main_faces.append(_main_face(faces, folder_faces[name], scan.encodings))
+            owners.append(index_of[name])
+    return np.array(main_faces, dtype=np.int64), np.array(owners, dtype=np.int64)
+
+
+def _main_face(faces: Int64, folder_faces: Int64, encodings: Encodings) -> int:
+    """Of a photo's faces, the one most like the other faces of its subfolder."""
+    if len(faces) == 1:
+        return int(faces[0])
+    others = np.setdiff1d(folder_faces, faces)
+    if not len(others):
+        return int(faces[0])  # the largest
+    cosines = encodings.vectors[faces] @ encodings.vectors[others].T
+    best = np.sort(cosines, axis=1)[:, -max(1, len(others) // 2) :].mean(axis=1)
+    return int(faces[int(best.argmax())])
+
+
+def _repeated(copies: Sequence[CopyGroup], names: Sequence[str | None]) -> set[int]:
+    """Photos that have an earlier copy in the same subfolder."""
+    repeated: set[int] = set()
+    for group in copies:
+        seen: set[str | None] = set()
+        for photo in group.photos:
+            if names[photo] in seen:
+                repeated.add(photo)
+            seen.add(names[photo])
+    return repeated
+
+
+def _operating_point(scorer: Scorer, owners: Int64, encodings: Encodings) -> OperatingPoint:
+    """The operating point of a query against these people."""
+    return operating_point(
+        scorer.head.marks.calibration,
+        len(np.unique(owners)),
+        rate=scorer.rate,
+        adjustment=own_adjustment(scorer.head, owners, encodings),
+    )
