@@ -24,7 +24,7 @@ from gallery.errors import (
 from gallery.json_forms import from_json
 from gallery.json_forms.from_json import Json
 from gallery.json_forms.problem_types import PREFIX, error_of
-from gallery.store.records import FaceRecord, IdentityRecord, Merged, MergeRecord, Receipt
+from gallery.store.records import FaceRecord, IdentityRecord, MergeRecord, MergeResult, Receipt
 from gallery.types import Comparison, Decision, Enrolment, Several
 
 T = TypeVar("T")
@@ -165,7 +165,7 @@ class Client:
         path = f"/v1/identities/{identity_id}/expiry"
         return self._json("PUT", path, from_json.identity, json={"expires_at": when})
 
-    def merge(self, keep: int, others: Sequence[int]) -> Merged:
+    def merge(self, keep: int, others: Sequence[int]) -> MergeResult:
         """Merge other identities into one. Raises IdentityNotFound or MergeEmpty."""
         body = {"others": list(others)}
         return self._json("POST", f"/v1/identities/{keep}/merge", _merged, json=body)
@@ -316,8 +316,8 @@ def _identity_with_faces(data: Json) -> tuple[IdentityRecord, list[FaceRecord]]:
     return from_json.identity(data), _list_of("enrolled", from_json.face_record)(data)
 
 
-def _merged(data: Json) -> Merged:
-    return Merged(from_json.identity(data), data["merge_id"])
+def _merged(data: Json) -> MergeResult:
+    return MergeResult(from_json.identity(data), data["merge_id"])
 
 
 def _several_params(several: Several) -> dict[str, str]:

@@ -28,10 +28,10 @@ class Comparer:
         """
         face_a, a = self._encoded_face(first, several)
         face_b, b = self._encoded_face(second, several)
-        operating_point, head = self._scorer.point_of(1), self._scorer.head
+        operating_point, head = self._scorer.operating_point_for(1), self._scorer.head
         margins = head.margins(head.sides(a), head.sides(b))
         return Comparison(
-            same=int(operating_point.same(margins)[0]),
+            same=int(operating_point.is_same(margins)[0]),
             probability=float(operating_point.probabilities(margins)[0]),
             similarity=float(a.vectors[0] @ b.vectors[0]),
             faces=(face_a, face_b),

@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from gallery.errors import SettingInvalid
 
 MAX_VIEWS = 10
+DATABASE_FILE, INDEX_FILE, REENCODE_LOCK = "gallery.db", "faces.index", "reencode.lock"
+"""In the home folder. The lock is held while the gallery is re-encoded, or its head replaced."""
 ENCODINGS_FOLDER = "encodings"
 """In the cache folder: encodings of people's faces, that may be deleted at any time."""
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from gallery.errors import NoFaceFound, PhotoError, SeveralFacesFound
 from gallery.identify import Identifier
 from gallery.matching.decision import matches
-from gallery.matching.lookalikes import unlike
+from gallery.matching.lookalikes import is_unlike
 from gallery.matching.scorer import Scorer
 from gallery.names import checked_name
 from gallery.store import audit, faces, identities, kept_images
@@ -17,8 +17,8 @@ from gallery.store.database import Database
 from gallery.store.records import NewFace
 from gallery.timing import stage
 from gallery.types import Enrolment, EnrolOutcome, IdentityRef, Photo, Refusal, Several
-from gallery.vision.crops import Keep, picture_of, thumbnail
-from gallery.vision.pipeline import FacePipeline, PhotoSource, named
+from gallery.vision.crops import Keep, picture_to_keep, thumbnail
+from gallery.vision.pipeline import FacePipeline, PhotoSource, source_name
 
 
 class Enroller:
@@ -37,7 +37,7 @@ class Enroller:
         database: Database,
         *,
         views: int,
-        pictures: bool = False,
+        thumbnails: bool = False,
         keep: Keep = "nothing",
     ) -> None:
         self._pipeline = pipeline
@@ -45,7 +45,7 @@ class Enroller:
         self._scorer = scorer
         self._database = database
         self._views = views
-        self._thumbnails = pictures
+        self._thumbnails = thumbnails
         self._keep = keep
 
     def enroll(
@@ -63,7 +63,7 @@ class Enroller:
         Raises InvalidName and HomeError; a problem with the photo is an outcome.
         """
         name = checked_name(name)
-        label = named(source)
+        label = source_name(source)
         try:
             return self._enroll(name, source, label, several=several, force=force)
         except NoFaceFound as error:
@@ -85,7 +85,7 @@ class Enroller:
             photo = self._pipeline.reader.decode(content, label)
         faces_found = self._pipeline.faces(photo)
         face = self._pipeline.pick(photo, faces_found, several)
-        picture = picture_of(self._keep, photo, face, content, len(faces_found))
+        picture = picture_to_keep(self._keep, photo, face, content, len(faces_found))
         encoding = self._pipeline.encode(photo, [face], self._views)
         new = NewFace(face, encoding, self._views, picture)
         while True:
@@ -102,7 +102,7 @@ class Enroller:
         """The enrolment of this photo for this identity, if there is one."""
         with self._database.reading() as session:
             record = identities.find(session, name)
-            face_id = None if record is None else faces.face_of(session, record.id, sha256)
+            face_id = None if record is None else faces.face_id_of(session, record.id, sha256)
         if record is None or face_id is None:
             return None
         reason = f"this photo is already enrolled for {record.name}; nothing was changed"
@@ -115,7 +115,7 @@ class Enroller:
 
         Returns None if the gallery changed after `position`: the face must be scored again.
         """
-        decision = self._identifier.decide(photo, new.face, new.encodings)
+        decision = self._identifier.decide_face(photo, new.face, new.encodings)
         rivals = [c for c in matches(decision.candidates) if c.identity.name != name]
         rival_refs = tuple(c.identity for c in rivals)
         # The page looks for "(90%, by " and "; warning: ".
@@ -132,7 +132,7 @@ class Enroller:
         with self._database.reading() as session:
             record = identities.find(session, name)
             others = None if record is None else faces.encodings_of(session, [record.id]).encodings
-        if others is None or not unlike(self._scorer, new.encodings, others):
+        if others is None or not is_unlike(self._scorer, new.encodings, others):
             return ""
         photos = "photo" if len(others) == 1 else f"{len(others)} photos"
         return f"; warning: this photo does not look like the other {photos} of {name}"
@@ -151,8 +151,8 @@ class Enroller:
             record = identities.find(session, name)
             identity_id = identities.add(session, name) if record is None else record.id
             face_id = faces.add(session, identity_id, photo, new, encoder_id)
-            if new.picture is not None:
-                kept_images.keep(session, face_id, new.picture)
+            if new.kept_image is not None:
+                kept_images.save(session, face_id, new.kept_image)
             if self._thumbnails:
                 kept_images.add_thumbnail(session, face_id, thumbnail(photo, new.face))
             audit.record(session, "enrol", identity_id=identity_id)

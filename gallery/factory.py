@@ -42,7 +42,7 @@ def build_pipeline(
     """
     from gallery.encoders.encoder import Encoder, pick_device
     from gallery.encoders.registry import open_network
-    from gallery.matching.head_files import find_head, fitted_out
+    from gallery.matching.head_files import encoder_with_projection, find_head
     from gallery.types import DIMENSION
     from gallery.vision.detection import FaceDetector
     from gallery.vision.pipeline import FacePipeline
@@ -57,5 +57,5 @@ def build_pipeline(
     if native or network.traits.dimension <= DIMENSION:
         encoder = Encoder(network)
     else:
-        encoder = fitted_out(network, find_head(settings, network.traits))
+        encoder = encoder_with_projection(network, find_head(settings, network.traits))
     return FacePipeline(build_reader(settings), detector, encoder, max_faces=settings.max_faces)

@@ -12,7 +12,7 @@ Each step lives in a module of its own:
 
 from __future__ import annotations
 
-from gallery.matching.decision import decide, matches, one_face_per_identity, without_face
+from gallery.matching.decision import decide, decision_without_face, matches, one_face_per_identity
 from gallery.matching.scorer import Scorer
 from gallery.matching.search import CandidateSearch
 from gallery.store import decisions
@@ -59,7 +59,7 @@ class Identifier:
         face = several.pick(photo, faces)
         if face is None:
             reason = f"{len(faces)} faces were found; query all of them, or only the largest"
-            return without_face(Outcome.SEVERAL_FACES, reason)
+            return decision_without_face(Outcome.SEVERAL_FACES, reason)
         return self._identify(photo, [face])[0]
 
     def query_all(self, source: PhotoSource) -> list[Decision]:
@@ -76,9 +76,9 @@ class Identifier:
 
     def _identify(self, photo: Photo, faces: list[Face]) -> list[Decision]:
         encodings = self._pipeline.encode(photo, faces, self._views)
-        return [self.decide(photo, face, encodings.row(i)) for i, face in enumerate(faces)]
+        return [self.decide_face(photo, face, encodings.row(i)) for i, face in enumerate(faces)]
 
-    def decide(self, photo: Photo, face: Face, encoding: Encodings) -> Decision:
+    def decide_face(self, photo: Photo, face: Face, encoding: Encodings) -> Decision:
         """Decide on one encoded face of a photo.
 
         encoding : of the face, shape (1, 128).
@@ -87,20 +87,22 @@ class Identifier:
         with stage("search"):
             neighbours = self._search.find(encoding)
         with stage("judge"):
-            operating_point = self._scorer.point()
+            operating_point = self._scorer.operating_point()
             candidates = self._scorer.score(encoding, neighbours, operating_point)
             with self._database.reading() as session:
-                excluded = decisions.not_of(session, photo.sha256, face.box)
+                excluded = decisions.rejected_identities(session, photo.sha256, face.box)
                 matched_ids = [c.identity.id for c in matches(candidates, excluded)]
-                are_distinct = decisions.are_two(session, matched_ids)
+                are_distinct = decisions.are_all_distinct(session, matched_ids)
             return decide(
                 face,
                 candidates,
-                operating_point.rate,
+                operating_point.fpir,
                 excluded=excluded,
                 are_distinct=are_distinct,
             )
 
     def _no_face(self) -> Decision:
         smallest = self._pipeline.min_face
-        return without_face(Outcome.NO_FACE, f"no face of at least {smallest} pixels was found")
+        return decision_without_face(
+            Outcome.NO_FACE, f"no face of at least {smallest} pixels was found"
+        )

@@ -20,7 +20,7 @@ from gallery.store.database import Database
 from gallery.store.encoders import EncoderRecord
 from gallery.store.reencoding import FaceToEncode
 from gallery.types import Encodings, Float32, Photo
-from gallery.vision.crops import photo_of
+from gallery.vision.crops import decode_picture
 from gallery.vision.detection import VIEWS, align
 from gallery.vision.photo import PhotoReader, photos_in
 from gallery.vision.pipeline import FacePipeline
@@ -30,7 +30,7 @@ _MAX_NAMES = 20
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReencodingPlan:
     """What a re-encoding would do.
 
     faces : how many faces the gallery has.
@@ -41,8 +41,8 @@ class Plan:
     """
 
     faces: int
-    ready: int
-    possible: tuple[FaceToEncode, ...]
+    encoded: int
+    encodable: tuple[FaceToEncode, ...]
     missing: tuple[FaceToEncode, ...]
     failed: tuple[FaceToEncode, ...]
 
@@ -52,9 +52,9 @@ class Plan:
         return (*self.missing, *self.failed)
 
     @property
-    def left(self) -> tuple[FaceToEncode, ...]:
+    def remaining(self) -> tuple[FaceToEncode, ...]:
         """Faces that the encoder has not encoded."""
-        return (*self.possible, *self.not_encodable)
+        return (*self.encodable, *self.not_encodable)
 
     @property
     def problem(self) -> str:
@@ -93,10 +93,10 @@ class Reencoder:
         self._folder = folder
         self._file_by_hash: dict[str, Path] = {}
         self._hashed: set[str] = set()
-        self.failed: dict[int, str] = {}
+        self.failures: dict[int, str] = {}
         """Why a face's picture could not be encoded, with its name and photo, by face id."""
 
-    def look(self, progress: Callable[[int, int], None] = lambda _done, _all: None) -> None:
+    def hash_photos(self, progress: Callable[[int, int], None] = lambda _done, _all: None) -> None:
         """Hash the photos of the folder. Raises PhotoUnreadable when it is not a folder."""
         if self._folder is None:
             return
@@ -112,28 +112,28 @@ class Reencoder:
 
     def _has_picture(self, face: FaceToEncode) -> bool:
         """Whether it is kept, or its photo is in the folder or still where it was enrolled from."""
-        if face.kept:
+        if face.has_image:
             return True
-        if not face.placed:
+        if not face.has_landmarks:
             return False
         if face.photo_sha256 not in self._file_by_hash and face.photo not in self._hashed:
             self._hash(Path(face.photo))
         return face.photo_sha256 in self._file_by_hash
 
-    def plan(self) -> Plan:
+    def plan(self) -> ReencodingPlan:
         """Return what is left to do now."""
         with self._database.reading() as session:
             left = list(reencoding.to_encode(session, self._record.id))
-            ready, faces = reencoding.done(session, self._record.id)
+            ready, faces = reencoding.progress(session, self._record.id)
         possible, missing, failed = [], [], []
         for face in left:
-            if face.id in self.failed:
+            if face.id in self.failures:
                 failed.append(face)
             elif self._has_picture(face):
                 possible.append(face)
             else:
                 missing.append(face)
-        return Plan(faces, ready, tuple(possible), tuple(missing), tuple(failed))
+        return ReencodingPlan(faces, ready, tuple(possible), tuple(missing), tuple(failed))
 
     def start(self) -> None:
         """Make this the gallery's next encoder. Raises EncoderChanged if it is the current one."""
@@ -153,7 +153,7 @@ class Reencoder:
         progress : called with the numbers of encoded and of all faces.
         Raises CannotReencode if the re-encoding was ended meanwhile.
         """
-        while possible := self.plan().possible:
+        while possible := self.plan().encodable:
             pipeline = open_pipeline()
             for start in range(0, len(possible), _FACES_PER_WRITE):
                 encoded: list[tuple[int, Encodings]] = []
@@ -161,11 +161,11 @@ class Reencoder:
                     try:
                         encoded.append((face.id, self._encode(pipeline, face)))
                     except (PhotoError, InvalidEncoding) as error:
-                        self.failed[face.id] = f"{face.name}, {face.photo}: {error}"
+                        self.failures[face.id] = f"{face.name}, {face.photo}: {error}"
                 with self._database.writing() as session:
                     for face_id, encodings in encoded:
-                        reencoding.put(session, self._record.id, face_id, encodings)
-                    ready, faces = reencoding.done(session, self._record.id)
+                        reencoding.save(session, self._record.id, face_id, encodings)
+                    ready, faces = reencoding.progress(session, self._record.id)
                 progress(ready, faces)
 
     def _encode(self, pipeline: FacePipeline, face: FaceToEncode) -> Encodings:
@@ -178,7 +178,7 @@ class Reencoder:
         with self._database.reading() as session:
             picture = kept_images.get(session, face.id)
         if picture is not None:
-            return photo_of(picture, self._reader)
+            return decode_picture(picture, self._reader)
         file = self._file_by_hash.get(face.photo_sha256)
         if file is None:
             raise PhotoError("its picture is gone")
@@ -196,10 +196,10 @@ class Reencoder:
         re-encoding was ended meanwhile.
         """
         plan = self.plan()
-        if plan.possible:
+        if plan.encodable:
             return False
         if plan.not_encodable and not leave_missing:
-            raise cannot(plan)
+            raise cannot_reencode(plan)
         with self._database.writing() as session:
             # Checked again under the write lock, where nobody else enrols.
             left = {face.id for face in reencoding.to_encode(session, self._record.id)}
@@ -210,7 +210,7 @@ class Reencoder:
         return True
 
 
-def cannot(plan: Plan) -> CannotReencode:
+def cannot_reencode(plan: ReencodingPlan) -> CannotReencode:
     """Return the error for a plan with faces that cannot be encoded, with the remedies."""
     remedies = ["name the folder that has their photos with --photos FOLDER"] * bool(plan.missing)
     remedies += ["fix what keeps the encoder from encoding them"] * bool(plan.failed)

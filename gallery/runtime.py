@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from gallery.config import Settings
+from gallery.config import INDEX_FILE, Settings
 from gallery.encoders.registry import DEFAULT, Spec, read_spec
 from gallery.encoders.weights import DLIB_RESNET
 from gallery.errors import EncoderChanged, HeadUnusable
 from gallery.factory import build_pipeline
-from gallery.matching.index import IndexCopy
+from gallery.matching.index import IndexReplica
 from gallery.store import encoders
 from gallery.store.database import Database
 from indexer import DEFAULT_ENGINE
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from gallery.matching.scorer import Scorer
     from gallery.vision.pipeline import FacePipeline
 
-DATABASE_FILE, INDEX_FILE = "gallery.db", "faces.index"
-REENCODE_LOCK = "reencode.lock"
-"""Held by who re-encodes the gallery, and by who replaces what that needs."""
 T = TypeVar("T")
 
 
@@ -77,7 +74,7 @@ class Parts:
     """The parts of a gallery in one state. They are only ever combined with one another."""
 
     state: State
-    index: IndexCopy
+    index: IndexReplica
     pipeline: Lazy[FacePipeline]
     scorer: Lazy[Scorer]
     identifier: Lazy[Identifier]
@@ -97,7 +94,7 @@ class Runtime:
         self._parts = self._assembled(state, self._new_index(state.encoder or DLIB_RESNET.sha256))
 
     @property
-    def index(self) -> IndexCopy:
+    def index(self) -> IndexReplica:
         """The index of the parts that were used last."""
         return self._parts.index
 
@@ -168,14 +165,14 @@ class Runtime:
             if current is not None and current.name != spec.kind:
                 encoders.check_current(session, spec.kind, "", str(spec))
 
-    def _new_index(self, encoder: str) -> IndexCopy:
-        return IndexCopy(
+    def _new_index(self, encoder: str) -> IndexReplica:
+        return IndexReplica(
             self._database,
             self._settings.home / INDEX_FILE,
             engine=DEFAULT_ENGINE,
             encoder=encoder,
             # The file is not encrypted. Rebuilding the index takes a second for 100,000 faces.
-            kept=self._settings.key_file is None,
+            persistent=self._settings.key_file is None,
         )
 
     def _succeeding(self, previous: Parts, state: State) -> Parts:
@@ -191,7 +188,7 @@ class Runtime:
             pipeline = None
         scorer = previous.scorer.built
         if scorer is not None and (
-            heads_changed or scorer.head.marks.encoder_sha256 != state.encoder
+            heads_changed or scorer.head.metadata.encoder_sha256 != state.encoder
         ):
             scorer = None
         return self._assembled(state, index, pipeline, scorer)
@@ -215,7 +212,7 @@ class Runtime:
     def _assembled(
         self,
         state: State,
-        index: IndexCopy,
+        index: IndexReplica,
         built_pipeline: FacePipeline | None = None,
         built_scorer: Scorer | None = None,
     ) -> Parts:
@@ -240,7 +237,7 @@ class Runtime:
                 scorer.get(),
                 database,
                 views=settings.views_enrolled,
-                pictures=settings.thumbnails,
+                thumbnails=settings.thumbnails,
                 keep=settings.keep,
             )
 
@@ -267,7 +264,7 @@ class Runtime:
             current = encoders.current(session)
         if current is not None and current.spec != traits.spec and traits.name != DEFAULT:
             with self._database.writing() as session:  # its file lies elsewhere now
-                encoders.note_spec(session, current.id, traits.spec)
+                encoders.set_spec(session, current.id, traits.spec)
         return pipeline
 
     def _build_scorer(self, pipeline: Lazy[FacePipeline]) -> Scorer:
@@ -286,7 +283,7 @@ class Runtime:
             traits, sha256 = encoder.network.traits, encoder.weights_sha256
         head = load_head(find_head(self._settings, traits), traits.name, sha256, traits.spec)
         rate = self._settings.false_positive_identification_rate
-        return Scorer(head, self._database, rate=rate)
+        return Scorer(head, self._database, fpir=rate)
 
 
 def _is_for(pipeline: FacePipeline | None, encoder: str | None) -> bool:

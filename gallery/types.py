@@ -203,7 +203,7 @@ class Decision:
     face: Face | None
     candidates: tuple[Candidate, ...]
     reason: str
-    promised_rate: float | None = None
+    fpir: float | None = None
 
     @property
     def decided_by(self) -> Candidate | None:

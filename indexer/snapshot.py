@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.errors import SnapshotUnusable
-from indexer.whole_file import written_whole
+from indexer.whole_file import atomic_write
 
 _FORM = "vector-index-1"
 _MAX_HEADER = 64 * 1024
@@ -44,7 +44,7 @@ def write_snapshot(
         "marks": dict(metadata),
     }
     line = json.dumps(header).encode() + b"\n"
-    with written_whole(file) as out:
+    with atomic_write(file) as out:
         out.write(_seal(line, payload) + b"\n" + line)
         out.write(payload)
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 
 @contextmanager
-def written_whole(file: Path) -> Iterator[BinaryIO]:
+def atomic_write(file: Path) -> Iterator[BinaryIO]:
     """Open a new file, which is flushed to disk and renamed to `file` when the block ends.
 
     Raises OSError; an existing file is then left as it was.
@@ -25,10 +25,10 @@ def written_whole(file: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, file)
     finally:
         Path(temporary).unlink(missing_ok=True)
-    flush_folder(file.parent)
+    fsync_folder(file.parent)
 
 
-def flush_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
     """Flush a folder to disk: files created, renamed or deleted in it."""
     handle = os.open(folder, os.O_RDONLY)
     try:

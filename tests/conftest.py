@@ -35,7 +35,7 @@ SmallDisk = Callable[[int], AbstractContextManager[None]]
 
 
 _BY_FOLDER = {"faults": "faults", "page": "browser", "golden": "networks", "cli": "networks"}
-_PHOTOS = {"hopper", "collins", "eye", "shared_faces"}
+_PHOTOS = {"hopper", "collins", "pipeline", "shared_faces"}
 """Fixtures of whoever looks at a photo."""
 _WITHOUT_NETWORKS = {"test_photo", "test_problem_types", "test_documentation"}
 
@@ -95,9 +95,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def eye(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> FacePipeline:
+def pipeline(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> FacePipeline:
     """The networks, as every gallery has them."""
-    with Gallery.open(tmp_path_factory.mktemp("eye"), cache=cache, threads=1) as opened:
+    with Gallery.open(tmp_path_factory.mktemp("pipeline"), cache=cache, threads=1) as opened:
         return opened.pipeline
 
 

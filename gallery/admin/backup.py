@@ -26,12 +26,12 @@ from typing import BinaryIO
 
 from gallery.config import Settings
 from gallery.errors import BackupUnusable, DatabaseUnusable, HomeUnusable
-from gallery.matching.learned_heads import drop_learned
+from gallery.matching.learned_heads import delete_trained_heads
 from gallery.package_data import is_head_part
 from gallery.store import audit, backups, calibrations, faces, identities
 from gallery.store.database import SCHEMA, Database, open_database
 from gallery.store.records import BackupRecord
-from indexer.whole_file import flush_folder, written_whole
+from indexer.whole_file import atomic_write, fsync_folder
 
 _FORM = "face-gallery-backup-1"
 _MANIFEST, _DATABASE = "backup.json", "gallery.db"
@@ -41,7 +41,7 @@ Progress = Callable[[int, int], None]
 """Called with what is done and the total, in bytes or faces."""
 
 
-def quietly(_done: int, _total: int) -> None:
+def no_progress(_done: int, _total: int) -> None:
     """The default progress callback: does nothing."""
 
 
@@ -65,7 +65,7 @@ class BackupInfo:
 
 
 def back_up(
-    database: Database, settings: Settings, file: Path, progress: Progress = quietly
+    database: Database, settings: Settings, file: Path, progress: Progress = no_progress
 ) -> BackupInfo:
     """Write a backup atomically, readable by its owner only.
 
@@ -90,14 +90,14 @@ def back_up(
                     ):  # an erasure may have just removed it
                         parts[head.name] = Path(shutil.copyfile(head, Path(folder, head.name)))
             info, newest = _info(settings, record, parts)
-            with written_whole(file) as out:
+            with atomic_write(file) as out:
                 _write_archive(out, info, parts, progress)
     except OSError as error:
         raise HomeUnusable(
             f"cannot write the backup {file}: {error.strerror or error}; choose another location"
         ) from error
     with database.writing() as session:
-        backups.made(session, record.id, *newest)
+        backups.complete(session, record.id, *newest)
     return info
 
 
@@ -113,9 +113,9 @@ def _info(
     """The contents of a backup with these parts, and the highest ids in it."""
     database = open_database(settings, parts[_DATABASE])
     with database.reading() as session:
-        encoder = faces.encoder(session)
+        encoder = faces.current_encoder(session)
         identity_count, face_count = identities.count(session), faces.count(session)
-        newest = backups.newest(session)
+        newest = backups.newest_ids(session)
     database.close()
     info = BackupInfo(
         id=record.id,
@@ -147,7 +147,7 @@ def _write_archive(
                     progress(done, total)
 
 
-def verify(file: Path, progress: Progress = quietly) -> BackupInfo:
+def verify(file: Path, progress: Progress = no_progress) -> BackupInfo:
     """Check every byte of a backup.
 
     Raises BackupUnusable if it is not a backup, is truncated, altered, or from a newer version.
@@ -159,7 +159,7 @@ def restore(
     file: Path,
     settings: Settings,
     forget: Sequence[int] = (),
-    progress: Progress = quietly,
+    progress: Progress = no_progress,
 ) -> BackupInfo:
     """Restore a backup atomically into the home of these settings, which must be missing or empty.
 
@@ -187,7 +187,7 @@ def restore(
         if home.exists():
             home.rmdir()
         os.replace(part, home)
-        flush_folder(home.parent)
+        fsync_folder(home.parent)
     except OSError as error:
         raise HomeUnusable(
             f"cannot restore to {home}: {error.strerror or error}; nothing was changed"
@@ -231,7 +231,7 @@ def _make_new_gallery(
         problems = database.problems()
         if problems:
             raise _unusable(file, "; ".join(problems[:3]))
-        database.take_new_id()
+        database.assign_new_id()
         with database.writing() as session:
             for identity_id in forget:
                 identities.remove(session, identities.get(session, identity_id).id)
@@ -242,7 +242,7 @@ def _make_new_gallery(
             audit.record(session, "restore", outcome=info.id)
             identity_count, face_count = identities.count(session), faces.count(session)
         if forget:
-            drop_learned(part)
+            delete_trained_heads(part)
         database.scrub()
     finally:
         database.close()
@@ -324,7 +324,7 @@ def _flush(folder: Path) -> None:
     for file in folder.iterdir():
         with file.open("rb") as opened:
             os.fsync(opened.fileno())
-    flush_folder(folder)
+    fsync_folder(folder)
 
 
 def _sha256(file: Path) -> str:

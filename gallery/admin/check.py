@@ -14,8 +14,8 @@ from pathlib import Path
 from gallery.config import Settings
 from gallery.encoders.weights import ALL_WEIGHTS
 from gallery.errors import GalleryError
-from gallery.matching.fpir import promise
-from gallery.matching.index import IndexCopy
+from gallery.matching.fpir import fpir_statement
+from gallery.matching.index import IndexReplica
 from gallery.matching.lookalikes import look_alikes
 from gallery.matching.operating_point import OperatingPoint
 from gallery.matching.scorer import Scorer
@@ -29,7 +29,7 @@ from gallery.store import (
     orphans,
     reencoding,
 )
-from gallery.store.change_log import to_scrub
+from gallery.store.change_log import pending_scrub
 from gallery.store.database import SCHEMA, Database
 from gallery.store.encoders import EncoderState
 
@@ -48,7 +48,7 @@ class Finding:
 
 
 def check(
-    settings: Settings, database: Database, index: IndexCopy, scorer: Callable[[], Scorer]
+    settings: Settings, database: Database, index: IndexReplica, scorer: Callable[[], Scorer]
 ) -> list[Finding]:
     """Check every part."""
     return [
@@ -66,7 +66,7 @@ def check(
     ]
 
 
-def check_storage(settings: Settings, database: Database, index: IndexCopy) -> list[Finding]:
+def check_storage(settings: Settings, database: Database, index: IndexReplica) -> list[Finding]:
     """Check what is stored, without loading the networks."""
     return [
         _home(settings.home),
@@ -109,7 +109,7 @@ def _database(database: Database) -> Finding:
         return Finding("database", False, "; ".join(problems[:5]))
     with database.reading() as session:
         identity_count, face_count = identities.count(session), faces.count(session)
-        unscrubbed = to_scrub(session) is not None
+        unscrubbed = pending_scrub(session) is not None
     if unscrubbed:
         message = (
             "the files still contain bytes of erased faces; stop other processes and run this again"
@@ -129,8 +129,8 @@ def unfinished_files(home: Path) -> list[Path]:
 
 def _people(database: Database) -> Finding:
     with database.reading() as session:
-        photos, empty = orphans.photos(session), orphans.people(session)
-        expired = len(identities.expired(session))
+        photos, empty = orphans.photo_count(session), orphans.identity_ids(session)
+        expired = len(identities.expired_ids(session))
     if photos:
         message = f"{photos} stored photos have no face; run `gallery check --repair`"
         return Finding("people", False, message)
@@ -165,8 +165,8 @@ def _backups(database: Database) -> Finding:
     return Finding("backups", True, f"{len(made)} made, the latest {latest}")
 
 
-def _index(index: IndexCopy) -> Finding:
-    if not index.saved:
+def _index(index: IndexReplica) -> Finding:
+    if not index.is_saved:
         return Finding("index", True, "not saved yet; it is built from the database when needed")
     problems = index.problems()
     if problems:
@@ -181,9 +181,9 @@ def _encoder(database: Database) -> Finding:
         current = encoders.current(session)
         following = encoders.in_state(session, EncoderState.NEXT)
         previous = encoders.in_state(session, EncoderState.PREVIOUS)
-        progress = None if following is None else reencoding.done(session, following.id)
-        unseen = reencoding.unseen(session)
-        pictures, size = kept_images.size(session)
+        progress = None if following is None else reencoding.progress(session, following.id)
+        unseen = reencoding.unencoded(session)
+        pictures, size = kept_images.count_and_bytes(session)
     message = "none yet" if current is None else str(current)
     if pictures:
         message += f"; pictures of {pictures} faces are kept ({size / 2**20:.1f} MB)"
@@ -207,10 +207,13 @@ def _encoder(database: Database) -> Finding:
 def _head(database: Database, open_scorer: Callable[[], Scorer]) -> list[Finding]:
     try:
         scorer = open_scorer()
-        statement = promise(database, scorer)
+        statement = fpir_statement(database, scorer)
     except GalleryError as error:
         return [Finding("head", False, str(error))]
-    return [Finding("head", True, statement.said), _look_alikes(database, scorer, statement.point)]
+    return [
+        Finding("head", True, statement.summary),
+        _look_alikes(database, scorer, statement.point),
+    ]
 
 
 def _look_alikes(database: Database, scorer: Scorer, point: OperatingPoint) -> Finding:

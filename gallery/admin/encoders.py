@@ -94,19 +94,19 @@ class DownloadableWeights:
 
 def downloadable_weights(name: str) -> DownloadableWeights:
     """Look up weights by the name that `gallery encoders --fetch` takes. Raises SettingInvalid."""
-    from gallery.encoders.download import FETCHABLE
+    from gallery.encoders.download import UNIFACE_MODELS
     from gallery.encoders.facenet import PUBLISHED
 
     if name in PUBLISHED:
         published = PUBLISHED[name]
         return DownloadableWeights(
-            name, published.licence, f"{published.address} to {published.cached}"
+            name, published.licence, f"{published.url} to {published.cached_file}"
         )
-    if name in FETCHABLE:
+    if name in UNIFACE_MODELS:
         return DownloadableWeights(
-            name, FETCHABLE[name].licence, f"{name}, downloaded by the package uniface"
+            name, UNIFACE_MODELS[name].licence, f"{name}, downloaded by the package uniface"
         )
-    known = ", ".join((*PUBLISHED, *FETCHABLE))
+    known = ", ".join((*PUBLISHED, *UNIFACE_MODELS))
     raise SettingInvalid(f"{name!r} cannot be fetched; choose one of {known}")
 
 

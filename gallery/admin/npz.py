@@ -37,9 +37,9 @@ from gallery.errors import DetailsInvalid, ExportUnusable, InvalidName, SettingI
 from gallery.names import checked_details, checked_external_id, checked_name, moment
 from gallery.store import audit, bulk, faces
 from gallery.store.database import Database
-from gallery.store.records import ManyFaces, NewIdentity
+from gallery.store.records import FaceBatch, NewIdentity
 from gallery.types import DIMENSION, Encodings, Float64, Int64, UInt8
-from indexer.whole_file import written_whole
+from indexer.whole_file import atomic_write
 
 _FORM = "face-gallery-faces-1"
 _UNIT_TOLERANCE = 1e-3
@@ -55,14 +55,14 @@ def export_faces(database: Database, file: Path) -> int:
     with database.writing() as session:
         audit.record(session, "export")
     with database.reading() as session:
-        stored = bulk.everything(session)
-        encoder = faces.encoder(session) or ("", "")
-    with written_whole(file) as out:
+        stored = bulk.all_faces(session)
+        encoder = faces.current_encoder(session) or ("", "")
+    with atomic_write(file) as out:
         np.savez(out, **_arrays(stored, encoder))
     return len(stored)
 
 
-def _arrays(stored: ManyFaces, encoder: tuple[str, str]) -> dict[str, Any]:
+def _arrays(stored: FaceBatch, encoder: tuple[str, str]) -> dict[str, Any]:
     people = stored.identities
     return {
         "form": np.array(_FORM),
@@ -109,7 +109,7 @@ def import_faces(
     for rows in _batches(read.owners):
         with database.writing() as session:
             encoder_id = faces.encoder_id(session, *encoder)
-            new = bulk.add_many(session, read.take(rows), encoder_id)
+            new = bulk.add_faces(session, read.take(rows), encoder_id)
             audit.record(session, "import", outcome=f"{new} faces")
         added, done = added + new, done + len(rows)
         progress(done, len(read))
@@ -129,7 +129,7 @@ def _batches(owners: Int64) -> Iterator[Int64]:
         yield order[start:]
 
 
-def _read(file: Path, encoder: tuple[str, str]) -> ManyFaces:
+def _read(file: Path, encoder: tuple[str, str]) -> FaceBatch:
     try:
         # NumPy does not close a file that it cannot read, so it is opened here.
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
@@ -144,7 +144,7 @@ def _read(file: Path, encoder: tuple[str, str]) -> ManyFaces:
         raise _unusable(file, str(error)) from error
 
 
-def _checked(file: Path, arrays: Arrays, encoder: tuple[str, str]) -> ManyFaces:
+def _checked(file: Path, arrays: Arrays, encoder: tuple[str, str]) -> FaceBatch:
     form = str(arrays.get("form", _FORM))
     if form != _FORM:
         raise _unusable(file, f"its format is {form!r}, and this program reads {_FORM!r}")
@@ -174,7 +174,7 @@ def _checked(file: Path, arrays: Arrays, encoder: tuple[str, str]) -> ManyFaces:
             f" {n}); normalise them",
         )
     people, owners = _people(file, arrays, n)
-    return ManyFaces(
+    return FaceBatch(
         identities=people,
         owners=owners,
         encodings=Encodings(

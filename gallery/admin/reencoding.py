@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from gallery.errors import DatabaseBusy
-from gallery.reencode import Plan, Reencoder, cannot
+from gallery.reencode import Reencoder, ReencodingPlan, cannot_reencode
 from gallery.store.reencoding import FaceToEncode
 from gallery.vision.pipeline import FacePipeline
 
@@ -46,7 +46,7 @@ def reencode_gallery(
     rebuild_index: Callable[[], None],
     *,
     leave_missing: bool = False,
-    confirm: Callable[[Plan], None] = lambda _plan: None,
+    confirm: Callable[[ReencodingPlan], None] = lambda _plan: None,
     progress: Progress = lambda _step, _done, _total: None,
 ) -> ReencodingResult:
     """Encode every face with another encoder, then let that encoder answer queries.
@@ -71,13 +71,13 @@ def reencode_gallery(
             reencoder = gallery.reencoder(gallery.encoder_record(pipeline))
             result = reencode_gallery(reencoder, lambda: pipeline, gallery.switched)
     """
-    reencoder.look(partial(progress, "looking for photos"))
+    reencoder.hash_photos(partial(progress, "looking for photos"))
     plan = reencoder.plan()
     if plan.missing:
         confirm(plan)
         if not leave_missing:
-            raise cannot(plan)
-    if plan.possible:
+            raise cannot_reencode(plan)
+    if plan.encodable:
         pipeline()  # an encoder that cannot be opened must fail before anything is changed
     reencoder.start()
     switched = False
@@ -89,10 +89,10 @@ def reencode_gallery(
     plan = reencoder.plan()  # faces may have been enrolled or erased during the run
     return ReencodingResult(
         faces=plan.faces,
-        encoded=plan.ready,
-        left=tuple(face.id for face in plan.left),
+        encoded=plan.encoded,
+        left=tuple(face.id for face in plan.remaining),
         missing=tuple(face for face in plan.missing if face.id not in known),
-        failed={face.id: reencoder.failed[face.id] for face in plan.failed},
+        failed={face.id: reencoder.failures[face.id] for face in plan.failed},
     )
 
 

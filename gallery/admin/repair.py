@@ -11,12 +11,12 @@ from gallery.admin.check import Finding, exposed_files, unfinished_files
 from gallery.config import Settings
 from gallery.erasure.erase import finish_erasing
 from gallery.errors import GalleryError
-from gallery.matching.index import IndexCopy
+from gallery.matching.index import IndexReplica
 from gallery.store import orphans
 from gallery.store.database import Database
 
 
-def mended(settings: Settings, database: Database, index: IndexCopy) -> list[Finding]:
+def repair_gallery(settings: Settings, database: Database, index: IndexReplica) -> list[Finding]:
     """Repair a gallery. Returns a finding for each thing that was repaired."""
     messages = (
         _restrict_permissions(settings.home),
@@ -50,10 +50,10 @@ def _remove_photos_without_faces(database: Database) -> str:
     return f"removed {count} photos without a face" if count else ""
 
 
-def _repair_index(database: Database, index: IndexCopy, home: Path) -> str:
+def _repair_index(database: Database, index: IndexReplica, home: Path) -> str:
     try:
         finish_erasing(database, index, home)
-        if not index.saved or not index.problems():
+        if not index.is_saved or not index.problems():
             return ""
         index.rebuild()
     except GalleryError as error:

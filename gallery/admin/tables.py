@@ -14,7 +14,7 @@ from gallery.errors import PhotoError, SettingInvalid
 from gallery.names import escape_csv_cell, printable
 from gallery.types import Decision
 from gallery.vision.photo import photos_in
-from indexer.whole_file import written_whole
+from indexer.whole_file import atomic_write
 
 _BOX = ("left", "top", "right", "bottom")
 FACE_COLUMNS = (
@@ -82,7 +82,7 @@ def write_table(file: Path, rows: Sequence[dict[str, Any]], columns: Sequence[st
         text = _csv(rows, columns)
     else:
         raise SettingInvalid(f"{file} ends in {file.suffix!r}; end it in .csv or .json")
-    with written_whole(file) as target:
+    with atomic_write(file) as target:
         target.write(printable(text).encode())
 
 

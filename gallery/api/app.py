@@ -123,7 +123,7 @@ def create_app(
 
 def warm_up(gallery: Gallery) -> None:
     """Load what the first query needs."""
-    _ = gallery.identifier, gallery.scorer.point(), gallery.index.catch_up()
+    _ = gallery.identifier, gallery.scorer.operating_point(), gallery.index.catch_up()
 
 
 def _add_health(app: FastAPI, gallery: Gallery, metrics: Metrics) -> None:

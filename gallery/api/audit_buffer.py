@@ -33,7 +33,7 @@ class AuditBuffer:
 
     def add(self, action: str, outcome: str) -> None:
         """Add an entry for the current actor."""
-        self._entries.append((datetime.now(UTC), audit.current(), action, outcome))
+        self._entries.append((datetime.now(UTC), audit.current_actor(), action, outcome))
 
     def flush(self) -> None:
         """Write the buffered entries. Entries that cannot be written stay in the buffer."""

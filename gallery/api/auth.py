@@ -107,7 +107,7 @@ class Authentication:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         is_bearer = scheme.lower() == "bearer"
         active = [key for key in keys if key.revoked_at is None]
-        key = api_keys.matching(active, token.strip()) if is_bearer else None
+        key = api_keys.matching_key(active, token.strip()) if is_bearer else None
         if key is None:
             detail = (
                 "an active API key is needed, as Authorization: Bearer gallery_...;"

@@ -127,7 +127,7 @@ class Idempotency:
 
     def _read_audit(self) -> tuple[int, bool]:
         with self._database.reading() as session:
-            return audit.erased_since(session, self._newest_entry)
+            return audit.erasure_since(session, self._newest_entry)
 
 
 def _repeated(answer: _Answer, fingerprint: str) -> ASGIApp:

@@ -139,6 +139,6 @@ def _cancel(timer: asyncio.TimerHandle | None) -> None:
         timer.cancel()
 
 
-def impatient(seconds: float) -> type[H11Protocol]:
+def timed_http_protocol(seconds: float) -> type[H11Protocol]:
     """Return the HTTP protocol for uvicorn, with this timeout for headers and slow readers."""
     return type("TimedProtocol", (_TimedProtocol,), {"timeout": seconds})

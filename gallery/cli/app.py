@@ -148,7 +148,7 @@ def open_gallery(context: typer.Context) -> Gallery:
     return Gallery.open(given.home, encoder=given.spec)
 
 
-def open_beside(
+def open_with_encoder(
     context: typer.Context, encoder: str | None, weights: Path | None
 ) -> tuple[Gallery, Spec | None]:
     """Open the gallery at --home with its own encoder; also return the encoder that was named."""

@@ -78,9 +78,9 @@ def _show_traces(report: TraceReport, as_json: bool) -> None:
     if as_json:
         emit(
             {
-                "in_gallery": report.here,
+                "in_gallery": report.is_enrolled,
                 "clean": report.clean,
-                "said": list(report.said),
+                "said": list(report.lines),
                 "files": report.files,
                 "bytes": report.bytes,
                 "traces": [
@@ -90,7 +90,7 @@ def _show_traces(report: TraceReport, as_json: bool) -> None:
             }
         )
         return
-    for line in report.said:
+    for line in report.lines:
         say(line)
     hits = Counter((str(hit.file), hit.trace.kind.value) for hit in report.hits)
     for (file, kind), number in hits.items():

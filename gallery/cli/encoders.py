@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gallery.cli.app import JsonOption, app, open_beside
+from gallery.cli.app import JsonOption, app, open_with_encoder
 from gallery.cli.output import emit, say
 from gallery.config import Settings, load_settings
 from gallery.encoders.registry import read_spec
@@ -49,7 +49,7 @@ def encoders(
         return
     from gallery.admin.encoders import list_encoders
 
-    gallery, named = open_beside(context, None, None)
+    gallery, named = open_with_encoder(context, None, None)
     with gallery:
         own = gallery.spec
         others = (own, named, *(read_spec(text) for text in encoder or ()))

@@ -254,8 +254,8 @@ def _output(
 
 def _save(report: dict[str, Any], file: Path) -> None:
     """Write JSON atomically. Raises OSError."""
-    from indexer.whole_file import written_whole
+    from indexer.whole_file import atomic_write
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(file) as target:
+    with atomic_write(file) as target:
         target.write((json.dumps(report, indent=2) + "\n").encode())

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gallery.cli.app import ENCODER_HELP, WEIGHTS_HELP, JsonOption, app, open_beside
+from gallery.cli.app import ENCODER_HELP, WEIGHTS_HELP, JsonOption, app, open_with_encoder
 from gallery.cli.output import count, emit, progress, say
+from gallery.config import REENCODE_LOCK
 from gallery.errors import CannotReencode, SettingInvalid
 from gallery.gallery import Gallery
-from gallery.runtime import REENCODE_LOCK
 
 if TYPE_CHECKING:
-    from gallery.reencode import Plan
+    from gallery.reencode import ReencodingPlan
     from gallery.store.encoders import EncoderRecord
     from gallery.store.reencoding import FaceToEncode
     from gallery.vision.pipeline import FacePipeline
@@ -64,7 +64,7 @@ def re_encode(
     """
     from gallery.admin.reencoding import reencoding_lock
 
-    gallery, spec = open_beside(context, encoder, weights)
+    gallery, spec = open_with_encoder(context, encoder, weights)
     with gallery:
         chosen = [rollback, finish, drop_pictures, encoder is not None].count(True)
         if chosen != 1 and not (chosen == 0 and spec is not None):
@@ -103,7 +103,7 @@ def _reencode(
     try:
         with progress("looking for photos") as bar:
 
-            def confirm(plan: Plan) -> None:
+            def confirm(plan: ReencodingPlan) -> None:
                 listed.update(face.id for face in plan.missing)
                 with bar.paused():
                     _list_missing(plan.missing, as_json)
@@ -122,7 +122,7 @@ def _reencode(
     except CannotReencode:
         missing = [face for face in reencoder.plan().missing if face.id not in listed]
         _list_missing(missing, as_json)
-        _list_failed(reencoder.failed, as_json)
+        _list_failed(reencoder.failures, as_json)
         raise
     _list_missing(result.missing, as_json)
     name = record.spec or record.name
@@ -150,7 +150,7 @@ def _list_missing(faces: Sequence[FaceToEncode], as_json: bool) -> None:
             emit({"missing": [_face_json(face) for face in faces]})
         return
     for face in faces[:_MAX_LISTED]:
-        lack = "picture" if face.placed else "landmarks"
+        lack = "picture" if face.has_landmarks else "landmarks"
         say(f"no {lack} of {face.name} (face {face.id}), enrolled from {face.photo}", "yellow")
     _say_more(len(faces))
 

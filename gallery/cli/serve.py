@@ -74,7 +74,7 @@ def serve(
     import uvicorn
 
     from gallery.api.app import create_app, warm_up
-    from gallery.api.limits import impatient
+    from gallery.api.limits import timed_http_protocol
     from gallery.api.same_origin import LOOPBACK
 
     # uvicorn finishes its requests, then sends itself the signal again: close the gallery then.
@@ -86,7 +86,7 @@ def serve(
         loopback = settings.host in LOOPBACK
         with gallery.database.reading() as session:
             has_keys = bool(api_keys.list_all(session))
-            has_active_key = bool(api_keys.live(session))
+            has_active_key = bool(api_keys.active_keys(session))
         if not (loopback or has_keys or insecure):
             raise SettingInvalid(
                 f"--host {settings.host} accepts connections from other machines, and there are no"
@@ -110,7 +110,7 @@ def serve(
                 say(f"listening on {url} ({access}); press Ctrl-C to stop", "green")
             config = uvicorn.Config(
                 server,
-                http=impatient(settings.api_seconds),
+                http=timed_http_protocol(settings.api_seconds),
                 log_level="critical",
                 server_header=False,
                 limit_concurrency=_CONNECTIONS,

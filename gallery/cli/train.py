@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gallery.cli.app import ENCODER_HELP, WEIGHTS_HELP, JsonOption, app, open_beside
+from gallery.cli.app import ENCODER_HELP, WEIGHTS_HELP, JsonOption, app, open_with_encoder
 from gallery.cli.evaluate import SeedOption, steps
 from gallery.cli.output import count, emit, percent, say
 
@@ -63,7 +63,7 @@ def train_head(
     from gallery.factory import build_pipeline
     from gallery.training.train_head import train_head
 
-    gallery, spec = open_beside(context, encoder, weights)
+    gallery, spec = open_with_encoder(context, encoder, weights)
     with gallery, steps("training") as advance:
         spec = spec or gallery.spec
         report = train_head(

@@ -14,7 +14,7 @@ from scipy.special import expit
 from gallery.dedupe.findings import GalleryFindings
 from gallery.dedupe.image_similarity import SIDE, GreyImage, agreement, by_landmarks, grey_jpeg
 from gallery.errors import PhotoError
-from gallery.store.photo_cache import SeenPhoto
+from gallery.store.photo_cache import CachedPhoto
 from gallery.store.records import FaceRecord
 from gallery.types import Float64, Photo
 from gallery.vision.photo import PhotoReader
@@ -54,7 +54,7 @@ class CopyGroup:
 
 
 def copy_groups(
-    photos: Sequence[SeenPhoto],
+    photos: Sequence[CachedPhoto],
     owners: Sequence[int],
     edges: Edges,
     grey_image: Callable[[int], GreyImage],
@@ -95,7 +95,7 @@ def _copy_probability(pixel_agreement: float) -> float:
 
 
 def _candidates(
-    photos: Sequence[SeenPhoto], distinct: list[int], owners: Sequence[int], edges: Edges
+    photos: Sequence[CachedPhoto], distinct: list[int], owners: Sequence[int], edges: Edges
 ) -> dict[tuple[int, int], list[tuple[int, int]]]:
     """Pairs of photos, each with the pairs of faces that proposed it, by position in the photos."""
     candidates: dict[tuple[int, int], list[tuple[int, int]]] = {}
@@ -121,7 +121,7 @@ def _candidates(
 
 
 def _starts(
-    photos: Sequence[SeenPhoto], i: int, j: int, faces: list[tuple[int, int]]
+    photos: Sequence[CachedPhoto], i: int, j: int, faces: list[tuple[int, int]]
 ) -> list[Float64 | None]:
     """Alignments to start from: by a pair of faces, as it is and mirrored; else as crops (None)."""
     if not faces:
@@ -170,7 +170,7 @@ def _weakest_link(pairs: list[CopyPair]) -> CopyPair:
     return weakest
 
 
-def confirmed(report: GalleryFindings, reader: PhotoReader) -> GalleryFindings:
+def confirm_same_faces(report: GalleryFindings, reader: PhotoReader) -> GalleryFindings:
     """The findings without faces of two different pictures: two photos of one sitting have near
     encodings too. Faces whose photos have been moved or changed since enrolment stay.
     """

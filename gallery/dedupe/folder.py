@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
-from gallery.dedupe.clustering.cluster import same_person_groups
+from gallery.dedupe.clustering.cluster import same_person_clusters
 from gallery.dedupe.clustering.operating_point import DEFAULT_PRECISION
 from gallery.dedupe.duplicate_photos import CopyGroup, copy_groups
 from gallery.dedupe.findings import Copies, Findings
@@ -27,7 +27,7 @@ _CACHED_IMAGES = 1_024
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FolderOptions:
     """precision : the wanted share of correct pairs among faces put in one cluster.
     people : whether each subfolder is one person, by name; None: decide by their photos.
     """
@@ -43,8 +43,8 @@ def dedupe_folder(
     database: Database,
     *,
     views: int,
-    wanted: Wanted,
-    readers: Workers | None = None,
+    options: FolderOptions,
+    workers: Workers | None = None,
     progress: Progress = lambda _step, _done, _total: None,
 ) -> Findings:
     """Find copies, faces of one person, and, where subfolders are people, photos in the wrong one.
@@ -58,14 +58,14 @@ def dedupe_folder(
         pipeline,
         database,
         views=views,
-        workers=readers,
+        workers=workers,
         progress=partial(progress, "reading photos"),
     )
     decisions = UserDecisions.on(scan, database)
-    clustering = same_person_groups(
+    clustering = same_person_clusters(
         scan.encodings,
         scorer,
-        precision=wanted.precision,
+        precision=options.precision,
         constraints=decisions.constraints,
         progress=lambda done: progress("comparing faces", done, len(scan.encodings)),
     )
@@ -77,10 +77,10 @@ def dedupe_folder(
         partial(progress, "comparing photos"),
     )
     names = subfolder_names(scan)
-    if wanted.people is None:
-        folders_are_people = are_people(scan, names, clustering.groups)
+    if options.people is None:
+        folders_are_people = are_people(scan, names, clustering.clusters)
     else:
-        folders_are_people = wanted.people
+        folders_are_people = options.people
     misfiled, same_identities = (
         mislabelled_findings(scan, names, scorer, copies) if folders_are_people else ((), ())
     )
@@ -88,7 +88,7 @@ def dedupe_folder(
         photos=len(scan.photos),
         faces=len(scan.encodings),
         copies=tuple(_copies_finding(group, scan) for group in copies),
-        people=people_findings(clustering.groups, scan, decisions),
+        people=people_findings(clustering.clusters, scan, decisions),
         identities=same_identities,
         misfiled=misfiled,
         skipped=tuple(scan.skipped),
@@ -104,7 +104,7 @@ def _grey_images(scan: FolderScan, database: Database) -> Callable[[int], GreyIm
     def grey_image(row: int) -> GreyImage:
         with database.reading() as session:
             for photo in photo_cache.photos(session, [scan.photos[row].mark]):
-                return GreyImage.from_jpeg(photo.look)
+                return GreyImage.from_jpeg(photo.preview)
         raise scan_erased()
 
     return grey_image

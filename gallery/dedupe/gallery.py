@@ -10,12 +10,12 @@ import numpy as np
 
 from gallery.dedupe.clustering.merge import matching_groups, nearest_rows
 from gallery.dedupe.findings import GalleryFindings, SameFace, SamePerson, WrongIdentity
-from gallery.dedupe.mislabelled import WrongName, said, wrong_names
-from gallery.matching.lookalikes import SAME_PICTURE_COSINE, near_faces
+from gallery.dedupe.mislabelled import WrongName, mislabelled_reason, wrong_names
+from gallery.matching.lookalikes import SAME_PICTURE_COSINE, candidate_pairs
 from gallery.matching.scorer import Scorer
 from gallery.store import corrections, decisions, faces, merges, plans
 from gallery.store.database import Database
-from gallery.store.decisions import Sets, face_key
+from gallery.store.decisions import FaceSets, face_key
 from gallery.store.records import FaceRecord
 from gallery.types import Encodings, Int64
 from indexer import Edges
@@ -32,9 +32,9 @@ def dedupe_gallery(
     progress : called with work done and work in all; an exception it raises stops the dedupe.
     """
     with database.reading() as session:
-        distinct = merges.all_distinct(session)
-        known_right = corrections.known_right(session)
-        kept_copies = decisions.sets(session, decisions.KEEP_ALL)
+        distinct = merges.distinct_pairs(session)
+        known_right = corrections.confirmed_faces(session)
+        kept_copies = decisions.all_sets(session, decisions.KEEP_ALL)
         state = plans.state_of(session)
         blocks = list(faces.all_encodings(session))
         record_of = {record.id: record for record in faces.records(session)}
@@ -45,8 +45,8 @@ def dedupe_gallery(
     identity_ids = np.unique(owners)
     count, total = len(encodings), len(encodings) + 2 * len(identity_ids)
 
-    point = scorer.point()
-    edges = near_faces(encodings, scorer, point, progress=lambda done: progress(done, total))
+    point = scorer.operating_point()
+    edges = candidate_pairs(encodings, scorer, point, progress=lambda done: progress(done, total))
     same_faces = _same_faces(edges, records, kept_copies)
     wrong = [
         finding
@@ -73,7 +73,9 @@ def dedupe_gallery(
     )
 
 
-def _same_faces(edges: Edges, records: Sequence[FaceRecord], kept_copies: Sets) -> list[SameFace]:
+def _same_faces(
+    edges: Edges, records: Sequence[FaceRecord], kept_copies: FaceSets
+) -> list[SameFace]:
     """kept_copies : sets of copies that the user decided to keep."""
     return [
         SameFace((records[a], records[b]), cosine)
@@ -101,7 +103,7 @@ def _same_people(
     rows_of_each = np.split(order, np.flatnonzero(np.diff(owners[order])) + 1)
     is_right = np.array([row not in wrong_rows for row in range(len(owners))], dtype=np.bool_)
     groups = [rows[is_right[rows]] if is_right[rows].any() else rows for rows in rows_of_each]
-    point = scorer.point_of(max(1, len(groups)))
+    point = scorer.operating_point_for(max(1, len(groups)))
     findings = []
     for (i, j), score in matching_groups(encodings, groups, scorer, point, progress).items():
         a, b = nearest_rows(encodings, groups[i], groups[j])
@@ -122,7 +124,7 @@ def _wrong_identity(finding: WrongName, records: Sequence[FaceRecord]) -> WrongI
         suggested=nearest.identity if has_suggestion else None,
         probability=finding.probability,
         nearest=nearest,
-        why=said(has_suggestion, face.identity.name),
+        why=mislabelled_reason(has_suggestion, face.identity.name),
     )
 
 

@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 from gallery.dedupe.clustering.merge import sample
 from gallery.matching.operating_point import OperatingPoint
 from gallery.matching.scorer import Scorer
-from gallery.matching.templates import fused
+from gallery.matching.templates import fuse_templates
 from gallery.types import Bool, Encodings, Float32, Float64, Int64
 
 _PRIOR = 0.02
@@ -69,7 +69,7 @@ def wrong_names(
     return sorted(found.values(), key=lambda finding: (-finding.probability, finding.row))
 
 
-def said(matches_another: bool, name: str) -> str:
+def mislabelled_reason(matches_another: bool, name: str) -> str:
     """Why a photo seems to be under a wrong name, in words."""
     if matches_another:
         return f"it does not look like most of {name}'s photos, and matches another's"
@@ -84,7 +84,7 @@ def _round(
     if not len(rows):
         return []
     # As a comparison of two photos, where one person and two people are equally likely.
-    verification = scorer.point_of(1)
+    verification = scorer.operating_point_for(1)
     at_home = _clipped(verification.probabilities(own_margins[rows].astype(np.float32)))
     doubtful = at_home < 1.0 - _PRIOR  # the others cannot reach even odds
     rows, at_home = rows[doubtful], at_home[doubtful]
@@ -119,7 +119,7 @@ def _own_margins(owners: Int64, encodings: Encodings, scorer: Scorer) -> tuple[F
     none; and the most similar of them.
     """
     own_margins, nearest = np.full(len(owners), np.nan), np.arange(len(owners))
-    point = scorer.point_of(1)
+    point = scorer.operating_point_for(1)
     first, second = [], []
     order = np.argsort(owners, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(owners[order])) + 1):
@@ -148,7 +148,7 @@ def _best_elsewhere(
     rows: Int64, owners: Int64, encodings: Encodings, scorer: Scorer, point: OperatingPoint
 ) -> tuple[Int64, Float64, Bool]:
     """For each row the likeliest other owner, the probability of that, and whether it matches."""
-    templates = fused(owners, encodings)
+    templates = fuse_templates(owners, encodings)
     count = len(templates.identity_ids)
     if count < 2 or not len(rows):
         return np.full(len(rows), -1), np.zeros(len(rows)), np.zeros(len(rows), dtype=np.bool_)
@@ -167,7 +167,7 @@ def _best_elsewhere(
     best = np.arange(len(rows)), margins.argmax(axis=1)
     best_margins = np.maximum(margins[best], -1e3).astype(np.float32)
     others: Int64 = templates.identity_ids[near[best]]
-    return others, point.probabilities(best_margins), point.same(best_margins)
+    return others, point.probabilities(best_margins), point.is_same(best_margins)
 
 
 def _cosine_blocks(rows: Float32, others: Float32) -> Iterator[Float32]:

@@ -13,7 +13,7 @@ from gallery.dedupe.findings import Person
 from gallery.dedupe.scan import FolderScan
 from gallery.store import photo_cache
 from gallery.store.database import Database
-from gallery.store.decisions import NOT_ONE, Sets, pairs_in
+from gallery.store.decisions import NOT_ONE_PERSON, FaceSets, pair_decisions
 
 _ID_LENGTH = 16
 
@@ -28,19 +28,19 @@ class UserDecisions:
 
     constraints: Constraints
     confirmed: dict[str, str]
-    not_one_person: Sets
+    not_one_person: FaceSets
 
     @classmethod
     def on(cls, scan: FolderScan, database: Database) -> UserDecisions:
         with database.reading() as session:
-            decisions = photo_cache.decisions(session)
-        pairs = pairs_in(decisions)
+            decisions = photo_cache.all_decisions(session)
+        pairs = pair_decisions(decisions)
         rows_of = _rows_by_key(scan, {key for pair in pairs for key in (pair.first, pair.second)})
         apart: set[tuple[int, int]] = set()
         confirmed: dict[str, str] = {}
         for pair in pairs:
             if pair.same:
-                confirmed[pair.first] = confirmed[pair.second] = pair.person
+                confirmed[pair.first] = confirmed[pair.second] = pair.group_id
             else:
                 rows = product(rows_of.get(pair.first, ()), rows_of.get(pair.second, ()))
                 apart |= {(min(a, b), max(a, b)) for a, b in rows if a != b}
@@ -50,7 +50,7 @@ class UserDecisions:
             members.setdefault(person, []).extend(rows_of.get(key, ()))
         together = {pair for rows in members.values() for pair in pairwise(sorted(rows))}
         constraints = Constraints(scan.owners, frozenset(apart), frozenset(together))
-        return cls(constraints, confirmed, Sets(decisions, NOT_ONE))
+        return cls(constraints, confirmed, FaceSets(decisions, NOT_ONE_PERSON))
 
 
 def _rows_by_key(scan: FolderScan, keys: Collection[str]) -> dict[str, list[int]]:

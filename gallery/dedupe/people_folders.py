@@ -12,10 +12,10 @@ from gallery.dedupe.clustering.cluster import Cluster
 from gallery.dedupe.clustering.merge import matching_groups, nearest_rows
 from gallery.dedupe.duplicate_photos import CopyGroup
 from gallery.dedupe.findings import Misfiled, SameIdentities
-from gallery.dedupe.mislabelled import said, wrong_names
+from gallery.dedupe.mislabelled import mislabelled_reason, wrong_names
 from gallery.dedupe.scan import FolderScan
 from gallery.matching.operating_point import OperatingPoint, operating_point
-from gallery.matching.scorer import Scorer, own_adjustment
+from gallery.matching.scorer import Scorer, gallery_adjustment
 from gallery.types import Encodings, Int64
 
 _LEAST_FOLDERS = 2
@@ -80,7 +80,7 @@ def mislabelled_findings(
             suggested=None if finding.suggested is None else people[finding.suggested],
             probability=finding.probability,
             nearest=scan.face(int(rows[finding.nearest])),
-            why=said(finding.suggested is not None, people[finding.owner]),
+            why=mislabelled_reason(finding.suggested is not None, people[finding.owner]),
         )
         for finding in wrong
     )
@@ -88,7 +88,7 @@ def mislabelled_findings(
     present = np.unique(owners[right])
     groups = [right[owners[right] == owner] for owner in present]
     # Without an adjustment to these people: two names of one person make them seem more alike.
-    point = scorer.point_of(len(present))
+    point = scorer.operating_point_for(len(present))
     same = []
     for (i, j), score in matching_groups(encodings, groups, scorer, point).items():
         a, b = nearest_rows(encodings, groups[i], groups[j])
@@ -153,8 +153,8 @@ def _repeated(copies: Sequence[CopyGroup], names: Sequence[str | None]) -> set[i
 def _operating_point(scorer: Scorer, owners: Int64, encodings: Encodings) -> OperatingPoint:
     """The operating point of a query against these people."""
     return operating_point(
-        scorer.head.marks.calibration,
+        scorer.head.metadata.calibration,
         len(np.unique(owners)),
-        rate=scorer.rate,
-        adjustment=own_adjustment(scorer.head, owners, encodings),
+        fpir=scorer.fpir,
+        adjustment=gallery_adjustment(scorer.head, owners, encodings),
     )

@@ -21,7 +21,7 @@ from gallery.errors import FolderForgotten, NoPhotos, PhotoError
 from gallery.store import photo_cache
 from gallery.store.database import Database
 from gallery.store.decisions import face_key
-from gallery.store.photo_cache import SeenPhoto
+from gallery.store.photo_cache import CachedPhoto
 from gallery.types import Box, Encodings, Int64
 from gallery.vision.photo import photos_in
 from gallery.vision.pipeline import FacePipeline
@@ -49,7 +49,7 @@ class FolderScan:
 
     root: Path
     paths: list[str]
-    photos: list[SeenPhoto]
+    photos: list[CachedPhoto]
     owners: Int64
     encodings: Encodings
     skipped: list[tuple[str, str]]
@@ -84,7 +84,7 @@ def scan_folder(
     paths = photos_in(folder, skipped)
     if not paths:
         raise NoPhotos(f"{folder} and its subfolders contain no photos; name another folder")
-    photos, duplicates = listed(paths, pipeline, views)
+    photos, duplicates = list_photos(paths, pipeline, views)
     skipped += duplicates
     read_photos(photos, database, pipeline, views, workers, progress)
     scan = _load(folder, photos, database, skipped)
@@ -101,7 +101,7 @@ def scan_erased() -> FolderForgotten:
     )
 
 
-def listed(
+def list_photos(
     paths: Sequence[Path], pipeline: FacePipeline, views: int
 ) -> tuple[list[ListedPhoto], list[tuple[str, str]]]:
     """The photos by path, and (photo, reason) of symbolic links to one of them."""
@@ -135,7 +135,7 @@ def _mark(path: Path, pipeline: FacePipeline, views: int) -> str:
     except OSError:
         version = "unreadable"
     # The encoder's own hash too: its projection is part of what is stored.
-    settings = f"{pipeline.sees} {pipeline.encoder.weights_sha256} {views}"
+    settings = f"{pipeline.fingerprint} {pipeline.encoder.weights_sha256} {views}"
     key = f"2 {settings} {os.path.abspath(path)} {version}"
     return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
@@ -153,11 +153,11 @@ def read_photos(
     progress : called with photos done and photos in all; an exception it raises stops the scan.
     """
     with database.reading() as session:
-        stored = photo_cache.usable(session, [photo.mark for photo in photos])
+        stored = photo_cache.usable_marks(session, [photo.mark for photo in photos])
     missing = [photo for photo in photos if photo.mark not in stored]
     done = len(photos) - len(missing)
     progress(done, len(photos))
-    batch: list[SeenPhoto] = []
+    batch: list[CachedPhoto] = []
     try:
         for photo in _results(missing, pipeline, views, workers):
             batch.append(photo)
@@ -173,20 +173,20 @@ def read_photos(
 
 def _results(
     photos: Sequence[ListedPhoto], pipeline: FacePipeline, views: int, workers: Workers | None
-) -> Iterator[SeenPhoto]:
-    for photo, result in map_photos(partial(see, views=views), photos, pipeline, workers):
+) -> Iterator[CachedPhoto]:
+    for photo, result in map_photos(partial(read_photo, views=views), photos, pipeline, workers):
         if result is None:
-            yield photo_cache.unusable(photo.mark, f"{photo.path}: {_KILLED}")
+            yield photo_cache.unusable_photo(photo.mark, f"{photo.path}: {_KILLED}")
         else:
             yield result
 
 
-def _store(database: Database, photos: list[SeenPhoto]) -> None:
+def _store(database: Database, photos: list[CachedPhoto]) -> None:
     with database.writing() as session:
-        photo_cache.keep(session, photos)
+        photo_cache.save(session, photos)
 
 
-def see(pipeline: FacePipeline, listed_photo: ListedPhoto, views: int) -> SeenPhoto:
+def read_photo(pipeline: FacePipeline, listed_photo: ListedPhoto, views: int) -> CachedPhoto:
     """The faces, encodings and hashes of one photo. A photo at fault never raises: it is returned
     as unusable, with the reason.
     """
@@ -197,18 +197,18 @@ def see(pipeline: FacePipeline, listed_photo: ListedPhoto, views: int) -> SeenPh
         encodings = pipeline.encode(photo, faces, views)
         grey = grey_jpeg(photo)
     except PhotoError as error:
-        return photo_cache.unusable(mark, str(error))
+        return photo_cache.unusable_photo(mark, str(error))
     except MemoryError:
-        return photo_cache.unusable(mark, f"{path} needs more memory than there is")
+        return photo_cache.unusable_photo(mark, f"{path} needs more memory than there is")
     if _mark(path, pipeline, views) != mark:
-        return photo_cache.unusable(mark, f"{path} changed while it was read; run it again")
+        return photo_cache.unusable_photo(mark, f"{path} changed while it was read; run it again")
     landmarks = [face.landmarks for face in faces]
-    return SeenPhoto(
+    return CachedPhoto(
         mark=mark,
         sha256=photo.sha256,
         width=photo.width,
         height=photo.height,
-        look=grey,
+        preview=grey,
         hashes=perceptual_hashes(grey),
         boxes=np.array([face.box.as_list() for face in faces], np.float32).reshape(-1, 4),
         landmarks=np.array(landmarks, np.float32).reshape(-1, 5, 2),
@@ -225,7 +225,7 @@ def _load(
     """What is stored of the photos, without their grey images, which would fill the memory."""
     path_of = {photo.mark: str(photo.path) for photo in listing}
     paths: list[str] = []
-    photos: list[SeenPhoto] = []
+    photos: list[CachedPhoto] = []
     unusable: list[tuple[str, str]] = []
     with database.reading() as session:
         for photo in photo_cache.photos(session, list(path_of)):
@@ -234,7 +234,7 @@ def _load(
                 unusable.append((path, photo.reason))
             else:
                 paths.append(path)
-                photos.append(photo_cache.without_look(photo))
+                photos.append(photo_cache.without_preview(photo))
     return FolderScan(
         root=folder,
         paths=paths,

@@ -23,7 +23,7 @@ from gallery.demo.photos import (
 )
 from gallery.demo.sheet import Tile
 from gallery.gallery import Gallery
-from gallery.matching.decision import without_face
+from gallery.matching.decision import decision_without_face
 from gallery.types import Decision, Outcome
 
 
@@ -113,7 +113,7 @@ def run_packaged_demo(
         started = perf_counter()
         decisions = {d.identity.name: d for d in gallery.query_all(both) if d.identity}
         seconds_each = (perf_counter() - started) / len(people)
-        unknown = without_face(Outcome.UNKNOWN, "not found among all faces")
+        unknown = decision_without_face(Outcome.UNKNOWN, "not found among all faces")
         for name in people:
             decision, right = decisions.get(name, unknown), name in decisions
             queries.append(DemoQuery("both, all faces", name, decision, right, seconds_each, both))

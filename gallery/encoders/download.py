@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gallery.errors import WeightsMissing
-from indexer.whole_file import written_whole
+from indexer.whole_file import atomic_write
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class UnifaceModel:
 _INSIGHTFACE = (
     "InsightFace's model zoo: non-commercial research only; trained on photos of celebrities"
 )
-FETCHABLE = {
+UNIFACE_MODELS = {
     "uniface-arcface-mnet": UnifaceModel("arcface_mnet", _INSIGHTFACE),
     "uniface-arcface-resnet": UnifaceModel("arcface_resnet", _INSIGHTFACE),
 }
@@ -45,7 +45,7 @@ def fetch(name: str, cache: Path) -> Path:
 
     Raises WeightsMissing when uniface is not installed or the download fails.
     """
-    model = FETCHABLE[name]
+    model = UNIFACE_MODELS[name]
     try:
         from uniface.constants import ArcFaceWeights
         from uniface.model_store import verify_model_weights
@@ -61,6 +61,6 @@ def fetch(name: str, cache: Path) -> Path:
         reason = " ".join(str(error).split())[:300]
         raise WeightsMissing(f"uniface cannot download {name}: {reason}") from error
     recipe = _RECIPE.format(name=name, licence=model.licence.replace('"', "'"))
-    with written_whole(file.with_suffix(".toml")) as out:
+    with atomic_write(file.with_suffix(".toml")) as out:
         out.write(recipe.encode())
     return file

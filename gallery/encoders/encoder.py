@@ -53,9 +53,9 @@ class Encoder:
             )
         faces, count = views.shape[:2]
         raw = self.raw(views.reshape(-1, *views.shape[2:]))
-        return self.stored(fuse(raw.reshape(faces, count, raw.shape[1])))  # (n, v, d)
+        return self.to_stored(fuse(raw.reshape(faces, count, raw.shape[1])))  # (n, v, d)
 
-    def stored(self, native: Encodings) -> Encodings:
+    def to_stored(self, native: Encodings) -> Encodings:
         """Project or pad the network's fused encodings, (n, d), to the stored ones, (n, 128)."""
         if self.projection is not None:
             return self.projection.apply(native)

@@ -47,11 +47,11 @@ class PublishedWeights:
     accuracy: str
 
     @property
-    def address(self) -> str:
+    def url(self) -> str:
         return _BASE + self.file
 
     @property
-    def cached(self) -> Path:
+    def cached_file(self) -> Path:
         """Where facenet-pytorch stores the downloaded file."""
         return Path(get_torch_home(), "checkpoints", self.file)
 
@@ -90,12 +90,12 @@ def facenet_network(name: str, file: Path | None, device: torch.device) -> Torch
     Raises WeightsMissing, which names the file to download, or WeightsUnreadable.
     """
     published = PUBLISHED[name]
-    weights = file.expanduser().resolve() if file is not None else published.cached
+    weights = file.expanduser().resolve() if file is not None else published.cached_file
     if not weights.is_file():
         raise WeightsMissing(
             f"{weights} does not exist: {name} needs {published.file}. Download it with `gallery"
             f" encoders --fetch {name}`; or, on a machine without internet access, copy"
-            f" {published.address} here and pass it with --encoder {name} --weights FILE"
+            f" {published.url} here and pass it with --encoder {name} --weights FILE"
         )
     network = _load(weights)
     with weights.open("rb") as content:
@@ -160,17 +160,17 @@ def fetch(name: str) -> Path:
     """
     published = PUBLISHED[name]
     reason = "nothing was downloaded"
-    remedy = f"copy {published.address} here and pass it with --encoder {name} --weights FILE"
+    remedy = f"copy {published.url} here and pass it with --encoder {name} --weights FILE"
     try:
         load_weights(InceptionResnetV1(pretrained=None, classify=False), published.pretrained)
     except Exception as error:  # any kind, from the libraries that download
         # Raised after a successful download too, since our module lacks the tensors of the
         # classifier. So only the file shows whether it worked.
         reason = " ".join(str(error).split())[:200]
-    if not published.cached.is_file():
-        raise WeightsMissing(f"{published.cached} cannot be downloaded ({reason}); {remedy}")
+    if not published.cached_file.is_file():
+        raise WeightsMissing(f"{published.cached_file} cannot be downloaded ({reason}); {remedy}")
     try:
-        _load(published.cached)
+        _load(published.cached_file)
     except WeightsUnreadable as error:
         raise WeightsUnreadable(f"{error}; delete it and fetch it again, or {remedy}") from error
-    return published.cached
+    return published.cached_file

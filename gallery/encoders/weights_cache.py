@@ -13,7 +13,7 @@ from torch import Tensor
 from gallery.encoders.dlib_dat import read_network
 from gallery.encoders.dlib_resnet import state_of
 from gallery.encoders.weights import DLIB_RESNET
-from indexer.whole_file import written_whole
+from indexer.whole_file import atomic_write
 
 _VERSION = "1"  # raise it when the conversion changes
 
@@ -54,5 +54,5 @@ def _metadata(state: dict[str, Tensor]) -> dict[str, str]:
 def _save(state: dict[str, Tensor], file: Path) -> None:
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(file) as out:
+        with atomic_write(file) as out:
             out.write(save(state, _metadata(state)))

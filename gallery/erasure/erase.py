@@ -37,8 +37,8 @@ from gallery.errors import (
     IdentityNotFound,
     LastFace,
 )
-from gallery.matching.index import IndexCopy
-from gallery.matching.learned_heads import drop_learned, knew_any
+from gallery.matching.index import IndexReplica
+from gallery.matching.learned_heads import delete_trained_heads, was_trained_on
 from gallery.store import (
     audit,
     backups,
@@ -49,9 +49,15 @@ from gallery.store import (
     person_data,
     plans,
 )
-from gallery.store.change_log import dropped_head, head_to_drop, scrubbed, to_drop_head, to_scrub
+from gallery.store.change_log import (
+    clear_head_removal,
+    clear_scrub,
+    pending_head_removal,
+    pending_scrub,
+    request_head_removal,
+)
 from gallery.store.database import Database
-from gallery.store.person_data import Remains
+from gallery.store.person_data import PersonData
 from gallery.store.records import BackupRecord, CalibrationRecord, FaceRecord, Receipt
 
 if TYPE_CHECKING:  # they load the networks, which erasing rarely needs
@@ -77,7 +83,7 @@ class _Deletion:
 
     receipt_id: str
     at: datetime
-    remains: Remains
+    remains: PersonData
     traces: tuple[Trace, ...]
     cached: int
     learned: tuple[str, ...]
@@ -88,11 +94,11 @@ class _Deletion:
         return Receipt(
             id=self.receipt_id,
             identity_id=self.remains.identity_id,
-            also=self.remains.also,
+            also=self.remains.merged_ids,
             whole=self.remains.whole,
             faces=len(self.remains.face_ids),
             erased_at=self.at,
-            erased=self.remains.counted | {"cached_photos": self.cached},
+            erased=self.remains.row_counts | {"cached_photos": self.cached},
             learned=self.learned,
             backups=self.backups,
             searched_files=searched.files,
@@ -110,7 +116,7 @@ class Eraser:
     def __init__(
         self,
         database: Database,
-        index: IndexCopy,
+        index: IndexReplica,
         scorer: Callable[[], Scorer],
         *,
         home: Path,
@@ -122,7 +128,7 @@ class Eraser:
         self._home = home
         self._cache = cache
 
-    def identity(self, who: str | int) -> Receipt:
+    def erase_identity(self, who: str | int) -> Receipt:
         """Erase an identity, by name or id, with all its faces. This cannot be undone.
 
         Raises IdentityNotFound. Raises HomeUnusable or DatabaseBusy if the rows are deleted but
@@ -139,7 +145,7 @@ class Eraser:
             raise
         return self._verify([self._delete(record.id, None, "forget")])[0]
 
-    def everyone(self, identity_ids: Iterable[int], action: str) -> list[Receipt]:
+    def erase_identities(self, identity_ids: Iterable[int], action: str) -> list[Receipt]:
         """Erase several identities with one search. Ids that no longer exist are skipped.
 
         action : for the audit trail.  Raises the same errors as `erase_identity`.
@@ -150,7 +156,7 @@ class Eraser:
                 deletions.append(self._delete(identity_id, None, action))
         return self._verify(deletions) if deletions else []
 
-    def faces(self, face_ids: Iterable[int]) -> list[Receipt]:
+    def erase_faces(self, face_ids: Iterable[int]) -> list[Receipt]:
         """Erase single faces; return a receipt per identity.
 
         Raises FaceNotFound, or LastFace if an identity would have no face left, before anything is
@@ -189,17 +195,20 @@ class Eraser:
         """Delete the rows. face_ids : None for all, and the identity itself."""
         while True:
             with self._database.reading() as session:
-                remains = person_data.of(session, identity_id, face_ids)
+                remains = person_data.collect(session, identity_id, face_ids)
                 outdated = [c for c in calibrations.list_all(session) if _used_data_of(c, remains)]
             texts = searchable_texts(remains.names, remains.texts)
-            traces = traces_of(remains.encodings, texts, remains.pictures)
+            traces = traces_of(remains.encodings, texts, remains.images)
             cached = self._clear_cache(traces)
             refitted = self._fit_without(outdated, remains)
-            drops_head = knew_any(self._home, remains.face_ids)
+            drops_head = was_trained_on(self._home, remains.face_ids)
             receipt_id, erased_at = uuid4().hex, datetime.now(UTC)
             with self._database.writing() as session:
                 # Start again if the person was enrolled from another photo meanwhile.
-                if person_data.of(session, identity_id, face_ids).known_by != remains.known_by:
+                if (
+                    person_data.collect(session, identity_id, face_ids).fingerprint
+                    != remains.fingerprint
+                ):
                     continue
                 if face_ids is not None:
                     _refuse_last_face(faces.records(session, identity_id=identity_id), face_ids)
@@ -231,22 +240,22 @@ class Eraser:
                     identities.remove(session, identity_id)
                 else:
                     identities.delete_faces(session, remains.face_ids)
-                    person_data.drop_aside(session, remains)
+                    person_data.drop_set_aside(session, remains)
                 if drops_head:
-                    to_drop_head(session)
+                    request_head_removal(session)
                     learned.append(
                         "the gallery's own head: dropped; the shipped head decides, if there is one"
                         " for this encoder; `gallery train-head` trains a new one"
                     )
                 audit.record(session, action, identity_id=identity_id, outcome=receipt_id)
                 # Before the rows are gone for good: if interrupted, it is repeated.
-                _remove_plans(plans.forget_all(session))
+                _remove_plans(plans.drop_all(session))
             return _Deletion(
                 receipt_id, erased_at, remains, traces, cached, tuple(learned), tuple(holding)
             )
 
     def _fit_without(
-        self, outdated: Sequence[CalibrationRecord], remains: Remains
+        self, outdated: Sequence[CalibrationRecord], remains: PersonData
     ) -> dict[int, _Refitted]:
         """The calibrations that can be fitted again, by their number."""
         from gallery.matching.recalibration import Evidence
@@ -257,15 +266,15 @@ class Eraser:
             scorer = self._open_scorer()
         except GalleryError:  # no usable head
             return {}
-        erased = remains.known_as if remains.whole else frozenset()
+        erased = remains.all_ids if remains.whole else frozenset()
         refitted = {}
         for old in outdated:
             if old.evidence is None or scorer.head.sha256 != old.head_sha256:
                 continue
-            evidence = Evidence.from_json(old.evidence).without(remains.known_as)
+            evidence = Evidence.from_json(old.evidence).without(remains.all_ids)
             if len(evidence.people):
-                point = evidence.fit(scorer.own_point(without=erased))
-                strangers_named = float(point.same(evidence.tops).mean())
+                point = evidence.fit(scorer.uncalibrated_operating_point(without=erased))
+                strangers_named = float(point.is_same(evidence.top_margins).mean())
                 refitted[old.id] = _Refitted(point, evidence, strangers_named)
         return refitted
 
@@ -318,7 +327,7 @@ class Eraser:
         database = self._database.file.resolve()
         with self._database.reading() as session:
             if hit.file.name.startswith(database.name) and hit.file.parent == database.parent:
-                return person_data.is_live(session, hit.trace.content)
+                return person_data.is_in_use(session, hit.trace.content)
             if hit.file == self._index.file.resolve() and hit.trace.kind is TraceKind.ENCODING:
                 return any(
                     person_data.is_anothers_encoding(
@@ -330,29 +339,29 @@ class Eraser:
         return False
 
 
-def finish_erasing(database: Database, index: IndexCopy, home: Path) -> None:
+def finish_erasing(database: Database, index: IndexReplica, home: Path) -> None:
     """Remove the bytes of deleted faces from the files, if there are any.
 
     Rewrites the index file, rebuilds the database file and truncates its log. Raises HomeUnusable
     or DatabaseBusy.
     """
     with database.reading() as session:
-        note, head = to_scrub(session), head_to_drop(session)
+        note, head = pending_scrub(session), pending_head_removal(session)
     if note is None:
         return
     try:
         if head is not None:
-            drop_learned(home)
+            delete_trained_heads(home)
         index.rebuild()
     finally:
         database.scrub()
     with database.writing() as session:
-        scrubbed(session, note)
+        clear_scrub(session, note)
         if head is not None:
-            dropped_head(session, head)
+            clear_head_removal(session, head)
 
 
-def _remove_plans(kept: Sequence[plans.KeptPlan]) -> None:
+def _remove_plans(kept: Sequence[plans.PlanRecord]) -> None:
     """Remove the files of dedupe plans, which contain names and faces.
 
     A file at a plan's path that does not contain the plan's id was replaced by the user, and stays.
@@ -376,7 +385,7 @@ def _refuse_last_face(owned: Sequence[FaceRecord], ids: Sequence[int]) -> None:
 
 def _report(old: CalibrationRecord, new: _Refitted) -> dict[str, object]:
     return {
-        "rate": new.point.rate,
+        "rate": new.point.fpir,
         "identities": new.point.comparisons,
         "strangers": old.report["strangers"],
         "fitted_again_without": 1 + int(old.report.get("fitted_again_without", 0)),
@@ -385,7 +394,7 @@ def _report(old: CalibrationRecord, new: _Refitted) -> dict[str, object]:
     }
 
 
-def _used_data_of(calibration: CalibrationRecord, remains: Remains) -> bool:
+def _used_data_of(calibration: CalibrationRecord, remains: PersonData) -> bool:
     """Whether the person was in the gallery when this was fitted. If not recorded: yes."""
     evidence = calibration.evidence
-    return evidence is None or int(evidence["newest_identity_id"]) >= min(remains.known_as)
+    return evidence is None or int(evidence["newest_identity_id"]) >= min(remains.all_ids)

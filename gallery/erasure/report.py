@@ -15,16 +15,16 @@ import numpy as np
 from gallery.config import Settings
 from gallery.erasure.search import Hit, search, searchable_texts, traces_of
 from gallery.errors import IdentityNotFound
-from gallery.matching.index import IndexCopy
+from gallery.matching.index import IndexReplica
 from gallery.store import audit, identities, person_data
-from gallery.store.change_log import to_scrub
+from gallery.store.change_log import pending_scrub
 from gallery.store.database import Database
 from gallery.types import DIMENSION, Float32
-from gallery.vision.pipeline import FacePipeline, PhotoSource, named
+from gallery.vision.pipeline import FacePipeline, PhotoSource, source_name
 
 
 @dataclass(frozen=True)
-class Looked:
+class EncodedPhoto:
     """The faces of a photo.
 
     encodings : float32 (n, 128), each face with every number of views that the gallery uses.
@@ -45,28 +45,28 @@ class TraceReport:
     files, bytes : how much was searched.
     """
 
-    here: bool
+    is_enrolled: bool
     clean: bool
-    said: tuple[str, ...]
+    lines: tuple[str, ...]
     hits: tuple[Hit, ...]
     files: int
     bytes: int
 
 
-def look(pipeline: FacePipeline, source: PhotoSource, views: Sequence[int]) -> Looked:
+def encode_photo(pipeline: FacePipeline, source: PhotoSource, views: Sequence[int]) -> EncodedPhoto:
     """Encode every face in a photo, with each number of views. Raises PhotoError."""
     photo = pipeline.open(source)
     faces = pipeline.faces(photo)
     encodings = [pipeline.encode(photo, faces, count).vectors for count in views]
-    return Looked(named(source), photo.sha256, np.concatenate(encodings))
+    return EncodedPhoto(source_name(source), photo.sha256, np.concatenate(encodings))
 
 
 def trace_report(
     settings: Settings,
     database: Database,
-    index: IndexCopy,
+    index: IndexReplica,
     who: str,
-    photos: Sequence[Looked],
+    photos: Sequence[EncodedPhoto],
 ) -> TraceReport:
     """Search home and cache for a person.
 
@@ -76,10 +76,10 @@ def trace_report(
     names: list[str] = []
     try:
         with database.reading() as session:
-            remains = person_data.of(session, identities.get(session, who).id, None)
+            remains = person_data.collect(session, identities.get(session, who).id, None)
         is_enrolled, is_unfinished = True, False
         lines = [f"identity {remains.identity_id} is in the gallery"]
-        encodings, pictures = remains.encodings, remains.pictures
+        encodings, pictures = remains.encodings, remains.images
         names, texts = list(remains.names), list(remains.texts)
     except IdentityNotFound:
         is_enrolled = False
@@ -107,21 +107,21 @@ def trace_report(
     return TraceReport(is_enrolled, clean, tuple(lines), result.hits, result.files, result.bytes)
 
 
-def _erased(database: Database, index: IndexCopy, who: str) -> tuple[list[str], bool]:
+def _erased(database: Database, index: IndexReplica, who: str) -> tuple[list[str], bool]:
     """Report lines about someone who is not enrolled, from the database and the index.
 
     Also returns whether an erasure is unfinished or the index inconsistent.
     """
     with database.reading() as session:
-        if who.isdecimal() and int(who) > identities.newest(session):
+        if who.isdecimal() and int(who) > identities.newest_id(session):
             raise IdentityNotFound(f"no identity ever had the id {who}")
-        unscrubbed = to_scrub(session) is not None
+        unscrubbed = pending_scrub(session) is not None
         erasures = audit.erasures(session, int(who)) if who.isdecimal() else []
     lines = [f"no identity {who} is in the gallery"]
     lines += [
         f"erased at {entry.at:%Y-%m-%d %H:%M} UTC, erasure {entry.outcome}" for entry in erasures
     ]
-    problems = index.problems() if index.saved else []
+    problems = index.problems() if index.is_saved else []
     lines += problems or ["the saved index contains the faces of the database and no others"]
     lines.append(
         "an erasure is unfinished: run any command on this gallery to finish it"

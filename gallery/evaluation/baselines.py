@@ -18,7 +18,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from gallery.matching.head import Head, HeadMarks
+from gallery.matching.head import Head, HeadMetadata
 from gallery.training.calibrate import NO_CALIBRATION
 from gallery.training.encode import EncodedPeople
 from gallery.training.pairs import Pairs, PairSampler
@@ -213,5 +213,5 @@ def random_pairs(people: EncodedPeople, seed: int) -> tuple[Int64, Int64, Int64]
 
 def _fitted(people: EncodedPeople, recipe: Recipe) -> Head:
     fitted = train(people, recipe)
-    marks = HeadMarks("", "", recipe.features, recipe.hidden, NO_CALIBRATION)
+    marks = HeadMetadata("", "", recipe.features, recipe.hidden, NO_CALIBRATION)
     return Head(fitted.cohort, fitted.networks, marks)

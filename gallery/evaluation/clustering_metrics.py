@@ -11,10 +11,10 @@ from scipy.sparse import coo_array
 from sklearn.linear_model import LogisticRegression
 
 from gallery.dedupe.clustering.linkage import SIZE_BONUS, merges
-from gallery.dedupe.clustering.operating_point import DEFAULT_PRECISION, GroupingMarks
+from gallery.dedupe.clustering.operating_point import DEFAULT_PRECISION, ClusteringCalibration
 from gallery.matching.head import Head
 from gallery.matching.operating_point import operating_point
-from gallery.matching.scorer import own_adjustment
+from gallery.matching.scorer import gallery_adjustment
 from gallery.training.calibrate import sample_per_person
 from gallery.types import Encodings, Float64, Int64
 
@@ -100,7 +100,7 @@ def fit_grouping(
     people: Int64,
     seed: int,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
-) -> GroupingMarks:
+) -> ClusteringCalibration:
     """Measure which false-match rate of the operating point gives which precision of merged pairs.
 
     On random folders of 50 to 3,000 faces of people the head was not fitted on, with at most thirty
@@ -141,7 +141,7 @@ def fit_grouping(
     # Smaller folders give noisier rates, so a rate may only rise with the size.
     accumulated = np.maximum.accumulate(np.array(rates_by_size), axis=0)
     rates = tuple(tuple(float(rate) for rate in row) for row in accumulated)
-    return GroupingMarks(_WANTED, tuple(size for size, _ in sizes), rates, sureness)
+    return ClusteringCalibration(_WANTED, tuple(size for size, _ in sizes), rates, sureness)
 
 
 def _loosest_rates(precision: Float64) -> tuple[float, ...]:
@@ -193,12 +193,12 @@ class _FolderMerges:
         table[np.arange(len(people)), columns] = 1
         steps, scores, right, wrong = [], [], [0.0], [0.0]
         for merge in merges(margins):
-            a, b = table[merge.kept], table[merge.gone]
+            a, b = table[merge.survivor], table[merge.absorbed]
             right_pairs = float(a @ b)
             right.append(right[-1] + right_pairs)
             wrong.append(wrong[-1] + float(a.sum() * b.sum()) - right_pairs)
-            table[merge.kept] += b
-            steps.append((merge.kept, merge.gone))
+            table[merge.survivor] += b
+            steps.append((merge.survivor, merge.absorbed))
             scores.append(merge.score)
         lowest = np.minimum.accumulate(np.array(scores))
         return cls(margins, people, steps, lowest, np.array(right), np.array(wrong))
@@ -225,14 +225,14 @@ class _FolderMerges:
 
 def _biases(head: Head, encodings: Encodings, merged: _FolderMerges) -> Float64:
     """The bias at each rate, adjusted to how similar the people of this folder are."""
-    calibration, count = head.marks.calibration, len(merged.people)
-    first = operating_point(calibration, count, rate=0.3).bias
+    calibration, count = head.metadata.calibration, len(merged.people)
+    first = operating_point(calibration, count, fpir=0.3).bias
     labels = merged.labels_at(first)
     adjustment = None
     if len(np.unique(labels)) >= _MIN_GROUPS:
-        adjustment = own_adjustment(head, labels, encodings)
+        adjustment = gallery_adjustment(head, labels, encodings)
     return np.array(
-        [operating_point(calibration, count, rate=r, adjustment=adjustment).bias for r in _RATES]
+        [operating_point(calibration, count, fpir=r, adjustment=adjustment).bias for r in _RATES]
     )
 
 

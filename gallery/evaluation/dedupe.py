@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gallery.dedupe.clustering.cluster import same_person_groups
-from gallery.dedupe.clustering.operating_point import GroupingMarks
+from gallery.dedupe.clustering.cluster import same_person_clusters
+from gallery.dedupe.clustering.operating_point import ClusteringCalibration
 from gallery.evaluation.clustering_baselines import peers
 from gallery.evaluation.clustering_metrics import as_json, figures_of, fit_grouping, intervals_of
 from gallery.matching.head import Head
@@ -25,10 +25,10 @@ Progress = Callable[[int, int], None]
 
 def fitted_marks(
     head: Head, train: EncodedPeople, seed: int, progress: Progress = lambda _done, _all: None
-) -> GroupingMarks:
+) -> ClusteringCalibration:
     """Fit on the half of the train people that the shipped head was not fitted on."""
     people, _ = without_duplicates(train)
-    held_out = people.of(halves(people, seed)[1])
+    held_out = people.for_people(halves(people, seed)[1])
     return fit_grouping(head, held_out.probes, held_out.people, seed, progress)
 
 
@@ -37,7 +37,7 @@ def measure_grouping(
     test: EncodedPeople,
     others: EncodedPeople | None,
     *,
-    marks: GroupingMarks | None,
+    marks: ClusteringCalibration | None,
     precision: float,
     with_peers: bool,
     seed: int,
@@ -77,12 +77,12 @@ def measure_grouping(
 
 
 def group_labels(
-    scorer: Scorer, encodings: Encodings, marks: GroupingMarks | None, precision: float
+    scorer: Scorer, encodings: Encodings, marks: ClusteringCalibration | None, precision: float
 ) -> Int64:
     """The group label of each face, int64 (n,)."""
     labels = np.arange(len(encodings), dtype=np.int64)
-    grouping = same_person_groups(encodings, scorer, precision=precision, marks=marks)
-    for group in grouping.groups:
+    grouping = same_person_clusters(encodings, scorer, precision=precision, calibration=marks)
+    for group in grouping.clusters:
         labels[list(group.rows)] = group.rows[0]
     return labels
 

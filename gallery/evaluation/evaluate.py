@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gallery.dedupe.clustering.operating_point import GroupingMarks
+from gallery.dedupe.clustering.operating_point import ClusteringCalibration
 from gallery.errors import ProtocolUnusable, SettingInvalid
 from gallery.evaluation.baselines import five_deciders, our_head
 from gallery.evaluation.benchmarks import run_blufr, run_pairs
@@ -33,7 +33,7 @@ from gallery.training.workflow import (
     encode_folder,
     no_progress,
 )
-from indexer.whole_file import written_whole
+from indexer.whole_file import atomic_write
 
 
 def evaluate_promise(
@@ -87,7 +87,7 @@ def evaluate_folder(
         people_folder, figures, everyone, duplicates, provenance, gallery.pipeline, rate
     )
     page.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(page) as target:
+    with atomic_write(page) as target:
         target.write(text.encode())
     return {
         "promise": figures.promise,
@@ -102,7 +102,7 @@ def evaluate_folder(
 
 def fit_grouping_marks(
     gallery: GalleryParts, people_folder: Path, *, seed: int = 0, progress: Progress = no_progress
-) -> GroupingMarks:
+) -> ClusteringCalibration:
     """Measure the operating point of `dedupe` on the train people of the folder's split.csv.
 
     Raises SettingInvalid if there is no split.csv.
@@ -119,7 +119,7 @@ def evaluate_dedupe(
     *,
     precision: float = 0.99,
     peers: bool = False,
-    marks: GroupingMarks | None = None,
+    marks: ClusteringCalibration | None = None,
     distractors: bool = True,
     swap: bool = False,
     seed: int = 0,

@@ -14,8 +14,8 @@ from gallery.evaluation.comparison import DeciderScores, compare_deciders
 from gallery.evaluation.fpir import SIZES, measure_promise
 from gallery.matching.head import Head
 from gallery.matching.operating_point import operating_point
-from gallery.matching.scorer import near_margins
-from gallery.matching.templates import fused
+from gallery.matching.scorer import shortlist_margins
+from gallery.matching.templates import fuse_templates
 from gallery.training.encode import EncodedPeople
 from gallery.types import Encodings, Float32
 
@@ -102,16 +102,16 @@ def _mistakes(
     head: Head, people: EncodedPeople, rate: float
 ) -> tuple[list[Mistake], list[Mistake], list[Mistake]]:
     """The three kinds of FolderFigures, with everyone enrolled and each photo left out in turn."""
-    templates = fused(people.people, people.enrolled)
+    templates = fuse_templates(people.people, people.enrolled)
     own = _own_margins(head, people)
-    margins = near_margins(head, people.probes, templates.encodings)
+    margins = shortlist_margins(head, people.probes, templates.encodings)
     columns = np.searchsorted(templates.identity_ids, people.people)
     margins[np.arange(len(people)), columns] = -np.inf
     others = margins.max(axis=1)
     rival = templates.identity_ids[margins.argmax(axis=1)]
-    calibration = head.marks.calibration
-    match = operating_point(calibration, len(templates.identity_ids), rate=rate).bias
-    different = operating_point(calibration, 1, rate=rate).bias
+    calibration = head.metadata.calibration
+    match = operating_point(calibration, len(templates.identity_ids), fpir=rate).bias
+    different = operating_point(calibration, 1, fpir=rate).bias
 
     def mistake(row: int, person: int, margin: float) -> Mistake:
         """The photo, and the other photo of that person that is most similar to it."""
@@ -153,7 +153,9 @@ def _own_margins(head: Head, people: EncodedPeople) -> Float32:
         for row in mine if len(mine) > 1 else ():
             others = mine[mine != row]
             rows.append(row)
-            templates.append(fused(people.people[others], people.enrolled.take(others)).encodings)
+            templates.append(
+                fuse_templates(people.people[others], people.enrolled.take(others)).encodings
+            )
     own = np.full(len(people), -np.inf, dtype=np.float32)
     if rows:
         queries = people.probes.take(np.array(rows))

@@ -15,7 +15,7 @@ import numpy as np
 from gallery.evaluation.baselines import Cosine, Euclidean, HeadDecider
 from gallery.matching.head import Head
 from gallery.matching.operating_point import OperatingPoint, operating_point
-from gallery.matching.scorer import own_adjustment
+from gallery.matching.scorer import gallery_adjustment
 from gallery.training.calibrate import draw_gallery
 from gallery.training.encode import EncodedPeople
 from gallery.training.identification import TopCandidates, top_candidates
@@ -89,10 +89,10 @@ def _draw(
         top_candidates(decider.cross(probes, templates.encodings).astype(np.float64), people, drawn)
         for decider in (HeadDecider(head, "head", ""), Cosine(), Euclidean())
     )
-    adjustment = own_adjustment(head, templates.identity_ids, templates.encodings)
-    calibration = head.marks.calibration
+    adjustment = gallery_adjustment(head, templates.identity_ids, templates.encodings)
+    calibration = head.metadata.calibration
     points = {
-        rate: operating_point(calibration, size, rate=rate, adjustment=adjustment) for rate in RATES
+        rate: operating_point(calibration, size, fpir=rate, adjustment=adjustment) for rate in RATES
     }
     return _Draw(ours, cosine, euclidean, points)
 

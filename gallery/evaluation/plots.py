@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from gallery.evaluation.comparison import DeciderScores
-from indexer.whole_file import written_whole
+from indexer.whole_file import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,7 @@ def save_plots(scored: Sequence[DeciderScores], out: Path) -> list[Path]:
     for name, figure in figures_of(scored):
         for kind in ("png", "svg"):
             file = out / f"{name}.{kind}"
-            with written_whole(file) as target:
+            with atomic_write(file) as target:
                 figure.savefig(target, format=kind, dpi=130)
             files.append(file)
     return files

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gallery.admin.backup import BackupInfo, Progress, back_up, quietly
+from gallery.admin.backup import BackupInfo, Progress, back_up, no_progress
 from gallery.encoders.registry import DEFAULT
 from gallery.encoders.weights import DLIB_RESNET
 from gallery.gallery.base import OpenGallery
@@ -37,10 +37,10 @@ class Administration(OpenGallery):
         """Use a stored calibration, or none with 0. Raises CalibrationNotFound."""
         head = self.scorer.head.sha256
         with self.database.writing() as session:
-            calibrations.use(session, head, number)
+            calibrations.set_in_use(session, head, number)
             audit.record(session, "use calibration")
 
-    def back_up(self, file: Path, progress: Progress = quietly) -> BackupInfo:
+    def back_up(self, file: Path, progress: Progress = no_progress) -> BackupInfo:
         """Write the whole gallery to one file, while it is in use. See gallery.admin.backup."""
         return back_up(self.database, self.settings, file, progress)
 
@@ -50,7 +50,7 @@ class Administration(OpenGallery):
 
         return export_faces(self.database, file)
 
-    def import_from(self, file: Path, progress: Progress = quietly) -> tuple[int, int]:
+    def import_from(self, file: Path, progress: Progress = no_progress) -> tuple[int, int]:
         """Enrol the faces of a NumPy archive. Returns how many were added, and were there."""
         from gallery.admin.npz import import_faces
 
@@ -68,7 +68,7 @@ class Administration(OpenGallery):
         repair : first repair what can be repaired; no person is dropped.
         """
         from gallery.admin.check import check
-        from gallery.admin.repair import mended
+        from gallery.admin.repair import repair_gallery
 
-        repaired = mended(self.settings, self.database, self.index) if repair else []
+        repaired = repair_gallery(self.settings, self.database, self.index) if repair else []
         return repaired + check(self.settings, self.database, self.index, lambda: self.scorer)

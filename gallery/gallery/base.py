@@ -7,17 +7,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from gallery.config import Settings, load_settings
+from gallery.config import DATABASE_FILE, Settings, load_settings
 from gallery.encoders.registry import Spec
 from gallery.erasure.erase import finish_erasing
 from gallery.errors import HomeError
-from gallery.runtime import DATABASE_FILE, Runtime
+from gallery.runtime import Runtime
 from gallery.store import audit
 from gallery.store.database import open_database, open_home
 
 if TYPE_CHECKING:
     from gallery.identify import Identifier
-    from gallery.matching.index import IndexCopy
+    from gallery.matching.index import IndexReplica
     from gallery.matching.scorer import Scorer
     from gallery.vision.pipeline import FacePipeline
 
@@ -53,7 +53,7 @@ class OpenGallery:
     def close(self) -> None:
         """Save the index if it was used, and release all files."""
         try:
-            if self.index.opened:
+            if self.index.is_open:
                 self.index.save()
         finally:
             self._release()
@@ -79,7 +79,7 @@ class OpenGallery:
     # Parts, always for the encoder and the head that the gallery has now
 
     @property
-    def index(self) -> IndexCopy:
+    def index(self) -> IndexReplica:
         """The search index, a copy of the database's encodings."""
         return self._runtime.index
 
@@ -109,7 +109,7 @@ class OpenGallery:
     def _prune_audit_trail(self) -> None:
         days = self.settings.audit_days
         with self.database.reading() as session:
-            due = audit.due(session, days)
+            due = audit.is_prune_due(session, days)
         if due:
             with self.database.writing() as session:
                 audit.prune(session, days)

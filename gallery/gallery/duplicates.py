@@ -44,7 +44,7 @@ class Duplicates(OpenGallery):
         (1, 1)
         """
         from gallery.dedupe.clustering.operating_point import DEFAULT_PRECISION
-        from gallery.dedupe.folder import Wanted, dedupe_folder
+        from gallery.dedupe.folder import FolderOptions, dedupe_folder
         from gallery.vision.workers import Workers
 
         return dedupe_folder(
@@ -53,8 +53,8 @@ class Duplicates(OpenGallery):
             self.scorer,
             self.database,
             views=self.settings.views_query,
-            wanted=Wanted(DEFAULT_PRECISION if precision is None else precision, people),
-            readers=Workers(
+            options=FolderOptions(DEFAULT_PRECISION if precision is None else precision, people),
+            workers=Workers(
                 min(_MAX_READERS, os.cpu_count() or 1),
                 partial(build_pipeline, self.settings, self.spec),
             ),
@@ -75,10 +75,10 @@ class Duplicates(OpenGallery):
         self, progress: Callable[[int, int], None] = lambda _done, _total: None
     ) -> Findings:
         """Return what `dedupe` finds, with copies confirmed on photos that are still there."""
-        from gallery.dedupe.duplicate_photos import confirmed
+        from gallery.dedupe.duplicate_photos import confirm_same_faces
         from gallery.dedupe.findings import findings_of
 
-        return findings_of(confirmed(self.dedupe(progress), build_reader(self.settings)))
+        return findings_of(confirm_same_faces(self.dedupe(progress), build_reader(self.settings)))
 
     def write_plan(
         self,
@@ -117,7 +117,7 @@ class Duplicates(OpenGallery):
     def applied_plans(self) -> list[tuple[int, int, int]]:
         """List applied plans, newest first: number, steps, and steps that can be undone."""
         with self.database.reading() as session:
-            return corrections.applied(session)
+            return corrections.applied_plans(session)
 
     def undo_plan(self, number: int | None = None) -> tuple[int, list[str]]:
         """Undo an applied plan, the last one without a number. Raises UndoImpossible."""

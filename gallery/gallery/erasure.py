@@ -16,7 +16,7 @@ from gallery.store import faces, identities
 from gallery.store.records import IdentityRecord, Receipt
 
 if TYPE_CHECKING:
-    from gallery.erasure.report import Looked, TraceReport
+    from gallery.erasure.report import EncodedPhoto, TraceReport
     from gallery.vision.pipeline import PhotoSource
 
 
@@ -29,11 +29,11 @@ class Erasure(OpenGallery):
         >>> gallery.forget("Grace Hopper").faces
         1
         """
-        return self._eraser().identity(name_or_id)
+        return self._eraser().erase_identity(name_or_id)
 
     def forget_faces(self, face_ids: Sequence[int]) -> list[Receipt]:
         """Erase single faces of people who have others. See gallery.erasure.erase."""
-        return self._eraser().faces(face_ids)
+        return self._eraser().erase_faces(face_ids)
 
     def faces_from(self, photo: str | Path) -> list[int]:
         """List the faces that were enrolled from this photo: a file, or a file's SHA-256.
@@ -44,7 +44,7 @@ class Erasure(OpenGallery):
         if not re.fullmatch("[0-9a-f]{64}", sha256):
             sha256 = hashlib.sha256(build_reader(self.settings).content(photo)).hexdigest()
         with self.database.reading() as session:
-            face_ids = faces.of_photo(session, sha256)
+            face_ids = faces.ids_of_photo(session, sha256)
         if not face_ids:
             raise FaceNotFound(f"no face was enrolled from {photo}")
         return face_ids
@@ -53,12 +53,13 @@ class Erasure(OpenGallery):
         """List the identities that are due to be erased, the longest overdue first."""
         with self.database.reading() as session:
             return [
-                identities.get(session, identity_id) for identity_id in identities.expired(session)
+                identities.get(session, identity_id)
+                for identity_id in identities.expired_ids(session)
             ]
 
     def expire(self) -> list[Receipt]:
         """Erase every identity that is due."""
-        return self._eraser().everyone([record.id for record in self.expired()], "expire")
+        return self._eraser().erase_identities([record.id for record in self.expired()], "expire")
 
     def _eraser(self) -> Eraser:
         settings = self.settings
@@ -84,8 +85,8 @@ class Erasure(OpenGallery):
         views = self._views_of(photos)
         return trace_report(self.settings, self.database, self.index, who, views)
 
-    def _views_of(self, photos: Sequence[PhotoSource]) -> list[Looked]:
-        from gallery.erasure.report import look
+    def _views_of(self, photos: Sequence[PhotoSource]) -> list[EncodedPhoto]:
+        from gallery.erasure.report import encode_photo
 
         counts = sorted({self.settings.views_query, self.settings.views_enrolled})
-        return [look(self.pipeline, photo, counts) for photo in photos]
+        return [encode_photo(self.pipeline, photo, counts) for photo in photos]

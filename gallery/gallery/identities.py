@@ -12,8 +12,8 @@ from gallery.store.database import Session
 from gallery.store.records import (
     FaceRecord,
     IdentityRecord,
-    Merged,
     MergeRecord,
+    MergeResult,
     StoredEncodings,
 )
 
@@ -76,11 +76,11 @@ class Identities(OpenGallery):
             if new_name is not None:
                 identities.rename(session, record.id, new_name)
             if expires is not None:
-                identities.expire_at(session, record.id, due)
+                identities.set_expiry(session, record.id, due)
             audit.record(session, "describe", identity_id=record.id)
             return identities.describe(session, record.id, external_id, details)
 
-    def merge(self, keep: str | int, others: Sequence[str | int]) -> Merged:
+    def merge(self, keep: str | int, others: Sequence[str | int]) -> MergeResult:
         """Merge other identities into one. Raises IdentityNotFound or MergeEmpty.
 
         >>> merged = gallery.merge("Grace Hopper", ["G. Hopper"])
@@ -95,7 +95,7 @@ class Identities(OpenGallery):
     def merges(self) -> list[MergeRecord]:
         """List the merges that can be undone, newest first."""
         with self.database.reading() as session:
-            return merges.list_merges(session)
+            return merges.list_all(session)
 
     def undo_merge(self, merge_id: int) -> list[IdentityRecord]:
         """Undo a merge. Returns the identities that it leaves, the one that was kept first.
@@ -131,7 +131,7 @@ class Identities(OpenGallery):
             source = identities.get(session, self._owner_of(session, face_id))
             target = identities.get(session, to)
             if target.id != source.id:
-                corrections.refuse_move(session, face_id, source, target)
+                corrections.check_move(session, face_id, source, target)
                 corrections.move(session, face_id, target.id)
                 audit.record(session, "move face", identity_id=target.id)
         return self.identity(target.id)[0]
@@ -146,13 +146,13 @@ class Identities(OpenGallery):
             owner = self._owner_of(session, face_id)
             audit.record(session, "call right" if right else "doubt again", identity_id=owner)
             if right:
-                corrections.call_right(session, face_id, owner)
+                corrections.confirm_face(session, face_id, owner)
             else:
-                corrections.uncall_right(session, face_id)
+                corrections.unconfirm_face(session, face_id)
 
     @staticmethod
     def _owner_of(session: Session, face_id: int) -> int:
-        owner = corrections.owner_of(session, face_id)
+        owner = corrections.identity_id_of(session, face_id)
         if owner is None:
             raise FaceNotFound(f"no face {face_id}")
         return owner

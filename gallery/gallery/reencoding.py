@@ -31,7 +31,7 @@ class Reencoding(OpenGallery):
         from gallery.matching.head_files import projections
 
         with self.database.reading() as session:
-            stored = {record.weights_sha256 for record in encoders.kept(session)}
+            stored = {record.weights_sha256 for record in encoders.with_encodings(session)}
         for projection in projections(self.settings, traits):
             if encoder_sha256(traits.sha256, projection) in stored:
                 return projection
@@ -55,7 +55,7 @@ class Reencoding(OpenGallery):
         """Return the gallery's record of this pipeline's encoder; add one if there is none."""
         traits, encoder = pipeline.encoder.network.traits, pipeline.encoder
         with self.database.writing() as session:
-            return encoders.make(session, encoder.name, encoder.weights_sha256, traits.spec)
+            return encoders.get_or_add(session, encoder.name, encoder.weights_sha256, traits.spec)
 
     def recorded_pipeline(self, record: EncoderRecord) -> FacePipeline:
         """Build the pipeline of exactly this encoder.

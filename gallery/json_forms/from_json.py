@@ -37,7 +37,7 @@ def decision(data: Json) -> Decision:
         face=None if data["face"] is None else face(data["face"]),
         candidates=tuple(candidate(item) for item in data["candidates"]),
         reason=data["reason"],
-        promised_rate=data["false_positive_identification_rate"],
+        fpir=data["false_positive_identification_rate"],
     )
 
 

@@ -18,7 +18,7 @@ from gallery.types import Candidate, Comparison, Decision, Enrolment, Face, Iden
 
 if TYPE_CHECKING:  # at run time these would import the networks
     from gallery.dedupe.findings import Findings, FoundFace
-    from gallery.matching.fpir import Promise
+    from gallery.matching.fpir import FpirStatement
 
 Json = dict[str, Any]
 
@@ -30,7 +30,7 @@ def decision_json(photo: str, decision: Decision) -> Json:
         "outcome": decision.outcome.value,
         "identity": _ref(decision.identity),
         "probability": _rounded(decision.probability),
-        "false_positive_identification_rate": decision.promised_rate,
+        "false_positive_identification_rate": decision.fpir,
         "photo": photo,
         "face": None if decision.face is None else face_json(decision.face),
         "candidates": [candidate_json(c) for c in decision.candidates],
@@ -165,16 +165,16 @@ def backup_json(record: BackupRecord) -> Json:
     }
 
 
-def promise_json(promise: Promise) -> Json:
+def promise_json(promise: FpirStatement) -> Json:
     calibration = promise.calibration
     return {
-        "false_positive_identification_rate": promise.point.rate,
+        "false_positive_identification_rate": promise.point.fpir,
         "identities": promise.identities,
         "bias": _rounded(promise.point.bias),
-        "known_found": _rounded(promise.known_found),
+        "known_found": _rounded(promise.expected_found),
         "expected": [
             {"identities": count, "known_found": _rounded(share)}
-            for count, share in promise.expected
+            for count, share in promise.expected_by_size
         ],
         "calibration": None
         if calibration is None
@@ -183,7 +183,7 @@ def promise_json(promise: Promise) -> Json:
             "created_at": calibration.created_at.isoformat(),
             "report": calibration.report,
         },
-        "said": promise.said,
+        "said": promise.summary,
     }
 
 

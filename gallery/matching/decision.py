@@ -59,7 +59,7 @@ def decide(
         face=face,
         candidates=ranked,
         reason=reason,
-        promised_rate=fpir,
+        fpir=fpir,
     )
 
 
@@ -68,7 +68,7 @@ def matches(candidates: Sequence[Candidate], excluded: Collection[int] = ()) -> 
     return [c for c in candidates if c.verdict is Verdict.SAME and c.identity.id not in excluded]
 
 
-def without_face(outcome: Outcome, reason: str) -> Decision:
+def decision_without_face(outcome: Outcome, reason: str) -> Decision:
     """The decision for a photo without exactly one face to decide on."""
     return Decision(outcome, None, None, None, (), reason)
 

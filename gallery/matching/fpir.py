@@ -16,7 +16,7 @@ _SIZES = (1, 3, 10, 30, 100, 300, 1_000, 2_000)
 
 
 @dataclass(frozen=True)
-class Promise:
+class FpirStatement:
     """What a gallery promises at its operating point.
 
     identities : how many the gallery has.
@@ -28,27 +28,27 @@ class Promise:
     point: OperatingPoint
     identities: int
     photos: int
-    expected: tuple[tuple[int, float], ...]
+    expected_by_size: tuple[tuple[int, float], ...]
     calibration: CalibrationRecord | None
 
     @property
-    def known_found(self) -> float:
+    def expected_found(self) -> float:
         """Expected share of known people found, on photos like those the head was calibrated on."""
         return self.point.expected_found(self.photos)
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """The promise in words."""
         identities = "identity" if self.identities == 1 else "identities"
         parts = [
-            f"at {self.identities} {identities}, at most {self.point.rate:.1%} of strangers get a"
+            f"at {self.identities} {identities}, at most {self.point.fpir:.1%} of strangers get a"
             f" name (a bias of {self.point.bias:.2f} on the logits), and about"
-            f" {self.known_found:.0%} of known people are expected to be found in photos like those"
-            " that the head was calibrated on"
+            f" {self.expected_found:.0%} of known people are expected to be found in photos like"
+            " those that the head was calibrated on"
         ]
         if self.identities > _LARGEST_MEASURED_SIZE:
             parts.append(f"both are extrapolated beyond {_LARGEST_MEASURED_SIZE} identities")
-        if self.identities and self.known_found < _MIN_USEFUL_SHARE:
+        if self.identities and self.expected_found < _MIN_USEFUL_SHARE:
             parts.append("the encoder is too weak for this many identities at this rate")
         if self.calibration is not None:
             parts.append(
@@ -58,13 +58,13 @@ class Promise:
         return "; ".join(parts)
 
 
-def promise(database: Database, scorer: Scorer) -> Promise:
+def fpir_statement(database: Database, scorer: Scorer) -> FpirStatement:
     """Return what the gallery promises now. Raises HeadUnusable."""
-    point = scorer.point()
+    point = scorer.operating_point()
     with database.reading() as session:
         identity_count = identities.count(session)
         photos = faces.count(session) // max(1, identity_count)
         calibration = calibrations.in_use(session, scorer.head.sha256)
     sizes = sorted({*_SIZES, max(1, identity_count)})
     expected = tuple((n, scorer.point_at_size(point, n).expected_found(photos)) for n in sizes)
-    return Promise(point, identity_count, photos, expected, calibration)
+    return FpirStatement(point, identity_count, photos, expected, calibration)

@@ -29,7 +29,7 @@ from gallery.errors import HeadUnusable, InvalidEncoding
 from gallery.matching.cohort import Cohort
 from gallery.matching.operating_point import Calibration
 from gallery.types import DIMENSION, Encodings, Float32
-from indexer.whole_file import written_whole
+from indexer.whole_file import atomic_write
 
 DIFFERENT, SAME = 0, 1
 """The indices of the two outputs."""
@@ -97,12 +97,12 @@ class PairNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(hidden, 2)
 
-    def describe(self, a: Tensor, b: Tensor) -> Tensor:
+    def pair_features(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the pairs' features, float32 (n, width), symmetric in a and b."""
         return torch.cat([_FEATURES[name][1](a, b) for name in self.features], dim=1)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return self.logits(self.describe(a, b))
+        return self.logits(self.pair_features(a, b))
 
     def logits(self, features: Tensor) -> Tensor:
         """Return the logits, (n, 2), of pairs with these features."""
@@ -112,7 +112,7 @@ class PairNetwork(nn.Module):
 
 
 @dataclass(frozen=True)
-class HeadMarks:
+class HeadMetadata:
     """A head's metadata.
 
     encoder, encoder_sha256 : of the encodings that it scores.
@@ -138,24 +138,24 @@ class Head:
         self,
         cohort: Cohort,
         networks: Sequence[PairNetwork],
-        metadata: HeadMarks,
+        metadata: HeadMetadata,
         projection: Projection | None = None,
     ) -> None:
         self._cohort = cohort
         self._networks = nn.ModuleList(networks).eval()
-        self.marks = metadata
+        self.metadata = metadata
         self.projection = projection
 
     def recalibrated(self, calibration: Calibration) -> Head:
         """Return the same head with another calibration."""
-        metadata = replace(self.marks, calibration=calibration)
-        return Head(self._cohort, self._each(), metadata, self.projection)
+        metadata = replace(self.metadata, calibration=calibration)
+        return Head(self._cohort, self._network_list(), metadata, self.projection)
 
     def with_projection(self, projection: Projection | None) -> Head:
         """Return the same head with another projection."""
-        return Head(self._cohort, self._each(), self.marks, projection)
+        return Head(self._cohort, self._network_list(), self.metadata, projection)
 
-    def _each(self) -> list[PairNetwork]:
+    def _network_list(self) -> list[PairNetwork]:
         return list(self._networks)  # type: ignore[arg-type]
 
     def sides(self, encodings: Encodings) -> Float32:
@@ -175,12 +175,12 @@ class Head:
     def logits(self, a: Float32, b: Float32) -> Float32:
         """Return the logits (different, same) of the pairs (a[i], b[i]), float32 (n, 2)."""
         logits = [np.empty((0, 2), dtype=np.float32)]
-        networks = self._each()
+        networks = self._network_list()
         with torch.inference_mode():
             for start in range(0, len(a), _BATCH):
                 first = torch.from_numpy(a[start : start + _BATCH])
                 second = torch.from_numpy(b[start : start + _BATCH])
-                features = networks[0].describe(first, second)  # the same for all networks
+                features = networks[0].pair_features(first, second)  # the same for all networks
                 members = torch.stack([network.logits(features) for network in networks])
                 logits.append(members.mean(dim=0).numpy())
         return np.concatenate(logits)
@@ -193,7 +193,9 @@ class Head:
     @cached_property
     def sha256(self) -> str:
         """SHA-256, hexadecimal, of everything that its margins depend on."""
-        digest = hashlib.sha256(repr((self.marks.encoder_sha256, self.marks.features)).encode())
+        digest = hashlib.sha256(
+            repr((self.metadata.encoder_sha256, self.metadata.features)).encode()
+        )
         for name, value in sorted(self._state().items()):
             digest.update(name.encode() + value.numpy().tobytes())
         return digest.hexdigest()
@@ -207,17 +209,17 @@ class Head:
         """Write the head to a file, atomically. Raises OSError."""
         metadata = {
             "form": _FORM,
-            "encoder": self.marks.encoder,
-            "encoder_sha256": self.marks.encoder_sha256,
-            "features": json.dumps(self.marks.features),
-            "hidden": str(self.marks.hidden),
-            "calibration": json.dumps(self.marks.calibration.as_json()),
+            "encoder": self.metadata.encoder,
+            "encoder_sha256": self.metadata.encoder_sha256,
+            "features": json.dumps(self.metadata.features),
+            "hidden": str(self.metadata.hidden),
+            "calibration": json.dumps(self.metadata.calibration.as_json()),
         }
         state = self._state()
         if self.projection is not None:
             metadata["network_sha256"] = self.projection.network_sha256
             state["projection.matrix"] = torch.from_numpy(self.projection.matrix).contiguous()
-        with written_whole(file) as out:
+        with atomic_write(file) as out:
             out.write(save(state, metadata))
 
 
@@ -292,7 +294,7 @@ def strip_to_projection(file: Path) -> None:
         file.unlink(missing_ok=True)
         return
     metadata = {"form": _FORM, "network_sha256": metadata.get("network_sha256", "")}
-    with written_whole(file) as out:
+    with atomic_write(file) as out:
         out.write(save({"projection.matrix": state["projection.matrix"]}, metadata))
 
 
@@ -325,7 +327,7 @@ def _projection(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Pro
 
 
 def _head(state: dict[str, Tensor], metadata: Mapping[str, Any]) -> Head:
-    head_metadata = HeadMarks(
+    head_metadata = HeadMetadata(
         encoder=metadata["encoder"],
         encoder_sha256=metadata["encoder_sha256"],
         features=tuple(json.loads(metadata["features"])),

@@ -16,7 +16,7 @@ from gallery.package_data import HEAD_FILE, shipped_file
 from gallery.types import DIMENSION
 
 
-def home_stem(traits: Traits) -> str:
+def head_stem(traits: Traits) -> str:
     """Return the name, without suffix, of the files of a network's head in a gallery's home."""
     stem = HEAD_FILE.partition(".")[0]
     return stem if traits.name == DEFAULT else f"{stem}-{traits.name}-{traits.sha256[:12]}"
@@ -32,7 +32,7 @@ def find_head(settings: Settings, traits: Traits) -> Path:
     if named is not None and head_network_sha256(named) in (None, traits.sha256):
         return named  # if it is not a head, reading it says why
     try:
-        return head_at_home(settings, traits)
+        return head_in_home(settings, traits)
     except HeadUnusable as error:
         if named is None:
             raise
@@ -42,9 +42,9 @@ def find_head(settings: Settings, traits: Traits) -> Path:
         ) from error
 
 
-def head_at_home(settings: Settings, traits: Traits) -> Path:
+def head_in_home(settings: Settings, traits: Traits) -> Path:
     """Return what `find_head` does, ignoring the head named in the settings."""
-    file = settings.home / f"{home_stem(traits)}.safetensors"
+    file = settings.home / f"{head_stem(traits)}.safetensors"
     if file.exists():
         return file
     if traits.name == DEFAULT:
@@ -59,14 +59,14 @@ def head_at_home(settings: Settings, traits: Traits) -> Path:
 def projections(settings: Settings, traits: Traits) -> list[Projection]:
     """Return the network's projections: the home's, then that of the head named in the settings."""
     projections = []
-    for file in (settings.home / f"{home_stem(traits)}.safetensors", settings.head):
+    for file in (settings.home / f"{head_stem(traits)}.safetensors", settings.head):
         with contextlib.suppress(HeadUnusable):
             if file is not None:
                 projections.append(load_projection(file, traits.sha256, traits.spec))
     return projections
 
 
-def fitted_out(network: Network, head: Path) -> Encoder:
+def encoder_with_projection(network: Network, head: Path) -> Encoder:
     """Return the network as an encoder, with the projection from its head's file if it needs one.
 
     Raises HeadUnusable.

@@ -26,7 +26,7 @@ _ENCODER = "encoder"
 _BATCH = 50_000
 
 
-class IndexCopy:
+class IndexReplica:
     """One gallery's index in this process, and its saved file.
 
     A stale file is caught up; one that is missing, damaged or another gallery's is built again.
@@ -36,12 +36,12 @@ class IndexCopy:
     """
 
     def __init__(
-        self, database: Database, file: Path, *, engine: str, encoder: str, kept: bool = True
+        self, database: Database, file: Path, *, engine: str, encoder: str, persistent: bool = True
     ) -> None:
         self._database = database
         self._file = file
         self._engine = engine
-        self._is_persistent = kept
+        self._is_persistent = persistent
         self._metadata = {_GALLERY: database.gallery_id(), _ENCODER: encoder}
         self._lock = Lock()
         self._position = 0
@@ -54,7 +54,7 @@ class IndexCopy:
         return self._metadata[_ENCODER]
 
     @property
-    def opened(self) -> bool:
+    def is_open(self) -> bool:
         """Whether the index is in memory, so that it may be worth saving."""
         return self._index is not None
 
@@ -64,7 +64,7 @@ class IndexCopy:
         return self._file
 
     @property
-    def saved(self) -> bool:
+    def is_saved(self) -> bool:
         """Whether the file exists; it is written on closing."""
         return self._file.exists()
 

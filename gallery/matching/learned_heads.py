@@ -10,13 +10,13 @@ from gallery.errors import HomeUnusable
 from gallery.package_data import own_cards
 
 
-def knew_any(home: Path, face_ids: Iterable[int]) -> bool:
+def was_trained_on(home: Path, face_ids: Iterable[int]) -> bool:
     """Return whether a head was trained on the gallery when any of these faces was in it."""
     oldest = min(face_ids, default=0)
     return any(newest >= oldest for _, newest in _trained_on_gallery(home))
 
 
-def drop_learned(home: Path) -> None:
+def delete_trained_heads(home: Path) -> None:
     """Delete these heads, but keep their projections, which were learned from other people.
 
     Raises HomeUnusable.

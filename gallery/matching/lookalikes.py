@@ -9,7 +9,7 @@ import numpy as np
 
 from gallery.matching.operating_point import OperatingPoint
 from gallery.matching.scorer import Scorer
-from gallery.matching.templates import fused
+from gallery.matching.templates import fuse_templates
 from gallery.store.records import StoredEncodings
 from gallery.types import Encodings, Int64
 from indexer import Edges, near_pairs, nearest_of
@@ -35,7 +35,7 @@ class LookAlikes:
     probability: float
 
 
-def near_faces(
+def candidate_pairs(
     encodings: Encodings,
     scorer: Scorer,
     point: OperatingPoint,
@@ -48,11 +48,11 @@ def near_faces(
     max_neighbours : how many of its nearest pairs each face keeps.
     progress : called with the number of faces done.
     """
-    min_cosine = least_cosine(encodings, scorer, point)
+    min_cosine = cosine_threshold(encodings, scorer, point)
     return near_pairs(encodings.vectors, min_cosine, max_neighbours, progress=progress)
 
 
-def least_cosine(encodings: Encodings, scorer: Scorer, point: OperatingPoint) -> float:
+def cosine_threshold(encodings: Encodings, scorer: Scorer, point: OperatingPoint) -> float:
     """Return the cosine below which only about 2 in 1,000 of the matching pairs are.
 
     A line is fitted to margin over cosine for the nearest neighbours of a sample; the cosine is
@@ -79,10 +79,10 @@ def least_cosine(encodings: Encodings, scorer: Scorer, point: OperatingPoint) ->
 
 def look_alikes(stored: StoredEncodings, scorer: Scorer, point: OperatingPoint) -> list[LookAlikes]:
     """Return identities whose templates match each other at this point, most probable first."""
-    templates = fused(stored.identity_ids, stored.encodings)
+    templates = fuse_templates(stored.identity_ids, stored.encodings)
     if len(templates.identity_ids) < 2:
         return []
-    edges = near_faces(templates.encodings, scorer, point)
+    edges = candidate_pairs(templates.encodings, scorer, point)
     margins = scorer.margins(templates.encodings, edges.first, edges.second, point)
     probabilities = point.probabilities((margins + point.bias).astype(np.float32))
     return [
@@ -96,7 +96,7 @@ def look_alikes(stored: StoredEncodings, scorer: Scorer, point: OperatingPoint) 
     ]
 
 
-def unlike(scorer: Scorer, face: Encodings, others: Encodings) -> bool:
+def is_unlike(scorer: Scorer, face: Encodings, others: Encodings) -> bool:
     """Return whether a face, (1, 128), does not match the template of its identity's other photos.
 
     Scored as a single comparison: another person's photo passes at the stated rate.
@@ -104,6 +104,6 @@ def unlike(scorer: Scorer, face: Encodings, others: Encodings) -> bool:
     if not len(others):
         return False
     owners: Int64 = np.zeros(len(others), dtype=np.int64)
-    pair = Encodings.joined([face, fused(owners, others).encodings])
-    point = scorer.point_of(1)
+    pair = Encodings.joined([face, fuse_templates(owners, others).encodings])
+    point = scorer.operating_point_for(1)
     return bool(scorer.margins(pair, np.array([0]), np.array([1]), point)[0] <= 0)

@@ -25,7 +25,7 @@ _CAUTION, _MAX_VARIANCE = 1.4, 0.85
 """The point is set for a rate lower than the stated one by _CAUTION * exp(variance / 2), where
 exp(variance / 2) is the mean of a log-normal rate. _MAX_VARIANCE is the variance of ln(rate) for a
 gallery about which nothing is known."""
-CROWD = 30
+CROWDING_START = 30
 """Crowding sets in above this many comparisons; see Calibration.crowding."""
 _REFERENCE_RATE = 0.05
 _PAIR_LEVELS = np.array([0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001])
@@ -117,7 +117,7 @@ class Calibration:
     enrolled: OperatingCurve
     crowding: float
     known: Float64
-    sureness: Float64
+    probability_weights: Float64
 
     def as_json(self) -> dict[str, Any]:
         """Return the form stored in a head file."""
@@ -126,7 +126,7 @@ class Calibration:
             "enrolled": self.enrolled.as_json(),
             "crowding": self.crowding,
             "known": self.known.tolist(),
-            "sureness": self.sureness.tolist(),
+            "sureness": self.probability_weights.tolist(),
         }
 
     @classmethod
@@ -176,7 +176,7 @@ class Adjustment:
         variance = (offset + 2 * covariance * distance + scale * distance**2) / slope**2
         return float(np.clip(variance, 0.0, _MAX_VARIANCE))
 
-    def here(self, margin: float) -> float:
+    def to_gallery(self, margin: float) -> float:
         """Map a margin of the curve to this gallery."""
         return margin + self.offset + (self.scale - 1.0) * (margin - self.reference)
 
@@ -214,7 +214,7 @@ def adjustment_from_pairs(curve: OperatingCurve, margins: Float32, identities: i
     return _fit(start, curve, curve.margin_at, _PAIR_LEVELS, margins, identities)
 
 
-def adjusted_to_strangers(
+def adjustment_from_strangers(
     calibration: Calibration,
     margins: Float32,
     strangers: int,
@@ -288,13 +288,13 @@ class OperatingPoint:
     """
 
     bias: float
-    rate: float
-    aimed: float
+    fpir: float
+    target_fpir: float
     comparisons: int
     adjustment: Adjustment
     calibration: Calibration
 
-    def same(self, margins: Float32) -> Bool:
+    def is_same(self, margins: Float32) -> Bool:
         """Return whether each verdict is "same", (n,) -> bool (n,).
 
         A margin equal to the bias is "different".
@@ -316,10 +316,12 @@ class OperatingPoint:
 
         It assumes that every second query is a stranger's.
         """
-        probabilities: Float64 = expit(self.evidence(margins) @ self.calibration.sureness)
+        probabilities: Float64 = expit(
+            self.probability_features(margins) @ self.calibration.probability_weights
+        )
         return probabilities
 
-    def evidence(self, margins: Float32) -> Float64:
+    def probability_features(self, margins: Float32) -> Float64:
         """Return the features of a probability, (n,) -> (n, 4); see probability_weights."""
         count = len(margins)
         false_matches = np.log(np.maximum(self.expected_false_matches(margins), 1e-300))
@@ -339,7 +341,9 @@ class OperatingPoint:
 
 def effective_comparisons(comparisons: int, crowding: float) -> float:
     """Return the effective number of comparisons; see Calibration.crowding."""
-    return float(min(comparisons, CROWD) * max(1.0, comparisons / CROWD) ** crowding)
+    return float(
+        min(comparisons, CROWDING_START) * max(1.0, comparisons / CROWDING_START) ** crowding
+    )
 
 
 def comparison_rate(rate: float, comparisons: int, crowding: float) -> float:
@@ -351,7 +355,7 @@ def operating_point(
     calibration: Calibration,
     comparisons: int,
     *,
-    rate: float = DEFAULT_FPIR,
+    fpir: float = DEFAULT_FPIR,
     adjustment: Adjustment | None = None,
 ) -> OperatingPoint:
     """Return the point at which strangers' queries match at this rate.
@@ -362,11 +366,11 @@ def operating_point(
     """
     adjustment = Adjustment() if adjustment is None else adjustment
     curve = calibration.strangers
-    fmr = comparison_rate(rate / _CAUTION, comparisons, calibration.crowding)
+    fmr = comparison_rate(fpir / _CAUTION, comparisons, calibration.crowding)
     slope = (curve.margin_at(fmr * 1.5) - curve.margin_at(fmr / 1.5)) / (2 * np.log(1.5))
     variance = adjustment.variance(curve.margin_at(fmr), min(float(slope), -1e-6))
-    target_fpir = rate / _CAUTION / float(np.exp(variance / 2))
-    bias = adjustment.here(
+    target_fpir = fpir / _CAUTION / float(np.exp(variance / 2))
+    bias = adjustment.to_gallery(
         curve.margin_at(comparison_rate(target_fpir, comparisons, calibration.crowding))
     )
-    return OperatingPoint(bias, rate, target_fpir, comparisons, adjustment, calibration)
+    return OperatingPoint(bias, fpir, target_fpir, comparisons, adjustment, calibration)

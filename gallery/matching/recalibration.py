@@ -12,7 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from gallery.matching.operating_point import OperatingPoint, adjusted_to_strangers, operating_point
+from gallery.matching.operating_point import (
+    OperatingPoint,
+    adjustment_from_strangers,
+    operating_point,
+)
 from gallery.types import Bool, Float32, Int64
 
 _TOP_IDENTITIES = 8
@@ -36,7 +40,9 @@ class Evidence:
     seed: int
 
     @classmethod
-    def of(cls, people: Int64, margins: Float32, identity_ids: Int64, seed: int) -> Evidence:
+    def from_margins(
+        cls, people: Int64, margins: Float32, identity_ids: Int64, seed: int
+    ) -> Evidence:
         """Keep the top margins of each photo.
 
         margins : float32 (n, identities), -inf where a pair was not scored.
@@ -47,7 +53,7 @@ class Evidence:
         return cls(people, ids, top_margins, int(identity_ids.max(initial=0)), seed)
 
     @property
-    def tops(self) -> Float32:
+    def top_margins(self) -> Float32:
         """Each photo's margin to its most probable identity, float32 (n,)."""
         tops: Float32 = self.margins.max(axis=1)
         return tops
@@ -69,15 +75,15 @@ class Evidence:
         rows : bool (n,), the photos to fit to; all by default.
         """
         rows = np.ones(len(self.people), dtype=np.bool_) if rows is None else rows
-        adjustment = adjusted_to_strangers(
+        adjustment = adjustment_from_strangers(
             before.calibration,
-            self.tops[rows],
+            self.top_margins[rows],
             len(np.unique(self.people[rows])),
             before.comparisons,
             before.adjustment,
         )
         return operating_point(
-            before.calibration, before.comparisons, rate=before.rate, adjustment=adjustment
+            before.calibration, before.comparisons, fpir=before.fpir, adjustment=adjustment
         )
 
     def as_json(self) -> dict[str, Any]:

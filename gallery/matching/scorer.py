@@ -16,7 +16,7 @@ from gallery.matching.operating_point import (
     operating_point,
 )
 from gallery.matching.search import CandidateFaces
-from gallery.matching.templates import fused
+from gallery.matching.templates import fuse_templates
 from gallery.store import calibrations, faces, identities
 from gallery.store.change_log import latest_change
 from gallery.store.database import Database
@@ -34,19 +34,19 @@ class Scorer:
     fpir : the stated false-positive identification rate.
     """
 
-    def __init__(self, head: Head, database: Database, *, rate: float = DEFAULT_FPIR) -> None:
+    def __init__(self, head: Head, database: Database, *, fpir: float = DEFAULT_FPIR) -> None:
         self.head = head
         self._database = database
-        self._rate = rate
+        self._rate = fpir
         self._lock = Lock()
         self._cached: tuple[tuple[int, int, int], OperatingPoint] | None = None
 
     @property
-    def rate(self) -> float:
+    def fpir(self) -> float:
         """The stated false-positive identification rate."""
         return self._rate
 
-    def point(self) -> OperatingPoint:
+    def operating_point(self) -> OperatingPoint:
         """Return the operating point of the gallery as it is now, the same in every process.
 
         A calibration in use takes precedence over what the gallery's own identities show.
@@ -62,41 +62,41 @@ class Scorer:
                 if calibration is None:
                     stored = faces.encodings_of(session, _sample(identity_ids).tolist())
             if calibration is None:
-                adjustment = own_adjustment(self.head, stored.identity_ids, stored.encodings)
+                adjustment = gallery_adjustment(self.head, stored.identity_ids, stored.encodings)
             else:
                 adjustment = Adjustment.from_json(calibration.adjustment)
             point = self._operating_point(len(identity_ids), adjustment)
             self._cached = state, point
             return point
 
-    def own_point(self, without: Collection[int] = ()) -> OperatingPoint:
+    def uncalibrated_operating_point(self, without: Collection[int] = ()) -> OperatingPoint:
         """Return the operating point without any calibration, and without these identities."""
         with self._database.reading() as session:
             identity_ids = np.array(
                 [i for i in identities.ids(session) if i not in without], dtype=np.int64
             )
             stored = faces.encodings_of(session, _sample(identity_ids).tolist())
-        adjustment = own_adjustment(self.head, stored.identity_ids, stored.encodings)
+        adjustment = gallery_adjustment(self.head, stored.identity_ids, stored.encodings)
         return self._operating_point(len(identity_ids), adjustment)
 
-    def point_of(self, comparisons: int) -> OperatingPoint:
+    def operating_point_for(self, comparisons: int) -> OperatingPoint:
         """Return the operating point for this many comparisons of people not in the gallery."""
         return self._operating_point(comparisons)
 
     def point_at_size(self, point: OperatingPoint, identities: int) -> OperatingPoint:
         """Return a point as it would be with this many identities like those in the gallery."""
         return operating_point(
-            self.head.marks.calibration,
+            self.head.metadata.calibration,
             identities,
-            rate=point.rate,
+            fpir=point.fpir,
             adjustment=point.adjustment,
         )
 
     def _operating_point(
         self, comparisons: int, adjustment: Adjustment | None = None
     ) -> OperatingPoint:
-        calibration = self.head.marks.calibration
-        return operating_point(calibration, comparisons, rate=self._rate, adjustment=adjustment)
+        calibration = self.head.metadata.calibration
+        return operating_point(calibration, comparisons, fpir=self._rate, adjustment=adjustment)
 
     def margins(
         self, encodings: Encodings, first: Int64, second: Int64, point: OperatingPoint
@@ -125,12 +125,12 @@ class Scorer:
         stored = neighbours.stored
         if not len(stored.face_ids):
             return []
-        templates = fused(stored.identity_ids, stored.encodings)
+        templates = fuse_templates(stored.identity_ids, stored.encodings)
         margins = self.head.margins(
             np.repeat(self.head.sides(query), len(templates.identity_ids), axis=0),
             self.head.sides(templates.encodings),
         )
-        is_same, probabilities = point.same(margins), point.probabilities(margins)
+        is_same, probabilities = point.is_same(margins), point.probabilities(margins)
         candidates: list[Candidate] = []
         for i, identity_id in enumerate(templates.identity_ids.tolist()):
             face = neighbours.nearest[identity_id]
@@ -148,7 +148,7 @@ class Scorer:
         return candidates
 
 
-def own_adjustment(head: Head, owners: Int64, encodings: Encodings) -> Adjustment:
+def gallery_adjustment(head: Head, owners: Int64, encodings: Encodings) -> Adjustment:
     """Adjust to a gallery by how similar its identities, strangers to each other, are.
 
     One face of each of at most 400 identities is scored, as a query, against the templates of
@@ -158,15 +158,15 @@ def own_adjustment(head: Head, owners: Int64, encodings: Encodings) -> Adjustmen
     """
     rows = np.flatnonzero(np.isin(owners, _sample(np.unique(owners))))
     owners, encodings = owners[rows], encodings.take(rows)
-    templates = fused(owners, encodings)
+    templates = fuse_templates(owners, encodings)
     count = len(templates.identity_ids)
     first_rows = np.unique(owners, return_index=True)[1]
     margins = cross_margins(head, encodings.take(first_rows), templates.encodings)
     upper = np.triu_indices(count, k=1)
-    return adjustment_from_pairs(head.marks.calibration.enrolled, margins[upper], count)
+    return adjustment_from_pairs(head.metadata.calibration.enrolled, margins[upper], count)
 
 
-def near_margins(head: Head, queries: Encodings, enrolled: Encodings) -> Float32:
+def shortlist_margins(head: Head, queries: Encodings, enrolled: Encodings) -> Float32:
     """Return the margins of each query to its 50 nearest templates by cosine, -inf elsewhere.
 
     As in a gallery, where the head sees only the nearest. Returns float32 (queries, enrolled).

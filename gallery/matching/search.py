@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gallery.matching.index import IndexCopy
+from gallery.matching.index import IndexReplica
 from gallery.store import faces, identities
 from gallery.store.database import Database
 from gallery.store.records import FaceRecord, StoredEncodings
@@ -34,7 +34,7 @@ class CandidateSearch:
         person could hide the rival that makes an answer ambiguous.
     """
 
-    def __init__(self, database: Database, index: IndexCopy, *, identities: int) -> None:
+    def __init__(self, database: Database, index: IndexReplica, *, identities: int) -> None:
         self._database = database
         self._index = index
         self._identities = identities

@@ -26,7 +26,7 @@ class Templates:
     photos: Int64
 
 
-def fused(owners: Int64, encodings: Encodings) -> Templates:
+def fuse_templates(owners: Int64, encodings: Encodings) -> Templates:
     """Return one template per owner.
 
     The mean of the unit vectors, normalised again; norms and agreement are averaged.

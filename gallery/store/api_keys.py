@@ -73,7 +73,7 @@ def drop_all(session: Session) -> int:
     return session.execute(delete(KeyRow)).rowcount  # type: ignore[attr-defined, no-any-return]
 
 
-def matching(keys: Sequence[KeyRecord], text: str) -> KeyRecord | None:
+def matching_key(keys: Sequence[KeyRecord], text: str) -> KeyRecord | None:
     """Return the key that `text` belongs to, comparing in constant time."""
     prefix, _, rest = text.partition("_")
     key_id, _, secret = rest.partition("_")
@@ -86,7 +86,7 @@ def matching(keys: Sequence[KeyRecord], text: str) -> KeyRecord | None:
     return match if prefix == _PREFIX else None
 
 
-def live(session: Session) -> list[KeyRecord]:
+def active_keys(session: Session) -> list[KeyRecord]:
     """Return every key that is not revoked."""
     return [
         _record(row) for row in session.scalars(select(KeyRow).where(KeyRow.revoked_at.is_(None)))

@@ -39,7 +39,7 @@ def act_as(actor: Actor) -> None:
     _acting.set(actor)
 
 
-def current() -> Actor:
+def current_actor() -> Actor:
     """Return the actor of this task."""
     return _acting.get()
 
@@ -57,7 +57,7 @@ def record(
 
     actor : by default the actor of this task.  at : by default now.
     """
-    actor = actor or current()
+    actor = actor or current_actor()
     last = session.scalar(select(AuditRow).order_by(AuditRow.id.desc()).limit(1))
     row = AuditRow(
         at=at or datetime.now(UTC),
@@ -103,7 +103,7 @@ def problems(session: Session) -> list[str]:
     return []
 
 
-def erased_since(session: Session, entry: int | None) -> tuple[int, bool]:
+def erasure_since(session: Session, entry: int | None) -> tuple[int, bool]:
     """Return the newest entry's id, and whether an erasure was recorded after `entry`.
 
     With None for `entry` there is no erasure to report.
@@ -116,7 +116,7 @@ def erased_since(session: Session, entry: int | None) -> tuple[int, bool]:
     return newest, erasure is not None
 
 
-def due(session: Session, days: int) -> bool:
+def is_prune_due(session: Session, days: int) -> bool:
     """Whether the oldest entry is older than `days`."""
     first = select(func.min(AuditRow.id)).scalar_subquery()
     old = select(AuditRow.id).where(AuditRow.id == first, _older(days))

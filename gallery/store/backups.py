@@ -7,7 +7,7 @@ from uuid import uuid4
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from gallery.store.person_data import Remains
+from gallery.store.person_data import PersonData
 from gallery.store.records import BackupRecord
 from gallery.store.tables import BackupRow, FaceRow, IdentityRow
 
@@ -24,13 +24,15 @@ def begin(session: Session) -> BackupRecord:
     return _record(row)
 
 
-def newest(session: Session) -> tuple[int, int]:
+def newest_ids(session: Session) -> tuple[int, int]:
     """Return the highest identity id and the highest face id in the gallery; 0 when it has none."""
     identities, faces = (select(func.max(table.id)) for table in (IdentityRow, FaceRow))
     return session.scalar(identities) or 0, session.scalar(faces) or 0
 
 
-def made(session: Session, backup_id: str, newest_identity_id: int, newest_face_id: int) -> None:
+def complete(
+    session: Session, backup_id: str, newest_identity_id: int, newest_face_id: int
+) -> None:
     """Record that a backup is complete, with the highest ids in it."""
     row = session.get_one(BackupRow, backup_id)
     row.made, row.newest_identity_id, row.newest_face_id = True, newest_identity_id, newest_face_id
@@ -42,13 +44,13 @@ def list_all(session: Session) -> list[BackupRecord]:
     return [_record(r) for r in session.scalars(select(BackupRow).order_by(BackupRow.created_at))]
 
 
-def holding(session: Session, person: Remains) -> list[BackupRecord]:
+def holding(session: Session, person: PersonData) -> list[BackupRecord]:
     """Return the backups that may hold any of a person's data.
 
     Ids only grow. The faces decide, as a merge may have given them to another identity.
     """
-    oldest_face = min((*person.face_ids, *person.aside), default=_HIGHEST_ID)
-    oldest_identity = min(person.known_as)
+    oldest_face = min((*person.face_ids, *person.set_aside), default=_HIGHEST_ID)
+    oldest_identity = min(person.all_ids)
     return [
         backup
         for backup in list_all(session)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from gallery.batching import batched
 from gallery.names import printable
 from gallery.store.faces import is_searchable
-from gallery.store.records import ManyFaces, NewIdentity
+from gallery.store.records import FaceBatch, NewIdentity
 from gallery.store.tables import (
     IDS_PER_QUERY,
     Base,
@@ -27,7 +27,7 @@ from gallery.store.timestamps import stored_text, utc_now
 from gallery.types import DIMENSION, Encodings
 
 
-def everything(session: Session) -> ManyFaces:
+def all_faces(session: Session) -> FaceBatch:
     """Return all identities, and all searchable faces in ascending order of id."""
     identities = session.execute(
         select(
@@ -62,7 +62,7 @@ def everything(session: Session) -> ManyFaces:
         .order_by(FaceRow.id)
     ).all()
     joined = b"".join(row[1] for row in rows)
-    return ManyFaces(
+    return FaceBatch(
         identities=tuple(
             NewIdentity(name, external_id, dict(details), expires_at)
             for _, name, external_id, details, expires_at in identities
@@ -86,7 +86,7 @@ def everything(session: Session) -> ManyFaces:
     )
 
 
-def add_many(session: Session, many: ManyFaces, encoder_id: int) -> int:
+def add_faces(session: Session, many: FaceBatch, encoder_id: int) -> int:
     """Store the faces that are not enrolled yet; return how many. The caller has validated them.
 
     An existing identity, found by name, gets the faces, and the details, expiry and external id
@@ -191,7 +191,7 @@ def _taken_external_ids(session: Session, identities: Sequence[NewIdentity]) -> 
     return taken
 
 
-def _photo_ids(session: Session, many: ManyFaces) -> dict[str, int]:
+def _photo_ids(session: Session, many: FaceBatch) -> dict[str, int]:
     """Return the id of each photo by its SHA-256, creating those that do not exist."""
     sizes = dict(zip(many.photo_sha256, many.sizes.tolist(), strict=True))
     existing: dict[str, int] = {}

@@ -28,7 +28,7 @@ def add(
     session.add(row)
     session.flush()
     if in_use:
-        use(session, head_sha256, row.id)
+        set_in_use(session, head_sha256, row.id)
     return row.id
 
 
@@ -37,7 +37,7 @@ def drop(session: Session, number: int) -> None:
     session.execute(delete(CalibrationRow).where(CalibrationRow.id == number))
 
 
-def use(session: Session, head_sha256: str, number: int) -> None:
+def set_in_use(session: Session, head_sha256: str, number: int) -> None:
     """Use a calibration of this head, or with 0 the head's own. Raises CalibrationNotFound."""
     of_head = CalibrationRow.head_sha256 == head_sha256
     if (

@@ -27,32 +27,32 @@ def latest_change(session: Session) -> int:
     return session.scalar(select(func.max(ChangeRow.id))) or 0
 
 
-def remember_to_scrub(session: Session) -> None:
+def request_scrub(session: Session) -> None:
     """Note, in the transaction that deletes, that erased bytes remain in the files."""
     session.merge(MarkRow(name=_SCRUB, value=uuid4().hex))
 
 
-def to_scrub(session: Session) -> str | None:
+def pending_scrub(session: Session) -> str | None:
     """Return the note that erased bytes remain, if there is one."""
     return session.scalar(select(MarkRow.value).where(MarkRow.name == _SCRUB))
 
 
-def scrubbed(session: Session, note: str) -> None:
+def clear_scrub(session: Session, note: str) -> None:
     """Clear a note after scrubbing; a newer one stays."""
     session.execute(delete(MarkRow).where(MarkRow.name == _SCRUB, MarkRow.value == note))
 
 
-def to_drop_head(session: Session) -> None:
+def request_head_removal(session: Session) -> None:
     """Note, in the transaction that deletes, that the gallery's own head was trained on them."""
     session.merge(MarkRow(name=_HEAD_REMOVAL, value=uuid4().hex))
 
 
-def head_to_drop(session: Session) -> str | None:
+def pending_head_removal(session: Session) -> str | None:
     """Return the note that the gallery's own head must be removed, if there is one."""
     return session.scalar(select(MarkRow.value).where(MarkRow.name == _HEAD_REMOVAL))
 
 
-def dropped_head(session: Session, note: str) -> None:
+def clear_head_removal(session: Session, note: str) -> None:
     """Clear a note after deleting the head's files; a newer one stays."""
     session.execute(delete(MarkRow).where(MarkRow.name == _HEAD_REMOVAL, MarkRow.value == note))
 

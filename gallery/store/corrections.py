@@ -49,7 +49,7 @@ def move(session: Session, face_id: int, identity_id: int) -> Step:
     return step
 
 
-def refuse_move(
+def check_move(
     session: Session, face_id: int, source: IdentityRecord, target: IdentityRecord
 ) -> None:
     """Raise LastFace or FaceAlreadyEnrolled if a face cannot move from one identity to another."""
@@ -58,7 +58,7 @@ def refuse_move(
             f"face {face_id} is the only face of {source.name}; merge {source.name} into"
             f" {target.name} instead"
         )
-    photo_id = photo_of(session, face_id)
+    photo_id = photo_id_of(session, face_id)
     if photo_id is not None and has_photo(session, target.id, photo_id):
         raise FaceAlreadyEnrolled(
             f"{target.name} already has a face from the photo of face {face_id}; erase face"
@@ -112,17 +112,17 @@ def has_photo(session: Session, identity_id: int, photo_id: int) -> bool:
     return session.scalar(query) is not None
 
 
-def photo_of(session: Session, face_id: int) -> int | None:
+def photo_id_of(session: Session, face_id: int) -> int | None:
     """Return the id of the photo that a face was enrolled from."""
     return session.scalar(select(FaceRow.photo_id).where(FaceRow.id == face_id))
 
 
-def owner_of(session: Session, face_id: int) -> int | None:
+def identity_id_of(session: Session, face_id: int) -> int | None:
     """Return the id of the identity that a face belongs to."""
     return session.scalar(select(FaceRow.identity_id).where(FaceRow.id == face_id))
 
 
-def named(session: Session, face_ids: Iterable[int]) -> dict[int, tuple[str, int]]:
+def keys_and_identity_ids(session: Session, face_ids: Iterable[int]) -> dict[int, tuple[str, int]]:
     """Return the key (decisions.face_key) and the identity id of each of these faces that exist."""
     keys = {}
     for batch in batched(sorted(face_ids), IDS_PER_QUERY):
@@ -137,30 +137,30 @@ def named(session: Session, face_ids: Iterable[int]) -> dict[int, tuple[str, int
     return keys
 
 
-def call_right(session: Session, face_id: int, identity_id: int) -> None:
+def confirm_face(session: Session, face_id: int, identity_id: int) -> None:
     """Record the user's confirmation that a face belongs to this identity."""
     session.merge(MisfiledDecisionRow(face_id=face_id, identity_id=identity_id))
     session.flush()
 
 
-def right_of(session: Session, face_id: int) -> int | None:
+def confirmed_identity(session: Session, face_id: int) -> int | None:
     """Return the id of the identity that a face was confirmed for, if any."""
     return session.scalar(
         select(MisfiledDecisionRow.identity_id).where(MisfiledDecisionRow.face_id == face_id)
     )
 
 
-def uncall_right(session: Session, face_id: int) -> None:
+def unconfirm_face(session: Session, face_id: int) -> None:
     """Delete the confirmation of a face."""
     session.execute(delete(MisfiledDecisionRow).where(MisfiledDecisionRow.face_id == face_id))
 
 
-def known_right(session: Session) -> set[tuple[int, int]]:
+def confirmed_faces(session: Session) -> set[tuple[int, int]]:
     """Return (face id, identity id) of every confirmed face."""
     return {(row.face_id, row.identity_id) for row in session.scalars(select(MisfiledDecisionRow))}
 
 
-def begin(session: Session) -> int:
+def begin_application(session: Session) -> int:
     """Begin applying a plan; return the application's number."""
     row = AppliedRow(steps=0)
     session.add(row)
@@ -168,7 +168,7 @@ def begin(session: Session) -> int:
     return row.id
 
 
-def note(session: Session, applied_id: int, step: Step) -> None:
+def record_step(session: Session, applied_id: int, step: Step) -> None:
     """Store what undoes a step, in the transaction of the step."""
     session.add(
         AppliedStepRow(
@@ -186,7 +186,7 @@ def note(session: Session, applied_id: int, step: Step) -> None:
     session.flush()
 
 
-def applied(session: Session) -> list[tuple[int, int, int]]:
+def applied_plans(session: Session) -> list[tuple[int, int, int]]:
     """Return (number, steps, steps that can be undone) of each application, newest first.
 
     Applications without a step are left out.
@@ -212,7 +212,7 @@ def steps(session: Session, applied_id: int) -> list[Step]:
     return [Step(r.kind, r.first_id, r.second_id, r.number, r.kept) for r in rows]
 
 
-def end(session: Session, applied_id: int) -> None:
+def delete_application(session: Session, applied_id: int) -> None:
     """Delete an application that was undone, or had no steps."""
     session.execute(delete(AppliedStepRow).where(AppliedStepRow.applied_id == applied_id))
     session.execute(delete(AppliedRow).where(AppliedRow.id == applied_id))

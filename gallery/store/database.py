@@ -20,7 +20,7 @@ from gallery.config import Settings
 from gallery.errors import DatabaseBusy, DatabaseNewer, DatabaseUnusable, HomeUnusable
 from gallery.store.encryption import key_setter, read_key, sqlcipher_driver
 from gallery.store.tables import MarkRow
-from indexer.whole_file import flush_folder
+from indexer.whole_file import fsync_folder
 
 SCHEMA = "0006"
 """The newest migration. Numbers let an older program recognise a newer file."""
@@ -135,7 +135,7 @@ class Database:
             finally:
                 pooled.close()
 
-    def take_new_id(self) -> None:
+    def assign_new_id(self) -> None:
         """Give this copy a new gallery id, so that it rejects the original's index."""
         with self.writing() as session:
             session.get_one(MarkRow, _GALLERY_ID).value = uuid4().hex
@@ -267,7 +267,7 @@ def open_home(home: Path) -> Path:
     try:
         if not home.is_dir():
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flush_folder(home.parent)
+            fsync_folder(home.parent)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise HomeUnusable(

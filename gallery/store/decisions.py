@@ -18,9 +18,9 @@ from gallery.store.photo_cache import FaceDecision
 from gallery.store.tables import DistinctRow, FaceDecisionRow, FaceRow, PhotoRow
 from gallery.types import Box
 
-NOT_ONE, KEEP_ALL = "not-one ", "keep-all "
+NOT_ONE_PERSON, KEEP_ALL = "not-one ", "keep-all "
 """Prefixes of the names of sets: faces that are not all one person; copies to keep, all of them."""
-_SETS = (NOT_ONE, KEEP_ALL)
+_SETS = (NOT_ONE_PERSON, KEEP_ALL)
 _KEYS_PER_QUERY = 5_000
 _TOLERANCE = 2.0
 """How many pixels a face's box may move when its photo is detected again."""
@@ -38,17 +38,17 @@ def face_key(sha256: str, box: Box) -> str:
 
 def pair_of(decision: FaceDecision) -> Pair:
     """Return the keys of a decision, in the order they are stored in."""
-    return name_pair(decision.first, decision.second)
+    return ordered_pair(decision.first, decision.second)
 
 
-def name_pair(first: str, second: str) -> Pair:
+def ordered_pair(first: str, second: str) -> Pair:
     """Return two keys in the order they are stored in: a set's name, or the smaller key, first."""
     if first.startswith(_SETS) or (first < second and not second.startswith(_SETS)):
         return first, second
     return second, first
 
 
-def not_one(keys: Collection[str]) -> list[FaceDecision]:
+def not_one_person(keys: Collection[str]) -> list[FaceDecision]:
     """Return the decision that these faces are not one person, on a pair or on a set.
 
     For fewer than two faces there is none.
@@ -58,7 +58,7 @@ def not_one(keys: Collection[str]) -> list[FaceDecision]:
         return []
     if len(ordered) == 2:
         return [FaceDecision(ordered[0], ordered[1], False, "")]
-    return _set(NOT_ONE, ordered)
+    return _set(NOT_ONE_PERSON, ordered)
 
 
 def keep_all(keys: Collection[str]) -> list[FaceDecision]:
@@ -66,7 +66,7 @@ def keep_all(keys: Collection[str]) -> list[FaceDecision]:
     return _set(KEEP_ALL, sorted(set(keys)))
 
 
-def pairs_in(decisions: Iterable[FaceDecision]) -> list[FaceDecision]:
+def pair_decisions(decisions: Iterable[FaceDecision]) -> list[FaceDecision]:
     """Return the decisions on pairs, without those on sets."""
     return [decision for decision in decisions if not decision.first.startswith(_SETS)]
 
@@ -76,7 +76,7 @@ def _is_pair() -> ColumnElement[bool]:
     return and_(*(~FaceDecisionRow.first.startswith(prefix) for prefix in _SETS))
 
 
-class Sets:
+class FaceSets:
     """The decisions on sets of one kind. A set with an erased face is ignored."""
 
     def __init__(self, decisions: Iterable[FaceDecision], kind: str) -> None:
@@ -101,9 +101,9 @@ class Sets:
         ]
 
 
-def sets(session: Session, kind: str) -> Sets:
+def all_sets(session: Session, kind: str) -> FaceSets:
     """Return all stored sets of a kind."""
-    return Sets(_read(session, FaceDecisionRow.first.startswith(kind)), kind)
+    return FaceSets(_read(session, FaceDecisionRow.first.startswith(kind)), kind)
 
 
 def among(session: Session, keys: Collection[str]) -> list[FaceDecision]:
@@ -117,7 +117,7 @@ def among(session: Session, keys: Collection[str]) -> list[FaceDecision]:
     ]
 
 
-def now(session: Session, pairs: Iterable[Pair]) -> dict[Pair, FaceDecision]:
+def on_pairs(session: Session, pairs: Iterable[Pair]) -> dict[Pair, FaceDecision]:
     """Return the decisions on those of these pairs that have one."""
     return {
         pair_of(decision): decision
@@ -126,12 +126,12 @@ def now(session: Session, pairs: Iterable[Pair]) -> dict[Pair, FaceDecision]:
     }
 
 
-def put(session: Session, decisions: Sequence[FaceDecision]) -> None:
+def save(session: Session, decisions: Sequence[FaceDecision]) -> None:
     """Store decisions, replacing earlier ones on the same pairs."""
     drop(session, [pair_of(decision) for decision in decisions])
     if decisions:
         rows = [
-            {"first": first, "second": second, "same": decision.same, "person": decision.person}
+            {"first": first, "second": second, "same": decision.same, "person": decision.group_id}
             for decision in decisions
             for first, second in [pair_of(decision)]
         ]
@@ -161,7 +161,7 @@ def _read(session: Session, condition: ColumnElement[bool]) -> Iterator[FaceDeci
     return (FaceDecision(*columns) for columns in session.execute(query))
 
 
-def not_of(session: Session, sha256: str, box: Box) -> set[int]:
+def rejected_identities(session: Session, sha256: str, box: Box) -> set[int]:
     """Return the ids of identities that the user rejected for the face in this box of this photo.
 
     The user decided that an enrolled face of theirs and this face are two people.
@@ -182,7 +182,7 @@ def not_of(session: Session, sha256: str, box: Box) -> set[int]:
     return rejected
 
 
-def are_two(session: Session, identity_ids: Collection[int]) -> bool:
+def are_all_distinct(session: Session, identity_ids: Collection[int]) -> bool:
     """Whether the user decided that these identities are all different people."""
     pairs = list(combinations(sorted(identity_ids), 2))
     query = select(func.count()).select_from(DistinctRow)

@@ -54,7 +54,7 @@ def current(session: Session) -> EncoderRecord | None:
     return in_state(session, EncoderState.CURRENT)
 
 
-def kept(session: Session) -> list[EncoderRecord]:
+def with_encodings(session: Session) -> list[EncoderRecord]:
     """Return the encoders that may have stored encodings."""
     rows = session.scalars(select(EncoderRow).where(EncoderRow.state != EncoderState.PAST))
     return [_record(row) for row in rows]
@@ -82,12 +82,12 @@ def get_or_set_current(session: Session, name: str, weights_sha256: str, spec: s
     return row.id
 
 
-def note_spec(session: Session, encoder_id: int, spec: str) -> None:
+def set_spec(session: Session, encoder_id: int, spec: str) -> None:
     """Store the setting that opens an encoder."""
     session.get_one(EncoderRow, encoder_id).spec = spec
 
 
-def make(session: Session, name: str, weights_sha256: str, spec: str) -> EncoderRecord:
+def get_or_add(session: Session, name: str, weights_sha256: str, spec: str) -> EncoderRecord:
     """Return the record of an encoder, adding it in state PAST if it is new."""
     return _record(_get_or_add(session, name, weights_sha256, spec))
 

@@ -14,7 +14,7 @@ from ahocorasick_rs import BytesAhoCorasick
 from filelock import FileLock
 
 from gallery.types import Float32
-from indexer.whole_file import written_whole
+from indexer.whole_file import atomic_write
 
 Entry = tuple[Float32, str, str]
 """The photo's encodings as one row, its SHA-256, and the reason if there are none."""
@@ -67,7 +67,7 @@ def _bytes(mark: str, entry: Entry) -> bytes:
 
 
 def _write(file: Path, entries: Mapping[str, Entry]) -> None:
-    with written_whole(file) as out:
+    with atomic_write(file) as out:
         np.savez(
             out,
             marks=np.array(list(entries)),

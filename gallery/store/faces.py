@@ -12,7 +12,7 @@ from gallery.batching import batched
 from gallery.errors import InvalidEncoding
 from gallery.names import printable
 from gallery.store import encoders
-from gallery.store.change_log import log_changes, remember_to_scrub
+from gallery.store.change_log import log_changes, request_scrub
 from gallery.store.encoders import EncoderState
 from gallery.store.records import FaceRecord, NewFace, StoredEncodings
 from gallery.store.tables import (
@@ -40,13 +40,13 @@ def encoder_id(session: Session, name: str, weights_sha256: str, spec: str | Non
     return encoders.get_or_set_current(session, name, weights_sha256, spec)
 
 
-def encoder(session: Session) -> tuple[str, str] | None:
+def current_encoder(session: Session) -> tuple[str, str] | None:
     """Return the name and the weights' SHA-256 of the encoder in use; None in an empty gallery."""
     row = encoders.current(session)
     return None if row is None else (row.name, row.weights_sha256)
 
 
-def face_of(session: Session, identity_id: int, photo_sha256: str) -> int | None:
+def face_id_of(session: Session, identity_id: int, photo_sha256: str) -> int | None:
     """Return the id of the searchable face that this identity has from this photo."""
     return session.scalar(
         select(FaceRow.id)
@@ -63,7 +63,7 @@ def is_searchable() -> ColumnElement[bool]:
     return FaceRow.encoder_id == current
 
 
-def of_photo(session: Session, photo_sha256: str) -> list[int]:
+def ids_of_photo(session: Session, photo_sha256: str) -> list[int]:
     """Return the ids of the faces enrolled from a photo, ascending, of any identity."""
     query = select(FaceRow.id).join(PhotoRow).where(PhotoRow.sha256 == photo_sha256)
     return list(session.scalars(query.order_by(FaceRow.id)))
@@ -123,7 +123,7 @@ def _set_earlier_aside(session: Session, row: FaceRow, box: Box, encoder: int) -
     If the photo's new face is another one, only the previous encoder's encoding of the old face
     stays, so that a rollback restores the earlier answers.
     """
-    states = {record.id: record.state for record in encoders.kept(session)}
+    states = {record.id: record.state for record in encoders.with_encodings(session)}
     previous = next((i for i, state in states.items() if state is EncoderState.PREVIOUS), None)
     same_face = _same_place(box, Box(row.left, row.top, row.right, row.bottom))
     other = OtherEncodingRow
@@ -135,7 +135,7 @@ def _set_earlier_aside(session: Session, row: FaceRow, box: Box, encoder: int) -
             for table in (KeptImageRow, ThumbnailRow)
         ]
         if any(face_id is not None for face_id in dropped):
-            remember_to_scrub(session)
+            request_scrub(session)
     session.execute(delete(other).where(other.face_id == row.id, stale))
     if row.encoder_id == previous or (same_face and row.encoder_id in states):
         session.merge(

@@ -12,7 +12,7 @@ from gallery.batching import batched
 from gallery.errors import IdentityExists, IdentityNotFound
 from gallery.names import checked_details, checked_external_id, checked_name
 from gallery.store import photo_cache
-from gallery.store.change_log import log_changes, remember_to_scrub
+from gallery.store.change_log import log_changes, request_scrub
 from gallery.store.records import IdentityRecord
 from gallery.store.tables import (
     IDS_PER_QUERY,
@@ -55,7 +55,7 @@ def count(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(IdentityRow)) or 0
 
 
-def newest(session: Session) -> int:
+def newest_id(session: Session) -> int:
     """Return the highest id ever used, even if since erased; 0 when there was none."""
     highest = text("SELECT seq FROM sqlite_sequence WHERE name = 'identities'")
     return int(session.scalar(highest) or 0)
@@ -114,7 +114,7 @@ def rename(session: Session, name_or_id: str | int, new_name: str) -> IdentityRe
     return get(session, new_name)
 
 
-def expire_at(session: Session, name_or_id: str | int, moment: datetime | None) -> IdentityRecord:
+def set_expiry(session: Session, name_or_id: str | int, moment: datetime | None) -> IdentityRecord:
     """Set when an identity is due for erasure; None means never. Raises IdentityNotFound."""
     row = session.get_one(IdentityRow, get(session, name_or_id).id)
     row.expires_at = moment
@@ -122,7 +122,7 @@ def expire_at(session: Session, name_or_id: str | int, moment: datetime | None) 
     return get(session, row.id)
 
 
-def expired(session: Session) -> list[int]:
+def expired_ids(session: Session) -> list[int]:
     """Return the ids of identities due for erasure, longest overdue first."""
     due = IdentityRow.expires_at <= datetime.now(UTC)
     return list(session.scalars(select(IdentityRow.id).where(due).order_by(IdentityRow.expires_at)))
@@ -173,7 +173,7 @@ def delete_faces(session: Session, face_ids: Sequence[int]) -> None:
         used = select(FaceRow.id).where(FaceRow.photo_id == PhotoRow.id).exists()
         session.execute(delete(PhotoRow).where(PhotoRow.id.in_(list(photos)), ~used))
     log_changes(session, face_ids)
-    remember_to_scrub(session)
+    request_scrub(session)
 
 
 def _records(session: Session, *conditions: object) -> list[IdentityRecord]:

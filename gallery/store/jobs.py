@@ -48,7 +48,7 @@ def get(session: Session, job_id: str) -> JobRecord:
     return _record(row)
 
 
-def unended(session: Session) -> list[JobRecord]:
+def unfinished(session: Session) -> list[JobRecord]:
     """Return the unfinished jobs, which a restart resumes, oldest first."""
     query = select(JobRow).where(JobRow.state.not_in(FINISHED)).order_by(JobRow.created_at)
     return [_record(row) for row in session.scalars(query)]

@@ -7,13 +7,13 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from gallery.errors import ThumbnailNotFound
-from gallery.store.change_log import remember_to_scrub
+from gallery.store.change_log import request_scrub
 from gallery.store.packing import drop_packed_images
-from gallery.store.records import Picture
+from gallery.store.records import KeptImage
 from gallery.store.tables import KeptImageRow, ThumbnailRow
 
 
-def keep(session: Session, face_id: int, picture: Picture) -> None:
+def save(session: Session, face_id: int, picture: KeptImage) -> None:
     """Store the image to re-encode a face from. Erasing the face erases it."""
     points = [[float(v) for v in point] for point in picture.landmarks]
     session.merge(
@@ -22,16 +22,16 @@ def keep(session: Session, face_id: int, picture: Picture) -> None:
     session.flush()
 
 
-def get(session: Session, face_id: int) -> Picture | None:
+def get(session: Session, face_id: int) -> KeptImage | None:
     """Return the image to re-encode a face from, if one is stored."""
     row = session.get(KeptImageRow, face_id)
     if row is None:
         return None
     landmarks = np.array(row.landmarks, dtype=np.float32)
-    return Picture("photo" if row.kind == "photo" else "chip", row.content, landmarks)
+    return KeptImage("photo" if row.kind == "photo" else "chip", row.content, landmarks)
 
 
-def size(session: Session) -> tuple[int, int]:
+def count_and_bytes(session: Session) -> tuple[int, int]:
     """Return the number of stored images and their total bytes, without thumbnails."""
     count, total = session.execute(
         select(func.count(), func.coalesce(func.sum(func.length(KeptImageRow.content)), 0))
@@ -44,10 +44,10 @@ def drop_all(session: Session) -> int:
 
     Returns how many there were. Their bytes still have to be scrubbed, which is noted.
     """
-    count, _ = size(session)
+    count, _ = count_and_bytes(session)
     session.execute(delete(KeptImageRow))
     count += drop_packed_images(session)
-    remember_to_scrub(session)
+    request_scrub(session)
     return count
 
 

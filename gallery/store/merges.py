@@ -13,13 +13,13 @@ from gallery.errors import IdentityExists, MergeEmpty, MergeNotFound, MergeTooOl
 from gallery.store import identities
 from gallery.store.change_log import log_changes
 from gallery.store.packing import pack_face, unpack_face
-from gallery.store.records import IdentityRecord, Merged, MergeRecord
+from gallery.store.records import IdentityRecord, MergeRecord, MergeResult
 from gallery.store.tables import DistinctRow, FaceRow, IdentityRow, MergeRow, MisfiledDecisionRow
 
 Json = dict[str, Any]
 
 
-def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Merged:
+def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> MergeResult:
     """Merge the other identities into `keep`, undoably.
 
     `keep` gets the others' faces; those from photos it already has a face from are set aside. It
@@ -86,10 +86,10 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
     session.add(merge_row)
     session.flush()
     session.expire_all()
-    return Merged(identities.get(session, kept.id), merge_row.id)
+    return MergeResult(identities.get(session, kept.id), merge_row.id)
 
 
-def list_merges(session: Session) -> list[MergeRecord]:
+def list_all(session: Session) -> list[MergeRecord]:
     """Return every merge that can be undone, newest first."""
     return [_record(row) for row in session.scalars(select(MergeRow).order_by(MergeRow.id.desc()))]
 
@@ -153,7 +153,7 @@ def distinct_from(session: Session, identity_id: int) -> set[int]:
     return {row.second_id if row.first_id == identity_id else row.first_id for row in rows}
 
 
-def all_distinct(session: Session) -> set[tuple[int, int]]:
+def distinct_pairs(session: Session) -> set[tuple[int, int]]:
     """Return every pair of identities decided to be different people, smaller id first."""
     return {(row.first_id, row.second_id) for row in session.scalars(select(DistinctRow))}
 

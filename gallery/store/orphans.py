@@ -5,11 +5,11 @@ from __future__ import annotations
 from sqlalchemy import Exists, delete, func, select
 from sqlalchemy.orm import Session
 
-from gallery.store.change_log import remember_to_scrub
+from gallery.store.change_log import request_scrub
 from gallery.store.tables import FaceRow, IdentityRow, PhotoRow
 
 
-def photos(session: Session) -> int:
+def photo_count(session: Session) -> int:
     """Return the number of photos that no face refers to."""
     return session.scalar(select(func.count()).select_from(PhotoRow).where(~_photo_used())) or 0
 
@@ -19,14 +19,14 @@ def drop_photos(session: Session) -> int:
 
     Returns how many there were.
     """
-    count = photos(session)
+    count = photo_count(session)
     if count:
         session.execute(delete(PhotoRow).where(~_photo_used()))
-        remember_to_scrub(session)
+        request_scrub(session)
     return count
 
 
-def people(session: Session) -> list[int]:
+def identity_ids(session: Session) -> list[int]:
     """Return the ids of identities without a face, which no query can match."""
     used = select(FaceRow.id).where(FaceRow.identity_id == IdentityRow.id).exists()
     return list(session.scalars(select(IdentityRow.id).where(~used).order_by(IdentityRow.id)))

@@ -67,7 +67,7 @@ def pack_face(session: Session, face: FaceRow) -> Json:
 def unpack_face(session: Session, identity_id: int, packed: Json) -> None:
     """Restore a packed face to an identity, with the encodings of the encoders in use now."""
     current = encoders.current(session)
-    kept_encoders = {record.id for record in encoders.kept(session)}
+    kept_encoders = {record.id for record in encoders.with_encodings(session)}
     face = _with_encoder(packed, None if current is None else current.id, kept_encoders)
     photo, thumbnail = face.pop("photo"), face.pop("thumbnail")
     image, others = face.pop("kept", None), face.pop("others")

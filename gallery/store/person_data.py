@@ -30,7 +30,7 @@ from gallery.types import DIMENSION, Float32
 
 
 @dataclass(frozen=True)
-class Remains:
+class PersonData:
     """The data of some faces of an identity, or of the whole identity (`whole`).
 
     also : ids of identities merged into it.
@@ -42,29 +42,29 @@ class Remains:
     """
 
     identity_id: int
-    also: tuple[int, ...]
+    merged_ids: tuple[int, ...]
     face_ids: tuple[int, ...]
-    aside: tuple[int, ...]
+    set_aside: tuple[int, ...]
     whole: bool
     encodings: Float32
     names: tuple[str, ...]
     texts: tuple[str, ...]
-    pictures: tuple[bytes, ...]
-    counted: dict[str, int]
+    images: tuple[bytes, ...]
+    row_counts: dict[str, int]
 
     @property
-    def known_as(self) -> frozenset[int]:
+    def all_ids(self) -> frozenset[int]:
         """The ids of the identity and of those merged into it."""
-        return frozenset((self.identity_id, *self.also))
+        return frozenset((self.identity_id, *self.merged_ids))
 
     @property
-    def known_by(self) -> tuple[object, ...]:
+    def fingerprint(self) -> tuple[object, ...]:
         """A value that changes when the stored data changes."""
-        counts = len(self.encodings), len(self.pictures)
-        return self.face_ids, self.aside, self.names, self.texts, counts
+        counts = len(self.encodings), len(self.images)
+        return self.face_ids, self.set_aside, self.names, self.texts, counts
 
 
-def of(session: Session, identity_id: int, face_ids: Sequence[int] | None) -> Remains:
+def collect(session: Session, identity_id: int, face_ids: Sequence[int] | None) -> PersonData:
     """Return the data of these faces of an identity, or with None of the whole identity.
 
     With single faces come those from the same photos that a merge or a plan set aside.
@@ -127,17 +127,17 @@ def of(session: Session, identity_id: int, face_ids: Sequence[int] | None) -> Re
     texts += [row.source for row in rows] + [face["source"] for face in aside]
     texts += [row.photo.sha256 for row in rows] + [face["photo"]["sha256"] for face in aside]
     joined = np.frombuffer(b"".join(encodings), dtype="<f4").reshape(-1, DIMENSION)
-    return Remains(
+    return PersonData(
         identity_id=identity_id,
-        also=tuple(sorted({other["id"] for merge in merges for other in merge.others})),
+        merged_ids=tuple(sorted({other["id"] for merge in merges for other in merge.others})),
         face_ids=tuple(ids),
-        aside=tuple(face["id"] for face in aside),
+        set_aside=tuple(face["id"] for face in aside),
         whole=face_ids is None,
         encodings=joined.astype(np.float32),
         names=tuple(dict.fromkeys(names)),
         texts=tuple(dict.fromkeys(text for text in texts if text)),
-        pictures=tuple(pictures),
-        counted=counted,
+        images=tuple(pictures),
+        row_counts=counted,
     )
 
 
@@ -147,21 +147,21 @@ def _drop_steps(identity_id: int) -> Select[AppliedStepRow]:
     return select(AppliedStepRow).where(is_drop, AppliedStepRow.first_id == identity_id)
 
 
-def drop_aside(session: Session, data: Remains) -> None:
+def drop_set_aside(session: Session, data: PersonData) -> None:
     """Delete the faces set aside from the journals of merges and plans."""
     for step in session.scalars(_drop_steps(data.identity_id)):
-        if step.number in data.aside:
+        if step.number in data.set_aside:
             session.delete(step)
     merges = select(MergeRow).where(MergeRow.holder_id == data.identity_id)
     for merge in session.scalars(merges):
         merge.others = [
-            {**other, "aside": [f for f in other["aside"] if f["id"] not in data.aside]}
+            {**other, "aside": [f for f in other["aside"] if f["id"] not in data.set_aside]}
             for other in merge.others
         ]
     session.flush()
 
 
-def is_live(session: Session, content: bytes) -> bool:
+def is_in_use(session: Session, content: bytes) -> bool:
     """Whether these bytes occur in a current row, or in the schema."""
     schema = text("SELECT 1 FROM sqlite_master WHERE instr(CAST(sql AS BLOB), :content) LIMIT 1")
     if session.scalar(schema, {"content": content}) is not None:

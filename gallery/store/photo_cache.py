@@ -23,7 +23,7 @@ _ROW_LENGTH = _BOX_LENGTH + _LANDMARKS_LENGTH + DIMENSION + 2
 
 
 @dataclass(frozen=True)
-class SeenPhoto:
+class CachedPhoto:
     """The detections and encodings of one photo with f faces.
 
     mark : digest of the photo's path, size and time, and of the pipeline.
@@ -37,7 +37,7 @@ class SeenPhoto:
     sha256: str
     width: int
     height: int
-    look: bytes
+    preview: bytes
     hashes: UInt8
     boxes: Float32
     landmarks: Float32
@@ -56,18 +56,18 @@ class FaceDecision:
     first: str
     second: str
     same: bool
-    person: str
+    group_id: str
 
 
-def without_look(photo: SeenPhoto) -> SeenPhoto:
+def without_preview(photo: CachedPhoto) -> CachedPhoto:
     """Return the photo without its JPEG, to hold many in memory."""
-    return replace(photo, look=b"")
+    return replace(photo, preview=b"")
 
 
-def unusable(mark: str, reason: str) -> SeenPhoto:
+def unusable_photo(mark: str, reason: str) -> CachedPhoto:
     """Return the entry of an unusable photo."""
     no_boxes = np.empty((0, 4), np.float32)
-    return SeenPhoto(
+    return CachedPhoto(
         mark,
         "",
         0,
@@ -81,7 +81,7 @@ def unusable(mark: str, reason: str) -> SeenPhoto:
     )
 
 
-def usable(session: Session, marks: Iterable[str]) -> set[str]:
+def usable_marks(session: Session, marks: Iterable[str]) -> set[str]:
     """Return those of these marks that are cached as usable. An unusable photo is tried again."""
     cached: set[str] = set()
     for batch in batched(marks, _PHOTOS_PER_QUERY):
@@ -90,7 +90,7 @@ def usable(session: Session, marks: Iterable[str]) -> set[str]:
     return cached
 
 
-def keep(session: Session, photos: Sequence[SeenPhoto]) -> None:
+def save(session: Session, photos: Sequence[CachedPhoto]) -> None:
     """Store photos, replacing those that another process stored meanwhile."""
     session.execute(delete(CachedPhotoRow).where(CachedPhotoRow.mark.in_([p.mark for p in photos])))
     session.execute(
@@ -101,7 +101,7 @@ def keep(session: Session, photos: Sequence[SeenPhoto]) -> None:
                 "sha256": p.sha256,
                 "width": p.width,
                 "height": p.height,
-                "look": p.look,
+                "look": p.preview,
                 "hashes": p.hashes.tobytes(),
                 "faces": _pack_faces(p),
                 "reason": p.reason,
@@ -111,7 +111,7 @@ def keep(session: Session, photos: Sequence[SeenPhoto]) -> None:
     )
 
 
-def photos(session: Session, marks: Sequence[str]) -> Iterator[SeenPhoto]:
+def photos(session: Session, marks: Sequence[str]) -> Iterator[CachedPhoto]:
     """Yield the cached ones of these photos, in order, with only a block of them in memory."""
     for batch in batched(marks, _PHOTOS_PER_QUERY):
         rows = {
@@ -148,7 +148,7 @@ def forget_photos(session: Session, sha256s: Iterable[str]) -> None:
     session.flush()
 
 
-def decisions(session: Session) -> list[FaceDecision]:
+def all_decisions(session: Session) -> list[FaceDecision]:
     """Return all decisions on faces in photos, oldest first."""
     return [
         FaceDecision(row.first, row.second, row.same, row.person)
@@ -156,7 +156,7 @@ def decisions(session: Session) -> list[FaceDecision]:
     ]
 
 
-def _pack_faces(photo: SeenPhoto) -> bytes:
+def _pack_faces(photo: CachedPhoto) -> bytes:
     """Pack each face as a float32 row: box, landmarks, encoding, norm, agreement; little-endian."""
     faces = len(photo.boxes)
     rows = np.concatenate(
@@ -172,10 +172,10 @@ def _pack_faces(photo: SeenPhoto) -> bytes:
     return rows.astype("<f4").tobytes()
 
 
-def _unpack(row: CachedPhotoRow) -> SeenPhoto:
+def _unpack(row: CachedPhotoRow) -> CachedPhoto:
     faces = np.frombuffer(row.faces, dtype="<f4").reshape(-1, _ROW_LENGTH).astype(np.float32)
     start = _BOX_LENGTH + _LANDMARKS_LENGTH
-    return SeenPhoto(
+    return CachedPhoto(
         row.mark,
         row.sha256,
         row.width,

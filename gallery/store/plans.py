@@ -17,7 +17,7 @@ decisions on it (other people, confirmed faces), if there are any."""
 
 
 @dataclass(frozen=True)
-class KeptPlan:
+class PlanRecord:
     """A plan.
 
     state : the gallery's when the plan was made; None for a plan for a folder.
@@ -69,20 +69,20 @@ def add(session: Session, plan_id: str, state: State | None, files: list[str]) -
     session.flush()
 
 
-def get(session: Session, plan_id: str) -> KeptPlan | None:
+def get(session: Session, plan_id: str) -> PlanRecord | None:
     """Return a plan, or None if it is not stored."""
     row = session.get(PlanRow, plan_id)
     return None if row is None else _record(row)
 
 
-def forget_all(session: Session) -> list[KeptPlan]:
+def drop_all(session: Session) -> list[PlanRecord]:
     """Delete every plan; return them, so that their files can be deleted too."""
     plans = [_record(row) for row in session.scalars(select(PlanRow))]
     session.execute(delete(PlanRow))
     return plans
 
 
-def changed(before: State, now: State) -> list[tuple[int, str]]:
+def changes(before: State, now: State) -> list[tuple[int, str]]:
     """Return (identity id, what changed, in words) between two states, by ascending id."""
     differences = []
     for identity in sorted(before.keys() | now.keys(), key=int):
@@ -97,8 +97,8 @@ def changed(before: State, now: State) -> list[tuple[int, str]]:
     return differences
 
 
-def _record(row: PlanRow) -> KeptPlan:
-    return KeptPlan(row.id, row.state, tuple(row.files))
+def _record(row: PlanRow) -> PlanRecord:
+    return PlanRecord(row.id, row.state, tuple(row.files))
 
 
 def _digest(facts: object) -> str:

@@ -58,7 +58,7 @@ class FaceRecord:
 
 
 @dataclass(frozen=True)
-class Picture:
+class KeptImage:
     """The image stored to re-encode a face.
 
     kind : "chip", a crop around the face, or "photo", the original file.
@@ -82,7 +82,7 @@ class NewFace:
     face: Face
     encodings: Encodings
     views: int
-    picture: Picture | None = None
+    kept_image: KeptImage | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class NewIdentity:
 
 
 @dataclass(frozen=True)
-class ManyFaces:
+class FaceBatch:
     """n faces of m identities, for export and import.
 
     owners : int64 (n,), indices into `identities`.
@@ -120,9 +120,9 @@ class ManyFaces:
     def __len__(self) -> int:
         return len(self.owners)
 
-    def take(self, rows: Int64) -> ManyFaces:
+    def take(self, rows: Int64) -> FaceBatch:
         """Return the faces at these rows, with all identities."""
-        return ManyFaces(
+        return FaceBatch(
             self.identities,
             self.owners[rows],
             self.encodings.take(rows),
@@ -233,7 +233,7 @@ class MergeRecord:
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergeResult:
     """The result of a merge. merge_id : the number that undoes it."""
 
     identity: IdentityRecord

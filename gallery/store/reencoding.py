@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from gallery.errors import CannotReencode, EncoderChanged
 from gallery.store import encoders
-from gallery.store.change_log import log_changes, remember_to_scrub
+from gallery.store.change_log import log_changes, request_scrub
 from gallery.store.encoders import EncoderState
 from gallery.store.packing import drop_packed_encodings
 from gallery.store.tables import FaceRow, IdentityRow, KeptImageRow, OtherEncodingRow, PhotoRow
@@ -34,10 +34,10 @@ class FaceToEncode:
     photo_sha256: str
     landmarks: Float32
     views: int
-    kept: bool
+    has_image: bool
 
     @property
-    def placed(self) -> bool:
+    def has_landmarks(self) -> bool:
         """Whether its landmarks are known; those of an imported face may not be."""
         return bool(np.isfinite(self.landmarks).all() and np.ptp(self.landmarks, axis=0).any())
 
@@ -50,9 +50,9 @@ def begin(session: Session, name: str, weights_sha256: str, spec: str) -> None:
     keeps its state until the switch, so that a rollback is always possible.
     Raises EncoderChanged if the encoder is in use and has encoded every face.
     """
-    record = encoders.make(session, name, weights_sha256, spec)
+    record = encoders.get_or_add(session, name, weights_sha256, spec)
     if record.state is EncoderState.CURRENT:
-        if not unseen(session):
+        if not unencoded(session):
             raise EncoderChanged(f"the gallery's encodings are already of {record}; nothing to do")
         return
     if record.state is EncoderState.PREVIOUS:
@@ -86,7 +86,7 @@ def to_encode(session: Session, encoder_id: int) -> Iterator[FaceToEncode]:
         yield FaceToEncode(*row[:5], landmarks, *row[6:])
 
 
-def put(session: Session, encoder_id: int, face_id: int, encodings: Encodings) -> bool:
+def save(session: Session, encoder_id: int, face_id: int, encodings: Encodings) -> bool:
     """Store a face's encoding, (1, 128); return False if the face was erased.
 
     Raises CannotReencode if the encoder's encodings are no longer kept.
@@ -107,7 +107,7 @@ def put(session: Session, encoder_id: int, face_id: int, encodings: Encodings) -
     return True
 
 
-def done(session: Session, encoder_id: int) -> tuple[int, int]:
+def progress(session: Session, encoder_id: int) -> tuple[int, int]:
     """Return how many faces have an encoding by this encoder, and how many faces there are."""
     encoded = select(func.count()).where(
         (FaceRow.encoder_id == encoder_id) | _has_other_encoding(encoder_id)
@@ -155,7 +155,7 @@ def switch(session: Session, encoder_id: int) -> None:
     kept_ids = {encoder_id} if previous is None else {encoder_id, previous.id}
     session.execute(delete(other).where(other.encoder_id == encoder_id))
     session.execute(delete(other).where(other.encoder_id.not_in(kept_ids)))
-    for record in encoders.kept(session):
+    for record in encoders.with_encodings(session):
         if record.id not in kept_ids:
             encoders.set_state(session, record.id, EncoderState.PAST)
     if previous is not None:
@@ -171,15 +171,15 @@ def finish(session: Session) -> int:
     Returns how many there were. Their bytes still have to be scrubbed, which is noted.
     """
     dropped = session.scalar(select(func.count(literal_column("1"))).select_from(OtherEncodingRow))
-    for record in encoders.kept(session):
+    for record in encoders.with_encodings(session):
         if record.state is not EncoderState.CURRENT:
             _drop_encodings(session, record.id)
     session.execute(delete(OtherEncodingRow))
-    remember_to_scrub(session)
+    request_scrub(session)
     return (dropped or 0) + drop_packed_encodings(session)
 
 
-def unseen(session: Session) -> list[tuple[int, str, str]]:
+def unencoded(session: Session) -> list[tuple[int, str, str]]:
     """Return (face id, identity name, photo name) of faces that the encoder in use has not encoded.
 
     No search finds them.

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from gallery.matching.head import Head, HeadMarks
+from gallery.matching.head import Head, HeadMetadata
 from gallery.matching.operating_point import (
-    CROWD,
+    CROWDING_START,
     Adjustment,
     Calibration,
     OperatingCurve,
     operating_point,
 )
-from gallery.matching.scorer import cross_margins, near_margins, own_adjustment
-from gallery.matching.templates import Templates, fused
+from gallery.matching.scorer import cross_margins, gallery_adjustment, shortlist_margins
+from gallery.matching.templates import Templates, fuse_templates
 from gallery.training.encode import EncodedPeople
 from gallery.training.train import Epoch, Recipe, halves, train
 from gallery.types import Bool, Float32, Float64, Int64
@@ -66,9 +66,9 @@ def fit_and_calibrate(
 
     encoder : its name and the SHA-256 of its weights.  Raises TrainingDataTooSmall.
     """
-    first, second = (people.of(numbers) for numbers in halves(people, recipe.seed))
+    first, second = (people.for_people(numbers) for numbers in halves(people, recipe.seed))
     fitted = train(first, recipe, second, progress)
-    marks = HeadMarks(*encoder, recipe.features, recipe.hidden, NO_CALIBRATION)
+    marks = HeadMetadata(*encoder, recipe.features, recipe.hidden, NO_CALIBRATION)
     head = Head(fitted.cohort, fitted.networks, marks)
     calibration = calibrate_head(head, second, recipe.seed)
     return TrainedHead(head.recalibrated(calibration), first, second, fitted.history)
@@ -82,7 +82,7 @@ def calibrate_head(head: Head, people: EncodedPeople, seed: int) -> Calibration:
     rough = replace(NO_CALIBRATION, strangers=strangers, enrolled=enrolled, known=known)
     queries = list(_random_queries(head.recalibrated(rough), people, rng))
     calibration = replace(rough, crowding=_crowding(queries, rough))
-    return replace(calibration, sureness=_sureness(queries, calibration))
+    return replace(calibration, probability_weights=_sureness(queries, calibration))
 
 
 def operating_curve(margins: Float32) -> OperatingCurve:
@@ -138,7 +138,7 @@ def known_margins(head: Head, people: EncodedPeople, rng: np.random.Generator) -
             quantiles.append(quantiles[-1])
             continue
         probes, enrolled = rows[:: photos + 1], np.delete(rows, np.s_[:: photos + 1])
-        templates = fused(people.people[enrolled], people.enrolled.take(enrolled))
+        templates = fuse_templates(people.people[enrolled], people.enrolled.take(enrolled))
         a, b = head.sides(people.probes.take(probes)), head.sides(templates.encodings)
         quantiles.append(np.quantile(head.margins(a, b), np.linspace(0, 1, 101)))
     return np.stack(quantiles).astype(np.float64)
@@ -178,7 +178,7 @@ def draw_gallery(
     enrolled = np.sort(order[rank < allowed])
     rest = np.setdiff1d(np.arange(len(people)), enrolled)
     probes = rest[sample_per_person(people.people[rest], probes_each, rng)]
-    templates = fused(people.people[enrolled], people.enrolled.take(enrolled))
+    templates = fuse_templates(people.people[enrolled], people.enrolled.take(enrolled))
     return RandomGallery(templates, probes, np.isin(people.people[probes], members))
 
 
@@ -207,11 +207,11 @@ def _random_queries(
         for draw in range(_GALLERY_DRAWS if size <= count // 2 else 0):
             drawn = draw_gallery(people, size, rng, photos=1 + draw % 3)
             templates = drawn.templates
-            margins = near_margins(head, people.probes.take(drawn.probes), templates.encodings)
+            margins = shortlist_margins(head, people.probes.take(drawn.probes), templates.encodings)
             best = margins.argmax(axis=1)
             yield _Queries(
                 size,
-                own_adjustment(head, templates.identity_ids, templates.encodings),
+                gallery_adjustment(head, templates.identity_ids, templates.encodings),
                 margins[np.arange(len(margins)), best],
                 templates.identity_ids[best] == people.people[drawn.probes],
                 drawn.known,
@@ -223,16 +223,16 @@ def _crowding(queries: list[_Queries], rough: Calibration) -> float:
     comparisons were independent.
     """
     sizes, gaps = [], []
-    for size in sorted({q.size for q in queries if q.size >= CROWD}):
+    for size in sorted({q.size for q in queries if q.size >= CROWDING_START}):
         for rate in _CROWDING_RATES:
             matched, expected = 0, 0.0  # strangers
             for q in queries:
                 if q.size == size:
-                    point = operating_point(rough, size, rate=rate, adjustment=q.adjustment)
-                    matched += int(point.same(q.margins[~q.known]).sum())
-                    expected += point.aimed * int((~q.known).sum())
+                    point = operating_point(rough, size, fpir=rate, adjustment=q.adjustment)
+                    matched += int(point.is_same(q.margins[~q.known]).sum())
+                    expected += point.target_fpir * int((~q.known).sum())
             if matched >= _MIN_MATCHED:
-                sizes.append(np.log(size / CROWD))
+                sizes.append(np.log(size / CROWDING_START))
                 gaps.append(np.log(matched / expected))
     if len(set(sizes)) < 2:
         return 1.0
@@ -244,12 +244,12 @@ def _sureness(queries: list[_Queries], calibration: Calibration) -> Float64:
     evidence, weights = [], []
     for q in queries:
         point = operating_point(calibration, q.size, adjustment=q.adjustment)
-        evidence.append(point.evidence(q.margins))
+        evidence.append(point.probability_features(q.margins))
         counts = np.array([(~q.known).sum(), q.known.sum()])
         weights.append((1_000 / np.maximum(1, counts))[q.known.astype(int)])
     right = np.concatenate([np.empty(0, np.bool_), *(q.right for q in queries)])
     if len(np.unique(right)) < 2:
-        return NO_CALIBRATION.sureness
+        return NO_CALIBRATION.probability_weights
     fitted = LogisticRegression(C=1e3, max_iter=5_000, fit_intercept=False).fit(
         np.concatenate(evidence), right, np.concatenate(weights)
     )

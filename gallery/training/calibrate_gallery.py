@@ -13,8 +13,8 @@ from gallery.errors import TrainingDataTooSmall
 from gallery.matching.head import Head
 from gallery.matching.operating_point import Adjustment, OperatingPoint
 from gallery.matching.recalibration import Evidence
-from gallery.matching.scorer import near_margins
-from gallery.matching.templates import Templates, fused
+from gallery.matching.scorer import shortlist_margins
+from gallery.matching.templates import Templates, fuse_templates
 from gallery.store.records import StoredEncodings
 from gallery.training.cleaning import Duplicates, duplicate_cosine, without_duplicates
 from gallery.training.dataset import strangers_in
@@ -86,7 +86,9 @@ def calibrate_gallery(
     strangers = people.take(np.flatnonzero(fresh))
     progress("calibrating", 0, 1)
     try:
-        fitted = calibrate_on(scorer.head, scorer.point(), stored, strangers, seed=seed)
+        fitted = fit_calibration(
+            scorer.head, scorer.operating_point(), stored, strangers, seed=seed
+        )
     except TrainingDataTooSmall as error:
         if not enrolled:
             raise
@@ -118,7 +120,7 @@ def not_enrolled(strangers: EncodedPeople, stored: StoredEncodings, photos: set[
     return ~is_same_file & (highest_cosines < duplicate_cosine(strangers))
 
 
-def calibrate_on(
+def fit_calibration(
     head: Head,
     before: OperatingPoint,
     stored: StoredEncodings,
@@ -132,28 +134,28 @@ def calibrate_on(
     Raises TrainingDataTooSmall with what is missing.
     """
     _refuse_too_few(stored, strangers)
-    templates = fused(stored.identity_ids, stored.encodings)
-    margins = near_margins(head, strangers.probes, templates.encodings)
+    templates = fuse_templates(stored.identity_ids, stored.encodings)
+    margins = shortlist_margins(head, strangers.probes, templates.encodings)
     best = margins.argmax(axis=1)
-    evidence = Evidence.of(strangers.people, margins, templates.identity_ids, seed)
-    tops = evidence.tops
+    evidence = Evidence.from_margins(strangers.people, margins, templates.identity_ids, seed)
+    tops = evidence.top_margins
     after = evidence.fit(before)
     held_out = _cross_validated(
         lambda rows: evidence.fit(before, rows), tops, strangers.people, seed
     )
     known = _known_margins(head, stored, templates, seed)
     report = {
-        "rate": before.rate,
+        "rate": before.fpir,
         "identities": len(templates.identity_ids),
         "strangers": {
             "people": len(np.unique(strangers.people)),
             "photos": len(strangers),
         },
-        "before": _measured(strangers.people, before.same(tops), known, before, seed),
+        "before": _measured(strangers.people, before.is_same(tops), known, before, seed),
         "after": _measured(strangers.people, held_out, known, after, seed),
         "seed": seed,
     }
-    rows = np.flatnonzero(before.same(tops))
+    rows = np.flatnonzero(before.is_same(tops))
     rows = rows[np.argsort(-tops[rows])]
     matched = tuple(
         (strangers.photos[i], int(templates.identity_ids[best[i]])) for i in rows.tolist()
@@ -193,7 +195,7 @@ def _cross_validated(
     matched = np.zeros(len(tops), dtype=np.bool_)
     for fold in range(_FOLDS):
         in_fold = np.isin(people, order[fold::_FOLDS])
-        matched[in_fold] = fit(~in_fold).same(tops[in_fold])
+        matched[in_fold] = fit(~in_fold).is_same(tops[in_fold])
     return matched
 
 
@@ -217,11 +219,11 @@ def _known_margins(
     rows = np.flatnonzero(np.isin(stored.identity_ids, several))
     rows = np.sort(np.random.default_rng(seed).permutation(rows)[:_MAX_KNOWN])
     queries, people = stored.encodings.take(rows), stored.identity_ids[rows]
-    margins = near_margins(head, queries, templates.encodings)
+    margins = shortlist_margins(head, queries, templates.encodings)
     columns = np.searchsorted(templates.identity_ids, people)
     margins[np.arange(len(rows)), columns] = -np.inf
     other_photos = [
-        fused(stored.identity_ids[mine], stored.encodings.take(mine)).encodings
+        fuse_templates(stored.identity_ids[mine], stored.encodings.take(mine)).encodings
         for row, person in zip(rows.tolist(), people.tolist(), strict=True)
         for mine in [np.setdiff1d(np.flatnonzero(stored.identity_ids == person), [row])]
     ]
@@ -232,7 +234,7 @@ def _known_margins(
 def _measured(
     strangers: Int64, matched: Bool, known: _KnownMargins, point: OperatingPoint, seed: int
 ) -> dict[str, Any]:
-    found = point.same(known.own) & ~point.same(known.others)
+    found = point.is_same(known.own) & ~point.is_same(known.others)
     return {
         "bias": point.bias,
         "strangers_named": float(matched.mean()),

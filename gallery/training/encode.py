@@ -67,7 +67,7 @@ class EncodedPeople:
             self.near_identical,
         )
 
-    def of(self, people: Int64) -> EncodedPeople:
+    def for_people(self, people: Int64) -> EncodedPeople:
         """Only the rows of these people."""
         return self.take(np.flatnonzero(np.isin(self.people, people)))
 
@@ -112,7 +112,7 @@ def encode_people(
     progress: Callable[[int], None] = lambda _: None,
     *,
     workers: int = 0,
-    make_eye: Callable[[], FacePipeline] | None = None,
+    pipeline_factory: Callable[[], FacePipeline] | None = None,
     native: bool = False,
 ) -> EncodedPeople:
     """Encode the central face of each photo. A cached photo is encoded again only if its file
@@ -123,7 +123,7 @@ def encode_people(
     native : return the network's own encodings, (n, d), to fit a projection on; else (n, 128).
     Raises TrainingInterrupted when a photo kills the worker process that reads it.
     """
-    key = f"2 {pipeline.sees} {views.probe} {views.enrolled} {folder.root.resolve()}"
+    key = f"2 {pipeline.fingerprint} {views.probe} {views.enrolled} {folder.root.resolve()}"
     file = cache / ENCODINGS_FOLDER / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
     cached = encoding_cache.load(file)
     photos = [
@@ -133,7 +133,7 @@ def encode_people(
     ]
     missing = [(path, mark) for _, path, mark in photos if mark not in cached]
     progress(len(photos) - len(missing))
-    pool = None if make_eye is None else Workers(workers, make_eye)
+    pool = None if pipeline_factory is None else Workers(workers, pipeline_factory)
     new: dict[str, Entry] = {}
     results = map_photos(partial(_encode, views=views), missing, pipeline, pool)
     for count, ((path, mark), entry) in enumerate(results, start=1):
@@ -156,7 +156,7 @@ def encode_people(
     width = pipeline.encoder.network.traits.dimension + 2
     rows = np.array([row for _, _, (row, _, _) in usable], np.float32).reshape(-1, 2 * width)
     sides = _unpacked(rows[:, :width]), _unpacked(rows[:, width:])
-    probes, enrolled = sides if native else map(pipeline.encoder.stored, sides)
+    probes, enrolled = sides if native else map(pipeline.encoder.to_stored, sides)
     return EncodedPeople(
         probes=probes,
         enrolled=enrolled,

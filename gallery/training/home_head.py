@@ -7,16 +7,14 @@ from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
 
+from gallery.config import REENCODE_LOCK
 from gallery.encoders.projection import Projection
 from gallery.encoders.protocol import Traits
 from gallery.errors import DatabaseBusy, EncoderChanged, HeadUnusable
 from gallery.matching.head import Head, load_head
-from gallery.matching.head_files import head_at_home, projections
+from gallery.matching.head_files import head_in_home, projections
 from gallery.training.workflow import GalleryParts
 from gallery.types import DIMENSION
-
-REENCODE_LOCK = "reencode.lock"
-"""The lock file in the gallery's home that re-encoding holds."""
 
 
 def projection_to_keep(
@@ -40,7 +38,7 @@ def head_to_replace(gallery: GalleryParts, traits: Traits, encoder_sha256: str) 
     encoder_sha256 : of the network with the new head's projection.
     """
     try:
-        file = head_at_home(gallery.settings, traits)
+        file = head_in_home(gallery.settings, traits)
         return load_head(file, traits.name, encoder_sha256, traits.spec)
     except HeadUnusable:
         return None

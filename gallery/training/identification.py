@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from gallery.matching.head import Head
-from gallery.matching.scorer import near_margins
+from gallery.matching.scorer import shortlist_margins
 from gallery.training.calibrate import RandomGallery, draw_gallery
 from gallery.training.encode import EncodedPeople
 from gallery.training.pairs import PairSampler
@@ -55,7 +55,7 @@ def found_share(head: Head, people: EncodedPeople, *, rate: float, seed: int) ->
     for _ in range(5):
         drawn = draw_gallery(people, size, rng)
         probes = people.probes.take(drawn.probes)
-        margins = near_margins(head, probes, drawn.templates.encodings)
+        margins = shortlist_margins(head, probes, drawn.templates.encodings)
         candidates = top_candidates(margins.astype(np.float64), people, drawn)
         shares.append(candidates.dir_at(candidates.threshold_at_fpir(rate)))
     return float(np.mean(shares))

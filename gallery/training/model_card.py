@@ -16,7 +16,7 @@ from gallery.training.cleaning import Duplicates
 from gallery.training.dataset import PeopleFolder
 from gallery.training.encode import EncodedPeople
 from gallery.training.train import Epoch, Recipe
-from indexer.whole_file import written_whole
+from indexer.whole_file import atomic_write
 
 LIMITS = (
     "Fitted on press photos of adults, mostly men of European descent; error rates differ between"
@@ -44,7 +44,7 @@ def model_card(
     figures : measured on the people the head was calibrated on.
     encoder : more about the encoder and its projection to 128 numbers.
     """
-    marks = trained.head.marks
+    marks = trained.head.metadata
     return {
         "encoder": {"name": marks.encoder, "weights_sha256": marks.encoder_sha256, **encoder},
         "head_sha256": trained.head.sha256,
@@ -111,9 +111,9 @@ def write_report(
         out / name.replace("head", stem, 1) for name in (HEAD_FILE, CARD_FILE, PLOT_FILE)
     )
     head.save(head_file)
-    with written_whole(card_file) as out_file:
+    with atomic_write(card_file) as out_file:
         out_file.write((json.dumps(card, indent=2) + "\n").encode())
-    with written_whole(plot_file) as out_file:
+    with atomic_write(plot_file) as out_file:
         plot_history(history, out_file)
     return head_file, card_file, plot_file
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from gallery.encoders.projection import Projection
-from gallery.matching.templates import fused
+from gallery.matching.templates import fuse_templates
 from gallery.training.encode import EncodedPeople
 from gallery.types import DIMENSION, Encodings, Float64, Int64
 
@@ -44,7 +44,7 @@ def choose_projection(people: EncodedPeople, network_sha256: str, seed: int) -> 
     people : encodings as the network gives them, of more than 128 numbers.
     """
     numbers = np.random.default_rng(seed).permutation(np.unique(people.people))
-    first, second = people.of(numbers[::2]), people.of(numbers[1::2])
+    first, second = people.for_people(numbers[::2]), people.for_people(numbers[1::2])
     shares = {"native": found_by_cosine(second, seed)}
     for kind, learn in KINDS.items():
         projection = learn(first, network_sha256)
@@ -109,7 +109,7 @@ def found_by_cosine(people: EncodedPeople, seed: int, rate: float = _RATE) -> fl
     strangers = np.flatnonzero(~np.isin(people.people, known))
     if not len(probes) or not len(strangers):
         return 0.0
-    enrolled = fused(people.people[gallery], people.enrolled.take(gallery))
+    enrolled = fuse_templates(people.people[gallery], people.enrolled.take(gallery))
     best, score = _nearest(people.probes.take(probes), enrolled.encodings)
     right = enrolled.identity_ids[best] == people.people[probes]
     impostors = -np.sort(-_nearest(people.probes.take(strangers), enrolled.encodings)[1])

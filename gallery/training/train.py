@@ -14,7 +14,7 @@ from torch.nn import functional
 from gallery.errors import TrainingDataTooSmall
 from gallery.matching.cohort import NEAREST, Cohort
 from gallery.matching.head import DIFFERENT, SAME, PairNetwork, sides_of
-from gallery.matching.templates import fused
+from gallery.matching.templates import fuse_templates
 from gallery.training.encode import EncodedPeople
 from gallery.training.pairs import Pairs, PairSampler
 from gallery.training.statistics import balanced_accuracy, most_accurate_threshold
@@ -99,7 +99,7 @@ def cohort_of(people: EncodedPeople, size: int, seed: int) -> Cohort:
     if len(people) < size:
         raise TrainingDataTooSmall(f"{len(people)} photos with a face, at least {size} are needed")
     clusters = KMeans(size, n_init=1, max_iter=15, random_state=seed).fit(people.enrolled.vectors)
-    templates = fused(people.people, people.enrolled)
+    templates = fuse_templates(people.people, people.enrolled)
     vectors = templates.encodings.vectors
     centres = np.zeros((size, vectors.shape[1]), dtype=np.float32)
     for cluster in range(size):
@@ -174,7 +174,7 @@ class _NetworkTraining:
         self._is_standardised = True
         with torch.no_grad():
             a, b = pair_sides(self.sides, pairs, enrolled, np.arange(len(pairs.same)))
-            features = self.network.describe(a, b)
+            features = self.network.pair_features(a, b)
             self.network.offset.copy_(features.mean(dim=0))
             self.network.scale.copy_(features.std(dim=0) + 1e-6)
 

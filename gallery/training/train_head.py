@@ -16,7 +16,7 @@ from gallery.encoders.protocol import Traits
 from gallery.encoders.registry import DEFAULT
 from gallery.errors import HeadWorse, SettingInvalid
 from gallery.matching.head import Head
-from gallery.matching.head_files import home_stem
+from gallery.matching.head_files import head_stem
 from gallery.training.calibrate import fit_and_calibrate
 from gallery.training.cleaning import Duplicates, without_duplicates
 from gallery.training.dataset import people_in
@@ -151,7 +151,7 @@ def train_head(
     card = model_card(
         source, everyone, duplicates, trained, recipe, figures.as_json(), encoder_card
     )
-    stem = home_stem(traits) if at_home else "head"
+    stem = head_stem(traits) if at_home else "head"
     with replacing_home_head(gallery, traits, projection) if at_home else nullcontext():
         files = write_report(out, trained.head, card, trained.history, stem)
     return HeadReport(files, card, duplicates, figures)
@@ -197,11 +197,11 @@ def _project(
     """
     traits = encoder.network.traits
     if traits.dimension <= DIMENSION:
-        probes, enrolled = map(encoder.stored, (people.probes, people.enrolled))
+        probes, enrolled = map(encoder.to_stored, (people.probes, people.enrolled))
         return replace(people, probes=probes, enrolled=enrolled), None, {}
     if kept is not None:
         return projected(people, kept), kept, {"projection": {"kept": kept.sha256}}
-    fitted = people.of(halves(people, seed)[0])  # the others calibrate the head
+    fitted = people.for_people(halves(people, seed)[0])  # the others calibrate the head
     chosen = choose_projection(fitted, traits.sha256, seed)
     shares = {kind: round(share, 4) for kind, share in chosen.found_by_kind.items()}
     choice = {"kind": chosen.kind, "known_found_by_cosine_at_fpir_0.01": shares}

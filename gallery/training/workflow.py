@@ -77,6 +77,6 @@ def encode_folder(
         settings.cache,
         lambda done: progress("encoding", done, folder.photos),
         workers=min(_MAX_WORKERS, os.cpu_count() or 1),
-        make_eye=worker_pipelines(settings, spec),
+        pipeline_factory=worker_pipelines(settings, spec),
         native=native,
     )

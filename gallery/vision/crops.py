@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from gallery.encoders.template import DLIB_150
-from gallery.store.records import Picture
+from gallery.store.records import KeptImage
 from gallery.types import Face, Float32, Photo
 from gallery.vision.photo import PhotoReader
 
@@ -22,7 +22,9 @@ _MAX_PIXEL_RATIO = 4.0
 """Pixels of the photo to one of the default encoder's chip; larger faces are halved."""
 
 
-def picture_of(keep: Keep, photo: Photo, face: Face, content: bytes, faces: int) -> Picture | None:
+def picture_to_keep(
+    keep: Keep, photo: Photo, face: Face, content: bytes, faces: int
+) -> KeptImage | None:
     """The picture to store with a face; None when none is kept.
 
     content : the bytes of the photo's file.
@@ -32,11 +34,11 @@ def picture_of(keep: Keep, photo: Photo, face: Face, content: bytes, faces: int)
     if keep == "nothing":
         return None
     if keep == "photos" and faces == 1:
-        return Picture("photo", content, face.landmarks)
+        return KeptImage("photo", content, face.landmarks)
     return _chip(photo, face)
 
 
-def _chip(photo: Photo, face: Face) -> Picture:
+def _chip(photo: Photo, face: Face) -> KeptImage:
     """The face and its surroundings, as lossless WebP cut from the working image."""
     points = face.landmarks.astype(np.float64) / photo.scale
     eyes = float(np.linalg.norm(points[1] - points[0]))
@@ -58,10 +60,10 @@ def _chip(photo: Photo, face: Face) -> Picture:
         points = (points + 0.5) / factor - 0.5  # pixel centres, as in gallery.vision.detection
     file = io.BytesIO()
     image.save(file, "WEBP", lossless=True, quality=50, method=4)
-    return Picture("chip", file.getvalue(), points.astype(np.float32))
+    return KeptImage("chip", file.getvalue(), points.astype(np.float32))
 
 
-def photo_of(picture: Picture, reader: PhotoReader) -> tuple[Photo, Float32]:
+def decode_picture(picture: KeptImage, reader: PhotoReader) -> tuple[Photo, Float32]:
     """Decode a kept picture; also returns the face's landmarks in it, float32 (5, 2).
 
     Raises PhotoError when it cannot be decoded.

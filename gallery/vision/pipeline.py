@@ -37,7 +37,7 @@ PhotoSource = str | Path | bytes | Upload
 """A path, or a file's bytes."""
 
 
-def named(source: PhotoSource) -> str:
+def source_name(source: PhotoSource) -> str:
     """The name of a photo in messages."""
     return "(bytes)" if isinstance(source, bytes) else str(source)
 
@@ -59,7 +59,7 @@ class FacePipeline:
         return self._detector.min_face
 
     @property
-    def sees(self) -> str:
+    def fingerprint(self) -> str:
         """Everything that the encodings of a photo depend on, except the number of views."""
         traits = self.encoder.network.traits
         return (
@@ -70,7 +70,7 @@ class FacePipeline:
     def open(self, source: PhotoSource) -> Photo:
         """Decode a photo. Raises PhotoUnreadable, PhotoTooLarge or PhotoUndecodable."""
         with stage("decode"):
-            return self.reader.decode(self.content(source), source=named(source))
+            return self.reader.decode(self.content(source), source=source_name(source))
 
     def content(self, source: PhotoSource) -> bytes:
         """The file's bytes. Raises PhotoUnreadable or PhotoTooLarge."""

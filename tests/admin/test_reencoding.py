@@ -11,24 +11,24 @@ from gallery.admin.reencoding import ReencodingResult, reencode_gallery, reencod
 from gallery.encoders.registry import read_spec
 from gallery.errors import CannotReencode, DatabaseBusy
 from gallery.gallery import Gallery
-from gallery.reencode import Plan
+from gallery.reencode import ReencodingPlan
 from gallery.vision.pipeline import FacePipeline
-from tests.models import exported_dlib, head_for_dlib_in_onnx
+from tests.models import export_dlib, save_dlib_onnx_head
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
-    return exported_dlib(tmp_path_factory.mktemp("onnx") / "dlib.onnx", cache)
+    return export_dlib(tmp_path_factory.mktemp("onnx") / "dlib.onnx", cache)
 
 
 @pytest.fixture
 def new_pipeline(gallery: Gallery, model: Path) -> FacePipeline:
-    head_for_dlib_in_onnx(model, gallery.settings.home)
+    save_dlib_onnx_head(model, gallery.settings.home)
     return gallery.encoder_pipeline(read_spec(f"onnx:{model}"))
 
 
 def test_re_encode_switches_and_goes_back(
-    gallery: Gallery, new_pipeline: FacePipeline, hopper: Path, eye: FacePipeline
+    gallery: Gallery, new_pipeline: FacePipeline, hopper: Path, pipeline: FacePipeline
 ) -> None:
     face = gallery.enroll("Grace Hopper", hopper).face_id
     reencoder = gallery.reencoder(gallery.encoder_record(new_pipeline), hopper.parent)
@@ -50,7 +50,7 @@ def test_re_encode_switches_and_goes_back(
     back = gallery.reencoder(gallery.previous_encoder())
     result = reencode_gallery(back, lambda: pytest.fail("it needs no network"), gallery.switched)
     assert (result.faces, result.encoded) == (1, 1)
-    assert gallery.spec.kind == eye.encoder.name
+    assert gallery.spec.kind == pipeline.encoder.name
 
 
 def test_missing_faces_are_confirmed_before_anything_changes(
@@ -58,12 +58,12 @@ def test_missing_faces_are_confirmed_before_anything_changes(
 ) -> None:
     face = gallery.enroll("Grace Hopper", hopper.read_bytes()).face_id  # no file to find again
     reencoder = gallery.reencoder(gallery.encoder_record(new_pipeline))
-    plans: list[Plan] = []
+    plans: list[ReencodingPlan] = []
     with pytest.raises(CannotReencode, match="--leave-missing"):
         reencode_gallery(reencoder, lambda: new_pipeline, gallery.switched, confirm=plans.append)
     assert [missing.id for missing in plans[0].missing] == [face]
 
-    def refuse(_: Plan) -> None:
+    def refuse(_: ReencodingPlan) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

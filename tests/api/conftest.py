@@ -15,7 +15,7 @@ import uvicorn
 
 from gallery.api import auth
 from gallery.api.app import create_app
-from gallery.api.limits import impatient
+from gallery.api.limits import timed_http_protocol
 from gallery.gallery import Gallery
 
 Serve = Callable[..., AbstractContextManager[httpx.Client]]
@@ -40,7 +40,7 @@ def serve(cache: Path) -> Serve:
                 app,
                 port=0,
                 log_level="critical",
-                http=impatient(gallery.settings.api_seconds),
+                http=timed_http_protocol(gallery.settings.api_seconds),
                 timeout_graceful_shutdown=5,
             )
             server = uvicorn.Server(config)

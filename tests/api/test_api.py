@@ -153,7 +153,7 @@ def test_other_hosts_and_origins_are_refused(client: httpx.Client) -> None:
 
 
 def test_next_query_sees_what_another_process_enrolled(
-    serve: Serve, eye: FacePipeline, cache: Path, hopper: Path, tmp_path: Path
+    serve: Serve, pipeline: FacePipeline, cache: Path, hopper: Path, tmp_path: Path
 ) -> None:
     with serve(tmp_path / "home") as client:
         assert query(client, hopper).json()["outcome"] == "unknown"

@@ -109,7 +109,7 @@ def test_access_before_the_first_key_with_it_and_after_its_revocation(
     for path in ("/", "/healthz", "/readyz", "/page/page.js"):
         assert client.get(path).status_code == 200
     with Gallery.open(home) as opened, opened.database.writing() as session:
-        api_keys.revoke(session, api_keys.live(session)[0].id)
+        api_keys.revoke(session, api_keys.active_keys(session)[0].id)
     for revoked in (header, {}):
         response = client.get("/v1/calibration", headers=revoked)
         assert is_problem(response, 401, "key-needed")
@@ -159,7 +159,7 @@ def test_audit_trail_has_actors_and_outcomes_but_no_names(
     with Gallery.open(home) as opened, opened.database.reading() as session:
         entries = audit.entries(session, 100)
         assert audit.problems(session) == []
-        key = api_keys.live(session)[0].id
+        key = api_keys.active_keys(session)[0].id
     trail = [
         (e.actor, e.action, e.identity_id, "a receipt" if e.action == "forget" else e.outcome)
         for e in entries

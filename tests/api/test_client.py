@@ -55,7 +55,7 @@ def client(server: httpx.Client) -> Iterator[Client]:
 
 
 def test_results_equal_those_of_a_gallery(
-    client: Client, tmp_path: Path, eye: FacePipeline, cache: Path, hopper: Path, collins: Path
+    client: Client, tmp_path: Path, pipeline: FacePipeline, cache: Path, hopper: Path, collins: Path
 ) -> None:
     (enrolment,) = client.enroll("Grace Hopper", hopper)
     assert enrolment.outcome is EnrolOutcome.ENROLLED and enrolment.identity is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gallery.dedupe.scan import listed, see
+from gallery.dedupe.scan import list_photos, read_photo
 from gallery.encoders.onnx import OnnxNetwork
 from gallery.errors import FaceUnencodable
 from gallery.gallery import Gallery
@@ -17,24 +17,24 @@ from gallery.training.encode import Views, encode_people
 from gallery.vision.detection import VIEWS, align
 from gallery.vision.pipeline import FacePipeline
 from tests.api.conftest import Serve
-from tests.models import head_for_dlib_in_onnx, made_model
+from tests.models import save_dlib_onnx_head, write_model
 
 
 @pytest.fixture(scope="module")
 def photos(
-    tmp_path_factory: pytest.TempPathFactory, eye: FacePipeline, hopper: Path, collins: Path
+    tmp_path_factory: pytest.TempPathFactory, pipeline: FacePipeline, hopper: Path, collins: Path
 ) -> tuple[Path, Path, Path]:
     """A model, a photo that it can encode, and a lighter one that it cannot."""
     folder = tmp_path_factory.mktemp("light")
-    template = OnnxNetwork(made_model(folder / "whole.onnx", 64)).traits.template
+    template = OnnxNetwork(write_model(folder / "whole.onnx", 64)).traits.template
     light: list[tuple[list[float], Path]] = []
     for path in (hopper, collins):
-        photo = eye.open(path)
-        chips = align(photo, eye.faces(photo)[0].landmarks, VIEWS, template)
+        photo = pipeline.open(path)
+        chips = align(photo, pipeline.faces(photo)[0].landmarks, VIEWS, template)
         light.append((sorted((chips.mean(axis=(1, 2, 3)) - 127.5) / 128), path))
     (dark, usable), (bright, unusable) = sorted(light)
     assert dark[-1] < bright[0]
-    model = made_model(folder / "light.onnx", 64, darkest=float(dark[-1] + bright[0]) / 2)
+    model = write_model(folder / "light.onnx", 64, nan_from=float(dark[-1] + bright[0]) / 2)
     return model, usable, unusable
 
 
@@ -42,7 +42,7 @@ def photos(
 def home(tmp_path: Path, photos: tuple[Path, Path, Path]) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
-    head_for_dlib_in_onnx(photos[0], folder)
+    save_dlib_onnx_head(photos[0], folder)
     return folder
 
 
@@ -88,12 +88,12 @@ def test_unencodable_photo_is_skipped_among_many(
     for name, photo in zip(("usable", "unusable"), photos[1:], strict=True):
         (folder / name).mkdir(parents=True)
         shutil.copy(photo, folder / name / f"{name}{photo.suffix}")
-    eye = gallery.pipeline
-    people = encode_people(people_in(folder, None), eye, Views(2, 10), tmp_path / "cache")
+    pipeline = gallery.pipeline
+    people = encode_people(people_in(folder, None), pipeline, Views(2, 10), tmp_path / "cache")
     assert len(people) == 1
     ((skipped, reason),) = people.skipped
     assert Path(skipped).stem == "unusable" and "not finite" in reason
 
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-    scans = [see(eye, photo, 2) for photo in listed(files, eye, 2)[0]]
+    scans = [read_photo(pipeline, photo, 2) for photo in list_photos(files, pipeline, 2)[0]]
     assert ["not finite" in scan.reason for scan in scans] == [True, False]

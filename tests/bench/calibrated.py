@@ -18,9 +18,9 @@ import numpy as np
 
 from gallery import Gallery
 from gallery.factory import build_pipeline
-from gallery.matching.operating_point import adjusted_to_strangers, operating_point
-from gallery.matching.scorer import near_margins, own_adjustment
-from gallery.matching.templates import fused
+from gallery.matching.operating_point import adjustment_from_strangers, operating_point
+from gallery.matching.scorer import gallery_adjustment, shortlist_margins
+from gallery.matching.templates import fuse_templates
 from gallery.training.calibrate import sample_per_person
 from gallery.training.cleaning import without_duplicates
 from gallery.training.dataset import people_in
@@ -49,7 +49,7 @@ def main() -> None:
                     Views(settings.views_query, settings.views_enrolled),
                     settings.cache,
                     workers=os.cpu_count() or 1,
-                    make_eye=partial(build_pipeline, settings),
+                    pipeline_factory=partial(build_pipeline, settings),
                 )
             )
         head, rate = gallery.scorer.head, settings.false_positive_identification_rate
@@ -80,16 +80,18 @@ def _fpir(head, enrolled, probes, rate):  # type: ignore[no-untyped-def]
         rows = np.flatnonzero(np.isin(enrolled.people, members))
         rows = rows[sample_per_person(enrolled.people[rows], 2, rng)]
         owners, encodings = enrolled.people[rows], enrolled.enrolled.take(rows)
-        own = own_adjustment(head, owners, encodings)
+        own = gallery_adjustment(head, owners, encodings)
         names = {enrolled.names[i] for i in members.tolist()}
         people = np.array([i for i in np.unique(probes.people) if probes.names[i] not in names])
         people = rng.permutation(people)
         fit, test = (np.isin(probes.people, p) for p in (people[:STRANGERS], people[STRANGERS:]))
-        tops = near_margins(head, probes.probes, fused(owners, encodings).encodings).max(axis=1)
-        adjustment = adjusted_to_strangers(calibration, tops[fit], STRANGERS, ENROLLED, own)
+        tops = shortlist_margins(
+            head, probes.probes, fuse_templates(owners, encodings).encodings
+        ).max(axis=1)
+        adjustment = adjustment_from_strangers(calibration, tops[fit], STRANGERS, ENROLLED, own)
         for used, shares in ((own, before), (adjustment, after)):
-            point = operating_point(calibration, ENROLLED, rate=rate, adjustment=used)
-            shares.append(float(point.same(tops[test]).mean()))
+            point = operating_point(calibration, ENROLLED, fpir=rate, adjustment=used)
+            shares.append(float(point.is_same(tops[test]).mean()))
     return float(np.mean(before)), float(np.mean(after))
 
 

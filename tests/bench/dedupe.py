@@ -24,10 +24,10 @@ import faiss
 import numpy as np
 
 from gallery import Gallery
-from gallery.dedupe.clustering.cluster import same_person_groups
-from gallery.dedupe.clustering.operating_point import shipped_marks
+from gallery.dedupe.clustering.cluster import same_person_clusters
+from gallery.dedupe.clustering.operating_point import shipped_calibration
 from gallery.evaluation.clustering_metrics import as_json, figures_of
-from gallery.matching.lookalikes import least_cosine
+from gallery.matching.lookalikes import cosine_threshold
 from gallery.types import Encodings
 from indexer import near_pairs
 
@@ -36,7 +36,7 @@ RECALL = 0.99
 _PROBES = (4, 8, 16, 32, 64)
 
 
-def drawn(
+def synthetic_faces(
     count: int, rng: np.random.Generator, centres: np.ndarray
 ) -> tuple[Encodings, np.ndarray]:
     """Encodings of `count` faces, and the person of each; half of the people have one photo."""
@@ -92,18 +92,18 @@ def main() -> None:
     with Gallery.open(Path("build/bench-dedupe")) as gallery:
         scorer = gallery.scorer
         centres = next(v.numpy() for n, v in scorer.head._state().items() if n == "cohort.centres")
-        encodings, people = drawn(count, rng, centres)
+        encodings, people = synthetic_faces(count, rng, centres)
         rows = np.sort(rng.choice(count, min(arguments.sample, count), replace=False))
-        point = shipped_marks().point(scorer.head.marks.calibration, count)
-        least = least_cosine(encodings, scorer, point)
+        point = shipped_calibration().point(scorer.head.metadata.calibration, count)
+        least = cosine_threshold(encodings, scorer, point)
         report["least_cosine"] = least
         say(f"{count:,} faces of {people.max() + 1:,} people, pairs above {least:.4f}")
 
         start = time.perf_counter()
-        grouping = same_person_groups(encodings, scorer)
+        grouping = same_person_clusters(encodings, scorer)
         elapsed = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        say(f"whole dedupe: {elapsed:.0f} s, {len(grouping.groups):,} groups, {peak:.1f} GiB")
+        say(f"whole dedupe: {elapsed:.0f} s, {len(grouping.clusters):,} groups, {peak:.1f} GiB")
 
         flat = faiss.IndexFlatIP(128)
         flat.add(encodings.vectors)
@@ -136,12 +136,12 @@ def main() -> None:
         for name, recipe in peers(count):
             report["peers"] += raw(name, recipe, encodings.vectors, rows, wanted, least)
     labels = np.arange(count)
-    for group in grouping.groups:
+    for group in grouping.clusters:
         labels[list(group.rows)] = group.rows[0]
     best = min((p["seconds"] for p in report["peers"] if p["recall"] >= RECALL), default=None)
     report["dedupe"] = {
         "seconds": elapsed,
-        "groups": len(grouping.groups),
+        "groups": len(grouping.clusters),
         "figures": as_json(figures_of(labels, people)),
         "peak_gib": peak,
         "times_best_raw_graph": None if best is None else elapsed / best,

@@ -24,7 +24,7 @@ import numpy as np
 
 from gallery.encoders.weights import DLIB_RESNET
 from gallery.gallery import Gallery
-from indexer.whole_file import written_whole
+from indexer.whole_file import atomic_write
 
 FACES_PER_PERSON = 3
 BATCH = 20_000
@@ -94,7 +94,7 @@ def main() -> None:
     text = json.dumps(report, indent=2) + "\n"
     sys.stdout.write(text)
     if arguments.save is not None:
-        with written_whole(arguments.save) as target:
+        with atomic_write(arguments.save) as target:
             target.write(text.encode())
 
 

@@ -94,7 +94,7 @@ def main() -> None:
                     views,
                     settings.cache,
                     workers=os.cpu_count() or 1,
-                    make_eye=partial(build_pipeline, settings),
+                    pipeline_factory=partial(build_pipeline, settings),
                 )
             )
             half = len(np.unique(people.people)) // 2

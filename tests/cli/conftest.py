@@ -19,7 +19,7 @@ from gallery.cli.main import main
 from gallery.encoders.protocol import Network
 from gallery.encoders.registry import Spec, open_network
 from gallery.gallery import Gallery
-from tests.models import exported_dlib
+from tests.models import export_dlib
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def cli(
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """dlib's network as an ONNX file."""
-    return exported_dlib(tmp_path_factory.mktemp("onnx") / "dlib.onnx", cache)
+    return export_dlib(tmp_path_factory.mktemp("onnx") / "dlib.onnx", cache)
 
 
 @pytest.fixture(scope="session")

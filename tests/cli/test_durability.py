@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gallery.runtime import INDEX_FILE
+from gallery.config import INDEX_FILE
 from tests.cli.conftest import Run
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gallery.cli.main import enroll_identity_main
-from gallery.runtime import DATABASE_FILE
+from gallery.config import DATABASE_FILE
 from tests.cli.conftest import Run, run_main
 
 

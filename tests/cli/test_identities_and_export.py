@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gallery.config import DATABASE_FILE, INDEX_FILE
 from gallery.gallery import Gallery
-from gallery.runtime import DATABASE_FILE, INDEX_FILE
 from gallery.store import faces
-from gallery.store.change_log import to_scrub
+from gallery.store.change_log import pending_scrub
 from gallery.store.database import Database
 from tests.cli.conftest import Run
 
@@ -158,14 +158,14 @@ def test_interrupted_erasure_is_finished_by_the_next_command(
         assert two("identities", "forget", "Eileen Collins", "--yes").status == 130
     database = Database(home / DATABASE_FILE, busy_timeout=5)
     with database.reading() as session:
-        assert to_scrub(session) is not None
+        assert pending_scrub(session) is not None
     scrubs: list[Database] = []
     scrub = Database.scrub
     monkeypatch.setattr(Database, "scrub", lambda self: (scrubs.append(self), scrub(self)))
     assert two("check").status == 0
     assert len(scrubs) == 1
     with database.reading() as session:
-        assert to_scrub(session) is None
+        assert pending_scrub(session) is None
     database.close()
 
 

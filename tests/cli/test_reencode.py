@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from gallery.config import DATABASE_FILE
 from gallery.errors import CannotReencode, EncoderChanged, HeadUnusable
-from gallery.runtime import DATABASE_FILE
 from gallery.store import kept_images, reencoding
 from tests.cli.conftest import Cli, answer, open_gallery, similarities
-from tests.models import head_for_dlib_in_onnx
+from tests.models import save_dlib_onnx_head
 
 
 def facts(cli: Cli) -> list[dict[str, object]]:
@@ -38,7 +38,7 @@ def own_model(tmp_path: Path, model: Path, cli: Cli) -> Path:
     shutil.copy(model, file)
     shutil.copy(model.with_suffix(".toml"), file.with_suffix(".toml"))
     cli.home.mkdir(exist_ok=True)
-    head_for_dlib_in_onnx(file, cli.home)
+    save_dlib_onnx_head(file, cli.home)
     return file
 
 
@@ -49,7 +49,7 @@ def test_killed_run_continues_and_can_be_rolled_back(
     spec = f"onnx:{model}"
     refused = cli("re-encode", "--encoder", spec)
     assert (refused.status, "train-head --encoder" in refused.err) == (2, True)
-    head_for_dlib_in_onnx(model, cli.home)
+    save_dlib_onnx_head(model, cli.home)
 
     killed = cli.start("re-encode", "--encoder", spec)
     with closing(sqlite3.connect(cli.home / DATABASE_FILE)) as connection:
@@ -99,7 +99,7 @@ def test_kept_crops_and_photos_give_the_same_encodings(cli: Cli, hopper: Path, m
     assert crop is not None and photo is not None
     assert (crop.kind, photo.kind) == ("chip", "photo")
     assert photo.content == hopper.read_bytes()
-    head_for_dlib_in_onnx(model, cli.home)
+    save_dlib_onnx_head(model, cli.home)
     assert cli("re-encode", "--encoder", f"onnx:{model}").status == 0
     assert cli("re-encode", "--finish", "--yes").status == 0
     assert "no encodings of an earlier" in cli("re-encode", "--rollback").err
@@ -110,7 +110,7 @@ def test_kept_crops_and_photos_give_the_same_encodings(cli: Cli, hopper: Path, m
 
 
 def test_open_gallery_follows_the_switch(cli: Cli, many: None, model: Path, hopper: Path) -> None:
-    head_for_dlib_in_onnx(model, cli.home)
+    save_dlib_onnx_head(model, cli.home)
     with (
         open_gallery(cli) as gallery,
         open_gallery(cli, encoder="dlib-resnet") as fixed,
@@ -154,7 +154,7 @@ def test_rollback_refuses_a_changed_encoder(
     toml = own_model.with_suffix(".toml")
     original = toml.read_text()
     toml.write_text(original.replace("rgb", "bgr"))
-    head_for_dlib_in_onnx(own_model, cli.home)
+    save_dlib_onnx_head(own_model, cli.home)
     refused = cli("re-encode", "--rollback")
     assert (refused.status, "opens now in place of" in refused.err) == (2, True)
     assert answer(cli, collins) == known
@@ -168,7 +168,7 @@ def test_rollback_refuses_a_changed_encoder(
 
 
 def test_second_process_is_refused(cli: Cli, many: None, model: Path) -> None:
-    head_for_dlib_in_onnx(model, cli.home)
+    save_dlib_onnx_head(model, cli.home)
     assert cli("re-encode", "--encoder", f"onnx:{model}").status == 0
     with FileLock(cli.home / "reencode.lock"):
         for option in ("--finish", "--drop-pictures", "--rollback"):
@@ -179,7 +179,7 @@ def test_second_process_is_refused(cli: Cli, many: None, model: Path) -> None:
 
 
 def test_erasure_removes_pictures_and_both_encodings(cli: Cli, many: None, model: Path) -> None:
-    head_for_dlib_in_onnx(model, cli.home)
+    save_dlib_onnx_head(model, cli.home)
     assert cli("re-encode", "--encoder", f"onnx:{model}").status == 0
     with closing(sqlite3.connect(cli.home / DATABASE_FILE)) as connection:
         traces = [
@@ -215,13 +215,13 @@ def test_merge_can_be_undone_after_a_switch(
         gallery.enroll("G. Hopper", hopper, force=True)  # set aside by the merge
         gallery.enroll("G. Hopper", collins, force=True)
         merge = gallery.merge("Grace Hopper", ["G. Hopper"])
-    head_for_dlib_in_onnx(model, cli.home)
+    save_dlib_onnx_head(model, cli.home)
     assert cli("re-encode", "--encoder", f"onnx:{model}").status == 0
     records = cli("identities", "unmerge", str(merge.merge_id), "--json").lines
     assert [(r["name"], r["faces"]) for r in records] == [("Grace Hopper", 1), ("G. Hopper", 2)]
     with open_gallery(cli) as gallery:
         with gallery.database.reading() as session:
-            assert [face for face, _, _ in reencoding.unseen(session)] == [2]
+            assert [face for face, _, _ in reencoding.unencoded(session)] == [2]
         assert len(gallery.encodings().face_ids) == 2  # never those of two encoders
     assert cli("re-encode", "--encoder", f"onnx:{model}").status == 0  # from its kept crop
     with open_gallery(cli) as gallery:
@@ -261,7 +261,7 @@ def test_new_gallery_with_a_model_needs_a_head(cli: Cli, hopper: Path, model: Pa
         assert f"gallery train-head --encoder onnx:{model} PEOPLE_FOLDER" in refused.err
     with open_gallery(cli, encoder=f"onnx:{model}") as gallery, pytest.raises(HeadUnusable):
         gallery.query(hopper)
-    head_for_dlib_in_onnx(model, cli.home)
+    save_dlib_onnx_head(model, cli.home)
     assert cli("enroll-identity", "Grace", hopper, "--encoder", f"onnx:{model}").status == 0
     assert answer(cli, hopper)["outcome"] == "match"  # the gallery now knows its encoder
 

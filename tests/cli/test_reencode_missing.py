@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gallery.config import DATABASE_FILE
 from gallery.reencode import Reencoder
-from gallery.runtime import DATABASE_FILE
 from gallery.vision.pipeline import FacePipeline
 from tests.cli.conftest import Cli, answer, open_gallery, similarities
-from tests.models import head_for_dlib_in_onnx, made_model
+from tests.models import save_dlib_onnx_head, write_model
 
 
 def test_faces_without_a_picture_are_listed_and_stay_enrolled(
@@ -29,7 +29,7 @@ def test_faces_without_a_picture_are_listed_and_stay_enrolled(
     file.write_bytes(collins.read_bytes())  # another photo under the same name is not used
     with open_gallery(cli, keep="chips") as gallery:
         gallery.enroll("Eileen Collins", file)
-    head_for_dlib_in_onnx(model, cli.home)
+    save_dlib_onnx_head(model, cli.home)
     change = ("re-encode", "--encoder", f"onnx:{model}")
     refused = cli(*change)
     assert refused.status == 2
@@ -67,7 +67,7 @@ def test_enrolling_the_photo_again_makes_a_left_face_searchable(
     with open_gallery(cli) as gallery:
         face = gallery.enroll("Grace Hopper", hopper.read_bytes()).face_id
     known = answer(cli, hopper)
-    head_for_dlib_in_onnx(model, cli.home)
+    save_dlib_onnx_head(model, cli.home)
     assert cli("re-encode", "--encoder", f"onnx:{model}", "--leave-missing", "--yes").status == 0
     enrolled = cli("enroll-identity", "Grace Hopper", hopper, "--json").line
     assert (enrolled["outcome"], enrolled["face_id"]) == ("enrolled", face)
@@ -83,8 +83,8 @@ def test_failing_model_is_reported_per_face(
 ) -> None:
     with open_gallery(cli) as gallery:
         gallery.enroll("Grace Hopper", hopper)
-    file = made_model(tmp_path / "made.onnx", 128, darkest=-0.9)  # fails except for a black crop
-    head_for_dlib_in_onnx(file, cli.home)
+    file = write_model(tmp_path / "made.onnx", 128, nan_from=-0.9)  # fails except for a black crop
+    save_dlib_onnx_head(file, cli.home)
     change = ("re-encode", "--encoder", f"onnx:{file}")
     failed = cli(*change)
     assert failed.status == 2
@@ -102,7 +102,7 @@ def test_failing_model_is_reported_per_face(
 
 
 def test_face_without_landmarks_is_missing(
-    cli: Cli, eye: FacePipeline, hopper: Path, collins: Path, model: Path, tmp_path: Path
+    cli: Cli, pipeline: FacePipeline, hopper: Path, collins: Path, model: Path, tmp_path: Path
 ) -> None:
     with open_gallery(cli, keep="chips") as gallery:
         gallery.enroll("Eileen Collins", collins)
@@ -110,7 +110,7 @@ def test_face_without_landmarks_is_missing(
         file, folder = tmp_path / "x.npz", tmp_path / "photos"
         np.savez(
             file,
-            encoder=np.array([eye.encoder.name, eye.encoder.weights_sha256]),
+            encoder=np.array([pipeline.encoder.name, pipeline.encoder.weights_sha256]),
             names=np.array(["Grace Hopper"]),
             encodings=vectors,
             photo_sha256=np.array([hashlib.sha256(hopper.read_bytes()).hexdigest()]),
@@ -123,7 +123,7 @@ def test_face_without_landmarks_is_missing(
         connection.commit()
     folder.mkdir()
     shutil.copy(hopper, folder)
-    head_for_dlib_in_onnx(model, cli.home)
+    save_dlib_onnx_head(model, cli.home)
     change = ("re-encode", "--encoder", f"onnx:{model}", "--photos", folder)
     refused = cli(*change)
     assert refused.status == 2 and "no landmarks of Grace Hopper (face 2)" in refused.out
@@ -140,7 +140,7 @@ def test_faces_enrolled_and_erased_during_the_run_are_counted(
     hopper: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    head_for_dlib_in_onnx(model, cli.home)
+    save_dlib_onnx_head(model, cli.home)
     encode = Reencoder.encode
 
     def encode_while_others_write(self: Reencoder, *arguments: Any) -> None:
@@ -160,6 +160,6 @@ def test_faces_enrolled_and_erased_during_the_run_are_counted(
 def test_photos_at_their_old_path_are_found(cli: Cli, hopper: Path, model: Path) -> None:
     with open_gallery(cli) as gallery:
         gallery.enroll("Grace Hopper", hopper)
-    head_for_dlib_in_onnx(model, cli.home)
+    save_dlib_onnx_head(model, cli.home)
     assert cli("re-encode", "--encoder", f"onnx:{model}").status == 0
     assert answer(cli, hopper)["outcome"] == "match"

@@ -12,11 +12,11 @@ from filelock import FileLock
 from safetensors.torch import load_file
 
 from gallery.cli.main import main
+from gallery.config import REENCODE_LOCK
 from gallery.gallery import Gallery
-from gallery.runtime import REENCODE_LOCK
 from gallery.training.calibrate import fit_and_calibrate
 from tests.cli.conftest import Ran, Run
-from tests.models import made_model
+from tests.models import write_model
 
 Argument = str | Path
 
@@ -71,7 +71,7 @@ def run(
 def test_512_number_model_trains_enrols_and_answers(
     run: Run, home: Path, people: Path, tmp_path: Path, cache: Path, hopper: Path
 ) -> None:
-    model = made_model(tmp_path / "wide.onnx", 512)
+    model = write_model(tmp_path / "wide.onnx", 512)
     spec = f"onnx:{model}"
     train = ("train-head", "--encoder", spec, people, "--epochs", "1", "--json")
     trained = run(*train)
@@ -110,7 +110,7 @@ def projection_of(file: Path) -> str:
 def test_home_keeps_its_projection_and_the_better_head(
     run: Run, home: Path, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = made_model(tmp_path / "wide.onnx", 512)
+    model = write_model(tmp_path / "wide.onnx", 512)
     train = ("train-head", "--encoder", f"onnx:{model}", people, "--json")
     file = Path(run(*train).line["files"][0])
     first = file.read_bytes(), projection_of(file)
@@ -141,7 +141,7 @@ def test_faces_enrolled_during_training_keep_their_projection(
     hopper: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    spec = f"onnx:{made_model(tmp_path / 'wide.onnx', 512)}"
+    spec = f"onnx:{write_model(tmp_path / 'wide.onnx', 512)}"
     train = ("train-head", "--encoder", spec, people, "--epochs", "1", "--json")
     file = Path(run(*train).line["files"][0])
     first = file.read_bytes()
@@ -168,8 +168,8 @@ def test_faces_enrolled_during_training_keep_their_projection(
 def test_failing_model_is_listed_with_the_reason(run: Run, tmp_path: Path) -> None:
     """A model that opens, and fails on some crops."""
     brightest = (254 - 127.5) / 128
-    failing = made_model(tmp_path / "failing.onnx", 64, fails_from=brightest)
-    sound = made_model(tmp_path / "sound.onnx", 64)
+    failing = write_model(tmp_path / "failing.onnx", 64, fails_from=brightest)
+    sound = write_model(tmp_path / "sound.onnx", 64)
     ran = run("encoders", "--encoder", f"onnx:{failing}", "--encoder", f"onnx:{sound}", "--json")
     assert ran.status == 0, ran.err
     lines = {line["encoder"]: line for line in ran.lines}

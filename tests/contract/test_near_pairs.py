@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gallery.dedupe.clustering.linkage import SIZE_BONUS, joined, merges
+from gallery.dedupe.clustering.linkage import SIZE_BONUS, labels_at, merges
 from gallery.evaluation.clustering_metrics import figures_of
 from indexer import InvalidVectors, near_bits, near_pairs, nearest_of
 
@@ -100,7 +100,7 @@ def test_one_near_pair_does_not_merge_two_clusters() -> None:
     margins = np.full((8, 8), -20.0)
     margins[:4, :4] = margins[4:, 4:] = 10.0
     margins[3, 4] = margins[4, 3] = 30.0
-    labels = joined(margins, 0.0)
+    labels = labels_at(margins, 0.0)
     assert len(set(labels[:3])) == 1 and len(set(labels[5:])) == 1
     assert labels[0] != labels[7]
 
@@ -108,8 +108,8 @@ def test_one_near_pair_does_not_merge_two_clusters() -> None:
 def test_many_pairs_need_a_lower_margin_than_one() -> None:
     margins = np.full((6, 6), -1.0)
     margins[:3, :3] = margins[3:, 3:] = 10.0
-    assert len(set(joined(margins, 0.0))) == 1  # nine pairs: a bonus of ln(9) / 2
-    assert len(set(joined(margins[2:4, 2:4], 0.0))) == 2
+    assert len(set(labels_at(margins, 0.0))) == 1  # nine pairs: a bonus of ln(9) / 2
+    assert len(set(labels_at(margins[2:4, 2:4], 0.0))) == 2
     assert [m.score for m in merges(margins)][-1] == pytest.approx(-1.0 + SIZE_BONUS * np.log(9))
 
 

@@ -7,14 +7,14 @@ import pytest
 
 from gallery import Gallery
 from gallery.dedupe.clustering import cluster
-from gallery.dedupe.clustering.cluster import same_person_groups
+from gallery.dedupe.clustering.cluster import same_person_clusters
 from gallery.dedupe.clustering.constraints import Constraints
-from gallery.dedupe.clustering.operating_point import shipped_marks
+from gallery.dedupe.clustering.operating_point import shipped_calibration
 from gallery.evaluation.clustering_metrics import figures_of
-from gallery.matching.lookalikes import least_cosine
+from gallery.matching.lookalikes import cosine_threshold
 from gallery.matching.scorer import Scorer
 from gallery.types import Encodings, Int64
-from tests.bench.dedupe import drawn
+from tests.bench.dedupe import synthetic_faces
 
 
 @pytest.fixture
@@ -24,12 +24,12 @@ def scorer(gallery: Gallery) -> Scorer:
 
 def people(scorer: Scorer, count: int) -> tuple[Encodings, Int64]:
     centres = next(v.numpy() for n, v in scorer.head._state().items() if n == "cohort.centres")
-    return drawn(count, np.random.default_rng(0), centres)
+    return synthetic_faces(count, np.random.default_rng(0), centres)
 
 
 def labels(scorer: Scorer, encodings: Encodings, constraints: Constraints | None = None) -> Int64:
     result = np.arange(len(encodings))
-    for group in same_person_groups(encodings, scorer, constraints=constraints).groups:
+    for group in same_person_clusters(encodings, scorer, constraints=constraints).clusters:
         result[list(group.rows)] = group.rows[0]
     return result
 
@@ -37,8 +37,8 @@ def labels(scorer: Scorer, encodings: Encodings, constraints: Constraints | None
 def test_least_cosine_keeps_nearly_all_matching_pairs_of_many_faces(scorer: Scorer) -> None:
     """At the point of a million faces a sample of 100,000 holds hardly a pair of one person."""
     encodings, owners = people(scorer, 100_000)
-    point = shipped_marks().point(scorer.head.marks.calibration, 1_000_000)
-    least = least_cosine(encodings, scorer, point)
+    point = shipped_calibration().point(scorer.head.metadata.calibration, 1_000_000)
+    least = cosine_threshold(encodings, scorer, point)
     order = np.argsort(owners, kind="stable")
     same = np.flatnonzero(owners[order][1:] == owners[order][:-1])
     first, second = order[same], order[same + 1]
@@ -61,7 +61,7 @@ def test_adjustment_from_a_sample_clusters_as_well(
 
 def test_user_decisions_take_precedence_over_faces(scorer: Scorer) -> None:
     encodings, _ = people(scorer, 600)
-    (group, *_) = same_person_groups(encodings, scorer).groups
+    (group, *_) = same_person_clusters(encodings, scorer).clusters
     first, second, third = group.rows[:3]
     strangers = [row for row in range(len(encodings)) if row not in group.rows][:2]
     constraints = Constraints(
@@ -99,12 +99,14 @@ def test_person_with_more_photos_than_the_largest_component_is_one_cluster(
 ) -> None:
     monkeypatch.setattr(cluster, "_LARGEST_COMPONENT", 60)
     encodings = faces_of_one_person(scorer, 130, 1)
-    (group,) = same_person_groups(encodings, scorer).groups
+    (group,) = same_person_clusters(encodings, scorer).clusters
     assert len(group.rows) >= 120  # a few are left over between the blocks
     # The same for faces that the user confirmed.
     strangers, _ = people(scorer, 130)
     chain = frozenset((i, i + 1) for i in range(129))
-    found = same_person_groups(strangers, scorer, constraints=Constraints(together=chain)).groups
+    found = same_person_clusters(
+        strangers, scorer, constraints=Constraints(together=chain)
+    ).clusters
     assert max(len(group.rows) for group in found) >= 60
 
 
@@ -124,8 +126,8 @@ def test_one_pair_decided_apart_keeps_large_clusters_apart(
 def test_as_you_said_only_for_one_confirmed_group(scorer: Scorer) -> None:
     encodings = faces_of_one_person(scorer, 4, 4)
     both = Constraints(together=frozenset({(0, 1), (2, 3)}))
-    (group,) = same_person_groups(encodings, scorer, constraints=both).groups
+    (group,) = same_person_clusters(encodings, scorer, constraints=both).clusters
     assert len(group.rows) == 4 and group.why != "as you said" and group.probability < 1.0
     tied = Constraints(together=frozenset({(0, 1), (2, 3), (1, 2)}))
-    (group,) = same_person_groups(encodings, scorer, constraints=tied).groups
+    (group,) = same_person_clusters(encodings, scorer, constraints=tied).clusters
     assert group.why == "as you said" and group.probability == 1.0

@@ -98,7 +98,7 @@ def test_only_changed_photos_are_read_again(
 
 
 def test_unusable_photos_are_read_again(
-    gallery: Gallery, cache: Path, folder: Path, eye: FacePipeline
+    gallery: Gallery, cache: Path, folder: Path, pipeline: FacePipeline
 ) -> None:
     home = gallery.settings.home
     with Gallery.open(home, cache=cache, threads=1, max_photo_pixels=1_000) as small:
@@ -124,7 +124,7 @@ def test_confirmed_group_keeps_its_id_when_photos_are_missing(
     keys = [face.key for face in person.faces]
     confirmed = [FaceDecision(keys[0], key, True, "mine") for key in keys[1:]]
     with gallery.database.writing() as session:
-        decisions.put(session, confirmed)
+        decisions.save(session, confirmed)
     (person,) = gallery.dedupe_folder(folder).people
     assert (person.id, person.confirmed, person.why) == ("mine", True, "as you said")
     first = keys[0].split(" ")[0]
@@ -135,7 +135,7 @@ def test_confirmed_group_keeps_its_id_when_photos_are_missing(
     people = {person.id: person for person in gallery.dedupe_folder(folder).people}
     assert people["mine"].why == "as you said" and len(people["mine"].faces) == len(keys) - 1
     with gallery.database.writing() as session:  # one face is not confirmed any more
-        decisions.drop(session, [decisions.name_pair(keys[0], keys[-1])])
+        decisions.drop(session, [decisions.ordered_pair(keys[0], keys[-1])])
     people = {person.id: person for person in gallery.dedupe_folder(folder).people}
     assert not people["mine"].confirmed and people["mine"].probability < 1.0
 
@@ -154,10 +154,12 @@ def test_photos_read_before_an_interruption_are_stored(gallery: Gallery, folder:
         assert photo_cache.count(session) == 5
 
 
-def test_photo_that_changes_while_it_is_read_is_skipped(eye: FacePipeline, folder: Path) -> None:
-    ((photo,), _) = scan.listed([folder / "cat.png"], eye, 2)
+def test_photo_that_changes_while_it_is_read_is_skipped(
+    pipeline: FacePipeline, folder: Path
+) -> None:
+    ((photo,), _) = scan.list_photos([folder / "cat.png"], pipeline, 2)
     os.utime(photo.path, (1, 1))
-    assert "changed while it was read" in scan.see(eye, photo, 2).reason
+    assert "changed while it was read" in scan.read_photo(pipeline, photo, 2).reason
 
 
 def test_worker_processes_give_the_same_findings(

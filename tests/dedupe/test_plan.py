@@ -19,7 +19,7 @@ from PIL import Image
 from gallery import Gallery
 from gallery.dedupe.findings import Copies, Findings, FoundFace, Misfiled, Person, SameIdentities
 from gallery.dedupe.plan import apply
-from gallery.dedupe.plan.files import as_csv, as_json, read_plan
+from gallery.dedupe.plan.files import plan_csv, plan_json, read_plan
 from gallery.dedupe.plan.model import Plan, PlannedFinding, plan_of
 from gallery.errors import PlanOutdated, PlanUnusable, UndoImpossible
 from gallery.store import corrections, identities, merges, plans
@@ -27,7 +27,7 @@ from gallery.store.database import Session
 from gallery.store.decisions import face_key
 from gallery.types import Box
 from tests.conftest import AddFace, UnitRows
-from tests.store.test_merges import picture
+from tests.store.test_merges import snapshot
 
 BOX = Box(1.5, 2.0, 101.25, 120.0)
 
@@ -67,7 +67,7 @@ def written(gallery: Gallery, findings: Findings, out: Path) -> Plan:
 def saved(plan: Plan, file: Path, change: Any) -> Path:
     """The file of the plan with each finding changed."""
     findings = tuple(change(finding) for finding in plan.findings)
-    file.write_text(json.dumps(as_json(replace(plan, findings=findings))))
+    file.write_text(json.dumps(plan_json(replace(plan, findings=findings))))
     return file
 
 
@@ -110,24 +110,24 @@ def counts(gallery: Gallery) -> dict[str, int]:
 
 def test_json_and_csv_hold_the_same_plan(findings: Findings, tmp_path: Path) -> None:
     plan = plan_of(findings, "0123")
-    (tmp_path / "a.json").write_text(json.dumps(as_json(plan)))
-    (tmp_path / "a.csv").write_text(as_csv(plan))
+    (tmp_path / "a.json").write_text(json.dumps(plan_json(plan)))
+    (tmp_path / "a.csv").write_text(plan_csv(plan))
     assert read_plan(tmp_path / "a.json") == read_plan(tmp_path / "a.csv") == plan
-    semicolons = as_csv(plan).replace(",", ";")
+    semicolons = plan_csv(plan).replace(",", ";")
     (tmp_path / "b.csv").write_text(semicolons, encoding="utf-8-sig")
     assert read_plan(tmp_path / "b.csv") == plan
     decisions = tuple(replace(f, accept=f.kind != "misfiled") for f in plan.findings)
     last = marked(decisions[-1], **{"photos/2.jpg": False})
     accepted = replace(plan, findings=(*decisions[:-1], last))
-    (tmp_path / "a.json").write_text(json.dumps(as_json(accepted)))
-    (tmp_path / "b.csv").write_text(as_csv(accepted).replace(",", ";"), encoding="utf-8-sig")
+    (tmp_path / "a.json").write_text(json.dumps(plan_json(accepted)))
+    (tmp_path / "b.csv").write_text(plan_csv(accepted).replace(",", ";"), encoding="utf-8-sig")
     assert read_plan(tmp_path / "a.json") == read_plan(tmp_path / "b.csv") == accepted
 
 
 def test_a_sorted_csv_is_the_same_plan(findings: Findings, tmp_path: Path) -> None:
     plan = plan_of(findings, "0123")
     plan = replace(plan, findings=tuple(replace(f, accept=True) for f in plan.findings))
-    head, *rows = csv.reader(io.StringIO(as_csv(plan)))
+    head, *rows = csv.reader(io.StringIO(plan_csv(plan)))
     random.Random(1).shuffle(rows)
     with (tmp_path / "a.csv").open("w", newline="") as file:
         csv.writer(file).writerows([head, *rows])
@@ -158,35 +158,35 @@ def test_csv_line_decides_its_member_alone(
 def test_name_like_a_formula_is_escaped_in_csv(findings: Findings, tmp_path: Path) -> None:
     same = replace(findings.identities[0], names=("=1+1", "'Ada"))
     plan = plan_of(replace(findings, identities=(same,)), "0123")
-    assert "\n0123,i1,1,identities,,'=1+1," in as_csv(plan).replace("\r", "")
-    (tmp_path / "a.csv").write_text(as_csv(plan))
+    assert "\n0123,i1,1,identities,,'=1+1," in plan_csv(plan).replace("\r", "")
+    (tmp_path / "a.csv").write_text(plan_csv(plan))
     assert read_plan(tmp_path / "a.csv") == plan
 
 
 def test_undecided_plan_changes_nothing(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
-    before = picture(filled.database)
+    before = snapshot(filled.database)
     written(filled, findings, tmp_path / "plan")
     assert filled.apply_plan(tmp_path / "plan").lines == ()
-    assert picture(filled.database) == before
+    assert snapshot(filled.database) == before
 
 
 def test_accepted_findings_are_applied_and_undone(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
-    before = picture(filled.database)
+    before = snapshot(filled.database)
     plan = written(filled, findings, tmp_path / "plan")
     file = decided(plan, tmp_path / "yes.json", identities=True, misfiled=True)
     trial = filled.apply_plan(file, dry_run=True)
-    assert picture(filled.database) == before and len(trial.lines) == 2
+    assert snapshot(filled.database) == before and len(trial.lines) == 2
     done = filled.apply_plan(file)
     assert done.lines == trial.lines
     assert {r.name: r.faces for r in filled.identities()} == {"Ada": 4, "Bob": 1}
     with pytest.raises(PlanOutdated, match=r"Ada has .*identity 2 is gone.*Bob has"):
         filled.apply_plan(file)
     assert filled.undo_plan()[0] == done.number
-    assert picture(filled.database) == before
+    assert snapshot(filled.database) == before
     with pytest.raises(UndoImpossible):
         filled.undo_plan()
 
@@ -194,13 +194,13 @@ def test_accepted_findings_are_applied_and_undone(
 def test_rejected_findings_are_stored_and_can_be_undone(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
-    before = picture(filled.database)
+    before = snapshot(filled.database)
     plan = written(filled, findings, tmp_path / "plan")
     file = decided(plan, tmp_path / "no.json", identities=False, misfiled=False, people=False)
     filled.apply_plan(file)
-    assert picture(filled.database)["distinct"] == {(1, 2)}
+    assert snapshot(filled.database)["distinct"] == {(1, 2)}
     filled.undo_plan()
-    assert picture(filled.database) == before
+    assert snapshot(filled.database) == before
 
 
 def test_outdated_plan_is_refused_naming_the_change(
@@ -219,10 +219,10 @@ def test_undo_after_further_edits_is_refused_and_changes_nothing(
     plan = written(filled, findings, tmp_path / "plan")
     filled.apply_plan(decided(plan, tmp_path / "yes.json", identities=True, misfiled=True))
     filled.merge("Bob", ["Ada"])
-    after = picture(filled.database)
+    after = snapshot(filled.database)
     with pytest.raises(UndoImpossible):
         filled.undo_plan()
-    assert picture(filled.database) == after
+    assert snapshot(filled.database) == after
 
 
 def test_forgetting_removes_plan_files_and_undo_steps(
@@ -264,24 +264,24 @@ def test_accept_other_than_yes_or_no_is_refused(
 def test_people_told_apart_are_not_merged_through_a_third(three: Gallery, tmp_path: Path) -> None:
     three.keep_distinct("Ada", "Ben")
     plan = written(three, pairs("Ada Cy", "Ben Cy"), tmp_path / "plan")
-    before = picture(three.database)
+    before = snapshot(three.database)
     with pytest.raises(PlanUnusable, match=r"i2 \(Ben and Cy\).*i1 \(Ada and Cy\).*Ben and Ada"):
         three.apply_plan(decided(plan, tmp_path / "yes.json", identities=True))
-    assert picture(three.database) == before and three.applied_plans() == []
+    assert snapshot(three.database) == before and three.applied_plans() == []
     three.apply_plan(decided(plan, tmp_path / "one.json", i1=True))
     assert counts(three) == {"Ada": 2, "Ben": 1}
 
 
 def test_rejection_in_the_same_plan_prevents_a_merge(three: Gallery, tmp_path: Path) -> None:
     plan = written(three, pairs("Ada Ben", "Ada Cy", "Ben Cy"), tmp_path / "plan")
-    before = picture(three.database)
+    before = snapshot(three.database)
     with pytest.raises(PlanUnusable, match=r"finding i3.*i2.*finding i1 tells them apart"):
         three.apply_plan(decided(plan, tmp_path / "no.json", i1=False), accept_over=0.5)
-    assert picture(three.database) == before
+    assert snapshot(three.database) == before
     done = three.apply_plan(decided(plan, tmp_path / "two.json", i1=False, i2=True))
     assert done.lines == ("merged Ada and Cy, called Ada", "Ada and Ben are two people")
     assert three.undo_plan()[0] == done.number
-    assert picture(three.database) == before
+    assert snapshot(three.database) == before
 
 
 def test_plan_is_refused_if_the_gallery_changed_since_the_comparison(
@@ -325,18 +325,18 @@ def test_impossible_finding_is_refused_before_any_change(
 ) -> None:
     wrong = replace(findings.misfiled[0], suggested=None, suggested_id=None)
     plan = written(filled, replace(findings, misfiled=(wrong,)), tmp_path / "plan")
-    before = picture(filled.database)
+    before = snapshot(filled.database)
     for dry_run in (True, False):
         file = decided(plan, tmp_path / "yes.json", identities=True, misfiled=True)
         with pytest.raises(PlanUnusable, match="without a name"):
             filled.apply_plan(file, dry_run=dry_run)
-    assert picture(filled.database) == before and filled.applied_plans() == []
+    assert snapshot(filled.database) == before and filled.applied_plans() == []
 
 
 def test_error_midway_names_the_number_that_undoes_it(
     filled: Gallery, findings: Findings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = picture(filled.database)
+    before = snapshot(filled.database)
     plan = written(filled, findings, tmp_path / "plan")
     file = decided(plan, tmp_path / "yes.json", identities=True, misfiled=True)
     writing, transactions = filled.database.writing, 0
@@ -357,12 +357,12 @@ def test_error_midway_names_the_number_that_undoes_it(
     assert counts(filled) == {"Ada": 3, "Robert": 2}
     filled.rename("Robert", "Bob")
     assert filled.undo_plan(1)[0] == 1
-    assert picture(filled.database) == before
+    assert snapshot(filled.database) == before
 
 
 def test_application_without_steps_is_not_listed(filled: Gallery) -> None:
     with filled.database.writing() as session:
-        corrections.begin(session)
+        corrections.begin_application(session)
     assert filled.applied_plans() == []
     with pytest.raises(UndoImpossible, match="no applied dedupe plan"):
         filled.undo_plan()
@@ -413,7 +413,7 @@ def test_undo_keeps_a_new_identity_that_was_edited_since(
         elif edit == "external id":
             identities.describe(session, "Eve", "e1", {})
         elif edit == "expiry":
-            identities.expire_at(session, "Eve", identities.get(session, "Eve").created_at)
+            identities.set_expiry(session, "Eve", identities.get(session, "Eve").created_at)
         elif edit == "name":
             identities.rename(session, "Eve", "Eva")
         elif edit == "distinct":
@@ -447,7 +447,7 @@ def test_face_removed_and_restored_is_still_right(
     filled.apply_plan(decided(plan, tmp_path / "yes.json", copies=True))
     filled.undo_plan()
     with filled.database.reading() as session:
-        assert corrections.known_right(session) == {(2, 1)}
+        assert corrections.confirmed_faces(session) == {(2, 1)}
 
 
 def test_undo_leaves_decisions_made_by_hand(
@@ -471,7 +471,7 @@ def test_undo_leaves_decisions_made_by_hand(
     filled.call_right(5)
     filled.undo_plan()
     with filled.database.reading() as session:
-        assert corrections.known_right(session) == set()
+        assert corrections.confirmed_faces(session) == set()
 
 
 def test_rejecting_one_of_two_names_tells_them_apart(
@@ -488,7 +488,7 @@ def test_rejecting_one_of_two_names_tells_them_apart(
 
 def tampered(plan: Plan, file: Path, finding_id: str, member: dict[str, Any], **more: Any) -> Path:
     """The plan with all accepted, and one finding and its first member edited."""
-    document = as_json(plan)
+    document = plan_json(plan)
     for finding in document["findings"]:
         finding["accept"] = True
         if finding["finding"] == finding_id:
@@ -532,10 +532,10 @@ def test_tampered_plan_is_refused_and_changes_nothing(
     more: dict[str, Any],
 ) -> None:
     plan = written(filled, findings, tmp_path / "plan")
-    before = picture(filled.database)
+    before = snapshot(filled.database)
     with pytest.raises(PlanUnusable):
         filled.apply_plan(tampered(plan, tmp_path / "bad.json", finding, member, **more))
-    assert picture(filled.database) == before
+    assert snapshot(filled.database) == before
     filled.apply_plan(tampered(plan, tmp_path / "good.json", finding, {}))
 
 
@@ -543,7 +543,7 @@ def test_plan_of_a_folder_does_not_change_the_gallery(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:
     filled.write_plan(findings, tmp_path, tmp_path / "plan")
-    before = picture(filled.database)
+    before = snapshot(filled.database)
     file = decided(
         read_plan(tmp_path / "plan"),
         tmp_path / "yes.json",
@@ -552,7 +552,7 @@ def test_plan_of_a_folder_does_not_change_the_gallery(
         people=True,
     )
     assert filled.apply_plan(file).lines == ("3 faces are one person",)
-    assert picture(filled.database) == before
+    assert snapshot(filled.database) == before
 
 
 def test_copies_decided_to_be_kept_are_not_reported_until_undone(

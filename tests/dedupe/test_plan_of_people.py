@@ -12,12 +12,12 @@ import pytest
 
 from gallery import Gallery
 from gallery.dedupe.findings import Findings, FoundFace, Person
-from gallery.dedupe.plan.files import as_json, read_plan
+from gallery.dedupe.plan.files import plan_json, read_plan
 from gallery.dedupe.plan.model import Member
 from gallery.demo.photos import alterations, altered
 from gallery.errors import PlanUnusable, UndoImpossible
 from gallery.store import decisions, photo_cache
-from gallery.store.decisions import NOT_ONE, Sets
+from gallery.store.decisions import NOT_ONE_PERSON, FaceSets
 from gallery.store.photo_cache import FaceDecision
 from gallery.types import Box, Outcome
 
@@ -48,13 +48,13 @@ def apply(
         replace(f, accept=accept, members=tuple(map(mark, f.members))) if f.kind == "people" else f
         for f in plan.findings
     )
-    (tmp_path / "decided.json").write_text(json.dumps(as_json(replace(plan, findings=findings))))
+    (tmp_path / "decided.json").write_text(json.dumps(plan_json(replace(plan, findings=findings))))
     return gallery.apply_plan(tmp_path / "decided.json").lines
 
 
 def stored_decisions(gallery: Gallery) -> set[FaceDecision]:
     with gallery.database.reading() as session:
-        return set(photo_cache.decisions(session))
+        return set(photo_cache.all_decisions(session))
 
 
 def apart(first: int, second: int) -> FaceDecision:
@@ -72,7 +72,7 @@ def test_rejected_group_decides_no_pair(gallery: Gallery, tmp_path: Path) -> Non
     assert lines == ("300 faces are not one person",)
     stored = stored_decisions(gallery)
     assert {decision.second for decision in stored} == {key(i) for i in range(300)}
-    assert len(stored) == 300 and decisions.pairs_in(stored) == []
+    assert len(stored) == 300 and decisions.pair_decisions(stored) == []
     assert len({decision.first for decision in stored}) == 1
     assert apply(gallery, group(*range(300)), tmp_path, False) == ()
     gallery.undo_plan()
@@ -114,7 +114,7 @@ def test_later_decision_replaces_the_earlier_one(gallery: Gallery, tmp_path: Pat
     apply(gallery, group(1, 2, 3, 4), tmp_path, False)  # three of them are still one person
     assert stored_decisions(gallery) > {together(1, 2), together(1, 3)}
     apply(gallery, group(1, 2, 3), tmp_path, False)
-    assert decisions.pairs_in(stored_decisions(gallery)) == []
+    assert decisions.pair_decisions(stored_decisions(gallery)) == []
     for number in (4, 3, 2):
         assert gallery.undo_plan()[0] == number
     assert stored_decisions(gallery) == rejected
@@ -133,12 +133,12 @@ def test_decisions_are_undone_from_the_last(gallery: Gallery, tmp_path: Path) ->
 
 
 def test_set_with_an_erased_face_is_dropped() -> None:
-    whole = decisions.not_one([key(1), key(2), key(3)])
+    whole = decisions.not_one_person([key(1), key(2), key(3)])
     keys = [key(i) for i in range(5)]
-    assert Sets(whole, NOT_ONE).within(keys) == whole
-    assert Sets(whole, NOT_ONE).within(keys[:3]) == []
-    assert Sets(whole[1:], NOT_ONE).within(keys) == []
-    assert decisions.not_one([key(1), key(1)]) == []
+    assert FaceSets(whole, NOT_ONE_PERSON).within(keys) == whole
+    assert FaceSets(whole, NOT_ONE_PERSON).within(keys[:3]) == []
+    assert FaceSets(whole[1:], NOT_ONE_PERSON).within(keys) == []
+    assert decisions.not_one_person([key(1), key(1)]) == []
 
 
 def test_rejected_group_is_not_found_again(gallery: Gallery, hopper: Path, tmp_path: Path) -> None:

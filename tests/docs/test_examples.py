@@ -61,11 +61,11 @@ def test_readme_python_runs(
     photos: Path,
     serve: Serve,
     tmp_path: Path,
-    eye: FacePipeline,
+    pipeline: FacePipeline,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(Gallery, "pipeline", eye)
+    monkeypatch.setattr(Gallery, "pipeline", pipeline)
     own, remote = blocks(README, "python")
     exec(own, {})
     assert "enrolled\nmatch IdentityRef(id=1, name='Grace Hopper')" in capsys.readouterr().out
@@ -78,10 +78,10 @@ def test_guide_python_runs(
     photos: Path,
     serve: Serve,
     tmp_path: Path,
-    eye: FacePipeline,
+    pipeline: FacePipeline,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Gallery, "pipeline", eye)
+    monkeypatch.setattr(Gallery, "pipeline", pipeline)
     text = read_topic("python").text
     with serve(tmp_path / "served") as client:
         examples = "\n".join(blocks(text, "python")).replace(SERVER, str(client.base_url))

@@ -11,7 +11,7 @@ import torch
 from facenet_pytorch import InceptionResnetV1
 from onnx import TensorProto
 
-from gallery.encoders.download import FETCHABLE, fetch
+from gallery.encoders.download import UNIFACE_MODELS, fetch
 from gallery.encoders.encoder import Encoder, encoder_sha256
 from gallery.encoders.facenet import PUBLISHED, facenet_network
 from gallery.encoders.facenet import fetch as fetch_facenet
@@ -22,7 +22,7 @@ from gallery.errors import InvalidEncoding, SettingInvalid, WeightsMissing, Weig
 from gallery.types import DIMENSION, UInt8
 from gallery.vision.detection import VIEWS, align
 from gallery.vision.pipeline import FacePipeline
-from tests.models import ARCFACE_RECIPE, exported_dlib, made_model
+from tests.models import ARCFACE_RECIPE, export_dlib, write_model
 
 CPU = torch.device("cpu")
 AGREEMENT = 1e-4
@@ -34,21 +34,21 @@ def random_chips(count: int, side: int = 112) -> UInt8:
 
 @pytest.fixture(scope="module")
 def dlib_onnx(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
-    return exported_dlib(tmp_path_factory.mktemp("onnx") / "dlib.onnx", cache)
+    return export_dlib(tmp_path_factory.mktemp("onnx") / "dlib.onnx", cache)
 
 
 def test_default_encoder_in_onnx_agrees_with_torch(
-    dlib_onnx: Path, eye: FacePipeline, hopper: Path
+    dlib_onnx: Path, pipeline: FacePipeline, hopper: Path
 ) -> None:
     network = OnnxNetwork(dlib_onnx, threads=1)
-    photo = eye.open(hopper)
-    (face,) = eye.faces(photo)
+    photo = pipeline.open(hopper)
+    (face,) = pipeline.faces(photo)
     chips = align(photo, face.landmarks, VIEWS, network.traits.template)
     np.testing.assert_array_equal(chips, align(photo, face.landmarks, VIEWS))
-    difference = float(np.abs(network.raw(chips) - eye.encoder.raw(chips)).max())
+    difference = float(np.abs(network.raw(chips) - pipeline.encoder.raw(chips)).max())
     assert difference < AGREEMENT, f"the largest difference to torch is {difference:.2e}"
     assert network.traits.dimension == DIMENSION and network.traits.licence_weights == "CC0 1.0"
-    ours, theirs = Encoder(network).encode(chips[None]), eye.encoder.encode(chips[None])
+    ours, theirs = Encoder(network).encode(chips[None]), pipeline.encoder.encode(chips[None])
     assert np.abs(ours.vectors - theirs.vectors).max() < AGREEMENT
 
 
@@ -66,8 +66,8 @@ def test_default_encoder_in_onnx_agrees_with_torch(
 def test_input_shape_and_type_do_not_change_the_encoding(
     tmp_path: Path, shape: tuple[object, ...], dtype: int
 ) -> None:
-    plain = OnnxNetwork(made_model(tmp_path / "plain.onnx", 70))
-    other = OnnxNetwork(made_model(tmp_path / "other.onnx", 70, shape=shape, dtype=dtype))
+    plain = OnnxNetwork(write_model(tmp_path / "plain.onnx", 70))
+    other = OnnxNetwork(write_model(tmp_path / "other.onnx", 70, shape=shape, dtype=dtype))
     chips = random_chips(6)
     expected = plain.raw(chips)
     assert expected.shape == (6, 70) and expected.dtype == np.float32
@@ -78,9 +78,9 @@ def test_input_shape_and_type_do_not_change_the_encoding(
 
 def test_channel_order_mean_and_scale_are_applied(tmp_path: Path) -> None:
     """The expected numbers are computed from the model's matrix."""
-    bgr = OnnxNetwork(made_model(tmp_path / "bgr.onnx", 30))
+    bgr = OnnxNetwork(write_model(tmp_path / "bgr.onnx", 30))
     rgb_recipe = ARCFACE_RECIPE.replace("bgr", "rgb")
-    rgb = OnnxNetwork(made_model(tmp_path / "rgb.onnx", 30, recipe=rgb_recipe))
+    rgb = OnnxNetwork(write_model(tmp_path / "rgb.onnx", 30, recipe=rgb_recipe))
     chips = random_chips(2)
     np.testing.assert_allclose(bgr.raw(chips), rgb.raw(chips[..., ::-1].copy()), atol=1e-5)
     matrix = np.random.default_rng(30).normal(size=(192, 30)).astype(np.float32) / 14
@@ -91,8 +91,8 @@ def test_channel_order_mean_and_scale_are_applied(tmp_path: Path) -> None:
 
 def test_uint8_input_takes_plain_pixels(tmp_path: Path) -> None:
     plain = ARCFACE_RECIPE.replace("127.5", "0").replace("0.0078125", "1")
-    whole = made_model(tmp_path / "whole.onnx", 30, dtype=TensorProto.UINT8, recipe=plain)
-    floats = made_model(tmp_path / "floats.onnx", 30, recipe=plain)
+    whole = write_model(tmp_path / "whole.onnx", 30, dtype=TensorProto.UINT8, recipe=plain)
+    floats = write_model(tmp_path / "floats.onnx", 30, recipe=plain)
     chips = random_chips(2)
     np.testing.assert_allclose(
         OnnxNetwork(whole).raw(chips), OnnxNetwork(floats).raw(chips), rtol=1e-5
@@ -103,7 +103,7 @@ def test_uint8_input_takes_plain_pixels(tmp_path: Path) -> None:
 
 
 def test_encoding_is_found_among_several_outputs(tmp_path: Path) -> None:
-    model = made_model(tmp_path / "two.onnx", 40, norm_first=True)
+    model = write_model(tmp_path / "two.onnx", 40, norm_first=True)
     assert OnnxNetwork(model).traits.dimension == 40
     model.with_suffix(".toml").write_text(ARCFACE_RECIPE + 'output = "nothing"\n')
     with pytest.raises(WeightsUnreadable, match="norm, encoding"):
@@ -111,7 +111,7 @@ def test_encoding_is_found_among_several_outputs(tmp_path: Path) -> None:
 
 
 def test_sha256_covers_everything_an_encoding_depends_on(tmp_path: Path) -> None:
-    model = made_model(tmp_path / "m.onnx", 40)
+    model = write_model(tmp_path / "m.onnx", 40)
     toml = model.with_suffix(".toml")
     before = OnnxNetwork(model).traits.sha256
     toml.write_text(ARCFACE_RECIPE.replace("0.0078125", "128") + '# the same scale\nname = "x"\n')
@@ -121,14 +121,14 @@ def test_sha256_covers_everything_an_encoding_depends_on(tmp_path: Path) -> None
         toml.write_text(text)
         assert OnnxNetwork(model).traits.sha256 != before, new
     toml.write_text(ARCFACE_RECIPE)
-    model.write_bytes(made_model(tmp_path / "n.onnx", 41).read_bytes())
+    model.write_bytes(write_model(tmp_path / "n.onnx", 41).read_bytes())
     assert OnnxNetwork(model).traits.sha256 != before
 
 
 def test_external_weights_beside_the_model_are_read(tmp_path: Path) -> None:
     chips = random_chips(2)
-    inside = OnnxNetwork(made_model(tmp_path / "a.onnx", 40))
-    model = made_model(tmp_path / "b.onnx", 40, external="b.data")
+    inside = OnnxNetwork(write_model(tmp_path / "a.onnx", 40))
+    model = write_model(tmp_path / "b.onnx", 40, external="b.data")
     beside = OnnxNetwork(model)
     np.testing.assert_array_equal(beside.raw(chips), inside.raw(chips))
     weights = tmp_path / "b.data"
@@ -141,13 +141,13 @@ def test_external_weights_beside_the_model_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["../secret", "/etc/passwd", "sub/weights"])
 def test_external_weights_elsewhere_are_refused(tmp_path: Path, place: str) -> None:
-    model = made_model(tmp_path / "m.onnx", 40, external=place)
+    model = write_model(tmp_path / "m.onnx", 40, external=place)
     with pytest.raises(WeightsUnreadable, match="right beside it"):
         OnnxNetwork(model)
 
 
 def test_unusable_model_is_refused(tmp_path: Path) -> None:
-    model = made_model(tmp_path / "m.onnx", 40)
+    model = write_model(tmp_path / "m.onnx", 40)
     whole = model.read_bytes()
     for content in (b"", b"not a model", whole[: len(whole) // 2], bytes(100)):
         model.write_bytes(content)
@@ -159,27 +159,27 @@ def test_unusable_model_is_refused(tmp_path: Path) -> None:
         OnnxNetwork(tmp_path)
     wrong_size = ARCFACE_RECIPE.replace("112\n", "128\n", 1)
     with pytest.raises(WeightsUnreadable, match="takes chips 112 pixels"):
-        OnnxNetwork(made_model(tmp_path / "s.onnx", 40, recipe=wrong_size))
-    nothing = made_model(tmp_path / "o.onnx", 1)
+        OnnxNetwork(write_model(tmp_path / "s.onnx", 40, recipe=wrong_size))
+    nothing = write_model(tmp_path / "o.onnx", 1)
     with pytest.raises(WeightsUnreadable, match="no output"):
         OnnxNetwork(nothing)
 
 
 def test_model_that_cannot_batch_gets_one_chip_at_a_time(tmp_path: Path) -> None:
     chips = random_chips(6)
-    plain = OnnxNetwork(made_model(tmp_path / "plain.onnx", 70))
-    failing = OnnxNetwork(made_model(tmp_path / "failing.onnx", 70, batching="fails"))
+    plain = OnnxNetwork(write_model(tmp_path / "plain.onnx", 70))
+    failing = OnnxNetwork(write_model(tmp_path / "failing.onnx", 70, batching="fails"))
     np.testing.assert_allclose(failing.raw(chips), plain.raw(chips), atol=1e-5)
-    mixing = OnnxNetwork(made_model(tmp_path / "mixing.onnx", 70, batching="mixes"))
+    mixing = OnnxNetwork(write_model(tmp_path / "mixing.onnx", 70, batching="mixes"))
     np.testing.assert_array_equal(mixing.raw(chips)[:1], mixing.raw(chips[:1]))
 
 
 def test_output_is_checked_when_the_model_is_opened(tmp_path: Path) -> None:
     with pytest.raises(WeightsUnreadable, match="not finite for a blank chip"):
-        OnnxNetwork(made_model(tmp_path / "nan.onnx", 40, darkest=-10.0))
-    assert OnnxNetwork(made_model(tmp_path / "most.onnx", 40, darkest=0.0))
+        OnnxNetwork(write_model(tmp_path / "nan.onnx", 40, nan_from=-10.0))
+    assert OnnxNetwork(write_model(tmp_path / "most.onnx", 40, nan_from=0.0))
     with pytest.raises(WeightsUnreadable, match="not a tensor of numbers"):
-        OnnxNetwork(made_model(tmp_path / "sequence.onnx", 40, sequence=True))
+        OnnxNetwork(write_model(tmp_path / "sequence.onnx", 40, sequence=True))
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_model_with_input_out_of_range_is_refused(
 ) -> None:
     recipe = ARCFACE_RECIPE.replace("size = 112\n", "")
     with pytest.raises(WeightsUnreadable, match=reason):
-        OnnxNetwork(made_model(tmp_path / "m.onnx", 40, shape=shape, recipe=recipe))
+        OnnxNetwork(write_model(tmp_path / "m.onnx", 40, shape=shape, recipe=recipe))
 
 
 def test_facenet_weights_are_read_from_a_file(
@@ -222,7 +222,7 @@ def test_facenet_weights_are_read_from_a_file(
             facenet_network(name, None, CPU)
         assert published.file in str(missing.value) and "--weights FILE" in str(missing.value)
     assert not (tmp_path / "torch").exists()
-    cached = PUBLISHED["facenet-casia"].cached
+    cached = PUBLISHED["facenet-casia"].cached_file
     cached.parent.mkdir(parents=True)
     cached.write_bytes(file.read_bytes())
     assert facenet_network("facenet-casia", None, CPU).traits.spec == "facenet-casia"
@@ -267,7 +267,7 @@ def test_damaged_facenet_weights_are_refused(tmp_path: Path, zipped: bool) -> No
 def test_downloaded_weights_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is downloaded here, since the file exists."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    cached = PUBLISHED["facenet-casia"].cached
+    cached = PUBLISHED["facenet-casia"].cached_file
     cached.parent.mkdir(parents=True)
     state = InceptionResnetV1(classify=True, num_classes=11).state_dict()
     short = {key: value for key, value in state.items() if key != "last_linear.weight"}
@@ -280,7 +280,7 @@ def test_downloaded_weights_are_checked(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_every_dimension_is_padded_or_projected_to_128(tmp_path: Path) -> None:
-    small, large = (OnnxNetwork(made_model(tmp_path / f"{d}.onnx", d)) for d in (64, 512))
+    small, large = (OnnxNetwork(write_model(tmp_path / f"{d}.onnx", d)) for d in (64, 512))
     views = random_chips(6).reshape(3, 2, 112, 112, 3)
     padded = Encoder(small).encode(views).vectors
     assert padded.shape == (3, DIMENSION) and not padded[:, 64:].any()
@@ -318,6 +318,6 @@ def test_specs_are_parsed(tmp_path: Path) -> None:
 def test_fetch_without_uniface_names_the_extra(tmp_path: Path) -> None:
     if importlib.util.find_spec("uniface") is not None:
         pytest.skip("uniface is installed")
-    for name in FETCHABLE:
+    for name in UNIFACE_MODELS:
         with pytest.raises(WeightsMissing, match=r"face-gallery\[uniface\]"):
             fetch(name, tmp_path)

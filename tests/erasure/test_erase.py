@@ -23,8 +23,8 @@ from gallery.gallery import Gallery
 from gallery.matching.recalibration import Evidence
 from gallery.package_data import CARD_FILE, HEAD_FILE, PLOT_FILE, shipped_file
 from gallery.store import audit, backups, encoding_cache, faces, identities, kept_images
-from gallery.store.change_log import remember_to_scrub, scrubbed, to_scrub
-from gallery.training.calibrate_gallery import calibrate_on
+from gallery.store.change_log import clear_scrub, pending_scrub, request_scrub
+from gallery.training.calibrate_gallery import fit_calibration
 from gallery.types import Encodings
 from tests.conftest import AddFace
 from tests.training.test_calibrate_gallery import peopled, strangers  # noqa: F401  a fixture
@@ -178,7 +178,9 @@ def test_receipt_omits_backups_made_before_the_enrolment(
 
 def test_calibration_is_fitted_again_without_the_person(peopled: Gallery) -> None:  # noqa: F811
     scorer = peopled.scorer
-    fitted = calibrate_on(scorer.head, scorer.point(), peopled.encodings(), strangers(80), seed=0)
+    fitted = fit_calibration(
+        scorer.head, scorer.operating_point(), peopled.encodings(), strangers(80), seed=0
+    )
     number = peopled.keep_calibration(
         fitted.adjustment.as_json(), fitted.report, fitted.evidence.as_json()
     )
@@ -190,19 +192,23 @@ def test_calibration_is_fitted_again_without_the_person(peopled: Gallery) -> Non
     evidence = Evidence.from_json(refitted.evidence or {})
     assert receipt.identity_id not in evidence.identities
     # It equals a calibration on the same strangers without that person.
-    other = calibrate_on(
-        scorer.head, scorer.own_point(), peopled.encodings(), strangers(80), seed=0
+    other = fit_calibration(
+        scorer.head,
+        scorer.uncalibrated_operating_point(),
+        peopled.encodings(),
+        strangers(80),
+        seed=0,
     )
-    assert scorer.point().bias == pytest.approx(other.report["after"]["bias"], abs=1e-3)
+    assert scorer.operating_point().bias == pytest.approx(other.report["after"]["bias"], abs=1e-3)
 
 
 def test_calibration_without_evidence_is_dropped(peopled: Gallery) -> None:  # noqa: F811
-    before = peopled.scorer.point()
+    before = peopled.scorer.operating_point()
     peopled.keep_calibration({**before.adjustment.as_json(), "offset": 3.0}, {}, None)  # type: ignore[arg-type]
     (message,) = peopled.forget("person 03").learned
     assert "dropped" in message and "gallery calibrate" in message
     assert peopled.calibrations() == []
-    assert peopled.scorer.point() == peopled.scorer.own_point()
+    assert peopled.scorer.operating_point() == peopled.scorer.uncalibrated_operating_point()
 
 
 @pytest.mark.parametrize(
@@ -268,11 +274,11 @@ def test_several_identities_are_erased_together(people: Gallery, rows: Encodings
 
 def test_traces_of_enrolled_and_erased_people(people: Gallery) -> None:
     enrolled = people.traces("1")
-    assert enrolled.here and not enrolled.clean
+    assert enrolled.is_enrolled and not enrolled.clean
     assert {hit.file.name for hit in enrolled.hits} >= {"gallery.db-wal", "faces.index"}
     receipt = people.forget("Ada Lovelace")
     erased = people.traces("1")
-    assert erased.clean and any(receipt.id in line for line in erased.said)
+    assert erased.clean and any(receipt.id in line for line in erased.lines)
     assert people.traces("Ada Lovelace").clean
     (people.settings.home / "left.txt").write_text("Ada Lovelace")
     assert not people.traces("Ada Lovelace").clean
@@ -358,7 +364,9 @@ def test_receipt_lists_unfinished_backups(people: Gallery) -> None:
 
 def test_blocked_erasure_keeps_the_refitted_calibration(peopled: Gallery) -> None:  # noqa: F811
     scorer = peopled.scorer
-    fitted = calibrate_on(scorer.head, scorer.point(), peopled.encodings(), strangers(80), seed=0)
+    fitted = fit_calibration(
+        scorer.head, scorer.operating_point(), peopled.encodings(), strangers(80), seed=0
+    )
     peopled.keep_calibration(fitted.adjustment.as_json(), fitted.report, fitted.evidence.as_json())
     home, cache = peopled.settings.home, peopled.settings.cache
     with (
@@ -395,12 +403,12 @@ def test_concurrent_erasures_never_erase_the_last_face(people: Gallery) -> None:
 def test_scrub_note_of_a_later_erasure_is_kept(people: Gallery) -> None:
     with people.database.writing() as session:
         identities.add(session, "Faceless Fred")
-        remember_to_scrub(session)
-        first = to_scrub(session) or ""
+        request_scrub(session)
+        first = pending_scrub(session) or ""
     with people.database.writing() as session:
         identities.remove(session, identities.get(session, "Faceless Fred").id)
-        scrubbed(session, first)
-        assert to_scrub(session) not in (None, first)
+        clear_scrub(session, first)
+        assert pending_scrub(session) not in (None, first)
 
 
 def test_erasing_again_reports_the_earlier_erasure(people: Gallery) -> None:

@@ -31,10 +31,10 @@ import numpy as np
 
 from gallery.admin.backup import verify
 from gallery.admin.check import check_storage
+from gallery.config import DATABASE_FILE
 from gallery.encoders.weights import DLIB_RESNET
 from gallery.errors import BackupUnusable
 from gallery.gallery import Gallery
-from gallery.runtime import DATABASE_FILE
 from gallery.store import audit, faces, identities
 from gallery.store.database import Database
 from gallery.store.records import NewFace

@@ -42,7 +42,7 @@ def test_photo_that_kills_its_worker_is_skipped_alone(
     names = ["a.jpg", "b.jpg", DEADLY, "e.jpg", "f.jpg", "g.jpg"]
     folder = copied(hopper, tmp_path / "photos", names)
     monkeypatch.setattr(workers, "_LEAST_PHOTOS", 2)
-    photos, _ = scan.listed(sorted(folder.iterdir()), gallery.pipeline, 2)
+    photos, _ = scan.list_photos(sorted(folder.iterdir()), gallery.pipeline, 2)
     pool = Workers(2, partial(killed_by_photo, tmp_path / "worker", cache))
     scan.read_photos(photos, gallery.database, gallery.pipeline, 2, pool)
     with gallery.database.reading() as session:
@@ -57,7 +57,7 @@ def test_photos_are_read_in_this_process_when_no_worker_starts(
 ) -> None:
     folder = copied(hopper, tmp_path / "photos", ["a.jpg", "b.jpg", "c.jpg"])
     monkeypatch.setattr(workers, "_LEAST_PHOTOS", 2)
-    photos, _ = scan.listed(sorted(folder.iterdir()), gallery.pipeline, 2)
+    photos, _ = scan.list_photos(sorted(folder.iterdir()), gallery.pipeline, 2)
     scan.read_photos(photos, gallery.database, gallery.pipeline, 2, Workers(2, killed_at_start))
     with gallery.database.reading() as session:
         stored = list(photo_cache.photos(session, [photo.mark for photo in photos]))
@@ -78,7 +78,7 @@ def test_training_names_the_photo_that_kills_its_worker_and_keeps_the_others(
     with pytest.raises(TrainingInterrupted, match=DEADLY):
         encode_people(
             people_in(tmp_path / "people"), pipeline, Views(2, 2), encodings, workers=2,
-            make_eye=factory,
+            pipeline_factory=factory,
         )  # fmt: skip
     (ada / DEADLY).unlink()
     done: list[int] = []

@@ -25,15 +25,15 @@ def dlib_network() -> dlib.face_recognition_model_v1:
 @pytest.mark.parametrize("person", ["hopper", "collins"])
 def test_encodings_of_real_chips_agree_with_dlib(
     person: str,
-    eye: FacePipeline,
+    pipeline: FacePipeline,
     dlib_network: dlib.face_recognition_model_v1,
     request: pytest.FixtureRequest,
 ) -> None:
     path: Path = request.getfixturevalue(person)
-    photo = eye.open(path)
-    (face,) = eye.faces(photo)
+    photo = pipeline.open(path)
+    (face,) = pipeline.faces(photo)
     chips = align(photo, face.landmarks, (*VIEWS, *MORE_VIEWS))
-    ours = eye.encoder.raw(chips)
+    ours = pipeline.encoder.raw(chips)
     theirs = np.array(
         [dlib_network.compute_face_descriptor(np.ascontiguousarray(chip)) for chip in chips]
     )
@@ -44,7 +44,7 @@ def test_encodings_of_real_chips_agree_with_dlib(
 
 @pytest.mark.parametrize("kind", ["black", "white", "noise", "red"])
 def test_encodings_of_synthetic_chips_agree_with_dlib(
-    kind: str, eye: FacePipeline, dlib_network: dlib.face_recognition_model_v1
+    kind: str, pipeline: FacePipeline, dlib_network: dlib.face_recognition_model_v1
 ) -> None:
     chip = {
         "black": np.zeros((150, 150, 3), np.uint8),
@@ -53,14 +53,14 @@ def test_encodings_of_synthetic_chips_agree_with_dlib(
         "red": np.full((150, 150, 3), (255, 0, 0), np.uint8),
     }[kind]
     theirs = np.array(dlib_network.compute_face_descriptor(chip))
-    difference = float(np.abs(eye.encoder.raw(chip[None])[0] - theirs).max())
+    difference = float(np.abs(pipeline.encoder.raw(chip[None])[0] - theirs).max())
     assert difference < TOLERANCE, f"the largest difference to dlib is {difference:.2e}"
 
 
-def test_batch_agrees_with_single_chips(eye: FacePipeline, hopper: Path) -> None:
-    photo = eye.open(hopper)
-    (face,) = eye.faces(photo)
+def test_batch_agrees_with_single_chips(pipeline: FacePipeline, hopper: Path) -> None:
+    photo = pipeline.open(hopper)
+    (face,) = pipeline.faces(photo)
     chips = align(photo, face.landmarks, VIEWS[:4])
-    alone = np.concatenate([eye.encoder.raw(chip[None]) for chip in chips])
-    difference = float(np.abs(eye.encoder.raw(chips) - alone).max())
+    alone = np.concatenate([pipeline.encoder.raw(chip[None]) for chip in chips])
+    difference = float(np.abs(pipeline.encoder.raw(chips) - alone).max())
     assert difference < TOLERANCE, f"the largest difference to the batch is {difference:.2e}"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gallery.matching.decision import decide, one_face_per_identity, without_face
+from gallery.matching.decision import decide, decision_without_face, one_face_per_identity
 from gallery.types import Box, Candidate, Decision, Face, IdentityRef, Outcome, Verdict
 
 FACE = Face(Box(0.0, 0.0, 80.0, 100.0), np.zeros((5, 2), np.float32), 0.999, 100.0)
@@ -128,7 +128,7 @@ def test_identity_is_given_exactly_when_one_candidate_matches(pairs, random) -> 
 
 @pytest.mark.parametrize("outcome", [Outcome.NO_FACE, Outcome.SEVERAL_FACES])
 def test_decision_without_a_face_has_no_candidates(outcome: Outcome) -> None:
-    decision = without_face(outcome, "why")
+    decision = decision_without_face(outcome, "why")
     assert (decision.outcome, decision.reason) == (outcome, "why")
     assert decision.identity is None and decision.face is None and decision.candidates == ()
     assert decision.decided_by is None and decision.runner_up is None

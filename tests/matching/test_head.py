@@ -16,7 +16,15 @@ from torch import Tensor
 from gallery.encoders.weights import DLIB_RESNET
 from gallery.errors import HeadUnusable, InvalidEncoding
 from gallery.matching.cohort import Cohort
-from gallery.matching.head import DIFFERENT, FEATURES, SAME, Head, HeadMarks, PairNetwork, load_head
+from gallery.matching.head import (
+    DIFFERENT,
+    FEATURES,
+    SAME,
+    Head,
+    HeadMetadata,
+    PairNetwork,
+    load_head,
+)
 from gallery.matching.operating_point import Calibration, OperatingCurve
 from gallery.package_data import shipped_file
 from gallery.types import Encodings, Float32
@@ -32,7 +40,7 @@ CALIBRATION = Calibration(
 )
 
 
-def made_head(features: tuple[str, ...] = FEATURES, hidden: int = 8, seed: int = 1) -> Head:
+def make_head(features: tuple[str, ...] = FEATURES, hidden: int = 8, seed: int = 1) -> Head:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         networks = [PairNetwork(features, hidden, dropout=0.5) for _ in range(2)]
@@ -40,7 +48,7 @@ def made_head(features: tuple[str, ...] = FEATURES, hidden: int = 8, seed: int =
             network.offset.normal_(0.0, 0.1)
             network.scale.uniform_(0.5, 2.0)
         centres = torch.nn.functional.normalize(torch.randn(24, 128), dim=1).numpy()
-    marks = HeadMarks(ENCODER, SHA256, features, hidden, CALIBRATION)
+    marks = HeadMetadata(ENCODER, SHA256, features, hidden, CALIBRATION)
     return Head(Cohort(centres), networks, marks)
 
 
@@ -51,14 +59,14 @@ def logits(head: Head, a: Encodings, b: Encodings) -> Float32:
 @pytest.fixture(params=["random", "shipped"])
 def head(request: pytest.FixtureRequest) -> Head:
     if request.param == "random":
-        return made_head()
+        return make_head()
     return load_head(shipped_file("head.safetensors"), DLIB_RESNET.name, DLIB_RESNET.sha256)
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A saved head."""
-    made_head().save(tmp_path / "head.safetensors")
+    make_head().save(tmp_path / "head.safetensors")
     return tmp_path / "head.safetensors"
 
 
@@ -82,7 +90,7 @@ def test_logits_do_not_depend_on_the_batch(head: Head, unit_rows) -> None:
 
 
 def test_more_pairs_than_a_batch(unit_rows) -> None:
-    head, few = made_head(("cosine",)), unit_rows(7, 8)
+    head, few = make_head(("cosine",)), unit_rows(7, 8)
     rows = np.arange(70_000) % 7
     many = logits(head, few.take(rows), few.take(rows[::-1].copy()))
     assert many.shape == (70_000, 2)
@@ -99,8 +107,8 @@ def test_shipped_head_separates_same_from_different(unit_rows) -> None:
     a, b = unit_rows(1, 10), unit_rows(1, 11)
     (same,), (different,) = logits(shipped, a, a), logits(shipped, a, b)
     assert same[SAME] > same[DIFFERENT] and different[DIFFERENT] > different[SAME]
-    assert shipped.marks.encoder == DLIB_RESNET.name
-    curve = shipped.marks.calibration.strangers
+    assert shipped.metadata.encoder == DLIB_RESNET.name
+    curve = shipped.metadata.calibration.strangers
     assert curve.margin_at(0.01) < curve.margin_at(1e-5) < 100.0
 
 
@@ -108,25 +116,25 @@ def test_shipped_head_separates_same_from_different(unit_rows) -> None:
 def test_saved_head_is_loaded_unchanged(
     tmp_path: Path, unit_rows, features: tuple[str, ...]
 ) -> None:
-    head, file = made_head(features, hidden=5), tmp_path / "head.safetensors"
+    head, file = make_head(features, hidden=5), tmp_path / "head.safetensors"
     head.save(file)
     loaded = load_head(file, ENCODER, SHA256)
     a, b = unit_rows(30, 12), unit_rows(30, 13)
     assert logits(head, a, b).tobytes() == logits(loaded, a, b).tobytes()
-    assert (loaded.marks.encoder, loaded.marks.encoder_sha256) == (ENCODER, SHA256)
-    assert (loaded.marks.features, loaded.marks.hidden) == (features, 5)
-    assert loaded.marks.calibration.as_json() == CALIBRATION.as_json()
-    assert loaded.sha256 == head.sha256 != made_head(features, hidden=5, seed=2).sha256
+    assert (loaded.metadata.encoder, loaded.metadata.encoder_sha256) == (ENCODER, SHA256)
+    assert (loaded.metadata.features, loaded.metadata.hidden) == (features, 5)
+    assert loaded.metadata.calibration.as_json() == CALIBRATION.as_json()
+    assert loaded.sha256 == head.sha256 != make_head(features, hidden=5, seed=2).sha256
     assert [f.name for f in tmp_path.iterdir()] == ["head.safetensors"]
 
 
 def test_failed_save_leaves_the_old_head(file: Path, small_disk) -> None:
     before = file.read_bytes()
     with small_disk(1024), pytest.raises(OSError):
-        made_head(seed=2).save(file)
+        make_head(seed=2).save(file)
     assert file.read_bytes() == before and [f.name for f in file.parent.iterdir()] == [file.name]
     with pytest.raises(OSError):
-        made_head().save(file.parent / "nowhere" / "head.safetensors")
+        make_head().save(file.parent / "nowhere" / "head.safetensors")
 
 
 @pytest.mark.parametrize(("encoder", "sha256"), [("another", SHA256), (ENCODER, "cd" * 32)])

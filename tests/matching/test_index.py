@@ -13,7 +13,7 @@ from gallery.encoders.weights import DLIB_RESNET
 from gallery.erasure.erase import Eraser
 from gallery.errors import DatabaseBusy, GalleryError, HomeError, IdentityNotFound
 from gallery.gallery import Gallery
-from gallery.matching.index import IndexCopy
+from gallery.matching.index import IndexReplica
 from gallery.matching.scorer import Scorer
 from gallery.matching.search import CandidateSearch
 from gallery.store import faces, identities
@@ -23,7 +23,7 @@ from gallery.types import DIMENSION, Encodings
 from indexer import NO_NEIGHBOUR, load_index, open_index
 
 ENGINE = "faiss"
-OpenReplica = Callable[..., IndexCopy]
+OpenReplica = Callable[..., IndexReplica]
 
 
 @pytest.fixture
@@ -34,10 +34,10 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def open_replica(database: Database, file: Path) -> Iterator[OpenReplica]:
     """Open an index as another process would; of `database`, unless another is given."""
-    opened: list[IndexCopy] = []
+    opened: list[IndexReplica] = []
 
-    def open_one(other: Database | None = None, encoder: str = DLIB_RESNET.sha256) -> IndexCopy:
-        replica = IndexCopy(other or database, file, engine=ENGINE, encoder=encoder)
+    def open_one(other: Database | None = None, encoder: str = DLIB_RESNET.sha256) -> IndexReplica:
+        replica = IndexReplica(other or database, file, engine=ENGINE, encoder=encoder)
         opened.append(replica)
         return replica
 
@@ -62,7 +62,7 @@ def remove(database: Database, name: str) -> list[int]:
         return identities.remove(session, identities.get(session, name).id)
 
 
-def assert_agrees(replica: IndexCopy, database: Database) -> None:
+def assert_agrees(replica: IndexReplica, database: Database) -> None:
     """Assert that every face of the database finds itself in the index, which has no others."""
     with database.reading() as session:
         stored = faces.encodings_by_id(session, faces.ids(session))
@@ -175,7 +175,7 @@ def test_file_of_another_encoder_is_rebuilt(
 def test_file_of_another_engine_is_rebuilt(
     database: Database, file: Path, open_replica: OpenReplica, face_ids: list[int]
 ) -> None:
-    IndexCopy(database, file, engine="exact", encoder=DLIB_RESNET.sha256).save()
+    IndexReplica(database, file, engine="exact", encoder=DLIB_RESNET.sha256).save()
     assert_agrees(open_replica(), database)
 
 
@@ -333,9 +333,9 @@ def no_scorer() -> Scorer:
     raise AssertionError("no head was trained and no calibration made")
 
 
-def forget(database: Database, index: IndexCopy, name: str) -> Receipt:
+def forget(database: Database, index: IndexReplica, name: str) -> Receipt:
     home = database.file.parent
-    return Eraser(database, index, no_scorer, home=home, cache=home / "cache").identity(name)
+    return Eraser(database, index, no_scorer, home=home, cache=home / "cache").erase_identity(name)
 
 
 def contents_of(folder: Path) -> bytes:

@@ -17,8 +17,8 @@ from gallery.matching.operating_point import (
     Adjustment,
     Calibration,
     OperatingCurve,
-    adjusted_to_strangers,
     adjustment_from_pairs,
+    adjustment_from_strangers,
     comparison_rate,
     operating_point,
 )
@@ -85,8 +85,8 @@ def test_bias_grows_with_the_gallery(calibration: Calibration) -> None:
 
 def test_point_states_its_rate_and_comparisons(calibration: Calibration) -> None:
     point = operating_point(calibration, 300)
-    assert (point.rate, point.comparisons) == (DEFAULT_FPIR, 300)
-    assert operating_point(calibration, 300, rate=0.001).bias > point.bias
+    assert (point.fpir, point.comparisons) == (DEFAULT_FPIR, 300)
+    assert operating_point(calibration, 300, fpir=0.001).bias > point.bias
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.01])
@@ -95,11 +95,11 @@ def test_fpir_is_below_the_stated_rate(calibration: Calibration, rate: float) ->
     rng = np.random.default_rng(0)
     curve = calibration.strangers
     margins = np.interp(-np.log10(rng.random((20_000, 20))), -RATES, MARGINS)
-    point = operating_point(calibration, 20, rate=rate)
+    point = operating_point(calibration, 20, fpir=rate)
     fpir = (margins.max(axis=1) > point.bias).mean()
-    assert fpir == pytest.approx(point.aimed, rel=0.15)
-    assert rate / 2.5 < point.aimed < rate / 2
-    assert point.bias == pytest.approx(curve.margin_at(-math.log1p(-point.aimed) / 20))
+    assert fpir == pytest.approx(point.target_fpir, rel=0.15)
+    assert rate / 2.5 < point.target_fpir < rate / 2
+    assert point.bias == pytest.approx(curve.margin_at(-math.log1p(-point.target_fpir) / 20))
 
 
 def test_target_rate_approaches_the_stated_rate_with_more_people(calibration: Calibration) -> None:
@@ -109,8 +109,8 @@ def test_target_rate_approaches_the_stated_rate_with_more_people(calibration: Ca
         pairs = people * (people - 1) // 2
         draws = np.interp(-np.log10(rng.random(pairs)), -RATES, MARGINS).astype(np.float32)
         adjustment = adjustment_from_pairs(curve, draws, people)
-        aimed.append(operating_point(calibration, people, adjustment=adjustment).aimed)
-    assert operating_point(calibration, 3).aimed <= aimed[0] <= aimed[1] < aimed[2]
+        aimed.append(operating_point(calibration, people, adjustment=adjustment).target_fpir)
+    assert operating_point(calibration, 3).target_fpir <= aimed[0] <= aimed[1] < aimed[2]
     assert 0.01 / 1.6 < aimed[2] < 0.01
 
 
@@ -122,7 +122,7 @@ def test_gallery_of_similar_people_raises_the_point(calibration: Calibration) ->
         pairs = people * (people - 1) // 2
         draws = np.interp(-np.log10(rng.random(pairs)), -RATES, MARGINS) + 2.0
         shifts.append(
-            adjustment_from_pairs(curve, draws.astype(np.float32), people).here(3.0) - 3.0
+            adjustment_from_pairs(curve, draws.astype(np.float32), people).to_gallery(3.0) - 3.0
         )
     assert abs(shifts[0]) < 1.5
     assert shifts[1] == pytest.approx(2.0, abs=1.0)
@@ -135,7 +135,9 @@ def test_person_enrolled_twice_does_not_move_the_point(calibration: Calibration)
     before = adjustment_from_pairs(curve, draws, 100)
     draws[:2] = 50.0
     after = adjustment_from_pairs(curve, draws, 100)
-    assert after.here(5.0) == pytest.approx(before.here(5.0), abs=0.25)  # 50 is 43 above
+    assert after.to_gallery(5.0) == pytest.approx(
+        before.to_gallery(5.0), abs=0.25
+    )  # 50 is 43 above
 
 
 def test_single_identity_gives_no_adjustment(calibration: Calibration) -> None:
@@ -146,7 +148,7 @@ def test_single_identity_gives_no_adjustment(calibration: Calibration) -> None:
 @given(st.floats(-3, 3), st.floats(0.6, 1.8), st.floats(-20, 20))
 def test_adjustment_and_its_inverse_cancel(offset: float, scale: float, margin: float) -> None:
     adjustment = Adjustment(offset, scale, 1.5)
-    on_curve = adjustment.from_gallery(np.array([adjustment.here(margin)]))
+    on_curve = adjustment.from_gallery(np.array([adjustment.to_gallery(margin)]))
     assert on_curve[0] == pytest.approx(margin, abs=1e-6)
 
 
@@ -202,7 +204,7 @@ def test_invalid_curve_is_refused(stored: Any) -> None:
 def test_margin_equal_to_the_bias_is_different(calibration: Calibration) -> None:
     point = operating_point(calibration, 10)
     bias = np.float64(point.bias)
-    assert point.same(np.array([bias, np.nextafter(bias, np.inf)])).tolist() == [False, True]
+    assert point.is_same(np.array([bias, np.nextafter(bias, np.inf)])).tolist() == [False, True]
 
 
 def test_probabilities_rise_with_the_margin_from_0_to_1(calibration: Calibration) -> None:
@@ -227,7 +229,7 @@ def test_crowding_counts_only_beyond_thirty_identities(calibration: Calibration)
         assert operating_point(crowded, size).bias == operating_point(calibration, size).bias
     assert operating_point(crowded, 3_000).bias < operating_point(calibration, 3_000).bias
     point = operating_point(crowded, 3_000)
-    expected = calibration.strangers.margin_at(-math.log1p(-point.aimed) / (30 * 100**0.9))
+    expected = calibration.strangers.margin_at(-math.log1p(-point.target_fpir) / (30 * 100**0.9))
     assert point.bias == pytest.approx(expected)
 
 
@@ -241,8 +243,8 @@ def test_higher_scoring_strangers_raise_the_point_and_few_raise_it_little(
         return np.array([curve.margin_at(comparison_rate(x, 50, 0.9)) for x in levels], np.float32)
 
     def shift(margins: Any, strangers: int) -> float:
-        adjustment = adjusted_to_strangers(calibration, margins, strangers, 50, Adjustment())
-        return adjustment.here(5.0) - 5.0
+        adjustment = adjustment_from_strangers(calibration, margins, strangers, 50, Adjustment())
+        return adjustment.to_gallery(5.0) - 5.0
 
     assert shift(expected_margins(2_000), 1_000) == pytest.approx(0.0, abs=0.3)
     assert shift(expected_margins(2_000) + 2.0, 1_000) == pytest.approx(2.0, abs=0.5)

@@ -16,7 +16,7 @@ from gallery.encoders.onnx import OnnxNetwork
 from gallery.encoders.weights import DLIB_RESNET
 from gallery.encoders.weights_cache import dlib_resnet_state
 from gallery.matching.head import Head, load_head
-from gallery.matching.head_files import home_stem
+from gallery.matching.head_files import head_stem
 from gallery.package_data import shipped_file
 
 DLIB_RECIPE = """size = 150
@@ -34,7 +34,7 @@ template = "arcface-112"
 """
 
 
-def exported_dlib(file: Path, cache: Path, *, pooled: bool = False) -> Path:
+def export_dlib(file: Path, cache: Path, *, pooled: bool = False) -> Path:
     """Export the default encoder to ONNX, with its TOML file.
 
     pooled : without the last layer, so that it returns 256 numbers.
@@ -58,7 +58,7 @@ def exported_dlib(file: Path, cache: Path, *, pooled: bool = False) -> Path:
     return file
 
 
-def made_model(
+def write_model(
     file: Path,
     dimension: int,
     *,
@@ -68,7 +68,7 @@ def made_model(
     external: str | None = None,
     recipe: str | None = ARCFACE_RECIPE,
     batching: str = "any number",
-    darkest: float | None = None,
+    nan_from: float | None = None,
     fails_from: float | None = None,
     sequence: bool = False,
 ) -> Path:
@@ -106,8 +106,8 @@ def made_model(
             helper.make_node("Add", [last, "middle"], ["mixed"]),
         ]
         last = "mixed"
-    if darkest is not None:
-        constants.append(numpy_helper.from_array(np.array([darkest], np.float32), "darkest"))
+    if nan_from is not None:
+        constants.append(numpy_helper.from_array(np.array([nan_from], np.float32), "darkest"))
         nodes += [
             helper.make_node("ReduceMean", ["flat"], ["light"], axes=[1], keepdims=1),
             helper.make_node("Sub", ["darkest", "light"], ["left"]),
@@ -165,12 +165,12 @@ def made_model(
     return file
 
 
-def head_for_dlib_in_onnx(model: Path, home: Path) -> Head:
+def save_dlib_onnx_head(model: Path, home: Path) -> Head:
     """Save the shipped head for the default encoder in ONNX, in a gallery's home."""
     traits = OnnxNetwork(model).traits
     shipped = load_head(shipped_file("head.safetensors"), DLIB_RESNET.name, DLIB_RESNET.sha256)
     networks = list(shipped._networks)
-    marks = replace(shipped.marks, encoder=traits.name, encoder_sha256=traits.sha256)
+    marks = replace(shipped.metadata, encoder=traits.name, encoder_sha256=traits.sha256)
     head = Head(shipped._cohort, networks, marks)  # type: ignore[arg-type]
-    head.save(home / f"{home_stem(traits)}.safetensors")
+    head.save(home / f"{head_stem(traits)}.safetensors")
     return head

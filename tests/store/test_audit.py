@@ -20,15 +20,15 @@ def test_key_matches_its_secret_only_and_the_secret_is_not_stored(database: Data
         other, _ = api_keys.create(session, "door", ["admin"], 60)
     assert key.scopes == ("query",) and key.id != other.id
     with database.reading() as session:
-        live = api_keys.live(session)
-    assert api_keys.matching(live, secret) == key
+        live = api_keys.active_keys(session)
+    assert api_keys.matching_key(live, secret) == key
     wrong = f"gallery_{other.id}_{secret.rpartition('_')[2]}"
     for invalid in (wrong, secret[:-1], secret + "x", secret.upper(), "", "gallery__", "\u00e9"):
-        assert api_keys.matching(live, invalid) is None
+        assert api_keys.matching_key(live, invalid) is None
     assert secret.split("_", 2)[2].encode() not in database.file.read_bytes()
     with database.writing() as session:
         api_keys.revoke(session, key.id)
-        assert api_keys.live(session) == [other]
+        assert api_keys.active_keys(session) == [other]
         first = api_keys.revoke(session, key.id).revoked_at
         assert first == api_keys.list_all(session)[0].revoked_at
         with pytest.raises(KeyNotFound):
@@ -72,14 +72,14 @@ def test_old_entries_are_pruned_from_the_beginning(database: Database) -> None:
     with database.writing() as session:
         for i in range(4):
             audit.record(session, "enrol", identity_id=i)
-        assert not audit.due(session, 90)
+        assert not audit.is_prune_due(session, 90)
         old = (datetime.now(UTC) - timedelta(days=91)).replace(tzinfo=None)
         session.execute(text("UPDATE audit SET at = :old WHERE id <= 2"), {"old": str(old)})
     with database.writing() as session:
-        assert audit.due(session, 90)
+        assert audit.is_prune_due(session, 90)
         audit.prune(session, 90)
         assert [e.identity_id for e in audit.entries(session, 9)] == [2, 3]
-        assert audit.problems(session) == [] and not audit.due(session, 90)
+        assert audit.problems(session) == [] and not audit.is_prune_due(session, 90)
         audit.record(session, "enrol", identity_id=9)
         assert audit.problems(session) == []
 
@@ -89,11 +89,11 @@ def test_finished_job_cannot_be_changed(database: Database) -> None:
         job = jobs.add(session, "dedupe")
         assert job.state == JobState.QUEUED
         assert jobs.change(session, job.id, state=JobState.RUNNING, done=3, total=9)
-        assert [j.done for j in jobs.unended(session)] == [3]
+        assert [j.done for j in jobs.unfinished(session)] == [3]
         assert jobs.change(session, job.id, state=JobState.CANCELLED)
         assert not jobs.change(session, job.id, state=JobState.DONE)
         assert jobs.get(session, job.id).state == JobState.CANCELLED
-        assert jobs.unended(session) == []
+        assert jobs.unfinished(session) == []
         with pytest.raises(JobNotFound):
             jobs.get(session, "nothing")
 

@@ -38,7 +38,7 @@ def test_rejected_identity_is_no_candidate(gallery: Gallery, copies: list[Path])
     assert gallery.query(copies[1]).outcome is Outcome.MATCH
     rejected = rejections(gallery, copies)
     with gallery.database.writing() as session:
-        decisions.put(session, rejected)
+        decisions.save(session, rejected)
     decision = gallery.query(copies[1])
     assert decision.outcome is Outcome.UNKNOWN and decision.candidates == ()
     assert "you ruled out Grace" in decision.reason
@@ -57,11 +57,11 @@ def test_box_may_move_by_a_pixel_but_not_more(gallery: Gallery, copies: list[Pat
     box = Box(*(float(edge) + 1 for edge in edges))
     far = Box(box.left + 9, box.top, box.right + 9, box.bottom)
     with gallery.database.writing() as session:
-        assert decisions.not_of(session, sha256, box) == set()
-        decisions.put(session, rejected)
-        assert decisions.not_of(session, sha256, box) == {1}
-        assert decisions.not_of(session, sha256, far) == set()
-        assert decisions.not_of(session, "0" * 64, box) == set()
+        assert decisions.rejected_identities(session, sha256, box) == set()
+        decisions.save(session, rejected)
+        assert decisions.rejected_identities(session, sha256, box) == {1}
+        assert decisions.rejected_identities(session, sha256, far) == set()
+        assert decisions.rejected_identities(session, "0" * 64, box) == set()
 
 
 def test_ambiguous_query_names_distinct_people(gallery: Gallery, copies: list[Path]) -> None:

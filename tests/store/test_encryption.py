@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from gallery.admin.backup import restore
-from gallery.config import load_settings
+from gallery.config import DATABASE_FILE, INDEX_FILE, load_settings
 from gallery.errors import DatabaseUnusable, SettingInvalid
 from gallery.gallery import Gallery
-from gallery.runtime import DATABASE_FILE, INDEX_FILE
 from gallery.types import Encodings
 from tests.conftest import AddFace
 

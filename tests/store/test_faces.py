@@ -111,8 +111,8 @@ def test_face_record_has_what_was_stored(database: Database, unit_rows, add_face
         record, other = faces.records(session)
         assert faces.records_by_id(session, [second, 77]) == {second: other}
         assert faces.records(session, identity_id=record.identity.id) == [record]
-        assert faces.face_of(session, record.identity.id, record.photo_sha256) == first
-        assert faces.face_of(session, other.identity.id, record.photo_sha256) is None
+        assert faces.face_id_of(session, record.identity.id, record.photo_sha256) == first
+        assert faces.face_id_of(session, other.identity.id, record.photo_sha256) is None
     assert (record.id, record.identity.name, record.photo) == (first, "Ada", "photos/1.jpg")
     assert record.photo_sha256 == hashlib.sha256(b"1").hexdigest()
     assert record.box == Box(1.5, 2.0, 101.25, 120.0)

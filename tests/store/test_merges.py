@@ -13,7 +13,7 @@ from tests.conftest import AddFace, UnitRows
 from tests.store.queries import face_ids, latest_position, names, photo_count
 
 
-def picture(database: Database) -> dict[str, object]:
+def snapshot(database: Database) -> dict[str, object]:
     """Return everything that a merge may change."""
     with database.reading() as session:
         stored = faces.encodings_of(session, identities.ids(session))
@@ -24,7 +24,7 @@ def picture(database: Database) -> dict[str, object]:
             ],
             "faces": faces.records(session),
             "encodings": stored.encodings.vectors.tobytes(),
-            "distinct": merges.all_distinct(session),
+            "distinct": merges.distinct_pairs(session),
             "photos": session.scalar(text("SELECT count(*) FROM photos")),
         }
 
@@ -57,22 +57,22 @@ def people(database: Database, unit_rows: UnitRows, add_face: AddFace) -> Databa
 
 
 def test_undo_restores_everything(people: Database) -> None:
-    before = picture(people)
+    before = snapshot(people)
     number = merged(people, "Ada", "Countess", "Eve")
     with people.reading() as session:
         ada = identities.get(session, "Ada")
         assert (ada.faces, ada.external_id) == (4, "c1")
         assert ada.details == {"born": "1815", "title": "countess"}
-        assert merges.all_distinct(session) == {
+        assert merges.distinct_pairs(session) == {
             tuple(sorted((ada.id, identities.get(session, "Bob").id)))
         }
         position = latest_change(session)
     assert undone(people, number) == ["Ada", "Countess", "Eve"]
-    assert picture(people) == before and people.problems() == []
+    assert snapshot(people) == before and people.problems() == []
     with people.reading() as session:
         assert changed_since(session, position) == [3]  # the face set aside is restored
         assert kept_images.thumbnail(session, 3) == b"jpeg"
-        assert merges.list_merges(session) == []
+        assert merges.list_all(session) == []
     with pytest.raises(MergeNotFound, match="no merge 1"):
         undone(people, number)
 
@@ -81,23 +81,23 @@ def test_confirmed_faces_survive_a_merge_and_its_undo(people: Database) -> None:
     with people.writing() as session:
         ada, countess = (identities.get(session, name).id for name in ("Ada", "Countess"))
         for face, owner in ((1, ada), (3, countess), (4, countess)):
-            corrections.call_right(session, face, owner)
+            corrections.confirm_face(session, face, owner)
     number = merged(people, "Ada", "Countess")  # face 3 is set aside
     with people.writing() as session:
-        assert corrections.known_right(session) == {(1, ada), (4, ada)}
+        assert corrections.confirmed_faces(session) == {(1, ada), (4, ada)}
     undone(people, number)
     with people.writing() as session:
-        assert corrections.known_right(session) == {(1, ada), (3, countess), (4, countess)}
+        assert corrections.confirmed_faces(session) == {(1, ada), (3, countess), (4, countess)}
     number = merged(people, "Ada", "Countess")
     with people.writing() as session:
-        corrections.uncall_right(session, 4)
+        corrections.unconfirm_face(session, 4)
     undone(people, number)
     with people.reading() as session:
-        assert corrections.known_right(session) == {(1, ada), (3, countess)}
+        assert corrections.confirmed_faces(session) == {(1, ada), (3, countess)}
 
 
 def test_nested_merges_are_undone_last_first(people: Database) -> None:
-    before = picture(people)
+    before = snapshot(people)
     first = merged(people, "Countess", "Eve")
     second = merged(people, "Ada", "Countess")
     third = merged(people, "Bob", "Ada")
@@ -109,7 +109,7 @@ def test_nested_merges_are_undone_last_first(people: Database) -> None:
         undone(people, first)
     undone(people, second)
     undone(people, first)
-    assert picture(people) == before and people.problems() == []
+    assert snapshot(people) == before and people.problems() == []
 
 
 def test_later_changes_stay_with_the_kept_identity(
@@ -132,10 +132,10 @@ def test_undo_with_a_taken_name_changes_nothing(people: Database) -> None:
     number = merged(people, "Ada", "Countess", "Eve")
     with people.writing() as session:
         identities.add(session, "Eve")
-    before = picture(people)
+    before = snapshot(people)
     with pytest.raises(IdentityExists, match="Eve"):
         undone(people, number)
-    assert picture(people) == before
+    assert snapshot(people) == before
 
 
 def test_erasing_an_identity_erases_its_merges(people: Database) -> None:
@@ -157,7 +157,7 @@ def test_identity_cannot_be_merged_with_itself(people: Database) -> None:
     with pytest.raises(MergeEmpty, match="Ada"):
         merged(people, "Ada", "Ada")
     with people.reading() as session:
-        assert merges.list_merges(session) == []
+        assert merges.list_all(session) == []
 
 
 def test_distinct_decision_is_stored_and_deleted(people: Database) -> None:

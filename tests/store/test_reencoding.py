@@ -21,10 +21,10 @@ from gallery.store import (
     merges,
     reencoding,
 )
-from gallery.store.change_log import to_scrub
+from gallery.store.change_log import pending_scrub
 from gallery.store.database import Database
 from gallery.store.encoders import EncoderState
-from gallery.store.records import NewFace, Picture
+from gallery.store.records import KeptImage, NewFace
 from gallery.types import Box, Encodings, Face, Photo
 from tests.conftest import AddFace, UnitRows
 
@@ -43,7 +43,7 @@ def people(database: Database, unit_rows: UnitRows, add_face: AddFace) -> Databa
 
 
 def record_of(session: Session, name: EncoderName) -> encoders.EncoderRecord:
-    return encoders.make(session, *name, spec=name[0])
+    return encoders.get_or_add(session, *name, spec=name[0])
 
 
 def encode_all(database: Database, name: EncoderName, rows: Encodings, *skipped: int) -> None:
@@ -53,7 +53,7 @@ def encode_all(database: Database, name: EncoderName, rows: Encodings, *skipped:
         reencoding.begin(session, *name, spec=name[0])
         for face in list(reencoding.to_encode(session, record.id)):
             if face.id not in skipped:
-                reencoding.put(session, record.id, face.id, rows.row(face.id - 1))
+                reencoding.save(session, record.id, face.id, rows.row(face.id - 1))
 
 
 def switch_to(database: Database, name: EncoderName) -> None:
@@ -99,7 +99,9 @@ def set_faces_aside(database: Database) -> int:
     """Set face 3 aside by a merge and face 1 by a plan; return the merge's id."""
     with database.writing() as session:
         number = merges.merge(session, "Ada", ["Countess"]).merge_id
-        corrections.note(session, corrections.begin(session), corrections.drop(session, 1))
+        corrections.record_step(
+            session, corrections.begin_application(session), corrections.drop(session, 1)
+        )
     return number
 
 
@@ -127,20 +129,20 @@ def test_dropping_images_includes_faces_set_aside(people: Database) -> None:
     contents = {1: b"of face 1" * 9, 3: b"of face 3" * 9}
     with people.writing() as session:
         for face, content in contents.items():
-            kept_images.keep(session, face, Picture("chip", content, np.ones((5, 2), np.float32)))
+            kept_images.save(session, face, KeptImage("chip", content, np.ones((5, 2), np.float32)))
     number = set_faces_aside(people)
     packed = [base64.b64encode(content).decode() for content in contents.values()]
     assert all(content in journals(people) for content in packed)
     with people.writing() as session:
-        assert to_scrub(session) is None
+        assert pending_scrub(session) is None
         assert kept_images.drop_all(session) == 2
-        assert to_scrub(session) is not None
+        assert pending_scrub(session) is not None
     assert not any(content in journals(people) for content in packed)
     with people.writing() as session:
         merges.undo(session, number)
         (step,) = corrections.steps(session, 1)
         assert corrections.put_back(session, step)
-        assert kept_images.size(session) == (0, 0)
+        assert kept_images.count_and_bytes(session) == (0, 0)
         assert faces.count(session) == 3
 
 
@@ -154,7 +156,7 @@ def test_finish_leaves_one_encoding_of_faces_set_aside(
     assert base64_of(first, 2) in journals(people)
     with people.writing() as session:
         assert reencoding.finish(session) == 1 + 2  # of face 2, and of those set aside
-        assert to_scrub(session) is not None
+        assert pending_scrub(session) is not None
     for i in (0, 2):
         assert base64_of(first, i) not in journals(people)
         assert base64_of(second, i) in journals(people)
@@ -182,9 +184,9 @@ def test_face_left_out_of_reencoding_is_enrolled_again(
     people: Database, unit_rows: UnitRows, another: bool
 ) -> None:
     first = searchable(people)
-    picture = Picture("chip", b"chip", np.ones((5, 2), np.float32))
+    picture = KeptImage("chip", b"chip", np.ones((5, 2), np.float32))
     with people.writing() as session:
-        kept_images.keep(session, 2, picture)
+        kept_images.save(session, 2, picture)
         kept_images.add_thumbnail(session, 2, b"old")
     encode_all(people, B, unit_rows(3, 2), 2)
     switch_to(people, B)
@@ -199,7 +201,7 @@ def test_face_left_out_of_reencoding_is_enrolled_again(
         assert (kept_images.get(session, 2) is None) is another
         left = [f.id for f in reencoding.to_encode(session, record_of(session, C).id)]
         assert left == ([2] if another else [])
-        assert (to_scrub(session) is not None) is another
+        assert (pending_scrub(session) is not None) is another
         kept_images.add_thumbnail(session, 2, b"new")
         assert kept_images.thumbnail(session, 2) == b"new"
     assert searchable(people)[2] == rows.vectors[0].tobytes()
@@ -216,10 +218,10 @@ def test_encoding_for_a_finished_encoder_is_refused(people: Database, unit_rows:
         assert reencoding.finish(session) == 2
         number = record_of(session, B).id
         with pytest.raises(CannotReencode, match="ended meanwhile"):
-            reencoding.put(session, number, 3, rows.row(2))
+            reencoding.save(session, number, 3, rows.row(2))
         with pytest.raises(CannotReencode, match="ended meanwhile"):
             reencoding.switch(session, number)
-        assert reencoding.done(session, number) == (0, 3)
+        assert reencoding.progress(session, number) == (0, 3)
     encode_all(people, B, rows)  # started again
     switch_to(people, B)
     assert len(searchable(people)) == 3

@@ -22,9 +22,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import URL, create_engine
 
+from gallery.config import DATABASE_FILE
 from gallery.errors import HomeError, UndoImpossible
 from gallery.gallery import Gallery
-from gallery.runtime import DATABASE_FILE
 from gallery.store import calibrations, faces, identities, kept_images
 from gallery.store import merges as merging
 from gallery.store.database import SCHEMA, Database
@@ -62,7 +62,7 @@ def test_old_file_is_migrated_completely(home: Path, old: Path) -> None:
         records = identities.list_all(session)
         rows = faces.encodings_by_id(session, faces.ids(session)).encodings
         stored = calibrations.list_all(session)
-        merges = merging.list_merges(session)
+        merges = merging.list_all(session)
     assert {r.name: r.faces for r in records} == expected["people"]
     assert hashlib.sha256(rows.vectors.tobytes()).hexdigest() == expected["encodings_sha256"]
     ada = next(r for r in records if r.name == "Ada")
@@ -130,7 +130,7 @@ def test_queries_give_the_recorded_answers(used_gallery: Gallery, probe: dict[st
     encoding = Encodings(vectors, 1.4 * ones, 0.997 * ones)
     photo = Photo(np.zeros((1, 1, 3), np.uint8), 1.0, 640, 480, "0" * 64, "probe.jpg")
     face = Face(Box(1.5, 2.0, 101.25, 120.0), np.full((5, 2), 50, np.float32), 0.999, 50.0)
-    decision = used_gallery.identifier.decide(photo, face, encoding)
+    decision = used_gallery.identifier.decide_face(photo, face, encoding)
     assert decision.outcome.value == probe["outcome"]
     assert (decision.identity.name if decision.identity else None) == probe["identity"]
     assert decision.probability == pytest.approx(probe["probability"], abs=1e-4)

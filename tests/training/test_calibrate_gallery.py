@@ -9,8 +9,8 @@ import pytest
 
 from gallery import Gallery
 from gallery.errors import CalibrationNotFound, TrainingDataTooSmall
-from gallery.matching.lookalikes import look_alikes, unlike
-from gallery.training.calibrate_gallery import calibrate_on, not_enrolled
+from gallery.matching.lookalikes import is_unlike, look_alikes
+from gallery.training.calibrate_gallery import fit_calibration, not_enrolled
 from gallery.training.encode import EncodedPeople, enrolled_people
 from gallery.types import DIMENSION, Encodings, Float32
 from tests.conftest import AddFace
@@ -47,22 +47,22 @@ def peopled(gallery: Gallery, add_face: AddFace) -> Gallery:
 
 def test_calibrations_are_versioned_and_can_be_rolled_back(peopled: Gallery) -> None:
     scorer = peopled.scorer
-    before = scorer.point()
-    fitted = calibrate_on(scorer.head, before, peopled.encodings(), strangers(80), seed=0)
+    before = scorer.operating_point()
+    fitted = fit_calibration(scorer.head, before, peopled.encodings(), strangers(80), seed=0)
     evidence = fitted.evidence.as_json()
     first = peopled.keep_calibration(fitted.adjustment.as_json(), fitted.report, evidence)
-    assert scorer.point().bias == pytest.approx(fitted.report["after"]["bias"])
-    assert scorer.point().bias != before.bias
+    assert scorer.operating_point().bias == pytest.approx(fitted.report["after"]["bias"])
+    assert scorer.operating_point().bias != before.bias
     second = peopled.keep_calibration(
         fitted.adjustment.as_json() | {"offset": fitted.adjustment.offset + 5.0},
         fitted.report,
         evidence,
     )
-    assert scorer.point().bias == pytest.approx(fitted.report["after"]["bias"] + 5.0)
+    assert scorer.operating_point().bias == pytest.approx(fitted.report["after"]["bias"] + 5.0)
     peopled.use_calibration(first)
-    assert scorer.point().bias == pytest.approx(fitted.report["after"]["bias"])
+    assert scorer.operating_point().bias == pytest.approx(fitted.report["after"]["bias"])
     peopled.use_calibration(0)
-    assert scorer.point() == before
+    assert scorer.operating_point() == before
     assert [c.id for c in peopled.calibrations()] == [first, second]
     with pytest.raises(CalibrationNotFound, match=rf"no calibration 77 .* {first}, {second}"):
         peopled.use_calibration(77)
@@ -70,8 +70,8 @@ def test_calibrations_are_versioned_and_can_be_rolled_back(peopled: Gallery) -> 
 
 def test_report_has_shares_with_intervals_and_no_names(peopled: Gallery) -> None:
     scorer = peopled.scorer
-    report = calibrate_on(
-        scorer.head, scorer.point(), peopled.encodings(), strangers(80), seed=0
+    report = fit_calibration(
+        scorer.head, scorer.operating_point(), peopled.encodings(), strangers(80), seed=0
     ).report
     for when in ("before", "after"):
         for share in ("strangers_named", "known_found"):
@@ -86,9 +86,9 @@ def test_report_has_shares_with_intervals_and_no_names(peopled: Gallery) -> None
 )
 def test_too_few_strangers_are_refused(peopled: Gallery, people: int, message: str) -> None:
     with pytest.raises(TrainingDataTooSmall, match=message):
-        calibrate_on(
+        fit_calibration(
             peopled.scorer.head,
-            peopled.scorer.point(),
+            peopled.scorer.operating_point(),
             peopled.encodings(),
             strangers(people),
             seed=0,
@@ -100,8 +100,12 @@ def test_identities_with_one_photo_are_refused(gallery: Gallery, add_face: AddFa
     for i in range(8):
         add_face(gallery.database, f"person {i}", rows.row(i), i)
     with pytest.raises(TrainingDataTooSmall, match=r"0 identities with two .* 5 more are needed"):
-        calibrate_on(
-            gallery.scorer.head, gallery.scorer.point(), gallery.encodings(), strangers(80), seed=0
+        fit_calibration(
+            gallery.scorer.head,
+            gallery.scorer.operating_point(),
+            gallery.encodings(),
+            strangers(80),
+            seed=0,
         )
 
 
@@ -118,18 +122,18 @@ def test_enrolled_strangers_are_detected_by_file_and_by_encoding(peopled: Galler
 def test_photo_unlike_the_others_is_recognised(peopled: Gallery) -> None:
     stored = peopled.encodings().encodings
     own, other = stored.take(np.arange(1, 3)), stored.take(np.arange(3, 6))
-    assert not unlike(peopled.scorer, stored.row(0), own)
-    assert unlike(peopled.scorer, stored.row(0), other)
-    assert not unlike(peopled.scorer, stored.row(0), Encodings.none())
+    assert not is_unlike(peopled.scorer, stored.row(0), own)
+    assert is_unlike(peopled.scorer, stored.row(0), other)
+    assert not is_unlike(peopled.scorer, stored.row(0), Encodings.none())
 
 
 def test_look_alikes_are_reported_by_name(peopled: Gallery, add_face: AddFace) -> None:
     scorer, stored = peopled.scorer, peopled.encodings()
-    assert look_alikes(stored, scorer, scorer.point()) == []
+    assert look_alikes(stored, scorer, scorer.operating_point()) == []
     face = stored.encodings.vectors[0] + 0.005
     twin = encodings((face / np.linalg.norm(face))[None].astype(np.float32))
     add_face(peopled.database, "twin", twin, 900)
-    (pair,) = look_alikes(peopled.encodings(), scorer, scorer.point())
+    (pair,) = look_alikes(peopled.encodings(), scorer, scorer.operating_point())
     names = {record.id: record.name for record in peopled.identities()}
     assert {names[pair.first], names[pair.second]} == {"person 00", "twin"}
     (message,) = [f.message for f in peopled.check() if f.part == "look-alikes"]

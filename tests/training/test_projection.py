@@ -23,7 +23,7 @@ from gallery.training.projection import (
     supervised,
 )
 from gallery.types import DIMENSION, Encodings, Float32
-from tests.matching.test_head import ENCODER, SHA256, made_head
+from tests.matching.test_head import ENCODER, SHA256, make_head
 
 NETWORK = "cd" * 32
 
@@ -98,7 +98,7 @@ def test_projection_is_stored_with_its_head(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     matrix: Float32 = rng.normal(size=(200, DIMENSION)).astype(np.float32)
     projection = Projection(matrix, NETWORK)
-    head, file = made_head(), tmp_path / "head.safetensors"
+    head, file = make_head(), tmp_path / "head.safetensors"
     head.with_projection(projection).save(file)
     loaded = load_head(file, ENCODER, SHA256)
     assert loaded.sha256 == head.sha256
@@ -113,7 +113,7 @@ def test_projection_is_stored_with_its_head(tmp_path: Path) -> None:
 
 def test_projection_of_another_dtype_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "head.safetensors"
-    made_head().with_projection(Projection(np.eye(200, DIMENSION, dtype=np.float32), NETWORK)).save(
+    make_head().with_projection(Projection(np.eye(200, DIMENSION, dtype=np.float32), NETWORK)).save(
         file
     )
     with safe_open(file, framework="pt") as opened:

@@ -88,7 +88,7 @@ def test_training_learns_and_is_reproducible(people: EncodedPeople, trained: Tra
     assert trained.history[-1].training_loss < trained.history[0].training_loss
     assert trained.history[-1].validation_accuracy > 0.8
     assert again.head.sha256 == trained.head.sha256
-    assert again.head.marks.calibration.as_json() == trained.head.marks.calibration.as_json()
+    assert again.head.metadata.calibration.as_json() == trained.head.metadata.calibration.as_json()
     other = fit_and_calibrate(people, replace(QUICK, seed=1), ("dlib-resnet", "0" * 64))
     assert other.head.sha256 != trained.head.sha256
 
@@ -153,7 +153,7 @@ def test_report_is_written_and_the_head_loads(
     write_report(tmp_path / "out", trained.head, card, trained.history)
     assert {f.name for f in (tmp_path / "out").iterdir()} == {HEAD_FILE, CARD_FILE, PLOT_FILE}
     loaded = load_head(tmp_path / "out" / HEAD_FILE, "dlib-resnet", "0" * 64)
-    assert loaded.marks.features == QUICK.features and loaded.sha256 == trained.head.sha256
+    assert loaded.metadata.features == QUICK.features and loaded.sha256 == trained.head.sha256
     written = json.loads((tmp_path / "out" / CARD_FILE).read_text())
     assert written["recipe"]["seed"] == 0 and written["head_sha256"] == loaded.sha256
     assert len(written["history"]) == QUICK.epochs
@@ -174,7 +174,7 @@ def test_duplicates_within_and_across_people_are_left_out(people: EncodedPeople)
 
 
 def test_rows_also_in_finds_the_shared_pictures(people: EncodedPeople) -> None:
-    first, second = people.of(np.arange(50)), people.of(np.arange(45, 90))
+    first, second = people.for_people(np.arange(50)), people.for_people(np.arange(45, 90))
     shared = rows_also_in(first, second)
     np.testing.assert_array_equal(shared, np.flatnonzero(first.people >= 45))
 
@@ -199,7 +199,7 @@ def test_perfect_scores_find_everyone() -> None:
 
 def test_too_few_people_are_refused(people: EncodedPeople) -> None:
     with pytest.raises(TrainingDataTooSmall, match="at least 20"):
-        halves(people.of(np.arange(10)), seed=0)
+        halves(people.for_people(np.arange(10)), seed=0)
 
 
 def test_split_file_selects_the_people(tmp_path: Path) -> None:

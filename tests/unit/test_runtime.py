@@ -18,10 +18,10 @@ from gallery.encoders.registry import read_spec
 from gallery.errors import EncoderChanged, HeadUnusable
 from gallery.gallery import Gallery
 from gallery.matching.head import Head
-from gallery.matching.head_files import find_head, home_stem
-from gallery.matching.index import IndexCopy
+from gallery.matching.head_files import find_head, head_stem
+from gallery.matching.index import IndexReplica
 from gallery.types import DIMENSION, Decision
-from tests.models import head_for_dlib_in_onnx, made_model
+from tests.models import save_dlib_onnx_head, write_model
 
 SAME_PHOTO = 0.99
 """One encoder's similarity of a photo to itself, in more views and in fewer, is higher."""
@@ -47,7 +47,7 @@ class NoticedLock:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    return made_model(tmp_path / "small.onnx", 64)
+    return write_model(tmp_path / "small.onnx", 64)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def home(tmp_path: Path, cache: Path, hopper: Path, model: Path) -> Path:
     made = tmp_path / "home"
     with Gallery.open(made, cache=cache, threads=1) as gallery:
         assert gallery.enroll("Grace Hopper", hopper).outcome == "enrolled"
-    head_for_dlib_in_onnx(model, made)
+    save_dlib_onnx_head(model, made)
     return made
 
 
@@ -81,11 +81,11 @@ def test_no_query_mixes_the_parts_of_two_encoders(
         assert gallery.query(hopper).outcome == "match"
         switched(home, cache, model)
 
-        def held_index(*args: Any, **options: Any) -> IndexCopy:
+        def held_index(*args: Any, **options: Any) -> IndexReplica:
             monkeypatch.undo()
             replacing.set()
             assert proceed.wait(HELD)
-            return IndexCopy(*args, **options)
+            return IndexReplica(*args, **options)
 
         monkeypatch.setattr("gallery.runtime.IndexCopy", held_index)
 
@@ -123,10 +123,12 @@ def test_a_scorer_built_without_its_pipeline_follows_the_switch(
     home: Path, cache: Path, model: Path, hopper: Path
 ) -> None:
     with Gallery.open(home, cache=cache, threads=1) as gallery:
-        assert gallery.scorer.head.marks.encoder == "dlib-resnet"
+        assert gallery.scorer.head.metadata.encoder == "dlib-resnet"
         switched(home, cache, model)
         assert gallery.query(hopper).candidates[0].similarity > SAME_PHOTO
-        assert gallery.scorer.head.marks.encoder_sha256 == gallery.pipeline.encoder.weights_sha256
+        assert (
+            gallery.scorer.head.metadata.encoder_sha256 == gallery.pipeline.encoder.weights_sha256
+        )
 
 
 def test_a_pipeline_of_another_encoder_than_the_first_enrolments_is_refused(
@@ -134,7 +136,7 @@ def test_a_pipeline_of_another_encoder_than_the_first_enrolments_is_refused(
 ) -> None:
     home = tmp_path / "new"
     home.mkdir()
-    head_for_dlib_in_onnx(model, home)
+    save_dlib_onnx_head(model, home)
     with Gallery.open(home, cache=cache, threads=1, encoder=f"onnx:{model}") as early:
         assert early.query(hopper).outcome == "unknown"
         with Gallery.open(home, cache=cache, threads=1) as other:
@@ -149,18 +151,18 @@ def head_with(model: Path, home: Path, seed: int) -> tuple[Path, Projection]:
     rng = np.random.default_rng(seed)
     matrix = rng.normal(size=(traits.dimension, DIMENSION)).astype(np.float32)
     projection = Projection(matrix, traits.sha256)
-    plain = head_for_dlib_in_onnx(model, home)
+    plain = save_dlib_onnx_head(model, home)
     sha256 = encoder_sha256(traits.sha256, projection)
-    marks = replace(plain.marks, encoder_sha256=sha256)
-    file = home / f"{home_stem(traits)}.safetensors"
-    Head(plain._cohort, plain._each(), marks, projection).save(file)
+    marks = replace(plain.metadata, encoder_sha256=sha256)
+    file = home / f"{head_stem(traits)}.safetensors"
+    Head(plain._cohort, plain._network_list(), marks, projection).save(file)
     return file, projection
 
 
 def test_a_new_projection_is_used_while_no_encoding_needs_the_old_one(
     tmp_path: Path, cache: Path, hopper: Path
 ) -> None:
-    home, model = tmp_path / "wide", made_model(tmp_path / "wide.onnx", 200)
+    home, model = tmp_path / "wide", write_model(tmp_path / "wide.onnx", 200)
     home.mkdir()
     head_with(model, home, 0)
     with Gallery.open(home, cache=cache, threads=1, encoder=f"onnx:{model}") as gallery:
@@ -176,7 +178,7 @@ def test_a_new_projection_is_used_while_no_encoding_needs_the_old_one(
 def test_the_projection_in_use_is_the_home_s_whatever_head_is_named(
     tmp_path: Path, cache: Path, hopper: Path
 ) -> None:
-    model = made_model(tmp_path / "wide.onnx", 200)
+    model = write_model(tmp_path / "wide.onnx", 200)
     traits = OnnxNetwork(model).traits
     home, other = tmp_path / "wide", tmp_path / "other"
     for folder in (home, other):
@@ -199,10 +201,10 @@ def test_a_named_head_of_another_encoder_is_ignored(
     home: Path, cache: Path, model: Path, hopper: Path, tmp_path: Path
 ) -> None:
     """It is named over the whole change, also to one that is of the same kind."""
-    other = made_model(tmp_path / "other.onnx", 70)
+    other = write_model(tmp_path / "other.onnx", 70)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    head_for_dlib_in_onnx(model, elsewhere)
+    save_dlib_onnx_head(model, elsewhere)
     (named,) = elsewhere.iterdir()
     with Gallery.open(home, cache=cache, threads=1, head=named) as gallery:
         assert gallery.query(hopper).outcome == "match"  # with the shipped head
@@ -213,7 +215,7 @@ def test_a_named_head_of_another_encoder_is_ignored(
             find_head(gallery.settings, traits)
         for part in (str(named), str(home), f"train-head --encoder {traits.spec}"):
             assert part in str(nothing.value)
-        head_for_dlib_in_onnx(other, home)
+        save_dlib_onnx_head(other, home)
         switched(home, cache, other, head=named)
         assert gallery.query(hopper).candidates[0].similarity > SAME_PHOTO
-        assert gallery.scorer.head.marks.encoder_sha256 == traits.sha256
+        assert gallery.scorer.head.metadata.encoder_sha256 == traits.sha256

@@ -11,21 +11,21 @@ from PIL import Image
 
 from gallery.encoders.template import ARCFACE_112, DLIB_150, Template
 from gallery.types import Several
-from gallery.vision.crops import photo_of, picture_of
+from gallery.vision.crops import decode_picture, picture_to_keep
 from gallery.vision.detection import VIEWS, align
 from gallery.vision.pipeline import FacePipeline
 
 
 @pytest.mark.parametrize("template", [DLIB_150, ARCFACE_112], ids=["dlib", "arcface"])
 def test_kept_chip_aligns_to_the_same_chips_as_the_photo(
-    eye: FacePipeline, hopper: Path, collins: Path, template: Template
+    pipeline: FacePipeline, hopper: Path, collins: Path, template: Template
 ) -> None:
     for path in (hopper, collins):
-        photo = eye.open(path)
-        face = eye.one_face(photo, Several.REFUSE)
-        picture = picture_of("chips", photo, face, path.read_bytes(), 1)
+        photo = pipeline.open(path)
+        face = pipeline.one_face(photo, Several.REFUSE)
+        picture = picture_to_keep("chips", photo, face, path.read_bytes(), 1)
         assert picture is not None and picture.kind == "chip"
-        cropped, landmarks = photo_of(picture, eye.reader)
+        cropped, landmarks = decode_picture(picture, pipeline.reader)
         assert cropped.pixels.shape[0] < photo.pixels.shape[0]
         original, again = (
             align(p, points, VIEWS, template).astype(int)
@@ -34,33 +34,33 @@ def test_kept_chip_aligns_to_the_same_chips_as_the_photo(
         assert np.abs(original - again).max() <= 1
 
 
-def test_large_face_is_halved_with_little_loss(eye: FacePipeline, hopper: Path) -> None:
+def test_large_face_is_halved_with_little_loss(pipeline: FacePipeline, hopper: Path) -> None:
     file = io.BytesIO()
     image = Image.open(hopper).convert("RGB")
     image.resize((4 * image.width, 4 * image.height), Image.Resampling.BICUBIC).save(
         file, "JPEG", quality=95
     )
-    reader = type(eye.reader)(max_bytes=2**28, max_pixels=10**8, working_side=8192)
+    reader = type(pipeline.reader)(max_bytes=2**28, max_pixels=10**8, working_side=8192)
     photo = reader.decode(file.getvalue(), source="large")
-    face = eye.one_face(photo, Several.REFUSE)
-    picture = picture_of("chips", photo, face, file.getvalue(), 1)
+    face = pipeline.one_face(photo, Several.REFUSE)
+    picture = picture_to_keep("chips", photo, face, file.getvalue(), 1)
     assert picture is not None
-    small, landmarks = photo_of(picture, reader)
+    small, landmarks = decode_picture(picture, reader)
     assert small.pixels.shape[0] * 2 < photo.pixels.shape[0]
     whole, cut = (
-        eye.encoder.encode(align(p, points, VIEWS)[None]).vectors[0]
+        pipeline.encoder.encode(align(p, points, VIEWS)[None]).vectors[0]
         for p, points in ((photo, face.landmarks), (small, landmarks))
     )
     difference = 1.0 - float(whole @ cut)
     assert difference < 1e-3, f"1 - cosine is {difference:.1e}"
 
 
-def test_photo_with_several_faces_is_not_kept_whole(eye: FacePipeline, hopper: Path) -> None:
+def test_photo_with_several_faces_is_not_kept_whole(pipeline: FacePipeline, hopper: Path) -> None:
     content = hopper.read_bytes()
-    photo = eye.open(hopper)
-    face = eye.one_face(photo, Several.REFUSE)
-    assert picture_of("nothing", photo, face, content, 1) is None
-    alone = picture_of("photos", photo, face, content, 1)
+    photo = pipeline.open(hopper)
+    face = pipeline.one_face(photo, Several.REFUSE)
+    assert picture_to_keep("nothing", photo, face, content, 1) is None
+    alone = picture_to_keep("photos", photo, face, content, 1)
     assert alone is not None and (alone.kind, alone.content) == ("photo", content)
-    among = picture_of("photos", photo, face, content, 2)
+    among = picture_to_keep("photos", photo, face, content, 2)
     assert among is not None and among.kind == "chip"

@@ -38,15 +38,15 @@ def as_png(pixels: UInt8 | Image.Image, orientation: int = 1) -> bytes:
     return content.getvalue()
 
 
-def only_face(eye: FacePipeline, source: Path | bytes) -> tuple[Photo, Face]:
-    photo = eye.open(source)
-    (face,) = eye.faces(photo)
+def only_face(pipeline: FacePipeline, source: Path | bytes) -> tuple[Photo, Face]:
+    photo = pipeline.open(source)
+    (face,) = pipeline.faces(photo)
     return photo, face
 
 
-def encoding(eye: FacePipeline, source: Path | bytes, views: int = 2) -> Float32:
-    photo, face = only_face(eye, source)
-    vector: Float32 = eye.encode(photo, [face], views).vectors[0]
+def encoding(pipeline: FacePipeline, source: Path | bytes, views: int = 2) -> Float32:
+    photo, face = only_face(pipeline, source)
+    vector: Float32 = pipeline.encode(photo, [face], views).vectors[0]
     return vector
 
 
@@ -57,8 +57,8 @@ def corners(face: Face) -> list[float]:
 # Detection
 
 
-def test_landmarks_lie_in_the_box_in_order(eye: FacePipeline, person: Path) -> None:
-    photo, face = only_face(eye, person)
+def test_landmarks_lie_in_the_box_in_order(pipeline: FacePipeline, person: Path) -> None:
+    photo, face = only_face(pipeline, person)
     assert face.probability > 0.99 and face.sharpness > 0.0
     assert 0 <= face.box.left < face.box.right <= photo.width
     assert 0 <= face.box.top < face.box.bottom <= photo.height
@@ -71,28 +71,28 @@ def test_landmarks_lie_in_the_box_in_order(eye: FacePipeline, person: Path) -> N
     assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
 
 
-def test_photo_without_people_has_no_face(eye: FacePipeline, no_one: list[Path]) -> None:
+def test_photo_without_people_has_no_face(pipeline: FacePipeline, no_one: list[Path]) -> None:
     for path in no_one:
-        photo = eye.open(path)
-        assert eye.faces(photo) == []
-        assert eye.encode(photo, [], 2).vectors.shape == (0, DIMENSION)
+        photo = pipeline.open(path)
+        assert pipeline.faces(photo) == []
+        assert pipeline.encode(photo, [], 2).vectors.shape == (0, DIMENSION)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (10, 10), (11, 400), (400, 11), (39, 39), (1, 2048)])
-def test_tiny_photo_has_no_face(eye: FacePipeline, size: tuple[int, int]) -> None:
-    assert eye.faces(eye.open(as_png(Image.new("RGB", size, "tan")))) == []
+def test_tiny_photo_has_no_face(pipeline: FacePipeline, size: tuple[int, int]) -> None:
+    assert pipeline.faces(pipeline.open(as_png(Image.new("RGB", size, "tan")))) == []
 
 
 @pytest.mark.parametrize("kind", ["black", "white", "noise"])
-def test_plain_or_noisy_image_has_no_face(eye: FacePipeline, kind: str) -> None:
+def test_plain_or_noisy_image_has_no_face(pipeline: FacePipeline, kind: str) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (200, 300, 3), dtype=np.uint8)
     content = as_png(noise if kind == "noise" else Image.new("RGB", (300, 200), kind))
-    assert eye.faces(eye.open(content)) == []
+    assert pipeline.faces(pipeline.open(content)) == []
 
 
-def test_mirrored_photo_has_a_mirrored_face(eye: FacePipeline, person: Path) -> None:
-    photo, face = only_face(eye, person)
-    _, mirrored = only_face(eye, as_png(photo.pixels[:, ::-1]))
+def test_mirrored_photo_has_a_mirrored_face(pipeline: FacePipeline, person: Path) -> None:
+    photo, face = only_face(pipeline, person)
+    _, mirrored = only_face(pipeline, as_png(photo.pixels[:, ::-1]))
     expected = [photo.width - face.box.right, face.box.top]
     expected += [photo.width - face.box.left, face.box.bottom]
     # The detector is not exactly symmetric, but its landmarks are nearly so.
@@ -105,22 +105,22 @@ def test_mirrored_photo_has_a_mirrored_face(eye: FacePipeline, person: Path) -> 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
 def test_exif_rotation_does_not_change_the_encoding(
-    eye: FacePipeline, person: Path, orientation: int
+    pipeline: FacePipeline, person: Path, orientation: int
 ) -> None:
-    photo = eye.open(person)
+    photo = pipeline.open(person)
     turns = {3: 2, 6: 1, 8: -1}[orientation]
     turned = as_png(np.ascontiguousarray(np.rot90(photo.pixels, turns)), orientation)
-    assert encoding(eye, turned) @ encoding(eye, person) > 0.999
+    assert encoding(pipeline, turned) @ encoding(pipeline, person) > 0.999
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.1])
 def test_face_that_fills_the_frame_is_detected(
-    eye: FacePipeline, person: Path, margin: float
+    pipeline: FacePipeline, person: Path, margin: float
 ) -> None:
-    photo, face = only_face(eye, person)
+    photo, face = only_face(pipeline, person)
     left, top = (round(v - margin * face.box.side) for v in (face.box.left, face.box.top))
     right, bottom = (round(v + margin * face.box.side) for v in (face.box.right, face.box.bottom))
-    _, cropped = only_face(eye, as_png(photo.pixels[top:bottom, left:right]))
+    _, cropped = only_face(pipeline, as_png(photo.pixels[top:bottom, left:right]))
     moved = np.array(corners(cropped)) + (left, top, left, top)
     np.testing.assert_allclose(moved, corners(face), atol=0.3 * face.box.side)
     moved = cropped.landmarks + (left, top)
@@ -128,27 +128,29 @@ def test_face_that_fills_the_frame_is_detected(
 
 
 def test_boxes_are_in_pixels_of_the_file_when_the_photo_is_shrunk(
-    eye: FacePipeline, person: Path
+    pipeline: FacePipeline, person: Path
 ) -> None:
-    photo, face = only_face(eye, person)
+    photo, face = only_face(pipeline, person)
     factor = 4
     size = (photo.width * factor, photo.height * factor)
     content = as_png(Image.fromarray(photo.pixels).resize(size, Image.Resampling.BICUBIC))
-    large, enlarged = only_face(eye, content)
+    large, enlarged = only_face(pipeline, content)
     assert (large.width, large.height) == size and max(large.pixels.shape) == 2048
     expected = factor * np.array(corners(face))
     np.testing.assert_allclose(corners(enlarged), expected, atol=0.1 * factor * face.box.side)
     expected = factor * face.landmarks
     np.testing.assert_allclose(enlarged.landmarks, expected, atol=0.04 * factor * face.box.side)
-    assert encoding(eye, content) @ encoding(eye, person) > 0.97
+    assert encoding(pipeline, content) @ encoding(pipeline, person) > 0.97
 
 
-def test_faces_are_sorted_largest_first(eye: FacePipeline, hopper: Path, collins: Path) -> None:
+def test_faces_are_sorted_largest_first(
+    pipeline: FacePipeline, hopper: Path, collins: Path
+) -> None:
     small = Image.open(collins).convert("RGB").resize((300, 300))
     both = Image.new("RGB", (900, 600), "grey")
     both.paste(small, (0, 0))
     both.paste(Image.open(hopper).convert("RGB"), (350, 0))
-    faces = eye.faces(eye.open(as_png(both)))
+    faces = pipeline.faces(pipeline.open(as_png(both)))
     assert len(faces) == 2
     assert faces[0].box.left > 350 > faces[1].box.right
     assert faces[0].box.side > faces[1].box.side
@@ -164,9 +166,9 @@ def test_faces_below_the_limits_are_left_out(person: Path) -> None:
     assert all(face.probability == 1.0 for face in certain)
 
 
-def test_group_photo_has_several_faces(eye: FacePipeline, shared_faces: Path) -> None:
-    photo = eye.open(shared_faces / "groups" / "bald_guys.jpg")
-    faces = eye.faces(photo)
+def test_group_photo_has_several_faces(pipeline: FacePipeline, shared_faces: Path) -> None:
+    photo = pipeline.open(shared_faces / "groups" / "bald_guys.jpg")
+    faces = pipeline.faces(photo)
     assert len(faces) >= 2
     sides = [face.box.side for face in faces]
     assert sides == sorted(sides, reverse=True)
@@ -175,38 +177,38 @@ def test_group_photo_has_several_faces(eye: FacePipeline, shared_faces: Path) ->
 # Repeatability
 
 
-def test_same_photo_gives_identical_results(eye: FacePipeline, person: Path) -> None:
-    (photo, face), (photo_again, again) = only_face(eye, person), only_face(eye, person)
+def test_same_photo_gives_identical_results(pipeline: FacePipeline, person: Path) -> None:
+    (photo, face), (photo_again, again) = only_face(pipeline, person), only_face(pipeline, person)
     assert face.box == again.box and face.probability == again.probability
     assert face.landmarks.tobytes() == again.landmarks.tobytes()
-    first, second = eye.encode(photo, [face], 3), eye.encode(photo_again, [again], 3)
+    first, second = pipeline.encode(photo, [face], 3), pipeline.encode(photo_again, [again], 3)
     assert first.vectors.tobytes() == second.vectors.tobytes()
     assert first.norms.tobytes() == second.norms.tobytes()
 
 
 def test_earlier_photos_do_not_change_the_result(
-    eye: FacePipeline, hopper: Path, collins: Path, no_one: list[Path]
+    pipeline: FacePipeline, hopper: Path, collins: Path, no_one: list[Path]
 ) -> None:
-    alone = only_face(eye, hopper)[1]
+    alone = only_face(pipeline, hopper)[1]
     for other in (collins, *no_one, collins):
-        eye.faces(eye.open(other))
-        again = only_face(eye, hopper)[1]
+        pipeline.faces(pipeline.open(other))
+        again = only_face(pipeline, hopper)[1]
         assert again.box == alone.box and again.sharpness == alone.sharpness
         assert again.landmarks.tobytes() == alone.landmarks.tobytes()
 
 
-def test_path_and_bytes_give_the_same_photo(eye: FacePipeline, person: Path) -> None:
-    by_path, by_bytes = eye.open(person), eye.open(person.read_bytes())
+def test_path_and_bytes_give_the_same_photo(pipeline: FacePipeline, person: Path) -> None:
+    by_path, by_bytes = pipeline.open(person), pipeline.open(person.read_bytes())
     assert by_path.sha256 == by_bytes.sha256
     np.testing.assert_array_equal(by_path.pixels, by_bytes.pixels)
 
 
 def test_same_person_is_more_similar_than_another(
-    eye: FacePipeline, hopper: Path, collins: Path
+    pipeline: FacePipeline, hopper: Path, collins: Path
 ) -> None:
-    mirrored = as_png(eye.open(hopper).pixels[:, ::-1])
-    same = encoding(eye, hopper, views=1) @ encoding(eye, mirrored, views=1)
-    other = encoding(eye, hopper) @ encoding(eye, collins)
+    mirrored = as_png(pipeline.open(hopper).pixels[:, ::-1])
+    same = encoding(pipeline, hopper, views=1) @ encoding(pipeline, mirrored, views=1)
+    other = encoding(pipeline, hopper) @ encoding(pipeline, collins)
     assert same > 0.97 > 0.90 > other
 
 
@@ -314,9 +316,9 @@ def test_chip_is_black_outside_the_photo(shift: tuple[float, float]) -> None:
 
 
 @pytest.mark.parametrize("views", [1, 2, 10])
-def test_encodings_have_unit_length(eye: FacePipeline, person: Path, views: int) -> None:
-    photo, face = only_face(eye, person)
-    encodings = eye.encode(photo, [face, face], views)
+def test_encodings_have_unit_length(pipeline: FacePipeline, person: Path, views: int) -> None:
+    photo, face = only_face(pipeline, person)
+    encodings = pipeline.encode(photo, [face, face], views)
     assert len(encodings) == 2
     assert encodings.vectors.shape == (2, DIMENSION) and encodings.norms.shape == (2,)
     assert encodings.vectors.dtype == encodings.norms.dtype == np.float32
@@ -325,25 +327,25 @@ def test_encodings_have_unit_length(eye: FacePipeline, person: Path, views: int)
     assert encodings.vectors[0].tobytes() == encodings.vectors[1].tobytes()
 
 
-def test_no_chips_give_no_encodings(eye: FacePipeline) -> None:
-    assert eye.encoder.raw(np.empty((0, 150, 150, 3), np.uint8)).shape == (0, DIMENSION)
+def test_no_chips_give_no_encodings(pipeline: FacePipeline) -> None:
+    assert pipeline.encoder.raw(np.empty((0, 150, 150, 3), np.uint8)).shape == (0, DIMENSION)
 
 
 @pytest.mark.parametrize(
     "shape",
     [(150, 150, 3), (1, 149, 150, 3), (1, 150, 150, 4), (1, 3, 150, 150), (1, 1, 150, 150, 3)],
 )
-def test_chips_of_wrong_shape_are_refused(eye: FacePipeline, shape: tuple[int, ...]) -> None:
+def test_chips_of_wrong_shape_are_refused(pipeline: FacePipeline, shape: tuple[int, ...]) -> None:
     with pytest.raises(InvalidEncoding, match="150"):
-        eye.encoder.raw(np.zeros(shape, np.uint8))
+        pipeline.encoder.raw(np.zeros(shape, np.uint8))
 
 
 @pytest.mark.parametrize(
     "shape", [(2, 150, 150, 3), (1, 0, 150, 150, 3), (1, 2, 150, 149, 3), (1, 2, 150, 150)]
 )
-def test_views_of_wrong_shape_are_refused(eye: FacePipeline, shape: tuple[int, ...]) -> None:
+def test_views_of_wrong_shape_are_refused(pipeline: FacePipeline, shape: tuple[int, ...]) -> None:
     with pytest.raises(InvalidEncoding, match="150"):
-        eye.encoder.encode(np.zeros(shape, np.uint8))
+        pipeline.encoder.encode(np.zeros(shape, np.uint8))
 
 
 def _raw(seed: int) -> Float32:

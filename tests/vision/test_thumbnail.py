@@ -16,20 +16,20 @@ from gallery.vision.pipeline import FacePipeline
 
 
 def test_thumbnail_shows_the_face_without_metadata(
-    eye: FacePipeline, hopper: Path, tmp_path: Path
+    pipeline: FacePipeline, hopper: Path, tmp_path: Path
 ) -> None:
     image = Image.open(hopper)
     exif = image.getexif()
     exif[0x010E] = "Somewhere"
     image.save(tmp_path / "with_exif.jpg", exif=exif)
-    photo = eye.open(tmp_path / "with_exif.jpg")
-    (face,) = eye.faces(photo)
+    photo = pipeline.open(tmp_path / "with_exif.jpg")
+    (face,) = pipeline.faces(photo)
     jpeg = thumbnail(photo, face)
     small = Image.open(io.BytesIO(jpeg))
     assert small.format == "JPEG" and max(small.size) == THUMBNAIL_SIDE and not small.getexif()
     assert b"Somewhere" not in jpeg
-    enlarged = eye.open(_saved(small.resize((640, 640)), tmp_path))
-    assert len(eye.faces(enlarged)) == 1
+    enlarged = pipeline.open(_saved(small.resize((640, 640)), tmp_path))
+    assert len(pipeline.faces(enlarged)) == 1
 
 
 def _saved(image: Image.Image, folder: Path) -> Path:
@@ -39,7 +39,7 @@ def _saved(image: Image.Image, folder: Path) -> Path:
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_thumbnail_is_stored_on_request_and_erased_with_the_face(
-    stored: bool, eye: FacePipeline, hopper: Path, cache: Path, tmp_path: Path
+    stored: bool, pipeline: FacePipeline, hopper: Path, cache: Path, tmp_path: Path
 ) -> None:
     with Gallery.open(tmp_path / "home", cache=cache, threads=1, thumbnails=stored) as gallery:
         face_id = gallery.enroll("Grace Hopper", hopper).face_id

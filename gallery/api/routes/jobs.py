@@ -15,7 +15,7 @@ import anyio
 from fastapi import APIRouter, Path, Request, Response
 from filelock import FileLock, Timeout
 
-from gallery.dedupe.mislabelled import said
+from gallery.dedupe.mislabelled import mislabelled_reason
 from gallery.errors import GalleryError
 from gallery.gallery import Gallery
 from gallery.json_forms.schemas import PROBLEMS, Job
@@ -64,7 +64,7 @@ class JobRunner:
     def _unfinished(self) -> list[JobRecord]:
         try:
             with self._gallery.database.reading() as session:
-                return jobs.unended(session)
+                return jobs.unfinished(session)
         except GalleryError as error:
             self._log.error("jobs not read", error=str(error))
             return []
@@ -159,7 +159,7 @@ def routes(gallery: Gallery, runner: JobRunner) -> APIRouter:
 
         def start() -> JobRecord:
             with gallery.database.writing() as session:
-                running = [job for job in jobs.unended(session) if job.kind == _KIND]
+                running = [job for job in jobs.unfinished(session) if job.kind == _KIND]
                 if running:
                     return running[0]
                 audit.record(session, "dedupe")
@@ -222,7 +222,7 @@ def _result_json(gallery: Gallery, result: dict[str, Any]) -> dict[str, Any]:
     with gallery.database.reading() as session:
         identity_records = {record.id: record for record in identities.list_all(session)}
         face_records = faces.records_by_id(session, face_ids)
-        distinct, confirmed = merges.all_distinct(session), corrections.known_right(session)
+        distinct, confirmed = merges.distinct_pairs(session), corrections.confirmed_faces(session)
     return {
         "identities": result["identities"],
         "faces": result["faces"],
@@ -253,7 +253,7 @@ def _result_json(gallery: Gallery, result: dict[str, Any]) -> dict[str, Any]:
                 else identity_json(identity_records[suggested]),
                 "probability": round(probability, 6),
                 "nearest": face_record_json(face_records[nearest]),
-                "why": said(suggested is not None, identity_records[owner].name),
+                "why": mislabelled_reason(suggested is not None, identity_records[owner].name),
             }
             for face, owner, suggested, probability, nearest in misfiled
             if face_records.keys() >= {face, nearest}

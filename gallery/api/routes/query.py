@@ -12,7 +12,7 @@ from gallery.api.uploads import read_photos, single_photos
 from gallery.gallery import Gallery
 from gallery.json_forms.schemas import PROBLEMS, Calibration, Comparison, Decision, Decisions
 from gallery.json_forms.to_json import comparison_json, decision_json, promise_json
-from gallery.matching.fpir import promise
+from gallery.matching.fpir import fpir_statement
 from gallery.types import Several
 
 Largest = Annotated[bool, Query(description="Use the largest of several faces in a photo.")]
@@ -112,7 +112,7 @@ def routes(gallery: Gallery, audit_buffer: AuditBuffer, metrics: Metrics) -> API
         to be found at that rate, in numbers and in words.
         """
         current = await request.app.state.database_pool.run(
-            request, lambda: promise(gallery.database, gallery.scorer)
+            request, lambda: fpir_statement(gallery.database, gallery.scorer)
         )
         return promise_json(current)
 

@@ -11,17 +11,17 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from gallery.dedupe.clustering.constraints import ALWAYS, ConstrainedMargins, Constraints
-from gallery.dedupe.clustering.linkage import SIZE_BONUS, joined
+from gallery.dedupe.clustering.linkage import SIZE_BONUS, labels_at
 from gallery.dedupe.clustering.margins import NearPairs, constrained_matrix, margin_matrices
 from gallery.dedupe.clustering.merge import merged_clusters, rows_by_label, sample
 from gallery.dedupe.clustering.operating_point import (
     DEFAULT_PRECISION,
-    GroupingMarks,
-    shipped_marks,
+    ClusteringCalibration,
+    shipped_calibration,
 )
-from gallery.matching.lookalikes import near_faces
+from gallery.matching.lookalikes import candidate_pairs
 from gallery.matching.operating_point import Adjustment, OperatingPoint
-from gallery.matching.scorer import Scorer, own_adjustment
+from gallery.matching.scorer import Scorer, gallery_adjustment
 from gallery.types import Encodings, Float64, Int64
 from indexer import Edges
 
@@ -49,7 +49,7 @@ class Cluster:
 class Clustering:
     """The clusters, the near pairs of faces, and the operating point."""
 
-    groups: tuple[Cluster, ...]
+    clusters: tuple[Cluster, ...]
     edges: Edges
     point: OperatingPoint
 
@@ -82,13 +82,13 @@ class _LoosestMember:
         return cls(int(rows[loosest]), int(rows[others.argmax()]), float(means[loosest]))
 
 
-def same_person_groups(
+def same_person_clusters(
     encodings: Encodings,
     scorer: Scorer,
     *,
     precision: float = DEFAULT_PRECISION,
     constraints: Constraints | None = None,
-    marks: GroupingMarks | None = None,
+    calibration: ClusteringCalibration | None = None,
     progress: Callable[[int], None] = lambda _done: None,
 ) -> Clustering:
     """Clusters of two or more faces, largest first, at a wanted share of correct pairs.
@@ -99,13 +99,15 @@ def same_person_groups(
     progress : called with the number of faces compared.
     Raises SettingInvalid for a precision out of range.
     """
-    marks = shipped_marks() if marks is None else marks
+    calibration = shipped_calibration() if calibration is None else calibration
     constraints = Constraints() if constraints is None else constraints
     count = len(encodings)
     rows = np.sort(np.random.default_rng(0).permutation(count)[:_ADJUSTMENT_SAMPLE])
-    adjustment = _adjustment(encodings.take(rows), scorer, precision, constraints.of(rows), marks)
-    point = marks.point(scorer.head.marks.calibration, count, precision, adjustment)
-    edges = near_faces(encodings, scorer, point, _NEIGHBOURS, progress)
+    adjustment = _adjustment(
+        encodings.take(rows), scorer, precision, constraints.of(rows), calibration
+    )
+    point = calibration.point(scorer.head.metadata.calibration, count, precision, adjustment)
+    edges = candidate_pairs(encodings, scorer, point, _NEIGHBOURS, progress)
     near = NearPairs.of(edges, encodings, scorer, point)
     labels, loosest = _labels(encodings, near, scorer, point, constraints)
     clusters = rows_by_label(labels)
@@ -113,7 +115,9 @@ def same_person_groups(
     samples = margin_matrices([sample(rows) for rows in missing], near, encodings, scorer, point)
     for rows, (sampled, matrix) in zip(missing, samples, strict=True):
         loosest[_key(rows)] = _LoosestMember.of(sampled, matrix)
-    described = [_described(rows, loosest[_key(rows)], marks, constraints) for rows in clusters]
+    described = [
+        _described(rows, loosest[_key(rows)], calibration, constraints) for rows in clusters
+    ]
     described.sort(key=lambda cluster: (-len(cluster.rows), -cluster.probability, cluster.rows))
     return Clustering(tuple(described), edges, point)
 
@@ -123,16 +127,16 @@ def _adjustment(
     scorer: Scorer,
     precision: float,
     constraints: Constraints,
-    marks: GroupingMarks,
+    marks: ClusteringCalibration,
 ) -> Adjustment | None:
     """How alike different people are among these faces; None if there are too few to tell."""
-    point = marks.point(scorer.head.marks.calibration, len(encodings), precision)
-    edges = near_faces(encodings, scorer, point, _NEIGHBOURS)
+    point = marks.point(scorer.head.metadata.calibration, len(encodings), precision)
+    edges = candidate_pairs(encodings, scorer, point, _NEIGHBOURS)
     near = NearPairs.of(edges, encodings, scorer, point)
     labels, _ = _labels(encodings, near, scorer, point, constraints)
     if len(np.unique(labels)) < _LEAST_CLUSTERS:
         return None
-    return own_adjustment(scorer.head, labels, encodings)
+    return gallery_adjustment(scorer.head, labels, encodings)
 
 
 def _labels(
@@ -156,7 +160,7 @@ def _labels(
             partial.append(rows)
     loosest: dict[_Key, _LoosestMember] = {}
     for rows, matrix in margin_matrices(partial, near, encodings, scorer, point):
-        inside = joined(constrained_matrix(rows, matrix, constrained), 0.0)
+        inside = labels_at(constrained_matrix(rows, matrix, constrained), 0.0)
         labels[rows] = rows[inside]
         for positions in rows_by_label(inside):
             sampled = sample(positions)
@@ -229,7 +233,7 @@ def _blocks(rows: Int64, first: Int64, second: Int64, margins: Float64) -> list[
 
 
 def _described(
-    rows: Int64, loosest: _LoosestMember, marks: GroupingMarks, constraints: Constraints
+    rows: Int64, loosest: _LoosestMember, marks: ClusteringCalibration, constraints: Constraints
 ) -> Cluster:
     is_confirmed = _is_confirmed(rows, constraints)
     why = f"{len(rows)} faces that match each other" if len(rows) > 2 else "two faces that match"

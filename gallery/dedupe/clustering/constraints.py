@@ -62,9 +62,9 @@ class ConstrainedMargins:
     ) -> None:
         self._photos = constraints.photos
         self._vectors = encodings.vectors
-        strangers = scorer.head.marks.calibration.strangers
+        strangers = scorer.head.metadata.calibration.strangers
         self._stranger_margin = (
-            point.adjustment.here(strangers.margin_at(_MEDIAN_RATE)) - point.bias
+            point.adjustment.to_gallery(strangers.margin_at(_MEDIAN_RATE)) - point.bias
         )
         self._count = len(encodings)
         self.apart = constraints.apart

@@ -24,8 +24,8 @@ class Merge:
     score : mean margin over the pairs between them plus the size bonus.
     """
 
-    kept: int
-    gone: int
+    survivor: int
+    absorbed: int
     score: float
 
 
@@ -66,11 +66,11 @@ def merges(margins: Float64) -> Iterator[Merge]:
         best[closer], nearest[closer] = row[closer], i
 
 
-def joined(margins: Float64, least: float) -> Int64:
+def labels_at(margins: Float64, least: float) -> Int64:
     """The clusters, as labels int64 (n,), once the next merge would score `least` or less."""
     labels = np.arange(len(margins), dtype=np.int64)
     for merge in merges(margins):
         if merge.score <= least:
             break
-        labels[labels == merge.gone] = merge.kept
+        labels[labels == merge.absorbed] = merge.survivor
     return labels

@@ -8,7 +8,7 @@ import numpy as np
 
 from gallery.dedupe.clustering.constraints import ConstrainedMargins
 from gallery.dedupe.clustering.linkage import SIZE_BONUS
-from gallery.matching.lookalikes import near_faces
+from gallery.matching.lookalikes import candidate_pairs
 from gallery.matching.operating_point import OperatingPoint
 from gallery.matching.scorer import Scorer
 from gallery.types import Encodings, Float64, Int64
@@ -96,7 +96,7 @@ def matching_groups(
         for values in (encodings.norms, encodings.agreement)
     )
     mean_encodings = Encodings(means, norms, agreement)
-    edges = near_faces(mean_encodings, scorer, point, _NEIGHBOURS)
+    edges = candidate_pairs(mean_encodings, scorer, point, _NEIGHBOURS)
     # A mean strays less than single faces: groups unlike by their means are unlike face by face.
     margins = scorer.margins(mean_encodings, edges.first, edges.second, point)
     sizes = np.log([len(rows) for rows in groups])

@@ -31,7 +31,7 @@ GROUPING_FILE = "grouping.json"
 
 
 @dataclass(frozen=True)
-class GroupingMarks:
+class ClusteringCalibration:
     """Calibration of clustering on held-out people.
 
     precisions : rising, (k,): wanted shares of correct pairs.
@@ -44,7 +44,7 @@ class GroupingMarks:
     precisions: tuple[float, ...]
     sizes: tuple[int, ...]
     rates: tuple[tuple[float, ...], ...]
-    sureness: tuple[float, float]
+    purity_weights: tuple[float, float]
 
     def point(
         self,
@@ -67,11 +67,11 @@ class GroupingMarks:
             for rates in self.rates
         ]
         rate = float(np.exp(np.interp(np.log(max(1, faces)), np.log(self.sizes), log_rates)))
-        return operating_point(calibration, max(1, faces), rate=rate, adjustment=adjustment)
+        return operating_point(calibration, max(1, faces), fpir=rate, adjustment=adjustment)
 
     def probability(self, above: float) -> float:
         """That a cluster is all one person. above : the loosest member's margin above the point."""
-        return float(expit(self.sureness[0] + self.sureness[1] * above))
+        return float(expit(self.purity_weights[0] + self.purity_weights[1] * above))
 
     def as_json(self) -> dict[str, Any]:
         """As in the shipped file."""
@@ -79,11 +79,11 @@ class GroupingMarks:
             "precisions": list(self.precisions),
             "sizes": list(self.sizes),
             "rates": [list(rates) for rates in self.rates],
-            "sureness": list(self.sureness),
+            "sureness": list(self.purity_weights),
         }
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> GroupingMarks:
+    def from_json(cls, stored: Mapping[str, Any]) -> ClusteringCalibration:
         """Raises KeyError, TypeError or ValueError for any other content."""
         first, second = (float(v) for v in stored["sureness"])
         return cls(
@@ -95,7 +95,7 @@ class GroupingMarks:
 
 
 @cache
-def shipped_marks() -> GroupingMarks:
+def shipped_calibration() -> ClusteringCalibration:
     """The calibration that ships. It maps to rates, so it holds for any calibrated head."""
     stored = json.loads(shipped_file(GROUPING_FILE).read_text(encoding="utf-8"))
-    return GroupingMarks.from_json(stored)
+    return ClusteringCalibration.from_json(stored)

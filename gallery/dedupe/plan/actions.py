@@ -122,7 +122,7 @@ class PlanExecution:
     def _check(self, session: Session, tasks: Sequence[Task]) -> None:
         on_faces = [task for task in tasks if task.kind in ("misfiled", "copies")]
         ids = {m.face_id for task in on_faces for m in task.members() if m.face_id is not None}
-        enrolled = corrections.named(session, ids)
+        enrolled = corrections.keys_and_identity_ids(session, ids)
         for task in tasks:
             identity_ids = [task.finding.suggested_id] if task.kind == "misfiled" else []
             for m in task.members() if task.kind != "people" else ():
@@ -208,14 +208,14 @@ class PlanExecution:
     def _correct_name(self, session: Session, task: Task) -> Steps:
         member = task.finding.members[0]
         face_id = member.face_id or 0
-        owner = corrections.owner_of(session, face_id)
+        owner = corrections.identity_id_of(session, face_id)
         if owner is None:
             return  # an earlier merge removed it, since the photo was enrolled in both
         old_name = identities.get(session, owner).name
         if not task.decision.accepted:
-            before = corrections.right_of(session, face_id)
+            before = corrections.confirmed_identity(session, face_id)
             if before != owner:
-                corrections.call_right(session, face_id, owner)
+                corrections.confirm_face(session, face_id, owner)
                 step = Step("right", owner, None, face_id, {"before": before})
                 yield step, f"{member.member} is {old_name}"
             return
@@ -232,7 +232,7 @@ class PlanExecution:
         if target == owner:
             return
         name = identities.get(session, target).name
-        photo = corrections.photo_of(session, face_id)
+        photo = corrections.photo_id_of(session, face_id)
         if photo is not None and corrections.has_photo(session, target, photo):
             line = f"{name} has {member.member} already; removed it from {old_name}"
             yield corrections.drop(session, face_id), line
@@ -264,7 +264,7 @@ class PlanExecution:
                 yield step, f"{names} are kept, and will not be reported again"
             return
         faces = [(m, m.face_id) for m in decision.accepted if m.face_id is not None]
-        owners = [corrections.owner_of(session, face_id) for _, face_id in faces]
+        owners = [corrections.identity_id_of(session, face_id) for _, face_id in faces]
         for (member, face_id), owner in list(zip(faces, owners, strict=True))[1:]:
             # A picture under two names is a question of names, not of copies.
             if owner is not None and owner == owners[0]:
@@ -286,7 +286,7 @@ class PlanExecution:
         new += [FaceDecision(a, b, False, "") for a in accepted or undecided for b in rejected]
         revoked: list[FaceDecision] = []
         if accepted:
-            revoked = decisions.sets(session, decisions.NOT_ONE).within(accepted)
+            revoked = decisions.all_sets(session, decisions.NOT_ONE_PERSON).within(accepted)
             line = f"{len(accepted)} faces are one person"
             if rejected:
                 line += f", {len(rejected)} are not"
@@ -294,7 +294,7 @@ class PlanExecution:
             count = len(rejected) + len(undecided)
             line = f"{len(rejected)} of {count} faces told apart from the rest"
         else:
-            new = decisions.not_one(undecided)
+            new = decisions.not_one_person(undecided)
             revoked = _joining(undecided, decisions.among(session, undecided))
             line = f"{len(undecided)} faces are not one person"
         step = _decide(session, new, revoked)
@@ -307,7 +307,7 @@ def _decide(
 ) -> Step | None:
     """Store new decisions and delete revoked ones; None if that changes nothing."""
     new_of = {decisions.pair_of(decision): decision for decision in new}
-    stored = decisions.now(session, {*new_of, *map(decisions.pair_of, revoked)})
+    stored = decisions.on_pairs(session, {*new_of, *map(decisions.pair_of, revoked)})
     changed = {pair: d for pair, d in new_of.items() if not _is_same(stored.get(pair), d)}
     replaced: dict[Pair, FaceDecision] = {
         pair: decision for pair, decision in stored.items() if pair in changed or pair not in new_of
@@ -315,7 +315,7 @@ def _decide(
     if not changed and not replaced:
         return None
     decisions.drop(session, replaced)
-    decisions.put(session, list(changed.values()))
+    decisions.save(session, list(changed.values()))
     return Step(
         "decision", kept={"wrote": _packed(changed.values()), "before": _packed(replaced.values())}
     )
@@ -331,11 +331,11 @@ def _joining(keys: Sequence[str], known: Sequence[FaceDecision]) -> list[FaceDec
 
 
 def _is_same(old: FaceDecision | None, new: FaceDecision) -> bool:
-    return old is not None and (old.same, old.person) == (new.same, new.person)
+    return old is not None and (old.same, old.group_id) == (new.same, new.group_id)
 
 
 def _packed(face_decisions: Iterable[FaceDecision]) -> list[list[str | bool]]:
-    return [[*decisions.pair_of(d), d.same, d.person] for d in face_decisions]
+    return [[*decisions.pair_of(d), d.same, d.group_id] for d in face_decisions]
 
 
 def _identity_id(member: Member) -> int:

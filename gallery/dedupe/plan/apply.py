@@ -84,16 +84,16 @@ def _apply(database: Database, plan: Plan, tasks: Sequence[Task]) -> Applied:
                 if execution is None:
                     state = _stored_plan(session, plan).state
                     execution = PlanExecution(session, tasks)
-                elif state is not None and plans.changed(state, plans.state_of(session)):
+                elif state is not None and plans.changes(state, plans.state_of(session)):
                     # Another process may write between two findings.
                     raise PlanOutdated("another process changed the gallery meanwhile")
                 steps = execution.do(session, task)
                 new_number = number
                 if steps and new_number is None:
-                    new_number = corrections.begin(session)
+                    new_number = corrections.begin_application(session)
                 for step, line in steps:
                     assert new_number is not None
-                    corrections.note(session, new_number, step)
+                    corrections.record_step(session, new_number, step)
                     identity_id = step.second_id or step.first_id
                     audit.record(session, f"dedupe {step.kind}", identity_id=identity_id)
                     lines.append(line)
@@ -115,7 +115,7 @@ def _undo_hint(number: int) -> str:
     return f"the findings before it were applied; `gallery undo {number}` undoes them"
 
 
-def _stored_plan(session: Session, plan: Plan) -> plans.KeptPlan:
+def _stored_plan(session: Session, plan: Plan) -> plans.PlanRecord:
     """What the gallery stored of the plan. Raises PlanOutdated if it no longer fits."""
     stored = plans.get(session, plan.id)
     if stored is None:
@@ -135,7 +135,7 @@ def _stored_plan(session: Session, plan: Plan) -> plans.KeptPlan:
 
 def refuse_if_changed(session: Session, state: plans.State, since: str, remedy: str) -> None:
     """Raise PlanOutdated, naming who changed, if the gallery is no longer in this state."""
-    changed = plans.changed(state, plans.state_of(session))
+    changed = plans.changes(state, plans.state_of(session))
     if changed:
         names = {record.id: record.name for record in identities.list_all(session)}
         changes = [

@@ -43,7 +43,7 @@ _KEY = re.compile(r"[0-9a-f]{64}( -?[0-9]{1,9}){4}")
 _PERSON = re.compile(r"p-[0-9A-Za-z]{1,16}")
 
 
-def as_json(plan: Plan) -> dict[str, Any]:
+def plan_json(plan: Plan) -> dict[str, Any]:
     """The contents of plan.json."""
     return {
         "form": FORM,
@@ -74,7 +74,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def as_csv(plan: Plan) -> str:
+def plan_csv(plan: Plan) -> str:
     """The contents of plan.csv."""
     file = io.StringIO()
     writer = csv.writer(file)

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from gallery.dedupe.findings import Findings, FoundFace
-from gallery.dedupe.plan.files import as_json
+from gallery.dedupe.plan.files import plan_json
 from gallery.dedupe.plan.model import Plan, PlannedFinding
 from gallery.errors import PhotoError
 from gallery.types import Box, Photo
@@ -75,7 +75,7 @@ class Pictures:
         return self._last[1]
 
 
-def page(
+def report_page(
     found: Findings,
     plan: Plan,
     folder: Path | None,
@@ -101,7 +101,7 @@ def page(
         made=f"{datetime.now():%Y-%m-%d %H:%M}",
         sections=sections,
         skipped=found.skipped,
-        plan=as_json(plan),
+        plan=plan_json(plan),
     )
 
 

@@ -18,7 +18,7 @@ def undo_plan(database: Database, number: int | None) -> tuple[int, list[str]]:
     Raises UndoImpossible when a later change depends on it or decided otherwise.
     """
     with database.writing() as session:
-        applied = corrections.applied(session)
+        applied = corrections.applied_plans(session)
         if not applied:
             raise UndoImpossible("there is no applied dedupe plan to undo")
         plan = next((row for row in applied if number is None or row[0] == number), None)
@@ -40,7 +40,7 @@ def undo_plan(database: Database, number: int | None) -> tuple[int, list[str]]:
                 raise UndoImpossible(
                     f"plan {plan_number} cannot be undone: {error}; nothing was changed"
                 ) from error
-        corrections.end(session, plan_number)
+        corrections.delete_application(session, plan_number)
         audit.record(session, "undo dedupe")
         return plan_number, lines
 
@@ -64,14 +64,14 @@ def _undo(session: Session, step: Step) -> str:
         merges.forget_distinct(session, step.first_id, step.second_id)
         return "two people are compared again"
     if step.kind == "right" and step.number is not None:
-        if corrections.right_of(session, step.number) != step.first_id:
+        if corrections.confirmed_identity(session, step.number) != step.first_id:
             raise UndoImpossible(
                 f"the owner of face {step.number} has been decided otherwise since"
             )
-        corrections.uncall_right(session, step.number)
+        corrections.unconfirm_face(session, step.number)
         before = (step.kept or {}).get("before")
         if before is not None and before in identities.ids(session):
-            corrections.call_right(session, step.number, before)
+            corrections.confirm_face(session, step.number, before)
         return f"face {step.number} is checked again"
     return _undo_decisions(session, step)
 
@@ -83,13 +83,13 @@ def _undo_decisions(session: Session, step: Step) -> str:
         for key in ("wrote", "before")
     )
     pairs: set[Pair] = written.keys() | before.keys()
-    if decisions.now(session, pairs) != written:
+    if decisions.on_pairs(session, pairs) != written:
         raise UndoImpossible(
             "some of its decisions on faces have been decided otherwise since; undo the later plans"
             " first"
         )
     decisions.drop(session, written)
-    decisions.put(session, list(before.values()))
+    decisions.save(session, list(before.values()))
     return f"{len(pairs)} decisions on faces are removed"
 
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from gallery.dedupe.findings import Findings
 from gallery.dedupe.plan.apply import refuse_if_changed
-from gallery.dedupe.plan.files import CSV_FILE, JSON_FILE, PAGE_FILE, as_csv, as_json
+from gallery.dedupe.plan.files import CSV_FILE, JSON_FILE, PAGE_FILE, plan_csv, plan_json
 from gallery.dedupe.plan.model import plan_of
-from gallery.dedupe.plan.report import page
+from gallery.dedupe.plan.report import report_page
 from gallery.errors import PlanUnusable
 from gallery.names import printable
 from gallery.store import plans
 from gallery.store.database import Database
 from gallery.vision.photo import PhotoReader
-from indexer.whole_file import written_whole
+from indexer.whole_file import atomic_write
 
 
 def write_plan(
@@ -45,10 +45,10 @@ def write_plan(
             " Gallery.findings() returns"
         )
     plan = plan_of(findings, plans.new_id())
-    report = page(findings, plan, folder, reader, thumbnail, progress)
+    report = report_page(findings, plan, folder, reader, thumbnail, progress)
     contents = {
-        out / JSON_FILE: json.dumps(as_json(plan), indent=1),
-        out / CSV_FILE: as_csv(plan),
+        out / JSON_FILE: json.dumps(plan_json(plan), indent=1),
+        out / CSV_FILE: plan_csv(plan),
         out / PAGE_FILE: report,
     }
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def write_plan(
             refuse_if_changed(session, state, "it was compared", "run `gallery dedupe` again")
         plans.add(session, plan.id, state, [str(file.resolve()) for file in contents])
         for file, content in contents.items():
-            with written_whole(file) as target:
+            with atomic_write(file) as target:
                 target.write(printable(content).encode())
     # All get the same time, so that a later edit of one of them shows.
     written = time.time_ns()
