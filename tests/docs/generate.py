@@ -28,8 +28,8 @@ _COMMANDS = """# Commands: every command and its options
 gallery [--home DIR] [--encoder NAME [--weights FILE]] COMMAND
 ```
 
-These options may also stand after the command. `enroll-identity` is also installed as a program of
-its own. `gallery COMMAND --help` prints what is written here. Every command takes `--json`;
+These three options may also stand after the command. `enroll-identity` is also installed as a program
+of its own. `gallery COMMAND --help` prints what is written here. Every command takes `--json`;
 [output](output.md) describes what it prints, and the exit statuses.
 """
 
@@ -87,7 +87,14 @@ These three need no key.
 
 def commands_page(group: Any) -> str:
     """commands.md. group : the Click group of the program."""
-    parts = [_COMMANDS]
+    context = typer.Context(group, info_name="gallery")
+    options = [
+        parameter.get_help_record(context)
+        for parameter in group.params
+        if {"--home", "--encoder", "--weights"} & set(parameter.opts)
+    ]
+    table = [_row(f"`{_plain_types(flags)}`", meaning) for flags, meaning in options]
+    parts = ["\n".join([_COMMANDS, "| option | meaning |", "|---|---|", *table, ""])]
     for name, command in sorted(commands(group)):
         context = typer.Context(command, info_name=f"gallery {name}")
         parts.append(f"## `{name}`\n\n{_command(command, context)}")
@@ -112,7 +119,7 @@ def _command(command: Any, context: Any) -> str:
             words.append(name)
             if parameter.help:
                 rows.append(_row(f"`{name}`", parameter.help))
-        elif "--json" not in parameter.opts:
+        elif "--json" not in parameter.opts and parameter.rich_help_panel != "Gallery":
             flags, meaning = parameter.get_help_record(context)
             rows.append(_row(f"`{_plain_types(flags)}`", meaning))
     table = "\n".join(["| option | meaning |", "|---|---|", *rows]) if rows else ""
