@@ -1,6 +1,6 @@
 """The TOML file beside an ONNX face model: how a chip becomes the model's input.
 
-The README describes the keys. They have one spelling each; anything else is refused.
+`gallery guide encoders` describes the keys. They have one spelling each; anything else is refused.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ def recipe_beside(model: Path) -> Recipe:
     if file is None:
         raise WeightsMissing(
             f"{model} has no TOML file that describes its input: write {candidates[1]}, such as\n"
-            f"{EXAMPLE}(template: {', '.join(BUILT_IN)}, or five points [x, y]; see the README)"
+            f"{EXAMPLE}(template: {', '.join(BUILT_IN)}, or five points [x, y]; see `gallery guide"
+            " encoders`)"
         )
     try:
         if file.stat().st_size > _MAX_FILE_BYTES:

@@ -28,9 +28,9 @@ _COMMANDS = """# Commands: every command and its options
 gallery [--home DIR] [--encoder NAME [--weights FILE]] COMMAND
 ```
 
-These three options may also stand after the command. `enroll-identity` is also installed as a program
-of its own. `gallery COMMAND --help` prints what is written here. Every command takes `--json`;
-[output](output.md) describes what it prints, and the exit statuses.
+These three options may also stand after the command. `enroll-identity` is also installed as a
+program of its own. `gallery COMMAND --help` prints what is written here. Every command takes
+`--json`; [output](output.md) describes what it prints, and the exit statuses.
 """
 
 _SETTINGS = """# Settings: the GALLERY_* environment variables
