@@ -22,6 +22,7 @@ from gallery.store.database import Database
 from gallery.store.records import NewFace
 from gallery.types import DIMENSION, Box, Encodings, Face, Photo
 from gallery.vision.pipeline import FacePipeline
+from tests.people import encodings, rows_of
 
 settings.register_profile("house", deadline=None, derandomize=True, database=None)
 settings.load_profile("house")
@@ -163,3 +164,12 @@ def small_disk() -> SmallDisk:
             resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
 
     return limited
+
+
+@pytest.fixture
+def peopled(gallery: Gallery, add_face: AddFace) -> Gallery:
+    """Twelve people with three photos each."""
+    rows = encodings(rows_of(12, 3, 1))
+    for i in range(len(rows)):
+        add_face(gallery.database, f"person {i // 3:02}", rows.row(i), i)
+    return gallery

@@ -2,82 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from indexer import (
-    NO_NEIGHBOUR,
     DuplicateId,
     InvalidVectors,
-    Neighbours,
-    SnapshotUnusable,
-    UnknownEngine,
     VectorIndex,
     load_index,
     open_index,
 )
-from indexer.snapshot import write_snapshot
-
-Float32 = npt.NDArray[np.float32]
-Int64 = npt.NDArray[np.int64]
-
-DIMENSION = 16
-# How far similarities may be from the oracle's: float32 sums, and rows in half precision.
-TOLERANCE = {"exact": 1e-6, "faiss": 1e-3}
-
-
-@pytest.fixture(params=sorted(TOLERANCE))
-def engine(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def index(engine: str) -> Iterator[VectorIndex]:
-    opened = open_index(engine, DIMENSION)
-    yield opened
-    opened.close()
-
-
-def unit(count: int, seed: int, dimension: int = DIMENSION) -> Float32:
-    rows = np.random.default_rng(seed).normal(size=(count, dimension))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
-
-def int64(*ids: int) -> Int64:
-    return np.array(ids, dtype=np.int64)
-
-
-def assert_nearest(
-    found: Neighbours, stored: dict[int, Float32], queries: Float32, k: int, tolerance: float
-) -> None:
-    """Assert that these are the k nearest; similarities within the tolerance may swap places."""
-    assert found.ids.dtype == np.int64 and found.ids.shape == (len(queries), k)
-    assert found.similarities.dtype == np.float32 and found.similarities.shape == (len(queries), k)
-    count = min(k, len(stored))
-    assert (found.ids[:, count:] == NO_NEIGHBOUR).all()
-    assert (found.similarities[:, count:] == -np.inf).all()
-    if not count:
-        return
-    rows = np.stack(list(stored.values())).astype(np.float64)
-    for query, ids, similarities in zip(queries, found.ids, found.similarities, strict=True):
-        exact = rows @ query
-        exact_by_id = dict(zip(stored, exact, strict=True))
-        ids, similarities = ids[:count], similarities[:count]
-        assert len(set(ids.tolist())) == count
-        assert (np.diff(similarities) <= 0).all()
-        exact_of_found = np.array([exact_by_id[i] for i in ids.tolist()])
-        np.testing.assert_allclose(similarities, exact_of_found, atol=tolerance)
-        # Recall: at each rank, no stored row is nearer than the one found.
-        np.testing.assert_allclose(similarities, -np.sort(-exact)[:count], atol=tolerance)
+from tests.contract.rows import DIMENSION, TOLERANCE, Float32, Int64, assert_nearest, int64, unit
 
 
 @pytest.mark.parametrize("dimension", [1, 16, 128])
@@ -246,156 +187,6 @@ def test_non_contiguous_rows_can_be_added(index: VectorIndex, engine: str) -> No
     assert_nearest(index.search(strided, 3), stored, strided, 3, TOLERANCE[engine])
 
 
-# Saving and loading
-
-
-@pytest.fixture
-def saved(engine: str, tmp_path: Path) -> Path:
-    """A saved index of 30 rows: unit(30, 25) under ids 0 to 29."""
-    file = tmp_path / "faces.index"
-    opened = open_index(engine, DIMENSION)
-    opened.add(np.arange(30), unit(30, 25))
-    opened.save(file, {"position": "41", "gallery": "ünïcode\nline"})
-    opened.close()
-    return file
-
-
-def test_saved_index_is_loaded_with_its_metadata(engine: str, saved: Path) -> None:
-    loaded, metadata = load_index(engine, DIMENSION, saved)
-    assert metadata == {"position": "41", "gallery": "ünïcode\nline"}
-    assert loaded.ids().tolist() == list(range(30))
-    rows = unit(30, 25)
-    stored = dict(enumerate(rows))
-    assert_nearest(loaded.search(rows, 5), stored, rows, 5, TOLERANCE[engine])
-    with pytest.raises(DuplicateId):
-        loaded.add(int64(29), rows[:1])
-    assert loaded.erase(int64(0, 1)) == 2
-    loaded.add(int64(1, 50), rows[:2])
-    stored = {**dict(list(enumerate(rows))[2:]), 1: rows[0], 50: rows[1]}
-    assert_nearest(loaded.search(rows, 5), stored, rows, 5, TOLERANCE[engine])
-
-
-def test_loaded_index_gives_the_same_results(engine: str, index: VectorIndex, saved: Path):
-    index.add(np.arange(30), unit(30, 25))
-    loaded, _ = load_index(engine, DIMENSION, saved)
-    before, after = (i.search(unit(9, 26), 30) for i in (index, loaded))
-    np.testing.assert_array_equal(before.ids, after.ids)
-    np.testing.assert_array_equal(before.similarities, after.similarities)
-
-
-def test_empty_index_can_be_saved_and_loaded(
-    engine: str, index: VectorIndex, tmp_path: Path
-) -> None:
-    index.save(tmp_path / "empty", {})
-    loaded, metadata = load_index(engine, DIMENSION, tmp_path / "empty")
-    assert len(loaded) == 0 and metadata == {}
-    loaded.add(int64(3), unit(1, 27))
-    assert loaded.search(unit(1, 27), 1).ids.tolist() == [[3]]
-
-
-def test_truncated_file_is_refused(engine: str, saved: Path) -> None:
-    whole = saved.read_bytes()
-    for length in [0, 1, *range(2, len(whole), 97), len(whole) - 1]:
-        saved.write_bytes(whole[:length])
-        with pytest.raises(SnapshotUnusable):
-            load_index(engine, DIMENSION, saved)
-
-
-def test_trailing_bytes_are_refused(engine: str, saved: Path) -> None:
-    saved.write_bytes(saved.read_bytes() + b"\0")
-    with pytest.raises(SnapshotUnusable):
-        load_index(engine, DIMENSION, saved)
-
-
-def test_flipped_bits_are_detected(engine: str, saved: Path) -> None:
-    whole = saved.read_bytes()
-    header = whole.index(b"\n") + 1
-    step = max(1, (len(whole) - header) // 100)
-    undetected: list[bytes] = []
-    for place in [*range(header), *range(header, len(whole), step), len(whole) - 1]:
-        for bit in (0, 2, 5):
-            flipped = bytearray(whole)
-            flipped[place] ^= 1 << bit
-            saved.write_bytes(flipped)
-            try:
-                load_index(engine, DIMENSION, saved)
-            except SnapshotUnusable:
-                continue
-            undetected.append(bytes(flipped[max(0, place - 12) : place + 12]))
-    assert not undetected, f"{len(undetected)} flipped bits loaded, near {undetected[:5]}"
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        pytest.param(b"", id="empty"),
-        pytest.param(b"\n", id="empty line"),
-        pytest.param(b"hello\n", id="text"),
-        pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(100), id="image"),
-        pytest.param(b"[]\n", id="JSON list"),
-        pytest.param(b'{"form": "vector-index-1"}\n', id="half a header"),
-        pytest.param(b"{" * 100_000, id="long line"),
-    ],
-)
-def test_other_files_are_refused(engine: str, tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / "other.index"
-    file.write_bytes(content)
-    with pytest.raises(SnapshotUnusable):
-        load_index(engine, DIMENSION, file)
-
-
-def test_valid_checksum_with_a_foreign_payload_is_refused(engine: str, tmp_path: Path) -> None:
-    file = tmp_path / "foreign.index"
-    for payload in (b"", b"anything else", bytes(1000)):
-        write_snapshot(file, engine, DIMENSION, payload, {})
-        with pytest.raises(SnapshotUnusable):
-            load_index(engine, DIMENSION, file)
-
-
-def test_missing_file_and_folder_are_refused(engine: str, tmp_path: Path) -> None:
-    for file in (tmp_path / "nowhere" / "faces.index", tmp_path):
-        with pytest.raises(SnapshotUnusable, match=file.name):
-            load_index(engine, DIMENSION, file)
-
-
-def test_file_of_another_engine_or_dimension_is_refused(engine: str, saved: Path) -> None:
-    other = next(name for name in TOLERANCE if name != engine)
-    with pytest.raises(SnapshotUnusable, match=engine):
-        load_index(other, DIMENSION, saved)
-    with pytest.raises(SnapshotUnusable, match=str(DIMENSION)):
-        load_index(engine, DIMENSION + 1, saved)
-
-
-def test_unknown_engine_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UnknownEngine, match=r"'hnsw'.*exact, faiss"):
-        open_index("hnsw", DIMENSION)
-
-
-def test_failed_save_leaves_the_old_file_and_no_temporary(
-    engine: str,
-    saved: Path,
-    index: VectorIndex,
-    small_disk: Callable[[int], AbstractContextManager[None]],
-) -> None:
-    index.add(np.arange(1000), unit(1000, 28))
-    before = saved.read_bytes()
-    with small_disk(8 * 1024), pytest.raises(OSError):
-        index.save(saved, {"position": "42"})
-    assert saved.read_bytes() == before
-    assert [f.name for f in saved.parent.iterdir()] == [saved.name]
-    assert load_index(engine, DIMENSION, saved)[1]["position"] == "41"
-    index.save(saved, {"position": "42"})  # with enough space
-    loaded, metadata = load_index(engine, DIMENSION, saved)
-    assert len(loaded) == 1000 and metadata == {"position": "42"}
-
-
-def test_failed_rename_leaves_no_temporary(engine: str, tmp_path: Path, index: VectorIndex) -> None:
-    (tmp_path / "faces.index").mkdir()  # nothing can be renamed over a folder
-    with pytest.raises(OSError):
-        index.save(tmp_path / "faces.index", {})
-    assert [f.name for f in tmp_path.iterdir()] == ["faces.index"]
-
-
 # The engines agree after any sequence of operations
 
 
@@ -456,4 +247,6 @@ class EnginesAgree(RuleBasedStateMachine):
 
 
 EnginesAgree.TestCase.settings = settings(max_examples=25, stateful_step_count=20)
+
+
 TestEnginesAgree = EnginesAgree.TestCase

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,33 +19,11 @@ from gallery.errors import (
     LastFace,
 )
 from gallery.gallery import Gallery
-from gallery.matching.recalibration import Evidence
-from gallery.package_data import CARD_FILE, HEAD_FILE, PLOT_FILE, shipped_file
-from gallery.store import audit, backups, encoding_cache, faces, identities, kept_images
+from gallery.store import audit, backups, encoding_cache, faces, identities
 from gallery.store.change_log import clear_scrub, pending_scrub, request_scrub
-from gallery.training.calibrate_gallery import fit_calibration
 from gallery.types import Encodings
 from tests.conftest import AddFace
-from tests.training.test_calibrate_gallery import peopled, strangers  # noqa: F401  a fixture
-
-PICTURES = [bytes(np.random.default_rng(i).integers(0, 256, 3000, np.uint8)) for i in range(3)]
-
-
-@pytest.fixture
-def rows(unit_rows) -> Encodings:
-    return unit_rows(12, 8)
-
-
-@pytest.fixture
-def people(gallery: Gallery, rows: Encodings, add_face: AddFace) -> Gallery:
-    """Ada Lovelace with three faces and thumbnails, Annabel with one face."""
-    for i in range(3):
-        face = add_face(gallery.database, "Ada Lovelace", rows.row(i), i)
-        with gallery.database.writing() as session:
-            kept_images.add_thumbnail(session, face, PICTURES[i])
-    add_face(gallery.database, "Annabel", rows.row(3), 3)
-    gallery.index.save()
-    return gallery
+from tests.erasure.conftest import PICTURES
 
 
 def files_of(gallery: Gallery) -> list[Path]:
@@ -171,68 +148,6 @@ def test_receipt_omits_backups_made_before_the_enrolment(
     people.back_up(tmp_path / "before.backup")
     add_face(people.database, "Grace Hopper", rows.row(9), 9)
     assert people.forget("Grace Hopper").backups == ()
-
-
-# Learned
-
-
-def test_calibration_is_fitted_again_without_the_person(peopled: Gallery) -> None:  # noqa: F811
-    scorer = peopled.scorer
-    fitted = fit_calibration(
-        scorer.head, scorer.operating_point(), peopled.encodings(), strangers(80), seed=0
-    )
-    number = peopled.keep_calibration(
-        fitted.adjustment.as_json(), fitted.report, fitted.evidence.as_json()
-    )
-    receipt = peopled.forget("person 03")
-    (message,) = receipt.learned
-    assert message.startswith(f"calibration {number}: fitted again without them, as calibration")
-    (refitted,) = peopled.calibrations()
-    assert refitted.in_use and refitted.id != number and refitted.report["identities"] == 11
-    evidence = Evidence.from_json(refitted.evidence or {})
-    assert receipt.identity_id not in evidence.identities
-    # It equals a calibration on the same strangers without that person.
-    other = fit_calibration(
-        scorer.head,
-        scorer.uncalibrated_operating_point(),
-        peopled.encodings(),
-        strangers(80),
-        seed=0,
-    )
-    assert scorer.operating_point().bias == pytest.approx(other.report["after"]["bias"], abs=1e-3)
-
-
-def test_calibration_without_evidence_is_dropped(peopled: Gallery) -> None:  # noqa: F811
-    before = peopled.scorer.operating_point()
-    peopled.keep_calibration({**before.adjustment.as_json(), "offset": 3.0}, {}, None)  # type: ignore[arg-type]
-    (message,) = peopled.forget("person 03").learned
-    assert "dropped" in message and "gallery calibrate" in message
-    assert peopled.calibrations() == []
-    assert peopled.scorer.operating_point() == peopled.scorer.uncalibrated_operating_point()
-
-
-@pytest.mark.parametrize(
-    ("source", "is_dropped"),
-    [
-        ({"folder": "", "newest_face_id": 4}, True),
-        ({"folder": ""}, True),
-        ({"folder": "", "newest_face_id": 0}, False),
-        ({"folder": "lfw", "part": "train"}, False),
-    ],
-)
-def test_head_trained_on_the_person_is_dropped(
-    people: Gallery, source: dict[str, object], is_dropped: bool
-) -> None:
-    home = people.settings.home
-    (home / HEAD_FILE).write_bytes(shipped_file(HEAD_FILE).read_bytes())
-    (home / PLOT_FILE).write_bytes(b"a plot")
-    (home / CARD_FILE).write_text(json.dumps({"source": source}))
-    scorer = people.scorer
-    receipt = people.forget("Ada Lovelace")
-    assert (people.scorer is scorer) is not is_dropped  # an open gallery stops using it
-    for name in (HEAD_FILE, CARD_FILE, PLOT_FILE):
-        assert (home / name).exists() is not is_dropped
-    assert bool(receipt.learned) is is_dropped
 
 
 # Expiry
@@ -360,24 +275,6 @@ def test_receipt_lists_unfinished_backups(people: Gallery) -> None:
     (listed,) = people.forget("Annabel").backups
     assert (listed.id, listed.made) == (begun.id, False)
     assert "no backup yet" in next(f.message for f in people.check() if f.part == "backups")
-
-
-def test_blocked_erasure_keeps_the_refitted_calibration(peopled: Gallery) -> None:  # noqa: F811
-    scorer = peopled.scorer
-    fitted = fit_calibration(
-        scorer.head, scorer.operating_point(), peopled.encodings(), strangers(80), seed=0
-    )
-    peopled.keep_calibration(fitted.adjustment.as_json(), fitted.report, fitted.evidence.as_json())
-    home, cache = peopled.settings.home, peopled.settings.cache
-    with (
-        Gallery.open(home, cache=cache, busy_timeout=0.05) as impatient,
-        peopled.database.reading() as session,
-    ):
-        faces.count(session)
-        with pytest.raises(DatabaseBusy):
-            impatient.forget("person 03")
-    (refitted,) = peopled.calibrations()
-    assert refitted.in_use and refitted.report["fitted_again_without"] == 1
 
 
 def test_concurrent_erasures_never_erase_the_last_face(people: Gallery) -> None:

@@ -21,35 +21,11 @@ from gallery.matching.head import (
     FEATURES,
     SAME,
     Head,
-    HeadMetadata,
-    PairNetwork,
     load_head,
 )
-from gallery.matching.operating_point import Calibration, OperatingCurve
 from gallery.package_data import shipped_file
 from gallery.types import Encodings, Float32
-
-ENCODER, SHA256 = "an-encoder", "ab" * 32
-CURVE = OperatingCurve(np.array([-1.0, -2.0, -3.5]), np.array([-0.5, 1.0, 4.25]), tail=2)
-CALIBRATION = Calibration(
-    CURVE,
-    CURVE,
-    0.9,
-    np.sort(np.random.default_rng(0).normal(size=(3, 101))),
-    np.array([0.5, 1.0, -0.1, 0.0]),
-)
-
-
-def make_head(features: tuple[str, ...] = FEATURES, hidden: int = 8, seed: int = 1) -> Head:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        networks = [PairNetwork(features, hidden, dropout=0.5) for _ in range(2)]
-        for network in networks:
-            network.offset.normal_(0.0, 0.1)
-            network.scale.uniform_(0.5, 2.0)
-        centres = torch.nn.functional.normalize(torch.randn(24, 128), dim=1).numpy()
-    marks = HeadMetadata(ENCODER, SHA256, features, hidden, CALIBRATION)
-    return Head(Cohort(centres), networks, marks)
+from tests.matching.heads import CALIBRATION, CURVE, ENCODER, SHA256, make_head
 
 
 def logits(head: Head, a: Encodings, b: Encodings) -> Float32:

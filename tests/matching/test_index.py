@@ -3,58 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gallery.encoders.weights import DLIB_RESNET
-from gallery.erasure.erase import Eraser
-from gallery.errors import DatabaseBusy, GalleryError, HomeError, IdentityNotFound
-from gallery.gallery import Gallery
 from gallery.matching.index import IndexReplica
-from gallery.matching.scorer import Scorer
-from gallery.matching.search import CandidateSearch
 from gallery.store import faces, identities
 from gallery.store.database import Database
-from gallery.store.records import Receipt
 from gallery.types import DIMENSION, Encodings
 from indexer import NO_NEIGHBOUR, load_index, open_index
-
-ENGINE = "faiss"
-OpenReplica = Callable[..., IndexReplica]
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "faces.index"
-
-
-@pytest.fixture
-def open_replica(database: Database, file: Path) -> Iterator[OpenReplica]:
-    """Open an index as another process would; of `database`, unless another is given."""
-    opened: list[IndexReplica] = []
-
-    def open_one(other: Database | None = None, encoder: str = DLIB_RESNET.sha256) -> IndexReplica:
-        replica = IndexReplica(other or database, file, engine=ENGINE, encoder=encoder)
-        opened.append(replica)
-        return replica
-
-    yield open_one
-    for replica in opened:
-        replica.close()
-
-
-@pytest.fixture
-def rows(unit_rows) -> Encodings:
-    return unit_rows(40, 1)
-
-
-@pytest.fixture
-def face_ids(database: Database, rows: Encodings, add_face) -> list[int]:
-    """Thirty faces of six people, rows 0 to 29."""
-    return [add_face(database, f"person {i % 6}", rows.row(i), i) for i in range(30)]
+from tests.matching.conftest import ENGINE, OpenReplica
 
 
 def remove(database: Database, name: str) -> list[int]:
@@ -324,165 +285,3 @@ def test_random_changes_by_two_processes_agree(
     for source, replica in [*processes, (database, open_replica())]:
         assert_agrees(replica, source)
     elsewhere.close()
-
-
-# Erasure
-
-
-def no_scorer() -> Scorer:
-    raise AssertionError("no head was trained and no calibration made")
-
-
-def forget(database: Database, index: IndexReplica, name: str) -> Receipt:
-    home = database.file.parent
-    return Eraser(database, index, no_scorer, home=home, cache=home / "cache").erase_identity(name)
-
-
-def contents_of(folder: Path) -> bytes:
-    return b"".join(f.read_bytes() for f in sorted(folder.iterdir()) if f.is_file())
-
-
-def test_forgotten_person_is_in_no_file_and_no_result(
-    database: Database,
-    tmp_path: Path,
-    open_replica: OpenReplica,
-    face_ids: list[int],
-    rows: Encodings,
-) -> None:
-    replica, other = open_replica(), open_replica()
-    replica.save()
-    other.catch_up()
-    erased_rows = range(4, 30, 6)  # of person 4
-    assert b"person 4" in contents_of(tmp_path)
-    with database.reading() as session:
-        identity_id = identities.get(session, "person 4").id
-    receipt = forget(database, replica, "person 4")
-    assert (receipt.identity_id, receipt.faces, receipt.whole) == (
-        identity_id,
-        len(erased_rows),
-        True,
-    )
-    remaining = contents_of(tmp_path)
-    assert b"person 4" not in remaining and b"person 3" in remaining
-    for i in erased_rows:
-        assert rows.vectors[i].tobytes() not in remaining
-        assert rows.vectors[i].astype(np.float16).tobytes() not in remaining
-    assert rows.vectors[3].astype(np.float16).tobytes() in remaining
-    erased_ids = {face_ids[i] for i in erased_rows}
-    for index in (replica, other, open_replica()):
-        found = index.search(rows.vectors[list(erased_rows)], 40).ids
-        assert not erased_ids & set(found.ravel().tolist())
-        assert_agrees(index, database)
-    with pytest.raises(IdentityNotFound):
-        forget(database, replica, "person 4")
-
-
-def test_forgetting_while_the_database_is_read_still_erases_from_the_index_file(
-    database: Database, file: Path, open_replica: OpenReplica, face_ids: list[int]
-) -> None:
-    impatient = Database(database.file, busy_timeout=0.05)
-    replica = open_replica(impatient)
-    replica.save()
-    with database.reading() as session:
-        faces.count(session)
-        with pytest.raises(DatabaseBusy):
-            forget(impatient, replica, "person 4")
-    assert load_index(ENGINE, DIMENSION, file)[0].ids().tolist() == [
-        face for i, face in enumerate(face_ids) if i % 6 != 4
-    ]
-    impatient.close()
-
-
-def test_database_forgets_even_if_the_index_file_cannot_be_written(
-    database: Database, file: Path, open_replica: OpenReplica, face_ids: list[int], rows: Encodings
-) -> None:
-    replica = open_replica()
-    file.mkdir()  # nothing can be renamed over it
-    with pytest.raises(HomeError, match=file.name):
-        forget(database, replica, "person 4")
-    remaining = contents_of(file.parent)
-    assert b"person 4" not in remaining and rows.vectors[4].tobytes() not in remaining
-    assert b"person 3" in remaining
-
-
-def test_half_written_index_files_are_erased(
-    database: Database, file: Path, open_replica: OpenReplica, face_ids: list[int], rows: Encodings
-) -> None:
-    replica = open_replica()
-    replica.save()
-    half_written = file.with_name(f"{file.name}a1b2c3d4.part")
-    half_written.write_bytes(file.read_bytes())
-    forget(database, replica, "person 4")
-    assert rows.vectors[4].astype(np.float16).tobytes() not in contents_of(file.parent)
-
-
-def test_unwritable_index_file_is_a_gallery_error(
-    gallery: Gallery, rows: Encodings, add_face
-) -> None:
-    add_face(gallery.database, "Ada", rows.row(0), 0)
-    (gallery.settings.home / "faces.index").mkdir()
-    with pytest.raises(GalleryError):
-        gallery.forget("Ada")
-    assert gallery.identities() == []
-    with Gallery.open(gallery.settings.home, cache=gallery.settings.cache) as reopened:
-        assert reopened.identities() == []
-        assert {f.part for f in reopened.check() if not f.ok} >= {"database"}
-
-
-# Candidates
-
-
-def around(base: np.ndarray, noise: float, count: int, seed: int) -> Encodings:
-    """Encodings near one direction."""
-    random = np.random.default_rng(seed)
-    vectors = base + noise * random.normal(size=(count, DIMENSION)) / np.sqrt(DIMENSION)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return Encodings(
-        vectors.astype(np.float32), np.ones(count, np.float32), np.ones(count, np.float32)
-    )
-
-
-def test_many_photos_of_one_person_do_not_hide_other_identities(
-    database: Database, open_replica: OpenReplica, rows: Encodings, face_ids: list[int], add_face
-) -> None:
-    query = rows.row(39)
-    for i in range(100):  # all nearer than any other face
-        add_face(database, "frequent", around(query.vectors[0], 0.1, 100, 5).row(i), 100 + i)
-    for count in (2, 5, 7):
-        found = CandidateSearch(database, open_replica(), identities=count).find(query)
-        assert len(np.unique(found.stored.identity_ids)) >= count
-        owners = dict(
-            zip(found.stored.face_ids.tolist(), found.stored.identity_ids.tolist(), strict=True)
-        )
-        assert all(owners[r.id] == r.identity.id == i for i, r in found.nearest.items())
-        assert found.nearest.keys() == set(owners.values())
-        assert np.unique(list(owners.values()), return_counts=True)[1].max() == 100
-
-
-def test_all_identities_are_candidates_if_there_are_few(
-    database: Database, open_replica: OpenReplica, rows: Encodings, face_ids: list[int]
-) -> None:
-    found = CandidateSearch(database, open_replica(), identities=50).find(rows.row(35))
-    assert found.stored.face_ids.tolist() == face_ids
-    order = [face_ids.index(i) for i in found.stored.face_ids.tolist()]
-    assert found.stored.encodings.vectors.tobytes() == rows.vectors[order].tobytes()
-
-
-def test_empty_gallery_has_no_candidates(
-    database: Database, open_replica: OpenReplica, rows: Encodings
-) -> None:
-    found = CandidateSearch(database, open_replica(), identities=10).find(rows.row(0))
-    assert found.nearest == {} and len(found.stored.encodings) == 0
-
-
-def test_nearest_identities_are_candidates(
-    database: Database, open_replica: OpenReplica, rows: Encodings, face_ids: list[int], unit_rows
-) -> None:
-    search = CandidateSearch(database, open_replica(), identities=3)
-    for i in range(10):
-        query = unit_rows(10, 6).row(i)
-        cosines = rows.vectors[:30] @ query.vectors[0]
-        nearest = list(dict.fromkeys(int(j) % 6 for j in np.argsort(-cosines)))[:3]
-        found = search.find(query)
-        names = {record.identity.name for record in found.nearest.values()}
-        assert {f"person {j}" for j in nearest} <= names

@@ -10,23 +10,7 @@ from gallery.store import corrections, faces, identities, kept_images, merges
 from gallery.store.change_log import changed_since, latest_change
 from gallery.store.database import Database
 from tests.conftest import AddFace, UnitRows
-from tests.store.queries import face_ids, latest_position, names, photo_count
-
-
-def snapshot(database: Database) -> dict[str, object]:
-    """Return everything that a merge may change."""
-    with database.reading() as session:
-        stored = faces.encodings_of(session, identities.ids(session))
-        return {
-            "people": [
-                (r.id, r.name, r.external_id, r.details, r.faces, r.created_at)
-                for r in identities.list_all(session)
-            ],
-            "faces": faces.records(session),
-            "encodings": stored.encodings.vectors.tobytes(),
-            "distinct": merges.distinct_pairs(session),
-            "photos": session.scalar(text("SELECT count(*) FROM photos")),
-        }
+from tests.store.queries import face_ids, latest_position, names, photo_count, snapshot
 
 
 def merged(database: Database, keep: str, *others: str) -> int:

@@ -11,38 +11,10 @@ from gallery import Gallery
 from gallery.errors import CalibrationNotFound, TrainingDataTooSmall
 from gallery.matching.lookalikes import is_unlike, look_alikes
 from gallery.training.calibrate_gallery import fit_calibration, not_enrolled
-from gallery.training.encode import EncodedPeople, enrolled_people
-from gallery.types import DIMENSION, Encodings, Float32
+from gallery.training.encode import enrolled_people
+from gallery.types import Encodings
 from tests.conftest import AddFace
-
-
-def rows_of(people: int, photos: int, seed: int, spread: float = 0.02) -> Float32:
-    """Unit rows; a person's photos are adjacent."""
-    rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(people, DIMENSION)) / np.sqrt(DIMENSION) + 0.02
-    rows = np.repeat(centres, photos, axis=0)
-    rows += spread * rng.normal(size=rows.shape)
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
-
-def encodings(rows: Float32) -> Encodings:
-    count = len(rows)
-    return Encodings(rows, np.full(count, 1.4, np.float32), np.full(count, 0.998, np.float32))
-
-
-def strangers(count: int, seed: int = 9) -> EncodedPeople:
-    faces = encodings(rows_of(count, 1, seed))
-    names = tuple(f"stranger {i}" for i in range(count))
-    return EncodedPeople(faces, faces, np.arange(count), names, names, names, ())
-
-
-@pytest.fixture
-def peopled(gallery: Gallery, add_face: AddFace) -> Gallery:
-    """Twelve people with three photos each."""
-    rows = encodings(rows_of(12, 3, 1))
-    for i in range(len(rows)):
-        add_face(gallery.database, f"person {i // 3:02}", rows.row(i), i)
-    return gallery
+from tests.people import encodings, rows_of, strangers
 
 
 def test_calibrations_are_versioned_and_can_be_rolled_back(peopled: Gallery) -> None:

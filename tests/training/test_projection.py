@@ -23,7 +23,7 @@ from gallery.training.projection import (
     supervised,
 )
 from gallery.types import DIMENSION, Encodings, Float32
-from tests.matching.test_head import ENCODER, SHA256, make_head
+from tests.matching.heads import ENCODER, SHA256, make_head
 
 NETWORK = "cd" * 32
 

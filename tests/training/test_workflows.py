@@ -17,7 +17,7 @@ from gallery.training.calibrate_gallery import calibrate_gallery
 from gallery.training.encode import EncodedPeople
 from gallery.training.train_head import train_head
 from tests.conftest import AddFace
-from tests.training.test_calibrate_gallery import encodings, peopled, rows_of  # noqa: F401
+from tests.people import encodings, rows_of
 
 
 class Recorder:
@@ -113,7 +113,7 @@ def test_encoding_reports_its_progress(
 
 
 def test_calibrate_gallery_keeps_its_calibration(
-    peopled: Gallery,  # noqa: F811
+    peopled: Gallery,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -127,7 +127,7 @@ def test_calibrate_gallery_keeps_its_calibration(
 
 
 def test_too_few_strangers_names_the_enrolled_photos_left_out(
-    peopled: Gallery,  # noqa: F811
+    peopled: Gallery,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -7,11 +7,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from gallery.guide.topics import TOPICS
-from tests.api.page.conftest import browser, page, server
 
-__all__ = ["browser", "page", "server"]
-
-VIEWS = {"Ask": "page", "People": "page", "Duplicates": "dedupe", "Promise": "accuracy"}
+VIEWS = {"Query": "page", "People": "page", "Duplicates": "dedupe", "Accuracy": "accuracy"}
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -1,0 +1,25 @@
+"""Every engine, and an empty index of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from indexer import (
+    VectorIndex,
+    open_index,
+)
+from tests.contract.rows import DIMENSION, TOLERANCE
+
+
+@pytest.fixture(params=sorted(TOLERANCE))
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def index(engine: str) -> Iterator[VectorIndex]:
+    opened = open_index(engine, DIMENSION)
+    yield opened
+    opened.close()

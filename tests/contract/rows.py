@@ -1,0 +1,56 @@
+"""Rows, ids and tolerances that the contract's tests share."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer import (
+    NO_NEIGHBOUR,
+    Neighbours,
+)
+
+Float32 = npt.NDArray[np.float32]
+
+
+Int64 = npt.NDArray[np.int64]
+
+
+DIMENSION = 16
+
+
+# How far similarities may be from the oracle's: float32 sums, and rows in half precision.
+TOLERANCE = {"exact": 1e-6, "faiss": 1e-3}
+
+
+def unit(count: int, seed: int, dimension: int = DIMENSION) -> Float32:
+    rows = np.random.default_rng(seed).normal(size=(count, dimension))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def int64(*ids: int) -> Int64:
+    return np.array(ids, dtype=np.int64)
+
+
+def assert_nearest(
+    found: Neighbours, stored: dict[int, Float32], queries: Float32, k: int, tolerance: float
+) -> None:
+    """Assert that these are the k nearest; similarities within the tolerance may swap places."""
+    assert found.ids.dtype == np.int64 and found.ids.shape == (len(queries), k)
+    assert found.similarities.dtype == np.float32 and found.similarities.shape == (len(queries), k)
+    count = min(k, len(stored))
+    assert (found.ids[:, count:] == NO_NEIGHBOUR).all()
+    assert (found.similarities[:, count:] == -np.inf).all()
+    if not count:
+        return
+    rows = np.stack(list(stored.values())).astype(np.float64)
+    for query, ids, similarities in zip(queries, found.ids, found.similarities, strict=True):
+        exact = rows @ query
+        exact_by_id = dict(zip(stored, exact, strict=True))
+        ids, similarities = ids[:count], similarities[:count]
+        assert len(set(ids.tolist())) == count
+        assert (np.diff(similarities) <= 0).all()
+        exact_of_found = np.array([exact_by_id[i] for i in ids.tolist()])
+        np.testing.assert_allclose(similarities, exact_of_found, atol=tolerance)
+        # Recall: at each rank, no stored row is nearer than the one found.
+        np.testing.assert_allclose(similarities, -np.sort(-exact)[:count], atol=tolerance)
