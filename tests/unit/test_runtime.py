@@ -87,7 +87,7 @@ def test_no_query_mixes_the_parts_of_two_encoders(
             assert proceed.wait(HELD)
             return IndexReplica(*args, **options)
 
-        monkeypatch.setattr("gallery.runtime.IndexCopy", held_index)
+        monkeypatch.setattr("gallery.runtime.IndexReplica", held_index)
 
         def ask(name: str) -> None:
             decisions[name] = gallery.query(hopper)
