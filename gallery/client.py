@@ -52,11 +52,6 @@ class Client:
 
     Methods raise the same errors as `Gallery`; ServerRefused for other refusals, such as a missing
     key; ServerUnreachable if there is no answer.
-
-    Example::
-
-        with Client("http://127.0.0.1:8000", key=key) as client:
-            decision = client.query("unknown.jpg")
     """
 
     def __init__(
@@ -87,7 +82,12 @@ class Client:
     # Queries
 
     def query(self, photo: PhotoSource, *, several: Several = Several.REFUSE) -> Decision:
-        """Identify the one face in a photo. Raises PhotoError."""
+        """Identify the one face in a photo. Raises PhotoError.
+
+        >>> with Client(url) as client:
+        ...     client.query("unknown.jpg").identity.name
+        'Grace Hopper'
+        """
         params, files = _several_params(several), [_file(photo)]
         return self._json("POST", "/v1/query", from_json.decision, params=params, files=files)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gallery.config import REENCODE_LOCK
 from gallery.encoders.registry import Spec, read_spec
 from gallery.errors import CannotReencode
 from gallery.factory import build_pipeline, build_reader
@@ -13,6 +15,7 @@ from gallery.store import audit, encoders, kept_images, reencoding
 from gallery.store.encoders import EncoderRecord, EncoderState
 
 if TYPE_CHECKING:
+    from gallery.admin.reencoding import ReencodingResult
     from gallery.encoders.projection import Projection
     from gallery.encoders.protocol import Traits
     from gallery.reencode import Reencoder
@@ -72,6 +75,34 @@ class Reencoding(OpenGallery):
                 " --encoder"
             )
         return pipeline
+
+    def reencode(
+        self,
+        encoder: str,
+        *,
+        photos: Path | None = None,
+        leave_missing: bool = False,
+        progress: Callable[[str, int, int], None] = lambda _step, _done, _total: None,
+    ) -> ReencodingResult:
+        """Encode every face with another encoder and switch to it. See gallery.admin.reencoding.
+
+        encoder : as GALLERY_ENCODER, such as "onnx:model.onnx".
+        photos : a folder to search for photos that the gallery has not kept.
+        leave_missing : leave faces without a picture enrolled, but out of every search.
+        progress : called with the step, and how many of how many are done.
+        Raises CannotReencode, DatabaseBusy, EncoderChanged, WeightsError or HeadUnusable.
+        """
+        from gallery.admin.reencoding import reencode_gallery, reencoding_lock
+
+        with reencoding_lock(self.settings.home / REENCODE_LOCK):
+            pipeline = self.encoder_pipeline(read_spec(encoder))
+            return reencode_gallery(
+                self.reencoder(self.encoder_record(pipeline), photos),
+                lambda: pipeline,
+                self.switched,
+                leave_missing=leave_missing,
+                progress=progress,
+            )
 
     def reencoder(self, record: EncoderRecord, photos: Path | None = None) -> Reencoder:
         """Return what encodes this gallery's faces with that encoder. See gallery.reencode."""

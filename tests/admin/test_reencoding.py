@@ -53,6 +53,20 @@ def test_re_encode_switches_and_goes_back(
     assert gallery.spec.kind == pipeline.encoder.name
 
 
+def test_gallery_re_encodes_in_one_call(
+    gallery: Gallery, new_pipeline: FacePipeline, model: Path, hopper: Path
+) -> None:
+    gallery.enroll("Grace Hopper", hopper)
+    steps: list[str] = []
+    result = gallery.reencode(
+        f"onnx:{model}", progress=lambda step, _done, _total: steps.append(step)
+    )
+    assert (result.faces, result.encoded) == (1, 1)
+    assert "encoding" in steps
+    assert gallery.pipeline.encoder.name == "onnx"
+    assert gallery.query(hopper).outcome == "match"
+
+
 def test_missing_faces_are_confirmed_before_anything_changes(
     gallery: Gallery, new_pipeline: FacePipeline, hopper: Path
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -52,6 +54,18 @@ def server(serve: Serve, tmp_path: Path) -> Iterator[httpx.Client]:
 def client(server: httpx.Client) -> Iterator[Client]:
     with Client(str(server.base_url)) as opened:
         yield opened
+
+
+def test_example_of_query(
+    server: httpx.Client, client: Client, hopper: Path, tmp_path: Path, monkeypatch
+) -> None:
+    client.enroll("Grace Hopper", hopper)
+    shutil.copy(hopper, tmp_path / "unknown.jpg")
+    monkeypatch.chdir(tmp_path)
+    names = {"Client": Client, "url": str(server.base_url)}
+    (example,) = doctest.DocTestFinder(recurse=False).find(Client.query, "query", globs=names)
+    assert example.examples
+    assert doctest.DocTestRunner().run(example).failed == 0
 
 
 def test_results_equal_those_of_a_gallery(
