@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from gallery.cli.app import JsonOption, app, open_gallery
-from gallery.cli.output import ERROR, FOUND, complain, emit, say
+from gallery.cli.exit_status import ERROR, FOUND
+from gallery.cli.output import complain, emit, say
 from gallery.json_forms.to_json import audit_json
 from gallery.store import audit as trail
 

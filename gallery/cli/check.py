@@ -10,7 +10,8 @@ import typer
 from rich.markup import escape
 
 from gallery.cli.app import JsonOption, app, open_gallery
-from gallery.cli.output import ERROR, FOUND, NONE, count, emit, out, say
+from gallery.cli.exit_status import ERROR, FOUND, NONE
+from gallery.cli.output import count, emit, out, say
 from gallery.errors import SettingInvalid
 from gallery.names import printable
 

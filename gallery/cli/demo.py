@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from gallery.cli.app import JsonOption, app
-from gallery.cli.output import FOUND, NONE, emit, percent, progress, say, show
+from gallery.cli.exit_status import FOUND, NONE
+from gallery.cli.output import emit, percent, progress, say, show
 from gallery.gallery import Gallery
 from gallery.json_forms.to_json import decision_json, findings_json
 

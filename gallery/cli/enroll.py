@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from gallery.cli.app import JsonOption, LargestOption, app, open_gallery, several
-from gallery.cli.output import ERROR, FOUND, NONE, emit, progress, say
+from gallery.cli.exit_status import ERROR, FOUND, NONE
+from gallery.cli.output import emit, progress, say
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
 from gallery.json_forms.to_json import enrolment_json

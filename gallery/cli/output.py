@@ -26,8 +26,6 @@ from gallery.names import printable
 if TYPE_CHECKING:
     from gallery.store.records import Receipt
 
-FOUND, NONE, ERROR = 0, 1, 2
-"""Exit statuses: a match (or success), no match, an error."""
 
 _TABLE_WIDTH = 1_000
 

@@ -28,8 +28,8 @@ from gallery.cli import (
     train,
 )
 from gallery.cli.app import app
-from gallery.cli.main import INTERRUPTED
-from gallery.cli.output import ERROR, complain
+from gallery.cli.exit_status import ERROR, INTERRUPTED
+from gallery.cli.output import complain
 from gallery.errors import GalleryError
 
 COMMANDS = (
