@@ -182,10 +182,10 @@ class Client:
         parse = _list_of("identities", from_json.identity)
         return self._json("POST", f"/v1/merges/{merge_id}/undo", parse)
 
-    def keep_distinct(self, one: int, other: int, *, distinct: bool = True) -> None:
+    def keep_distinct(self, first: int, second: int, *, distinct: bool = True) -> None:
         """Mark two identities as different people, or unmark them. Raises IdentityNotFound."""
         method = "PUT" if distinct else "DELETE"
-        self._request(method, f"/v1/identities/{one}/distinct/{other}")
+        self._request(method, f"/v1/identities/{first}/distinct/{second}")
 
     def forget(self, identity_id: int) -> Receipt:
         """Erase an identity. This cannot be undone. Raises IdentityNotFound."""

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def worker_pipelines(settings: Settings, spec: Spec) -> Callable[[], FacePipeline]:
-    """Return a picklable function that builds this encoder's pipeline with one thread."""
+    """Return a picklable function that builds this encoder's pipeline for a worker process.
+
+    It has one thread and no projection, as training needs it.
+    """
     one_thread = settings.model_copy(update={"threads": 1})
     return partial(build_pipeline, one_thread, spec, native=True)
 

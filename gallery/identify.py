@@ -86,7 +86,7 @@ class Identifier:
         """
         with stage("search"):
             neighbours = self._search.find(encoding)
-        with stage("judge"):
+        with stage("judge"):  # the name that the metrics publish
             operating_point = self._scorer.operating_point()
             candidates = self._scorer.score(encoding, neighbours, operating_point)
             with self._database.reading() as session:

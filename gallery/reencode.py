@@ -140,7 +140,7 @@ class Reencoder:
         record = self._record
         with self._database.writing() as session:
             audit.record(session, "re-encode begun")
-            reencoding.begin(session, record.name, record.weights_sha256, str(record.spec))
+            reencoding.begin(session, record.name, record.weights_sha256, record.spec)
 
     def encode(
         self,

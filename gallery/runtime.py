@@ -1,7 +1,7 @@
 """The parts of an open gallery, for one encoder and one head; the only place where parts meet.
 
-Parts are built at their first use, so that listing identities loads no network. They never change:
-when the gallery's encoder or head changes, all of them are replaced by a new `Parts`.
+Parts are built at their first use, so that listing identities loads no network. A part, once built,
+never changes: when the gallery's encoder or head changes, a new `Parts` takes the place of the old.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gallery.matching.scorer import Scorer
     from gallery.vision.pipeline import FacePipeline
 
+_MAX_UNCHANGED_FAILURES = 2
 T = TypeVar("T")
 
 
@@ -95,7 +96,7 @@ class Runtime:
 
     @property
     def index(self) -> IndexReplica:
-        """The index of the parts that were used last."""
+        """The index of the parts that were used last, for closing it."""
         return self._parts.index
 
     @property
@@ -123,15 +124,18 @@ class Runtime:
     def steady(self, operation: Callable[[Parts], T]) -> T:
         """The result of an operation during which the gallery's encoder did not change.
 
-        It is repeated when the encoder changed meanwhile.
+        It is repeated when the encoder changed meanwhile, or may have: there and back again.
         """
+        unchanged_failures = 0
         while True:
             parts = self.parts()
             try:
                 result = operation(parts)
             except EncoderChanged:
                 if self._encoder() == parts.state.encoder:
-                    raise
+                    unchanged_failures += 1
+                    if unchanged_failures == _MAX_UNCHANGED_FAILURES:
+                        raise
                 continue
             encoder = self._encoder()
             if encoder == parts.state.encoder:
@@ -252,7 +256,10 @@ class Runtime:
         )
 
     def _build_pipeline(self) -> FacePipeline:
-        """Raises WeightsError, HeadUnusable or EncoderChanged."""
+        """Build for the encoder of the moment. `parts` and `steady` find out if it is a newer one.
+
+        Raises WeightsError, HeadUnusable or EncoderChanged.
+        """
         import torch
 
         if self._settings.threads:

@@ -193,7 +193,7 @@ class Decision:
     probability : the matched candidate's, or the likeliest candidate's if there is no match; None
         without candidates.
     candidates : one per identity, likeliest first.
-    promised_rate : the stated false-positive identification rate (FPIR) that the verdicts keep;
+    fpir : the stated false-positive identification rate (FPIR) that the verdicts keep;
         None if nothing was judged.
     """
 

@@ -26,6 +26,10 @@ _GLOBAL_OPTIONS: dict[str, Callable[[str], object]] = {
 }
 
 
+_WITHOUT_GALLERY = ("demo", "guide")
+"""Commands that ignore the options of a gallery, so that their help leaves these out."""
+
+
 class Program(TyperGroup):
     """The root group. Its options may stand behind a command as well as before it.
 
@@ -35,11 +39,11 @@ class Program(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         options = [option for option in self.params if option.name in _GLOBAL_OPTIONS]
-        for command in self.commands.values():
-            _accept(command, options)
+        for name, command in self.commands.items():
+            _accept(command, options, hidden=name in _WITHOUT_GALLERY)
 
 
-def _accept(command: Any, options: Sequence[Any]) -> None:
+def _accept(command: Any, options: Sequence[Any], *, hidden: bool) -> None:
     """Let a command or group, and every command below it, take these options."""
     has_encoder = any(option.name == "encoder" for option in command.params)
     for option in options:
@@ -49,9 +53,10 @@ def _accept(command: Any, options: Sequence[Any]) -> None:
         behind.expose_value = False
         behind.callback = _store
         behind.rich_help_panel = "Gallery"
+        behind.hidden = hidden
         command.params.append(behind)
     for subcommand in getattr(command, "commands", {}).values():
-        _accept(subcommand, options)
+        _accept(subcommand, options, hidden=hidden)
 
 
 def _store(context: Any, option: Any, value: Any) -> None:

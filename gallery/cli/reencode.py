@@ -139,8 +139,11 @@ def _reencode(
         )
         return
     _list_failed(result.failed, as_json)
-    say(f"{result.encoded} of {count(result.faces, 'face')} are now encoded with {name}", "green")
-    say("`gallery re-encode --rollback` goes back; --finish erases what that needs", "dim")
+    say(
+        f"{result.encoded} of {count(result.faces, 'face')} encoded with {name}, now in use",
+        "green",
+    )
+    say("`gallery re-encode --rollback` undoes this; --finish erases what that needs", "dim")
 
 
 def _list_missing(faces: Sequence[FaceToEncode], as_json: bool) -> None:

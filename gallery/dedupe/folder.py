@@ -49,7 +49,7 @@ def dedupe_folder(
 ) -> Findings:
     """Find copies, faces of one person, and, where subfolders are people, photos in the wrong one.
 
-    views : averaged per face.  readers : processes that read photos; None: this one.
+    views : averaged per face.  workers : processes that read photos; None: this one.
     Raises PhotoUnreadable when the folder cannot be listed, NoPhotos when it has none,
     FolderForgotten when someone is erased from the gallery meanwhile.
     """

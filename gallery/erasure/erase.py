@@ -257,7 +257,7 @@ class Eraser:
     def _fit_without(
         self, outdated: Sequence[CalibrationRecord], remains: PersonData
     ) -> dict[int, _Refitted]:
-        """The calibrations that can be fitted again, by their number."""
+        """The calibrations that can be fitted again, by id."""
         from gallery.matching.recalibration import Evidence
 
         if not any(old.evidence for old in outdated):

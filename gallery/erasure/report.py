@@ -39,9 +39,9 @@ class EncodedPhoto:
 class TraceReport:
     """The result of a search for a person.
 
-    here : the person is enrolled, so that traces are expected.
+    is_enrolled : the person is enrolled, so that traces are expected.
     clean : the person is erased, no trace was found, and every file could be read.
-    said : what was searched, line by line.  hits : the traces that were found.
+    lines : what was searched, line by line.  hits : the traces that were found.
     files, bytes : how much was searched.
     """
 

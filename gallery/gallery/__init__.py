@@ -36,8 +36,8 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         """Enrol a photo of a person. The face is on the disk when this returns.
 
         force : enrol a face that matches another identity, too.
-        Returns an Enrolment: enrolled, already there, or refused and why. Raises PhotoError,
-        InvalidName or HomeError.
+        Returns an Enrolment: enrolled, already there, refused and why, or an error for a photo that
+        cannot be used. Raises InvalidName or HomeError.
 
         >>> gallery.enroll("Grace Hopper", "grace.jpg").outcome.value
         'enrolled'

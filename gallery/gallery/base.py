@@ -53,13 +53,13 @@ class OpenGallery:
     def close(self) -> None:
         """Save the index if it was used, and release all files."""
         try:
-            if self.index.is_open:
-                self.index.save()
+            if self._runtime.index.is_open:
+                self._runtime.index.save()
         finally:
             self._release()
 
     def _release(self) -> None:
-        self.index.close()
+        self._runtime.index.close()
         self.database.close()
 
     def __enter__(self) -> Self:
@@ -81,7 +81,7 @@ class OpenGallery:
     @property
     def index(self) -> IndexReplica:
         """The search index, a copy of the database's encodings."""
-        return self._runtime.index
+        return self._runtime.parts().index
 
     @property
     def spec(self) -> Spec:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gallery.encoders.registry import read_spec
 from gallery.errors import ThumbnailNotFound
 from gallery.factory import build_pipeline, build_reader
 from gallery.gallery.base import OpenGallery
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from gallery.dedupe.findings import Findings, GalleryFindings
     from gallery.dedupe.plan.apply import Applied
 
-_MAX_READERS = 8
+_MAX_WORKERS = 8
 
 
 class Duplicates(OpenGallery):
@@ -37,7 +38,7 @@ class Duplicates(OpenGallery):
         precision : the wanted share of right pairs among those put together; None for 0.99.
         people : whether the folders directly inside are people by name; None to find out.
         progress : called with the step, and how many of how many are done.
-        Raises NoPhotos or SettingInvalid.
+        Raises PhotoUnreadable, NoPhotos, FolderForgotten or SettingInvalid.
 
         >>> findings = gallery.dedupe_folder(Path("photos"))
         >>> len(findings.copies), len(findings.people)
@@ -47,16 +48,19 @@ class Duplicates(OpenGallery):
         from gallery.dedupe.folder import FolderOptions, dedupe_folder
         from gallery.vision.workers import Workers
 
+        parts = self._runtime.parts()
+        pipeline = parts.pipeline.get()
+        spec = read_spec(pipeline.encoder.network.traits.spec)
         return dedupe_folder(
             folder,
-            self.pipeline,
-            self.scorer,
+            pipeline,
+            parts.scorer.get(),
             self.database,
             views=self.settings.views_query,
             options=FolderOptions(DEFAULT_PRECISION if precision is None else precision, people),
             workers=Workers(
-                min(_MAX_READERS, os.cpu_count() or 1),
-                partial(build_pipeline, self.settings, self.spec),
+                min(_MAX_WORKERS, os.cpu_count() or 1),
+                partial(build_pipeline, self.settings, spec),
             ),
             progress=progress,
         )

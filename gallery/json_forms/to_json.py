@@ -57,7 +57,7 @@ def error_json(photo: str, reason: str) -> Json:
 
 
 def face_json(face: Face) -> Json:
-    """box : left, top, right, bottom, in pixels of the upright photo."""
+    """The box is left, top, right, bottom, in pixels of the upright photo."""
     return {
         "box": face.box.as_list(),
         "landmarks": [[round(float(v), 1) for v in point] for point in face.landmarks],

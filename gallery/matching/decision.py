@@ -1,6 +1,6 @@
 """Step 6 of the walk: verdicts become exactly one identity, or none.
 
-A pure function of the verdicts: it counts, and has nothing to guess with.
+A pure function of the verdicts. It only counts.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def decide(
     note = f"; you ruled out {ruled_out}" if ruled_out else ""
     if len(matched) == 1:
         outcome = Outcome.MATCH
-        reason = f"only {matched[0].identity.name} matches ({matched[0].photo}){note}"
+        reason = f"only {matched[0].identity.name} matches, by {matched[0].photo}{note}"
     elif matched:
         outcome = Outcome.AMBIGUOUS
         names = ", ".join(c.identity.name for c in matched)

@@ -21,7 +21,7 @@ class FpirStatement:
 
     identities : how many the gallery has.
     photos : how many photos are enrolled of each identity, on average.
-    expected : (identities, expected share of known people found) at several gallery sizes.
+    expected_by_size : (identities, expected share of known people found) at several gallery sizes.
     calibration : the calibration in use, if any.
     """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gallery.matching.index import IndexReplica
-from gallery.store import faces, identities
+from gallery.store import encoders, faces, identities
 from gallery.store.database import Database
 from gallery.store.records import FaceRecord, StoredEncodings
 from gallery.types import Encodings
@@ -40,16 +40,20 @@ class CandidateSearch:
         self._identities = identities
 
     def find(self, query: Encodings) -> CandidateFaces:
-        """Return the candidates for one query, (1, 128)."""
+        """Return the candidates for one query, (1, 128).
+
+        Raises EncoderChanged if the gallery's encoder is no longer the index's.
+        """
         k = _INITIAL_K
         while True:
             face_ids = self._index.search(query.vectors, k).ids[0]
             face_ids = face_ids[face_ids >= 0]
             with self._database.reading() as session:
+                encoders.check_in_use(session, self._index.encoder)
                 stored = faces.encodings_by_id(session, face_ids.tolist())
                 identity_ids = np.unique(stored.identity_ids)
-                wanted = min(self._identities, identities.count(session))
-                if len(identity_ids) >= wanted or len(face_ids) < k:
+                enough = min(self._identities, identities.count(session))
+                if len(identity_ids) >= enough or len(face_ids) < k:
                     all_faces = faces.encodings_of(session, identity_ids)
                     records = faces.records_by_id(session, _nearest_faces(all_faces, query))
                     nearest = {record.identity.id: record for record in records.values()}

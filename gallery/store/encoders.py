@@ -13,9 +13,10 @@ from gallery.store.tables import EncoderRow
 
 
 class EncoderState(StrEnum):
-    """current : used for searches.  next : re-encoding is under way.  previous : kept for rollback.
+    """What the encodings of an encoder are for.
 
-    past : no encodings are kept.
+    The current one's are searched, the next one's are being made, the previous one's are kept for a
+    rollback. Of a past encoder no encodings are kept.
     """
 
     CURRENT = "current"
@@ -87,9 +88,16 @@ def set_spec(session: Session, encoder_id: int, spec: str) -> None:
     session.get_one(EncoderRow, encoder_id).spec = spec
 
 
-def get_or_add(session: Session, name: str, weights_sha256: str, spec: str) -> EncoderRecord:
+def get_or_add(session: Session, name: str, weights_sha256: str, spec: str | None) -> EncoderRecord:
     """Return the record of an encoder, adding it in state PAST if it is new."""
     return _record(_get_or_add(session, name, weights_sha256, spec))
+
+
+def check_in_use(session: Session, weights_sha256: str) -> None:
+    """Raise EncoderChanged if the gallery has encodings, and another encoder is in use."""
+    record = current(session)
+    if record is not None and record.weights_sha256 != weights_sha256:
+        raise EncoderChanged(f"the gallery's encodings are now of {record}; try again")
 
 
 def set_state(session: Session, encoder_id: int, state: EncoderState) -> None:
@@ -114,4 +122,5 @@ def _get_or_add(session: Session, name: str, weights_sha256: str, spec: str | No
 
 
 def _record(row: EncoderRow) -> EncoderRecord:
-    return EncoderRecord(row.id, row.name, row.weights_sha256, row.spec, EncoderState(row.state))
+    spec = None if row.spec == "None" else row.spec  # as an earlier version stored a missing one
+    return EncoderRecord(row.id, row.name, row.weights_sha256, spec, EncoderState(row.state))

@@ -33,12 +33,12 @@ from gallery.types import DIMENSION, Float32
 class PersonData:
     """The data of some faces of an identity, or of the whole identity (`whole`).
 
-    also : ids of identities merged into it.
-    face_ids : enrolled faces.  aside : ids of faces that a merge or a plan set aside.
+    merged_ids : of identities merged into it.
+    face_ids : enrolled faces.  set_aside : ids of faces that a merge or a plan set aside.
     encodings : float32 (n, 128), by every encoder, of all these faces.
     names : of the person.  texts : external ids, details, photo names and SHA-256s.
-    pictures : thumbnails and images for re-encoding, as files.
-    counted : number of rows by kind.
+    images : thumbnails and images for re-encoding, as files.
+    row_counts : number of rows by kind.
     """
 
     identity_id: int

@@ -27,7 +27,7 @@ class CachedPhoto:
     """The detections and encodings of one photo with f faces.
 
     mark : digest of the photo's path, size and time, and of the pipeline.
-    look : a small grey JPEG.  hashes : uint8 (k, 8), perceptual hashes.
+    preview : a small grey JPEG.  hashes : uint8 (k, 8), perceptual hashes.
     boxes : float32 (f, 4), left, top, right, bottom in pixels of the upright photo, the largest
         face first.  landmarks : float32 (f, 5, 2).  encodings : f rows.
     reason : why the photo is unusable, or empty; if it is set, all else is empty.
@@ -50,7 +50,7 @@ class FaceDecision:
     """The user's decision whether two faces are the same person.
 
     first, second : face keys, see gallery.store.decisions.face_key.
-    person : the id of the group they were confirmed in; empty for different people.
+    group_id : the group they were confirmed in; empty for different people.
     """
 
     first: str

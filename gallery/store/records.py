@@ -76,7 +76,7 @@ class NewFace:
     """A face to store.
 
     encodings : one row.  views : number of views averaged in it.
-    picture : the image to re-encode it from, if that is stored.
+    kept_image : the image to re-encode it from, if that is stored.
     """
 
     face: Face

@@ -24,7 +24,7 @@ class FaceToEncode:
 
     landmarks : float32 (5, 2), pixels of the upright photo.
     views : number of views averaged in its encoding.
-    kept : whether an image to re-encode it from is stored.
+    has_image : whether an image to re-encode it from is stored.
     """
 
     id: int
@@ -42,7 +42,7 @@ class FaceToEncode:
         return bool(np.isfinite(self.landmarks).all() and np.ptp(self.landmarks, axis=0).any())
 
 
-def begin(session: Session, name: str, weights_sha256: str, spec: str) -> None:
+def begin(session: Session, name: str, weights_sha256: str, spec: str | None) -> None:
     """Make an encoder the next one, and drop the encodings of another next one.
 
     Its own earlier encodings, for example from an interrupted run, stay. The encoder in use keeps

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gallery.errors import TrainingDataTooSmall
+from gallery.errors import EncoderChanged, TrainingDataTooSmall
 from gallery.matching.head import Head
 from gallery.matching.operating_point import Adjustment, OperatingPoint
 from gallery.matching.recalibration import Evidence
@@ -74,10 +74,12 @@ def calibrate_gallery(
     """Calibrate the head in use on photos of strangers; keep the result and put it in use.
 
     strangers_folder : people who are not in the gallery, one folder per person or loose photos.
-    Raises TrainingDataTooSmall, NoPeople or PhotoUnreadable.
+    Raises TrainingDataTooSmall, NoPeople, PhotoUnreadable, or EncoderChanged if the gallery was
+    re-encoded meanwhile.
     """
     folder = strangers_in(strangers_folder)
-    encoded = encode_folder(gallery, folder, progress=progress)
+    pipeline = gallery.pipeline
+    encoded = encode_folder(gallery, folder, pipeline=pipeline, progress=progress)
     people, duplicates = without_duplicates(encoded)
     stored = gallery.encodings()
     fresh = not_enrolled(people, stored, {face.photo_sha256 for face in gallery.faces()})
@@ -96,6 +98,8 @@ def calibrate_gallery(
             f"{error}; photos left out because they are enrolled: {len(enrolled)}, such as"
             f" {enrolled[0]}"
         ) from error
+    if scorer.head.metadata.encoder_sha256 != pipeline.encoder.weights_sha256:
+        raise EncoderChanged("the gallery was re-encoded during the calibration; run it again")
     version = gallery.keep_calibration(
         fitted.adjustment.as_json(), fitted.report, fitted.evidence.as_json()
     )

@@ -76,6 +76,7 @@ class HeadReport:
     """What train_head wrote.
 
     files : head, model card and plot.  card : the model card.
+    figures : measured on the people held out.
     duplicates : photos that were left out.
     """
 

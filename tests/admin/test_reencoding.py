@@ -13,6 +13,7 @@ from gallery.errors import CannotReencode, DatabaseBusy
 from gallery.gallery import Gallery
 from gallery.reencode import ReencodingPlan
 from gallery.vision.pipeline import FacePipeline
+from tests.conftest import AddFace, UnitRows
 from tests.models import export_dlib, save_dlib_onnx_head
 
 
@@ -65,6 +66,24 @@ def test_gallery_re_encodes_in_one_call(
     assert "encoding" in steps
     assert gallery.pipeline.encoder.name == "onnx"
     assert gallery.query(hopper).outcome == "match"
+
+
+def test_rollback_to_an_encoder_of_imported_faces(
+    gallery: Gallery,
+    new_pipeline: FacePipeline,
+    model: Path,
+    add_face: AddFace,
+    unit_rows: UnitRows,
+    cache: Path,
+) -> None:
+    """Their encoder has no spec, since no pipeline was ever opened."""
+    add_face(gallery.database, "Ada", unit_rows(1, 1).row(0), 1)
+    gallery.reencode(f"onnx:{model}", leave_missing=True)
+    back = gallery.reencoder(gallery.previous_encoder())
+    reencode_gallery(back, lambda: pytest.fail("it needs no network"), gallery.switched)
+    with Gallery.open(gallery.settings.home, cache=cache, threads=1) as reopened:
+        assert reopened.spec.kind == "dlib-resnet"
+        assert reopened.pipeline.encoder.name == "dlib-resnet"
 
 
 def test_missing_faces_are_confirmed_before_anything_changes(

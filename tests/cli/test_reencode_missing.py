@@ -154,7 +154,7 @@ def test_faces_enrolled_and_erased_during_the_run_are_counted(
     done = cli("re-encode", "--encoder", f"onnx:{model}", "--leave-missing", "--yes")
     assert done.status == 0, done.err
     assert "no picture of Late (face 13)" in done.out
-    assert "6 of 7 faces are now encoded with onnx:" in done.out
+    assert "6 of 7 faces encoded with onnx:" in done.out
 
 
 def test_photos_at_their_old_path_are_found(cli: Cli, hopper: Path, model: Path) -> None:

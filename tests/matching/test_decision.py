@@ -38,7 +38,7 @@ def test_exactly_one_match_is_the_answer() -> None:
     assert decision.outcome is Outcome.MATCH and decision.identity == match.identity
     assert decision.probability == 0.9 and decision.decided_by is match
     assert decision.candidates == (match, nearer, far) and decision.runner_up is nearer
-    assert decision.reason == "only person 2 matches (2.jpg)"
+    assert decision.reason == "only person 2 matches, by 2.jpg"
 
 
 def test_a_single_candidate_has_no_runner_up() -> None:
@@ -66,7 +66,7 @@ def test_excluded_identities_are_no_candidates() -> None:
     candidates = [candidate(1, 0.9, "Ada"), candidate(2, 0.8, "Grace"), candidate(3, 0.1)]
     match = decide(FACE, candidates, excluded={1})
     assert match.identity == candidates[1].identity and candidates[0] not in match.candidates
-    assert match.reason == "only Grace matches (2.jpg); you ruled out Ada"
+    assert match.reason == "only Grace matches, by 2.jpg; you ruled out Ada"
     unknown = decide(FACE, candidates, excluded={1, 2})
     assert (
         unknown.reason == "no identity matches; the nearest is person 3; you ruled out Ada, Grace"

@@ -20,7 +20,8 @@ from gallery.gallery import Gallery
 from gallery.matching.head import Head
 from gallery.matching.head_files import find_head, head_stem
 from gallery.matching.index import IndexReplica
-from gallery.types import DIMENSION, Decision
+from gallery.matching.search import CandidateFaces, CandidateSearch
+from gallery.types import DIMENSION, Decision, Encodings
 from tests.models import save_dlib_onnx_head, write_model
 
 SAME_PHOTO = 0.99
@@ -70,6 +71,14 @@ def switched(home: Path, cache: Path, model: Path, **settings: object) -> None:
         assert reencoder.switch(leave_missing=False)
 
 
+def rolled_back(home: Path, cache: Path) -> None:
+    """Go back as `re-encode --rollback` does in another process."""
+    with Gallery.open(home, cache=cache, threads=1) as gallery:
+        reencoder = gallery.reencoder(gallery.previous_encoder())
+        reencoder.start()
+        assert reencoder.switch(leave_missing=False)
+
+
 def test_no_query_mixes_the_parts_of_two_encoders(
     home: Path, cache: Path, model: Path, hopper: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +114,29 @@ def test_no_query_mixes_the_parts_of_two_encoders(
         for name in ("first", "second"):
             assert decisions[name].candidates[0].similarity > SAME_PHOTO
         assert gallery.pipeline.encoder.name == "onnx"
+
+
+def test_query_during_a_switch_there_and_back_is_repeated(
+    home: Path, cache: Path, model: Path, hopper: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The encoder is the same before and after the query, but not at its search."""
+    search, searches = CandidateSearch.find, 0
+
+    def find(self: CandidateSearch, query: Encodings) -> CandidateFaces:
+        nonlocal searches
+        searches += 1
+        if searches == 1:
+            switched(home, cache, model)
+            try:
+                return search(self, query)
+            finally:
+                rolled_back(home, cache)
+        return search(self, query)
+
+    with Gallery.open(home, cache=cache, threads=1) as gallery:
+        monkeypatch.setattr(CandidateSearch, "find", find)
+        assert gallery.query(hopper).candidates[0].similarity > SAME_PHOTO
+    assert searches == 2
 
 
 def test_parts_are_kept_while_nothing_changes_and_rebuilt_for_a_new_head(

@@ -24,8 +24,8 @@ _BASE64 = {"type": "string", "contentEncoding": "base64"}
 def _request_body(**kinds: dict[str, Any]) -> dict[str, Any]:
     """Return the OpenAPI request body.
 
-    form, json : the schema of each field.  raw : the schema of the whole body, which may be sent as
-    image/* as well; OpenAPI cannot express that.
+    kinds : for `form` and `json` the schema of each field; for `raw` the schema of the whole body,
+    which may be sent as image/* as well; OpenAPI cannot express that.
     """
     content = {
         media_type: {"schema": {"type": "object", "required": list(fields), "properties": fields}}

@@ -37,8 +37,8 @@ class ClusteringCalibration:
     precisions : rising, (k,): wanted shares of correct pairs.
     sizes : rising, (s,): numbers of faces in a folder.
     rates : falling, (s, k): the false-positive rate that gives each precision at each size.
-    sureness : (2,): the log-odds that a cluster is all one person are sureness @ (1, margin of its
-        loosest member above the operating point).
+    purity_weights : (2,): the log-odds that a cluster is all one person are purity_weights @ (1,
+        margin of its loosest member above the operating point).
     """
 
     precisions: tuple[float, ...]
