@@ -41,8 +41,8 @@ tools:           ## Debian's Chromium and strace, which some tests drive
 test: $(STAMP)   ## all tests, in up to four processes
 	$(ONE_THREAD) $(BIN)/python -m pytest $(PARALLEL)
 
-quick: $(STAMP)  ## the tests that load no network, drive no browser and kill no process
-	$(ONE_THREAD) $(BIN)/python -m pytest $(PARALLEL) -m "not (networks or browser or faults)"
+quick: $(STAMP)  ## the tests that need no network, server, browser or killed process
+	$(ONE_THREAD) $(BIN)/python -m pytest $(PARALLEL) -m "not (networks or server or browser or faults)"
 
 check: $(STAMP)  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -35,21 +35,33 @@ AddFace = Callable[..., int]
 SmallDisk = Callable[[int], AbstractContextManager[None]]
 
 
-_BY_FOLDER = {"faults": "faults", "page": "browser", "golden": "networks", "cli": "networks"}
-_PHOTOS = {"hopper", "collins", "pipeline", "shared_faces"}
-"""Fixtures of whoever looks at a photo."""
-_WITHOUT_NETWORKS = {"test_photo", "test_problem_types", "test_documentation"}
+_BY_FOLDER = {
+    "faults": "faults",
+    "page": "browser",
+    "golden": "networks",
+    "cli": "networks",
+    "api": "server",
+}
+_BY_FIXTURE = {
+    "serve": "server",
+    "pipeline": "networks",
+    "hopper": "networks",
+    "collins": "networks",
+    "shared_faces": "networks",
+}
+_BY_FILE = {"test_encoders": "networks", "test_weights": "networks"}
+_LIGHT = {"test_photo", "test_documentation", "test_problem_types"}
+"""Files that only seem to need networks, by their folder or by the photos that they read."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by what they need, and start with the slowest."""
     for item in items:
         path = item.path
-        marks = {mark for folder, mark in _BY_FOLDER.items() if folder in path.parts}
-        if _PHOTOS & set(getattr(item, "fixturenames", ())):
-            marks.add("networks")
-        if path.stem not in _WITHOUT_NETWORKS:
-            for mark in marks:
+        marks = {_BY_FOLDER.get(folder) for folder in path.parts} | {_BY_FILE.get(path.stem)}
+        marks |= {_BY_FIXTURE.get(name) for name in getattr(item, "fixturenames", ())}
+        for mark in marks - {None}:
+            if path.stem not in _LIGHT:
                 item.add_marker(mark)
     items.sort(key=lambda item: ("faults" not in item.path.parts, "page" not in item.path.parts))
 
