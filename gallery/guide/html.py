@@ -40,11 +40,21 @@ def topic_page(topic: Topic) -> str:
 
 def topics_page(topics: list[Topic]) -> str:
     """The list of topics as an HTML page."""
+    return _list_page("Guide", topics)
+
+
+def missing_topic_page(name: str, topics: list[Topic]) -> str:
+    """The page for a topic that does not exist, with the list of topics."""
+    note = f"<p>The guide has no topic {escape(repr(name))}. These are its topics:</p>\n"
+    return _list_page("Topic not found", topics, note)
+
+
+def _list_page(title: str, topics: list[Topic], note: str = "") -> str:
     rows = "\n".join(
         f'<li><a href="/guide/{topic.name}">{escape(topic.title)}</a></li>' for topic in topics
     )
-    body = f"<h1>Guide</h1>\n<ul>\n{rows}\n</ul>"
-    return _PAGE.format(title="Guide", links='<a href="/">Back to the gallery</a>', body=body)
+    body = f"<h1>{title}</h1>\n{note}<ul>\n{rows}\n</ul>"
+    return _PAGE.format(title=title, links='<a href="/">Back to the gallery</a>', body=body)
 
 
 def _rendered(text: str) -> str:

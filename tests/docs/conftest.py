@@ -24,7 +24,7 @@ def photos(
 ) -> Path:
     """The current folder, with the photos of the examples in it."""
     folder = tmp_path / "photos"
-    for name in ("holiday", "people/Grace Hopper", "people/Eileen Collins"):
+    for name in ("holiday", "photos", "people/Grace Hopper", "people/Eileen Collins"):
         (folder / name).mkdir(parents=True)
     shutil.copy(hopper, folder / "grace1.jpg")
     with Image.open(hopper) as grace, Image.open(collins) as eileen:
@@ -34,7 +34,7 @@ def photos(
         both.paste(grace.resize((512, 600)), (0, 0))
         both.paste(eileen.convert("RGB").resize((512, 512)), (512, 0))
         both.save(folder / "both.jpg", quality=95)
-    for copy in ("eileen.png", "holiday/eileen.png", "holiday/eileen-copy.png"):
+    for copy in ("eileen.png", "holiday/eileen.png", "holiday/eileen-copy.png", "photos/1.png"):
         shutil.copy(collins, folder / copy)
     shutil.copy(collins, folder / "people/Eileen Collins/1.png")
     shutil.copy(hopper, folder / "people/Grace Hopper/1.jpg")

@@ -78,7 +78,8 @@ curl -F name="Grace Hopper" -F photo=@grace1.jpg http://127.0.0.1:8000/v1/identi
 ## Pages
 
 - `GET /`: the [page](page.md). It fetches nothing from elsewhere.
-- `GET /guide`, `GET /guide/TOPIC`: this guide.
+- `GET /guide`, `GET /guide/TOPIC`: this guide. An unknown topic gets 404 and a page that lists the
+  topics.
 - `GET /v1/openapi.json`: the description.
 
 These three need no key.

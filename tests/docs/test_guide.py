@@ -97,10 +97,21 @@ def test_each_topic_opens_over_http_without_a_key(serve: Serve, tmp_path: Path, 
             assert page.headers["content-type"].startswith("text/html")
             assert "default-src 'none'" in page.headers["content-security-policy"]
             _check_page(page.text, client)
-        missing = client.get("/guide/nothing")
-        assert missing.status_code == 404
-        assert "first-steps" in missing.json()["detail"]
         assert "/guide" not in client.get("/v1/openapi.json").json()["paths"]
+
+
+def test_unknown_topic_over_http_is_a_page_that_lists_the_topics(
+    serve: Serve, tmp_path: Path
+) -> None:
+    with serve(tmp_path / "home") as client:
+        missing = client.get("/guide/<b>nothing", headers={"accept": "text/html"})
+        assert missing.status_code == 404
+        assert missing.headers["content-type"].startswith("text/html")
+        assert "default-src 'none'" in missing.headers["content-security-policy"]
+        assert "&lt;b&gt;nothing" in missing.text
+        assert "<b>" not in missing.text
+        assert all(f'href="/guide/{name}"' in missing.text for name in TOPICS)
+        _check_page(missing.text, client)
 
 
 def _check_page(page: str, client: httpx.Client) -> None:

@@ -7,9 +7,8 @@ from http import HTTPStatus
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from gallery.api.problems import Refusal
 from gallery.errors import SettingInvalid
-from gallery.guide.html import topic_page, topics_page
+from gallery.guide.html import missing_topic_page, topic_page, topics_page
 from gallery.guide.topics import read_topic, read_topics
 
 
@@ -27,8 +26,9 @@ def routes(headers: dict[str, str]) -> APIRouter:
     def show_topic(topic: str) -> HTMLResponse:
         try:
             page = read_topic(topic)
-        except SettingInvalid as error:
-            raise Refusal(HTTPStatus.NOT_FOUND, "not-found", str(error)) from error
+        except SettingInvalid:
+            missing = missing_topic_page(topic, read_topics())
+            return HTMLResponse(missing, HTTPStatus.NOT_FOUND, headers)
         return HTMLResponse(topic_page(page), headers=headers)
 
     return router
