@@ -113,7 +113,7 @@ class Settings(BaseSettings):
         default=0.01,
         ge=1e-6,
         le=0.5,
-        description="The promise: the largest share of strangers who may be given a name.",
+        description="The stated rate: about this share of strangers match somebody (FPIR).",
     )
     candidates: int = Field(
         default=10, ge=2, le=1000, description="Nearest identities that the head judges per query."

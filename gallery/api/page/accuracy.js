@@ -61,8 +61,8 @@ export async function show() {
     ? "These rates were measured on other people's photos, and are only a rough guide for a gallery this small."
     : "The more people are enrolled, the stricter each decision becomes.";
   $("words").textContent = calibration.identities
-    ? `With ${plural(calibration.identities, "person", "people")} enrolled, at most ${rate} of strangers get a match, and about ${found} of known people are found. ${caveat}`
-    : `No one is enrolled yet. From the first person on, at most ${rate} of strangers get a match. The more people are enrolled, the stricter each decision becomes.`;
+    ? `With ${plural(calibration.identities, "person", "people")} enrolled, about ${rate} of strangers get a match, and about ${found} of known people are found. ${caveat}`
+    : `No one is enrolled yet. From the first person on, about ${rate} of strangers get a match. The more people are enrolled, the stricter each decision becomes.`;
   drawCurve(calibration);
   $("calibrated").replaceChildren(...calibrationTable(calibration.calibration));
 }

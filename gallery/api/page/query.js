@@ -102,7 +102,7 @@ function why(decision) {
     return element("li", "", await thumbnail(candidate, `Enrolled face of ${candidate.identity.name}`), element("span", text));
   };
   const rate = decision.false_positive_identification_rate;
-  const note = rate === null ? "" : `At most ${percent(rate)} of strangers get a match.`;
+  const note = rate === null ? "" : `About ${percent(rate)} of strangers get a match.`;
   const details = element("details", "", element("summary", "Why"), list, element("p", note));
   details.addEventListener("toggle", handler(async () => {
     if (details.open && !list.children.length) list.replaceChildren(...(await Promise.all(candidates.map(candidateItem))));

@@ -32,7 +32,7 @@ def test_stranger_is_enrolled_and_then_matched(page: Page, shot: Shot, hopper: P
     expect(page.locator("#answers > li.match h2")).to_have_text("Grace Hopper (99.9%)")
     expect(page.locator(".box.match")).to_be_visible()
     expect(page.get_by_role("img", name="Enrolled face of Grace Hopper")).to_be_visible()
-    expect(page.locator("details")).to_contain_text("At most 1.0% of strangers")
+    expect(page.locator("details")).to_contain_text("About 1.0% of strangers")
     shot("match")
 
 
@@ -181,7 +181,7 @@ def test_accuracy_is_described_and_drawn(
     enrol(server, "Grace Hopper", hopper)
     page.get_by_role("button", name="Accuracy").click()
     expect(page.locator("#words")).to_contain_text("a rough guide for a gallery this small")
-    expect(page.locator("#words")).to_contain_text("at most 1.0% of strangers get a match")
+    expect(page.locator("#words")).to_contain_text("about 1.0% of strangers get a match")
     expect(page.locator("#curve polyline")).to_be_visible()
     calibration = server.get("/v1/calibration").json()
     shown = f"{min(99.9, 100 * calibration['known_found']):.1f}%"
