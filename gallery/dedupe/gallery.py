@@ -13,6 +13,7 @@ from gallery.dedupe.findings import GalleryFindings, SameFace, SamePerson, Wrong
 from gallery.dedupe.mislabelled import WrongName, mislabelled_reason, wrong_names
 from gallery.matching.lookalikes import SAME_PICTURE_COSINE, candidate_pairs
 from gallery.matching.scorer import Scorer
+from gallery.progress import Progress, no_progress
 from gallery.store import corrections, decisions, faces, merges, plans
 from gallery.store.database import Database
 from gallery.store.decisions import FaceSets, face_key
@@ -24,7 +25,7 @@ from indexer import Edges
 def dedupe_gallery(
     database: Database,
     scorer: Scorer,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = no_progress,
 ) -> GalleryFindings:
     """Compare every enrolled face with its nearest. Memory is bounded by the encodings.
 

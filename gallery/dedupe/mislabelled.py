@@ -152,21 +152,23 @@ def _best_elsewhere(
     count = len(templates.identity_ids)
     if count < 2 or not len(rows):
         return np.full(len(rows), -1), np.zeros(len(rows)), np.zeros(len(rows), dtype=np.bool_)
-    shortlist = min(_SHORTLIST + 1, count)
-    near = np.concatenate(
+    shortlist_size = min(_SHORTLIST + 1, count)
+    shortlists = np.concatenate(
         [
-            np.argpartition(-cosines, shortlist - 1, axis=1)[:, :shortlist]
+            np.argpartition(-cosines, shortlist_size - 1, axis=1)[:, :shortlist_size]
             for cosines in _cosine_blocks(encodings.vectors[rows], templates.encodings.vectors)
         ]
-    )  # (rows, shortlist)
+    )  # (rows, shortlist_size)
     queries = scorer.head.sides(encodings.take(rows))
     enrolled = scorer.head.sides(templates.encodings)
-    margins = scorer.head.margins(np.repeat(queries, shortlist, axis=0), enrolled[near.ravel()])
-    margins = margins.reshape(near.shape)
-    margins[templates.identity_ids[near] == owners[rows][:, None]] = -np.inf
+    margins = scorer.head.margins(
+        np.repeat(queries, shortlist_size, axis=0), enrolled[shortlists.ravel()]
+    )
+    margins = margins.reshape(shortlists.shape)
+    margins[templates.identity_ids[shortlists] == owners[rows][:, None]] = -np.inf
     best = np.arange(len(rows)), margins.argmax(axis=1)
     best_margins = np.maximum(margins[best], -1e3).astype(np.float32)
-    others: Int64 = templates.identity_ids[near[best]]
+    others: Int64 = templates.identity_ids[shortlists[best]]
     return others, point.probabilities(best_margins), point.is_same(best_margins)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from gallery.evaluation.baselines import Cosine, Decider, Euclidean, our_head, random_pairs
 from gallery.evaluation.protocols import Blufr, BlufrTrial, View2Pairs
+from gallery.progress import Progress, no_progress
 from gallery.training.encode import EncodedPeople
 from gallery.training.statistics import most_accurate_threshold
 from gallery.training.train import Recipe
@@ -28,7 +29,7 @@ def run_blufr(
     protocol: Blufr,
     trials: int,
     recipe: Recipe,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Run BLUFR; a new head is trained on each trial's own training people.
 
@@ -146,7 +147,7 @@ def run_pairs(
     second: Int64,
     protocol: View2Pairs,
     recipe: Recipe,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Run View 2: per fold, a head is trained on everyone who is not in the fold, and each
     decider's threshold is the most accurate one on the other folds.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from gallery.evaluation.clustering_baselines import peers
 from gallery.evaluation.clustering_metrics import as_json, figures_of, fit_grouping, intervals_of
 from gallery.matching.head import Head
 from gallery.matching.scorer import Scorer
+from gallery.progress import Progress, no_progress
 from gallery.store.database import Database
 from gallery.training.calibrate import fit_and_calibrate, sample_per_person
 from gallery.training.cleaning import without_duplicates
@@ -20,11 +20,9 @@ from gallery.training.encode import EncodedPeople
 from gallery.training.train import Recipe, halves
 from gallery.types import Encodings, Int64
 
-Progress = Callable[[int, int], None]
-
 
 def fitted_marks(
-    head: Head, train: EncodedPeople, seed: int, progress: Progress = lambda _done, _all: None
+    head: Head, train: EncodedPeople, seed: int, progress: Progress = no_progress
 ) -> ClusteringCalibration:
     """Fit on the half of the train people that the shipped head was not fitted on."""
     people, _ = without_duplicates(train)
@@ -41,7 +39,7 @@ def measure_grouping(
     precision: float,
     with_peers: bool,
     seed: int,
-    progress: Progress = lambda _done, _all: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
     """A row for each method and each set of faces: alone, and with one face of each of the others.
 
@@ -95,7 +93,7 @@ def swapped(
     precision: float,
     with_peers: bool,
     seed: int,
-    progress: Progress = lambda _done, _all: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
     """Fit a head and an operating point on the test people; measure them on the train people."""
     people, _ = without_duplicates(test)

@@ -15,7 +15,7 @@ from PIL import Image
 from gallery.errors import PhotoError
 from gallery.evaluation.folder import FolderFigures
 from gallery.evaluation.plots import figures_of
-from gallery.training.cleaning import Duplicates
+from gallery.training.cleaning import DuplicatePhotos
 from gallery.training.encode import EncodedPeople
 from gallery.types import Several
 from gallery.vision.pipeline import FacePipeline
@@ -28,7 +28,7 @@ def page(
     root: Path,
     figures: FolderFigures,
     everyone: EncodedPeople,
-    duplicates: Duplicates,
+    duplicates: DuplicatePhotos,
     provenance: dict[str, Any],
     pipeline: FacePipeline,
     rate: float,

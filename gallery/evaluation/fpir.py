@@ -6,7 +6,6 @@ fixed Euclidean distance of 0.6.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from gallery.evaluation.baselines import Cosine, Euclidean, HeadDecider
 from gallery.matching.head import Head
 from gallery.matching.operating_point import OperatingPoint, operating_point
 from gallery.matching.scorer import gallery_adjustment
+from gallery.progress import Progress, no_progress
 from gallery.training.calibrate import draw_gallery
 from gallery.training.encode import EncodedPeople
 from gallery.training.identification import TopCandidates, top_candidates
@@ -46,7 +46,7 @@ def measure_promise(
     seed: int,
     photos: int = 1,
     sizes: tuple[int, ...] = SIZES,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Measure FPIR and DIR in random galleries of these people, with up to five probes per person.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from gallery.matching.operating_point import (
 )
 from gallery.matching.scorer import cross_margins, gallery_adjustment, shortlist_margins
 from gallery.matching.templates import Templates, fuse_templates
+from gallery.progress import Progress, no_progress
 from gallery.training.encode import EncodedPeople
 from gallery.training.train import Epoch, Recipe, halves, train
 from gallery.types import Bool, Float32, Float64, Int64
@@ -60,7 +61,7 @@ def fit_and_calibrate(
     people: EncodedPeople,
     recipe: Recipe,
     encoder: tuple[str, str],
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    progress: Progress = no_progress,
 ) -> TrainedHead:
     """Fit a head on half of the people, and calibrate it on the other half.
 

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from gallery.matching.head import Head
 from gallery.package_data import CARD_FILE, HEAD_FILE, PLOT_FILE
 from gallery.training.calibrate import TrainedHead
-from gallery.training.cleaning import Duplicates
+from gallery.training.cleaning import DuplicatePhotos
 from gallery.training.dataset import PeopleFolder
 from gallery.training.encode import EncodedPeople
 from gallery.training.train import Epoch, Recipe
@@ -32,7 +32,7 @@ LIMITS = (
 def model_card(
     source: Mapping[str, Any],
     people: EncodedPeople,
-    duplicates: Duplicates,
+    duplicates: DuplicatePhotos,
     trained: TrainedHead,
     recipe: Recipe,
     figures: dict[str, Any],
