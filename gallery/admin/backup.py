@@ -79,9 +79,8 @@ def back_up(
             database.copy_to(parts[_DATABASE])
             for head in sorted(settings.home.glob("head*")):
                 if is_head_part(head.name):
-                    with contextlib.suppress(
-                        FileNotFoundError
-                    ):  # an erasure may have just removed it
+                    # An erasure may have just removed it.
+                    with contextlib.suppress(FileNotFoundError):
                         parts[head.name] = Path(shutil.copyfile(head, Path(folder, head.name)))
             info, newest = _info(settings, record, parts)
             with atomic_write(file) as out:

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import expit, logit
 
-from gallery.dedupe.clustering.merge import sample
+from gallery.dedupe.clustering.merge import rows_of_each, sample
 from gallery.matching.operating_point import OperatingPoint
 from gallery.matching.scorer import Scorer
 from gallery.matching.templates import fuse_templates
@@ -121,8 +121,7 @@ def _own_margins(owners: Int64, encodings: Encodings, scorer: Scorer) -> tuple[F
     own_margins, nearest = np.full(len(owners), np.nan), np.arange(len(owners))
     point = scorer.operating_point_for(1)
     first, second = [], []
-    order = np.argsort(owners, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(owners[order])) + 1):
+    for rows in rows_of_each(owners):
         others = sample(rows)
         a, b = np.repeat(rows, len(others)), np.tile(others, len(rows))
         first.append(a[a != b])

@@ -175,7 +175,7 @@ def _all_margins(head: Head, encodings: Encodings) -> Float64:
 class _FolderMerges:
     """The merges of one folder, the best first.
 
-    steps : the kept and the merged row of each merge.
+    steps : the surviving and the absorbed row of each merge.
     lowest : the lowest score so far, float64 (m,), falling.
     right, wrong : pairs merged before each merge, (m + 1,).
     """
@@ -206,8 +206,10 @@ class _FolderMerges:
 
     def labels_at(self, bias: float) -> Int64:
         labels = np.arange(len(self.people))
-        for kept, gone in self.steps[: int(np.searchsorted(-self.lowest, -bias, side="left"))]:
-            labels[labels == gone] = kept
+        for survivor, absorbed in self.steps[
+            : int(np.searchsorted(-self.lowest, -bias, side="left"))
+        ]:
+            labels[labels == absorbed] = survivor
         return labels
 
     def groups_at(self, bias: float) -> tuple[list[float], list[bool]]:

@@ -21,7 +21,7 @@ from gallery.training.train import Recipe, halves
 from gallery.types import Encodings, Int64
 
 
-def fitted_marks(
+def fitted_calibration(
     head: Head, train: EncodedPeople, seed: int, progress: Progress = no_progress
 ) -> ClusteringCalibration:
     """Fit on the half of the train people that the shipped head was not fitted on."""
@@ -35,7 +35,7 @@ def measure_grouping(
     test: EncodedPeople,
     others: EncodedPeople | None,
     *,
-    marks: ClusteringCalibration | None,
+    calibration: ClusteringCalibration | None,
     precision: float,
     with_peers: bool,
     seed: int,
@@ -47,7 +47,7 @@ def measure_grouping(
     """
     rows: list[dict[str, Any]] = []
     for name, encodings, people in _face_sets(test, others, seed):
-        labels = group_labels(scorer, encodings, marks, precision)
+        labels = group_labels(scorer, encodings, calibration, precision)
         rows.append(
             {
                 "on": name,
@@ -75,11 +75,14 @@ def measure_grouping(
 
 
 def group_labels(
-    scorer: Scorer, encodings: Encodings, marks: ClusteringCalibration | None, precision: float
+    scorer: Scorer,
+    encodings: Encodings,
+    calibration: ClusteringCalibration | None,
+    precision: float,
 ) -> Int64:
     """The group label of each face, int64 (n,)."""
     labels = np.arange(len(encodings), dtype=np.int64)
-    grouping = same_person_clusters(encodings, scorer, precision=precision, calibration=marks)
+    grouping = same_person_clusters(encodings, scorer, precision=precision, calibration=calibration)
     for group in grouping.clusters:
         labels[list(group.rows)] = group.rows[0]
     return labels
@@ -99,12 +102,12 @@ def swapped(
     people, _ = without_duplicates(test)
     trained = fit_and_calibrate(people, Recipe(seed=seed), ("swapped", ""), progress)
     held_out = trained.held_out
-    marks = fit_grouping(trained.head, held_out.probes, held_out.people, seed, progress)
+    calibration = fit_grouping(trained.head, held_out.probes, held_out.people, seed, progress)
     return measure_grouping(
         Scorer(trained.head, database),
         train,
         test,
-        marks=marks,
+        calibration=calibration,
         precision=precision,
         with_peers=with_peers,
         seed=seed,

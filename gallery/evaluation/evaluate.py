@@ -17,7 +17,7 @@ from gallery.errors import ProtocolUnusable, SettingInvalid
 from gallery.evaluation.baselines import five_deciders, our_head
 from gallery.evaluation.benchmarks import run_blufr, run_pairs
 from gallery.evaluation.comparison import compare_deciders
-from gallery.evaluation.dedupe import fitted_marks, measure_grouping, swapped
+from gallery.evaluation.dedupe import fitted_calibration, measure_grouping, swapped
 from gallery.evaluation.folder import MISTAKES, measure_folder
 from gallery.evaluation.folder_report import page as folder_page
 from gallery.evaluation.fpir import measure_promise
@@ -113,7 +113,7 @@ def fit_grouping_marks(
     if split_file(people_folder) is None:
         raise SettingInvalid(f"{people_folder} has no split.csv, so there are no train people")
     train = _encoded(gallery, people_folder, "train", progress)
-    return fitted_marks(gallery.scorer.head, train, seed, partial(progress, "fitting"))
+    return fitted_calibration(gallery.scorer.head, train, seed, partial(progress, "fitting"))
 
 
 def evaluate_dedupe(
@@ -146,7 +146,7 @@ def evaluate_dedupe(
             gallery.scorer,
             test,
             train if distractors else None,
-            marks=marks,
+            calibration=marks,
             precision=precision,
             with_peers=peers,
             seed=seed,

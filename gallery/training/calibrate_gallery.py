@@ -237,11 +237,11 @@ def _known_margins(
 def _measured(
     strangers: Int64, matched: Bool, known: _KnownMargins, point: OperatingPoint, seed: int
 ) -> dict[str, Any]:
-    found = point.is_same(known.own) & ~point.is_same(known.others)
+    is_identified = point.is_same(known.own) & ~point.is_same(known.others)
     return {
         "bias": point.bias,
         "strangers_named": float(matched.mean()),
         "strangers_named_interval": list(interval(strangers, matched, seed=seed)),
-        "known_found": float(found.mean()),
-        "known_found_interval": list(interval(known.people, found, seed=seed)),
+        "known_found": float(is_identified.mean()),
+        "known_found_interval": list(interval(known.people, is_identified, seed=seed)),
     }

@@ -44,9 +44,9 @@ def model_card(
     figures : measured on the people the head was calibrated on.
     encoder : more about the encoder and its projection to 128 numbers.
     """
-    marks = trained.head.metadata
+    metadata = trained.head.metadata
     return {
-        "encoder": {"name": marks.encoder, "weights_sha256": marks.encoder_sha256, **encoder},
+        "encoder": {"name": metadata.encoder, "weights_sha256": metadata.encoder_sha256, **encoder},
         "head_sha256": trained.head.sha256,
         "recipe": asdict(recipe),
         "reproduce": f"gallery train-head {source['folder']} --out DIR --seed {recipe.seed}"
@@ -67,8 +67,8 @@ def model_card(
         "strangers": [
             {"false_match_rate": float(f"{10**rate:.3g}"), "margin": round(margin, 3)}
             for rate, margin in zip(
-                marks.calibration.strangers.log10_rates.tolist(),
-                marks.calibration.strangers.margins.tolist(),
+                metadata.calibration.strangers.log10_rates.tolist(),
+                metadata.calibration.strangers.margins.tolist(),
                 strict=True,
             )
         ],

@@ -122,7 +122,7 @@ def _sections(
 
     def shown(
         finding_id: str, title: str, members: Sequence[tuple[_Picture, str]],
-        deciding: Collection[str], choice: bool, decidable: bool,
+        deciding: Collection[str] = (), choice: bool = False, decidable: bool = folder is None,
     ) -> dict[str, Any]:  # fmt: skip
         nonlocal done
         done += 1
@@ -156,9 +156,6 @@ def _sections(
             f"m{i}",
             f"{w.identity}? Rather {w.suggested}" if w.suggested else f"{w.identity}?",
             [(_face(w.face), w.identity), (_face(w.nearest), w.suggested or w.identity)],
-            (),
-            False,
-            enrolled,
         )
         for i, w in enumerate(findings.misfiled[:_MOST_FINDINGS], start=1)
     ]
@@ -167,9 +164,6 @@ def _sections(
             f"i{i}",
             " and ".join(s.names),
             [(_face(f), n) for f, n in zip(s.deciding, s.names, strict=True)],
-            (),
-            False,
-            enrolled,
         )
         for i, s in enumerate(findings.identities[:_MOST_FINDINGS], start=1)
     ]
@@ -179,8 +173,6 @@ def _sections(
             f"{len(c.photos)} copies",
             [(_face(f), f.name) for f in c.faces] or [(_Picture(p), "") for p in c.photos],
             [f"{p} None" for p in c.deciding],
-            False,
-            enrolled,
         )
         for i, c in enumerate(findings.copies[:_MOST_FINDINGS], start=1)
     ]
@@ -190,8 +182,8 @@ def _sections(
             f"{len(p.faces)} faces of one person",
             [(_face(f), "") for f in p.faces],
             [f"{f.photo} {f.box}" for f in p.deciding],
-            True,
-            True,
+            choice=True,
+            decidable=True,
         )
         for p in findings.people[:_MOST_FINDINGS]
     ]
