@@ -24,6 +24,7 @@ from gallery.errors import (
 from gallery.json_forms import from_json
 from gallery.json_forms.from_json import Json
 from gallery.json_forms.problem_types import PREFIX, error_of
+from gallery.progress import Progress, no_progress
 from gallery.store.records import FaceRecord, IdentityRecord, MergeRecord, MergeResult, Receipt
 from gallery.types import Comparison, Decision, Enrolment, Several
 
@@ -212,9 +213,7 @@ class Client:
 
     # Duplicates
 
-    def dedupe(
-        self, progress: Callable[[int, int], None] = lambda _done, _total: None
-    ) -> GalleryFindings:
+    def dedupe(self, progress: Progress = no_progress) -> GalleryFindings:
         """Find duplicate identities and faces, and mislabelled faces.
 
         progress : called with the steps done and their total. An exception it raises, or Ctrl-C,

@@ -67,12 +67,11 @@ class Enroller:
         try:
             return self._enroll(name, source, label, several=several, force=force)
         except NoFaceFound as error:
-            return _refused(label, str(error), Refusal.NO_FACE)
+            return _refused(label, _reason(error, label), Refusal.NO_FACE)
         except SeveralFacesFound as error:
-            return _refused(label, str(error), Refusal.SEVERAL_FACES)
+            return _refused(label, _reason(error, label), Refusal.SEVERAL_FACES)
         except PhotoError as error:
-            reason = str(error).removeprefix(f"{label} ")
-            return Enrolment(label, EnrolOutcome.ERROR, None, None, reason)
+            return Enrolment(label, EnrolOutcome.ERROR, None, None, _reason(error, label))
 
     def _enroll(
         self, name: str, source: PhotoSource, label: str, *, several: Several, force: bool
@@ -118,7 +117,7 @@ class Enroller:
         decision = self._identifier.decide_face(photo, new.face, new.encodings)
         rivals = [c for c in matches(decision.candidates) if c.identity.name != name]
         rival_refs = tuple(c.identity for c in rivals)
-        # The page looks for "(90%, by " and "; warning: ".
+        # The page parses "(90%, by " (api/page/elements.js) and "; warning: " (enroll.js).
         names = ", ".join(f"{c.identity.name} ({c.probability:.0%}, by {c.photo})" for c in rivals)
         if rivals and not force:
             reason = f"it matches {names}; use force to enrol it as {name} anyway"
@@ -163,8 +162,12 @@ class Enroller:
         return Enrolment(photo.source, EnrolOutcome.ENROLLED, identity, face_id, reason)
 
 
+def _reason(error: PhotoError, label: str) -> str:
+    """The error's message without the label of the photo, which the enrolment has already."""
+    return str(error).removeprefix(f"{label} ")
+
+
 def _refused(
     photo: str, reason: str, refusal: Refusal, rivals: tuple[IdentityRef, ...] = ()
 ) -> Enrolment:
-    reason = reason.removeprefix(f"{photo} ")
     return Enrolment(photo, EnrolOutcome.REFUSED, None, None, reason, refusal, rivals)

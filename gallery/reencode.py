@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gallery.errors import CannotReencode, InvalidEncoding, PhotoError
+from gallery.progress import Progress, no_progress
 from gallery.store import audit, kept_images, reencoding
 from gallery.store.database import Database
 from gallery.store.encoders import EncoderRecord
@@ -96,7 +97,7 @@ class Reencoder:
         self.failures: dict[int, str] = {}
         """Why a face's picture could not be encoded, with its name and photo, by face id."""
 
-    def hash_photos(self, progress: Callable[[int, int], None] = lambda _done, _all: None) -> None:
+    def hash_photos(self, progress: Progress = no_progress) -> None:
         """Hash the photos of the folder. Raises PhotoUnreadable when it is not a folder."""
         if self._folder is None:
             return
@@ -123,17 +124,17 @@ class Reencoder:
     def plan(self) -> ReencodingPlan:
         """Return what is left to do now."""
         with self._database.reading() as session:
-            left = list(reencoding.to_encode(session, self._record.id))
-            ready, faces = reencoding.progress(session, self._record.id)
-        possible, missing, failed = [], [], []
-        for face in left:
+            remaining = list(reencoding.to_encode(session, self._record.id))
+            encoded, faces = reencoding.progress(session, self._record.id)
+        encodable, missing, failed = [], [], []
+        for face in remaining:
             if face.id in self.failures:
                 failed.append(face)
             elif self._has_picture(face):
-                possible.append(face)
+                encodable.append(face)
             else:
                 missing.append(face)
-        return ReencodingPlan(faces, ready, tuple(possible), tuple(missing), tuple(failed))
+        return ReencodingPlan(faces, encoded, tuple(encodable), tuple(missing), tuple(failed))
 
     def start(self) -> None:
         """Make this the gallery's next encoder. Raises EncoderChanged if it is the current one."""
@@ -145,7 +146,7 @@ class Reencoder:
     def encode(
         self,
         open_pipeline: Callable[[], FacePipeline],
-        progress: Callable[[int, int], None] = lambda _done, _all: None,
+        progress: Progress = no_progress,
     ) -> None:
         """Encode every face that can be, including those enrolled meanwhile; see `failures`.
 
@@ -153,11 +154,11 @@ class Reencoder:
         progress : called with the numbers of encoded and of all faces.
         Raises CannotReencode if the re-encoding was ended meanwhile.
         """
-        while possible := self.plan().encodable:
+        while encodable := self.plan().encodable:
             pipeline = open_pipeline()
-            for start in range(0, len(possible), _FACES_PER_WRITE):
+            for start in range(0, len(encodable), _FACES_PER_WRITE):
                 encoded: list[tuple[int, Encodings]] = []
-                for face in possible[start : start + _FACES_PER_WRITE]:
+                for face in encodable[start : start + _FACES_PER_WRITE]:
                     try:
                         encoded.append((face.id, self._encode(pipeline, face)))
                     except (PhotoError, InvalidEncoding) as error:
@@ -165,8 +166,8 @@ class Reencoder:
                 with self._database.writing() as session:
                     for face_id, encodings in encoded:
                         reencoding.save(session, self._record.id, face_id, encodings)
-                    ready, faces = reencoding.progress(session, self._record.id)
-                progress(ready, faces)
+                    encoded_count, faces = reencoding.progress(session, self._record.id)
+                progress(encoded_count, faces)
 
     def _encode(self, pipeline: FacePipeline, face: FaceToEncode) -> Encodings:
         photo, landmarks = self._photo_and_landmarks(face)
@@ -202,8 +203,8 @@ class Reencoder:
             raise cannot_reencode(plan)
         with self._database.writing() as session:
             # Checked again under the write lock, where nobody else enrols.
-            left = {face.id for face in reencoding.to_encode(session, self._record.id)}
-            if left != {face.id for face in plan.not_encodable}:
+            remaining = {face.id for face in reencoding.to_encode(session, self._record.id)}
+            if remaining != {face.id for face in plan.not_encodable}:
                 return False
             reencoding.switch(session, self._record.id)
             audit.record(session, "re-encode")

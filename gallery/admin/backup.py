@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
@@ -28,6 +28,7 @@ from gallery.config import Settings
 from gallery.errors import BackupUnusable, DatabaseUnusable, HomeUnusable
 from gallery.matching.learned_heads import delete_trained_heads
 from gallery.package_data import is_head_part
+from gallery.progress import Progress, no_progress
 from gallery.store import audit, backups, calibrations, faces, identities
 from gallery.store.database import SCHEMA, Database, open_database
 from gallery.store.records import BackupRecord
@@ -36,13 +37,6 @@ from indexer.whole_file import atomic_write, fsync_folder
 _FORM = "face-gallery-backup-1"
 _MANIFEST, _DATABASE = "backup.json", "gallery.db"
 _BLOCK = 2**20
-
-Progress = Callable[[int, int], None]
-"""Called with what is done and the total, in bytes or faces."""
-
-
-def no_progress(_done: int, _total: int) -> None:
-    """The default progress callback: does nothing."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +79,8 @@ def back_up(
             database.copy_to(parts[_DATABASE])
             for head in sorted(settings.home.glob("head*")):
                 if is_head_part(head.name):
-                    with contextlib.suppress(
-                        FileNotFoundError
-                    ):  # an erasure may have just removed it
+                    # An erasure may have just removed it.
+                    with contextlib.suppress(FileNotFoundError):
                         parts[head.name] = Path(shutil.copyfile(head, Path(folder, head.name)))
             info, newest = _info(settings, record, parts)
             with atomic_write(file) as out:

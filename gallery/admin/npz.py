@@ -25,7 +25,7 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -35,6 +35,7 @@ import numpy as np
 from gallery.config import MAX_VIEWS
 from gallery.errors import DetailsInvalid, ExportUnusable, InvalidName, SettingInvalid
 from gallery.names import checked_details, checked_external_id, checked_name, moment
+from gallery.progress import Progress, no_progress
 from gallery.store import audit, bulk, faces
 from gallery.store.database import Database
 from gallery.store.records import FaceBatch, NewIdentity
@@ -94,7 +95,7 @@ def import_faces(
     database: Database,
     file: Path,
     encoder: tuple[str, str],
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = no_progress,
 ) -> tuple[int, int]:
     """Store the faces of a file; return how many were added and how many were already enrolled.
 

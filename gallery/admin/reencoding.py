@@ -15,12 +15,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from gallery.errors import DatabaseBusy
+from gallery.progress import StepProgress, no_step_progress
 from gallery.reencode import Reencoder, ReencodingPlan, cannot_reencode
 from gallery.store.reencoding import FaceToEncode
 from gallery.vision.pipeline import FacePipeline
-
-Progress = Callable[[str, int, int], None]
-"""Called with the step, what is done of it, and the total."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +26,14 @@ class ReencodingResult:
     """The state of a gallery after its encoder was switched.
 
     faces : all of them.  encoded : those that the new encoder has encoded.
-    left : ids of the others: enrolled, but in no search.
+    unencoded : ids of the others: enrolled, but in no search.
     missing : of these, the faces enrolled during the run without a picture to encode from.
     failed : face id to whose face it is and why it could not be encoded.
     """
 
     faces: int
     encoded: int
-    left: tuple[int, ...]
+    unencoded: tuple[int, ...]
     missing: tuple[FaceToEncode, ...]
     failed: dict[int, str]
 
@@ -47,7 +45,7 @@ def reencode_gallery(
     *,
     leave_missing: bool = False,
     confirm: Callable[[ReencodingPlan], None] = lambda _plan: None,
-    progress: Progress = lambda _step, _done, _total: None,
+    progress: StepProgress = no_step_progress,
 ) -> ReencodingResult:
     """Encode every face with another encoder, then let that encoder answer queries.
 
@@ -85,13 +83,13 @@ def reencode_gallery(
         reencoder.encode(pipeline, partial(progress, "encoding"))
         switched = reencoder.switch(leave_missing=leave_missing)
     rebuild_index()
-    known = {face.id for face in plan.missing}
+    missing_before = {face.id for face in plan.missing}
     plan = reencoder.plan()  # faces may have been enrolled or erased during the run
     return ReencodingResult(
         faces=plan.faces,
         encoded=plan.encoded,
-        left=tuple(face.id for face in plan.remaining),
-        missing=tuple(face for face in plan.missing if face.id not in known),
+        unencoded=tuple(face.id for face in plan.remaining),
+        missing=tuple(face for face in plan.missing if face.id not in missing_before),
         failed={face.id: reencoder.failures[face.id] for face in plan.failed},
     )
 

@@ -22,7 +22,7 @@ from gallery.cli.evaluation_tables import (
 from gallery.cli.output import emit, progress, say
 
 if TYPE_CHECKING:
-    from gallery.training.workflow import Progress
+    from gallery.progress import StepProgress
 
 LfwOption = Annotated[
     Path, typer.Option(help="LFW's folder, one folder per person.", show_default=False)
@@ -36,7 +36,7 @@ app.add_typer(evaluate, name="evaluate")
 
 
 @contextmanager
-def steps(description: str) -> Iterator[Progress]:
+def steps(description: str) -> Iterator[StepProgress]:
     """A progress bar for a workflow of several steps."""
     with progress(description) as advance:
         yield lambda step, done, total: advance(done, total, step)

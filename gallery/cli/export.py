@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gallery.admin.tables import FACE_COLUMNS, QUERY_COLUMNS, query_folder, write_table
+from gallery.admin.export import FACE_COLUMNS, QUERY_COLUMNS, query_folder, write_table
 from gallery.cli.app import JsonOption, app, open_gallery
 from gallery.cli.output import count, emit, progress, say
 from gallery.errors import SettingInvalid

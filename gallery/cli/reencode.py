@@ -133,7 +133,7 @@ def _reencode(
                 "weights_sha256": record.weights_sha256,
                 "faces": result.faces,
                 "encoded": result.encoded,
-                "left": list(result.left),
+                "left": list(result.unencoded),
                 "failed": list(result.failed.values()),
             }
         )

@@ -14,6 +14,7 @@ from scipy.special import expit
 from gallery.dedupe.findings import GalleryFindings
 from gallery.dedupe.image_similarity import SIDE, GreyImage, agreement, by_landmarks, grey_jpeg
 from gallery.errors import PhotoError
+from gallery.progress import Progress, no_progress
 from gallery.store.photo_cache import CachedPhoto
 from gallery.store.records import FaceRecord
 from gallery.types import Float64, Photo
@@ -58,7 +59,7 @@ def copy_groups(
     owners: Sequence[int],
     edges: Edges,
     grey_image: Callable[[int], GreyImage],
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = no_progress,
 ) -> list[CopyGroup]:
     """Groups of copies, the largest first.
 
@@ -104,8 +105,10 @@ def _candidates(
         sources = np.repeat(distinct, [len(h) for h in hashes])
         whole = np.stack([h[0] for h in hashes])
         queries, stored = near_bits(np.concatenate(hashes), whole, _NEAR_BITS, _NEIGHBOURS)
-        near = zip(sources[queries].tolist(), np.array(distinct)[stored].tolist(), strict=True)
-        for a, b in near:
+        near_pairs = zip(
+            sources[queries].tolist(), np.array(distinct)[stored].tolist(), strict=True
+        )
+        for a, b in near_pairs:
             if a != b:
                 candidates.setdefault((min(a, b), max(a, b)), [])
     distinct_set = set(distinct)

@@ -69,7 +69,7 @@ class SameIdentities:
     ids: tuple[int, ...]
     probability: float
     deciding: tuple[FoundFace, FoundFace]
-    why: str
+    why: str = "their faces match on average"
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,6 @@ def findings_of(report: GalleryFindings) -> Findings:
                 ids=(finding.identities[0].id, finding.identities[1].id),
                 probability=finding.probability,
                 deciding=(_face(finding.deciding[0]), _face(finding.deciding[1])),
-                why="their faces match on average",
             )
             for finding in report.same_people
         ),
@@ -214,6 +213,10 @@ def _same_picture_probability(cosine: float) -> float:
     return float(expit((cosine - _EVEN_COSINE) / _COSINE_STEP))
 
 
+def key_of(record: FaceRecord) -> str:
+    """Return the key of an enrolled face; see FoundFace."""
+    return face_key(record.photo_sha256, record.box)
+
+
 def _face(record: FaceRecord) -> FoundFace:
-    key = face_key(record.photo_sha256, record.box)
-    return FoundFace(record.photo, record.box, key, record.id, record.identity.name)
+    return FoundFace(record.photo, record.box, key_of(record), record.id, record.identity.name)

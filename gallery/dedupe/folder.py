@@ -16,13 +16,12 @@ from gallery.dedupe.people import UserDecisions, people_findings
 from gallery.dedupe.people_folders import are_people, mislabelled_findings, subfolder_names
 from gallery.dedupe.scan import FolderScan, scan_erased, scan_folder
 from gallery.matching.scorer import Scorer
+from gallery.progress import StepProgress, no_step_progress
 from gallery.store import photo_cache
 from gallery.store.database import Database
 from gallery.vision.pipeline import FacePipeline
 from gallery.vision.workers import Workers
 
-Progress = Callable[[str, int, int], None]
-"""Called with the name of the step, how much of it is done, and how much there is in all."""
 _CACHED_IMAGES = 1_024
 
 
@@ -45,7 +44,7 @@ def dedupe_folder(
     views: int,
     options: FolderOptions,
     workers: Workers | None = None,
-    progress: Progress = lambda _step, _done, _total: None,
+    progress: StepProgress = no_step_progress,
 ) -> Findings:
     """Find copies, faces of one person, and, where subfolders are people, photos in the wrong one.
 

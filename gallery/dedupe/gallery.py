@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from gallery.dedupe.clustering.merge import matching_groups, nearest_rows
-from gallery.dedupe.findings import GalleryFindings, SameFace, SamePerson, WrongIdentity
+from gallery.dedupe.clustering.merge import matching_pairs, rows_of_each
+from gallery.dedupe.findings import GalleryFindings, SameFace, SamePerson, WrongIdentity, key_of
 from gallery.dedupe.mislabelled import WrongName, mislabelled_reason, wrong_names
 from gallery.matching.lookalikes import SAME_PICTURE_COSINE, candidate_pairs
 from gallery.matching.scorer import Scorer
+from gallery.progress import Progress, no_progress
 from gallery.store import corrections, decisions, faces, merges, plans
 from gallery.store.database import Database
-from gallery.store.decisions import FaceSets, face_key
+from gallery.store.decisions import FaceSets
 from gallery.store.records import FaceRecord
 from gallery.types import Encodings, Int64
 from indexer import Edges
@@ -24,7 +25,7 @@ from indexer import Edges
 def dedupe_gallery(
     database: Database,
     scorer: Scorer,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = no_progress,
 ) -> GalleryFindings:
     """Compare every enrolled face with its nearest. Memory is bounded by the encodings.
 
@@ -83,7 +84,7 @@ def _same_faces(
             edges.first.tolist(), edges.second.tolist(), edges.similarities.tolist(), strict=True
         )
         if cosine >= SAME_PICTURE_COSINE
-        and not kept_copies.within([_key(records[a]), _key(records[b])])
+        and not kept_copies.within([key_of(records[a]), key_of(records[b])])
     ]
 
 
@@ -99,20 +100,17 @@ def _same_people(
     """wrong_rows : faces left out, where their identity has others.
     distinct : pairs of identities, by id, that are two people.
     """
-    order = np.argsort(owners, kind="stable")
-    rows_of_each = np.split(order, np.flatnonzero(np.diff(owners[order])) + 1)
     is_right = np.array([row not in wrong_rows for row in range(len(owners))], dtype=np.bool_)
-    groups = [rows[is_right[rows]] if is_right[rows].any() else rows for rows in rows_of_each]
+    groups = [
+        rows[is_right[rows]] if is_right[rows].any() else rows for rows in rows_of_each(owners)
+    ]
     point = scorer.operating_point_for(max(1, len(groups)))
     findings = []
-    for (i, j), score in matching_groups(encodings, groups, scorer, point, progress).items():
-        a, b = nearest_rows(encodings, groups[i], groups[j])
-        deciding = records[a], records[b]
+    for pair in matching_pairs(encodings, groups, scorer, point, progress):
+        deciding = records[pair.deciding[0]], records[pair.deciding[1]]
         identities = deciding[0].identity, deciding[1].identity
         if tuple(sorted(identity.id for identity in identities)) not in distinct:
-            margin = np.array([score + point.bias], dtype=np.float32)
-            probability = float(point.probabilities(margin)[0])
-            findings.append(SamePerson(identities, probability, deciding))
+            findings.append(SamePerson(identities, pair.probability, deciding))
     return findings
 
 
@@ -126,7 +124,3 @@ def _wrong_identity(finding: WrongName, records: Sequence[FaceRecord]) -> WrongI
         nearest=nearest,
         why=mislabelled_reason(has_suggestion, face.identity.name),
     )
-
-
-def _key(record: FaceRecord) -> str:
-    return face_key(record.photo_sha256, record.box)

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import expit, logit
 
-from gallery.dedupe.clustering.merge import sample
+from gallery.dedupe.clustering.merge import rows_of_each, sample
 from gallery.matching.operating_point import OperatingPoint
 from gallery.matching.scorer import Scorer
 from gallery.matching.templates import fuse_templates
@@ -121,8 +121,7 @@ def _own_margins(owners: Int64, encodings: Encodings, scorer: Scorer) -> tuple[F
     own_margins, nearest = np.full(len(owners), np.nan), np.arange(len(owners))
     point = scorer.operating_point_for(1)
     first, second = [], []
-    order = np.argsort(owners, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(owners[order])) + 1):
+    for rows in rows_of_each(owners):
         others = sample(rows)
         a, b = np.repeat(rows, len(others)), np.tile(others, len(rows))
         first.append(a[a != b])
@@ -152,21 +151,23 @@ def _best_elsewhere(
     count = len(templates.identity_ids)
     if count < 2 or not len(rows):
         return np.full(len(rows), -1), np.zeros(len(rows)), np.zeros(len(rows), dtype=np.bool_)
-    shortlist = min(_SHORTLIST + 1, count)
-    near = np.concatenate(
+    shortlist_size = min(_SHORTLIST + 1, count)
+    shortlists = np.concatenate(
         [
-            np.argpartition(-cosines, shortlist - 1, axis=1)[:, :shortlist]
+            np.argpartition(-cosines, shortlist_size - 1, axis=1)[:, :shortlist_size]
             for cosines in _cosine_blocks(encodings.vectors[rows], templates.encodings.vectors)
         ]
-    )  # (rows, shortlist)
+    )  # (rows, shortlist_size)
     queries = scorer.head.sides(encodings.take(rows))
     enrolled = scorer.head.sides(templates.encodings)
-    margins = scorer.head.margins(np.repeat(queries, shortlist, axis=0), enrolled[near.ravel()])
-    margins = margins.reshape(near.shape)
-    margins[templates.identity_ids[near] == owners[rows][:, None]] = -np.inf
+    margins = scorer.head.margins(
+        np.repeat(queries, shortlist_size, axis=0), enrolled[shortlists.ravel()]
+    )
+    margins = margins.reshape(shortlists.shape)
+    margins[templates.identity_ids[shortlists] == owners[rows][:, None]] = -np.inf
     best = np.arange(len(rows)), margins.argmax(axis=1)
     best_margins = np.maximum(margins[best], -1e3).astype(np.float32)
-    others: Int64 = templates.identity_ids[near[best]]
+    others: Int64 = templates.identity_ids[shortlists[best]]
     return others, point.probabilities(best_margins), point.is_same(best_margins)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gallery.dedupe.clustering.cluster import Cluster
-from gallery.dedupe.clustering.merge import matching_groups, nearest_rows
+from gallery.dedupe.clustering.merge import matching_pairs
 from gallery.dedupe.duplicate_photos import CopyGroup
 from gallery.dedupe.findings import Misfiled, SameIdentities
 from gallery.dedupe.mislabelled import mislabelled_reason, wrong_names
@@ -89,19 +89,18 @@ def mislabelled_findings(
     groups = [right[owners[right] == owner] for owner in present]
     # Without an adjustment to these people: two names of one person make them seem more alike.
     point = scorer.operating_point_for(len(present))
-    same = []
-    for (i, j), score in matching_groups(encodings, groups, scorer, point).items():
-        a, b = nearest_rows(encodings, groups[i], groups[j])
-        margin = np.array([score + point.bias], np.float32)
-        same.append(
-            SameIdentities(
-                names=(people[present[i]], people[present[j]]),
-                ids=(),
-                probability=float(point.probabilities(margin)[0]),
-                deciding=(scan.face(int(rows[a])), scan.face(int(rows[b]))),
-                why="their faces match on average",
-            )
+    same = [
+        SameIdentities(
+            names=(people[present[pair.groups[0]]], people[present[pair.groups[1]]]),
+            ids=(),
+            probability=pair.probability,
+            deciding=(
+                scan.face(int(rows[pair.deciding[0]])),
+                scan.face(int(rows[pair.deciding[1]])),
+            ),
         )
+        for pair in matching_pairs(encodings, groups, scorer, point)
+    ]
     return misfiled, tuple(sorted(same, key=lambda finding: -finding.probability))
 
 

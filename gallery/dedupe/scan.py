@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from gallery.dedupe.findings import FoundFace
 from gallery.dedupe.image_similarity import grey_jpeg, perceptual_hashes
 from gallery.errors import FolderForgotten, NoPhotos, PhotoError
+from gallery.progress import Progress, no_progress
 from gallery.store import photo_cache
 from gallery.store.database import Database
 from gallery.store.decisions import face_key
@@ -73,7 +74,7 @@ def scan_folder(
     *,
     views: int,
     workers: Workers | None,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> FolderScan:
     """Read the photos that are not stored yet, and load them all.
 
@@ -146,7 +147,7 @@ def read_photos(
     pipeline: FacePipeline,
     views: int,
     workers: Workers | None,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = no_progress,
 ) -> None:
     """Read the photos that are not stored yet, and store them.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -14,6 +13,7 @@ from gallery.demo.sheet import Tile
 from gallery.errors import NoPeople, PhotoError
 from gallery.gallery import Gallery
 from gallery.names import checked_name
+from gallery.progress import Progress
 from gallery.training.dataset import PeopleFolder, people_in
 from gallery.types import Decision, EnrolOutcome, Outcome, Several
 
@@ -102,7 +102,7 @@ def run_folder_demo(
     root: Path,
     limit: int | None,
     seed: int,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> FolderDemoResult:
     """Enrol and query the people of a folder in an empty gallery.
 

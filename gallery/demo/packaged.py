@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from gallery.demo.photos import (
 from gallery.demo.sheet import Tile
 from gallery.gallery import Gallery
 from gallery.matching.decision import decision_without_face
+from gallery.progress import Progress
 from gallery.types import Decision, Outcome
 
 
@@ -67,9 +68,7 @@ class PackagedDemoResult:
         )
 
 
-def run_packaged_demo(
-    gallery: Gallery, folder: Path, progress: Callable[[int, int], None]
-) -> PackagedDemoResult:
+def run_packaged_demo(gallery: Gallery, folder: Path, progress: Progress) -> PackagedDemoResult:
     """Run the demonstration in an empty gallery; write altered copies to the folder.
 
     Raises PhotoUnreadable if the packages with the photos are not installed.

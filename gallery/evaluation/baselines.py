@@ -18,8 +18,8 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from gallery.matching.head import Head, HeadMetadata
-from gallery.training.calibrate import NO_CALIBRATION
+from gallery.matching.head import Head
+from gallery.training.calibrate import uncalibrated_head
 from gallery.training.encode import EncodedPeople
 from gallery.training.pairs import Pairs, PairSampler
 from gallery.training.statistics import most_accurate_threshold
@@ -212,6 +212,4 @@ def random_pairs(people: EncodedPeople, seed: int) -> tuple[Int64, Int64, Int64]
 
 
 def _fitted(people: EncodedPeople, recipe: Recipe) -> Head:
-    fitted = train(people, recipe)
-    marks = HeadMetadata("", "", recipe.features, recipe.hidden, NO_CALIBRATION)
-    return Head(fitted.cohort, fitted.networks, marks)
+    return uncalibrated_head(train(people, recipe), recipe, ("", ""))

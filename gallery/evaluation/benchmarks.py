@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from gallery.dedupe.clustering.merge import rows_by_label
 from gallery.evaluation.baselines import Cosine, Decider, Euclidean, our_head, random_pairs
 from gallery.evaluation.protocols import Blufr, BlufrTrial, View2Pairs
+from gallery.progress import Progress, no_progress
 from gallery.training.encode import EncodedPeople
 from gallery.training.statistics import most_accurate_threshold
 from gallery.training.train import Recipe
@@ -28,7 +30,7 @@ def run_blufr(
     protocol: Blufr,
     trials: int,
     recipe: Recipe,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Run BLUFR; a new head is trained on each trial's own training people.
 
@@ -103,17 +105,17 @@ def _verification(
         i, j = np.nonzero(block > least)
         impostor = (j > i + start) & (owners[i + start] != owners[j])
         blocks.append(np.stack([i[impostor] + start, j[impostor]], axis=1))
-    near = np.concatenate(blocks)
+    near_pairs = np.concatenate(blocks)
     far = cosines <= least
     total = len(tested) * (len(tested) - 1) // 2 - len(first)
     impostors = np.concatenate(
         [
-            decider.scores(faces.take(near[:, 0]), faces.take(near[:, 1])),
+            decider.scores(faces.take(near_pairs[:, 0]), faces.take(near_pairs[:, 1])),
             decider.scores(faces.take(a[far]), faces.take(b[far])),
         ]
     )
     weights = np.ones(len(impostors))
-    weights[len(near) :] = (total - len(near)) / max(1, int(far.sum()))
+    weights[len(near_pairs) :] = (total - len(near_pairs)) / max(1, int(far.sum()))
     order = np.argsort(-impostors)
     above = np.cumsum(weights[order]) / total
     thresholds = [impostors[order[np.searchsorted(above, rate)]] for rate in FARS]
@@ -126,9 +128,8 @@ def _verification(
 
 
 def _same_pairs(owners: Int64) -> tuple[Int64, Int64]:
-    order = np.argsort(owners, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(owners[order])) + 1)
-    pairs = [g[np.stack(np.triu_indices(len(g), k=1), axis=1)] for g in groups if len(g) > 1]
+    groups = rows_by_label(owners)
+    pairs = [rows[np.stack(np.triu_indices(len(rows), k=1), axis=1)] for rows in groups]
     joined = np.concatenate([np.empty((0, 2), dtype=np.int64), *pairs])
     return joined[:, 0], joined[:, 1]
 
@@ -146,7 +147,7 @@ def run_pairs(
     second: Int64,
     protocol: View2Pairs,
     recipe: Recipe,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Run View 2: per fold, a head is trained on everyone who is not in the fold, and each
     decider's threshold is the most accurate one on the other folds.

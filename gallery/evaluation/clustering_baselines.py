@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from scipy.spatial.distance import squareform
 from sklearn.cluster import DBSCAN, HDBSCAN
 
 from gallery.evaluation.clustering_metrics import Figures, figures_of
+from gallery.progress import Progress, no_progress
 from gallery.types import Encodings, Float32, Int64
 
 _COSINES = np.linspace(0.88, 0.975, 39)
@@ -33,7 +34,7 @@ class Peer:
 def peers(
     encodings: Encodings,
     people: Int64,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    progress: Progress = no_progress,
 ) -> list[Peer]:
     """Run each method at all its settings; choose the best by the true labels."""
     cosines = encodings.vectors @ encodings.vectors.T

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +14,11 @@ from gallery.dedupe.clustering.operating_point import DEFAULT_PRECISION, Cluster
 from gallery.matching.head import Head
 from gallery.matching.operating_point import operating_point
 from gallery.matching.scorer import gallery_adjustment
+from gallery.progress import Progress, no_progress
 from gallery.training.calibrate import sample_per_person
 from gallery.types import Encodings, Float64, Int64
 
-_WANTED = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998)
+_PRECISIONS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998)
 _RATES = np.geomspace(0.9, 1e-4, 37)
 _SIZES = ((50, 60), (150, 30), (500, 12), (1_500, 4), (3_000, 2))
 _MAX_PHOTOS = 30
@@ -57,10 +57,11 @@ def figures_of(labels: Int64, people: Int64, weights: Float64 | None = None) -> 
     person_weights = np.ones(int(people.max()) + 1) if weights is None else weights
     sizes, photos = np.bincount(labels), np.bincount(people)
     # A pair of two people counts as half of each, so every pair has a person's weight.
-    right = (person_weights[column] * both * (both - 1)).sum() / 2
-    made = (person_weights[column] * both * (sizes[row] - 1)).sum() / 2
-    wanted = (person_weights * photos * (photos - 1)).sum() / 2
-    precision, recall = right / made if made else 1.0, right / wanted if wanted else 1.0
+    correct = (person_weights[column] * both * (both - 1)).sum() / 2
+    clustered = (person_weights[column] * both * (sizes[row] - 1)).sum() / 2
+    same_person = (person_weights * photos * (photos - 1)).sum() / 2
+    precision = correct / clustered if clustered else 1.0
+    recall = correct / same_person if same_person else 1.0
     faces = (person_weights * photos).sum()
     b_precision = (person_weights[column] * both**2 / sizes[row]).sum() / faces
     b_recall = (person_weights[column] * both**2 / photos[column]).sum() / faces
@@ -99,7 +100,7 @@ def fit_grouping(
     encodings: Encodings,
     people: Int64,
     seed: int,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    progress: Progress = no_progress,
 ) -> ClusteringCalibration:
     """Measure which false-match rate of the operating point gives which precision of merged pairs.
 
@@ -130,7 +131,7 @@ def fit_grouping(
             done += 1
             progress(done, total)
         rates_by_size.append(_loosest_rates(right / np.maximum(right + wrong, 1e-12)))
-        default = rates_by_size[-1][_WANTED.index(DEFAULT_PRECISION)]
+        default = rates_by_size[-1][_PRECISIONS.index(DEFAULT_PRECISION)]
         column = int(np.flatnonzero(default == _RATES)[0])
         for merged, biases in folders:  # the certainty of groups at the default precision
             folder_excesses, folder_pure = merged.groups_at(float(biases[column]))
@@ -141,12 +142,12 @@ def fit_grouping(
     # Smaller folders give noisier rates, so a rate may only rise with the size.
     accumulated = np.maximum.accumulate(np.array(rates_by_size), axis=0)
     rates = tuple(tuple(float(rate) for rate in row) for row in accumulated)
-    return ClusteringCalibration(_WANTED, tuple(size for size, _ in sizes), rates, sureness)
+    return ClusteringCalibration(_PRECISIONS, tuple(size for size, _ in sizes), rates, sureness)
 
 
 def _loosest_rates(precision: Float64) -> tuple[float, ...]:
     """For each wanted precision, the loosest rate that reaches it along with all stricter rates."""
-    too_low = [np.flatnonzero(precision < wanted) for wanted in _WANTED]
+    too_low = [np.flatnonzero(precision < target) for target in _PRECISIONS]
     first = [min(len(_RATES) - 1, int(rows[-1]) + 1 if len(rows) else 0) for rows in too_low]
     return tuple(float(_RATES[row]) for row in first)
 
@@ -159,12 +160,12 @@ def _all_margins(head: Head, encodings: Encodings) -> Float64:
     cosines = encodings.vectors @ encodings.vectors.T
     first, second = np.triu_indices(len(encodings), k=1)
     flat = cosines[first, second]
-    near = flat >= np.quantile(flat[:: max(1, len(flat) // 100_000)], 1.0 - _NEAR_SHARE)
+    is_near = flat >= np.quantile(flat[:: max(1, len(flat) // 100_000)], 1.0 - _NEAR_SHARE)
     sides = head.sides(encodings)
     margins = np.empty(len(flat))
-    margins[near] = head.margins(sides[first[near]], sides[second[near]])
-    slope, offset = np.polyfit(flat[near].astype(np.float64), margins[near], 1)
-    margins[~near] = offset + slope * flat[~near]
+    margins[is_near] = head.margins(sides[first[is_near]], sides[second[is_near]])
+    slope, offset = np.polyfit(flat[is_near].astype(np.float64), margins[is_near], 1)
+    margins[~is_near] = offset + slope * flat[~is_near]
     matrix = np.zeros(cosines.shape)
     matrix[first, second] = matrix[second, first] = margins
     return matrix
@@ -174,7 +175,7 @@ def _all_margins(head: Head, encodings: Encodings) -> Float64:
 class _FolderMerges:
     """The merges of one folder, the best first.
 
-    steps : the kept and the merged row of each merge.
+    steps : the surviving and the absorbed row of each merge.
     lowest : the lowest score so far, float64 (m,), falling.
     right, wrong : pairs merged before each merge, (m + 1,).
     """
@@ -205,8 +206,10 @@ class _FolderMerges:
 
     def labels_at(self, bias: float) -> Int64:
         labels = np.arange(len(self.people))
-        for kept, gone in self.steps[: int(np.searchsorted(-self.lowest, -bias, side="left"))]:
-            labels[labels == gone] = kept
+        for survivor, absorbed in self.steps[
+            : int(np.searchsorted(-self.lowest, -bias, side="left"))
+        ]:
+            labels[labels == absorbed] = survivor
         return labels
 
     def groups_at(self, bias: float) -> tuple[list[float], list[bool]]:
@@ -244,8 +247,8 @@ def _folder(people: Int64, size: int, rng: np.random.Generator, *, singles: bool
     pool = sample_per_person(people, _MAX_PHOTOS, rng)
     order = rng.permutation(np.unique(people))
     counts = np.bincount(people[pool], minlength=int(people.max()) + 1)[order]
-    wanted = size // 2 if singles else size
-    last = max(2, int(np.searchsorted(np.cumsum(counts), wanted)) + 1)
+    target = size // 2 if singles else size
+    last = max(2, int(np.searchsorted(np.cumsum(counts), target)) + 1)
     rows = pool[np.isin(people[pool], order[:last])]
     if not singles:
         return rows

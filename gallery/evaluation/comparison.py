@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 
 from gallery.evaluation.baselines import Decider, random_pairs
 from gallery.evaluation.benchmarks import FARS, FPIRS
+from gallery.progress import Progress, no_progress
 from gallery.training.calibrate import draw_gallery
 from gallery.training.encode import EncodedPeople
 from gallery.training.identification import TopCandidates, top_candidates
@@ -44,7 +45,7 @@ def compare_deciders(
     people: EncodedPeople,
     *,
     seed: int,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    progress: Progress = no_progress,
 ) -> tuple[dict[str, Any], list[DeciderScores]]:
     """Figures with 95 % bootstrap intervals over people, and the scores they are computed from."""
     first, second, same = random_pairs(people, seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from gallery.evaluation.clustering_baselines import peers
 from gallery.evaluation.clustering_metrics import as_json, figures_of, fit_grouping, intervals_of
 from gallery.matching.head import Head
 from gallery.matching.scorer import Scorer
+from gallery.progress import Progress, no_progress
 from gallery.store.database import Database
 from gallery.training.calibrate import fit_and_calibrate, sample_per_person
 from gallery.training.cleaning import without_duplicates
@@ -20,11 +20,9 @@ from gallery.training.encode import EncodedPeople
 from gallery.training.train import Recipe, halves
 from gallery.types import Encodings, Int64
 
-Progress = Callable[[int, int], None]
 
-
-def fitted_marks(
-    head: Head, train: EncodedPeople, seed: int, progress: Progress = lambda _done, _all: None
+def fitted_calibration(
+    head: Head, train: EncodedPeople, seed: int, progress: Progress = no_progress
 ) -> ClusteringCalibration:
     """Fit on the half of the train people that the shipped head was not fitted on."""
     people, _ = without_duplicates(train)
@@ -37,11 +35,11 @@ def measure_grouping(
     test: EncodedPeople,
     others: EncodedPeople | None,
     *,
-    marks: ClusteringCalibration | None,
+    calibration: ClusteringCalibration | None,
     precision: float,
     with_peers: bool,
     seed: int,
-    progress: Progress = lambda _done, _all: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
     """A row for each method and each set of faces: alone, and with one face of each of the others.
 
@@ -49,7 +47,7 @@ def measure_grouping(
     """
     rows: list[dict[str, Any]] = []
     for name, encodings, people in _face_sets(test, others, seed):
-        labels = group_labels(scorer, encodings, marks, precision)
+        labels = group_labels(scorer, encodings, calibration, precision)
         rows.append(
             {
                 "on": name,
@@ -77,11 +75,14 @@ def measure_grouping(
 
 
 def group_labels(
-    scorer: Scorer, encodings: Encodings, marks: ClusteringCalibration | None, precision: float
+    scorer: Scorer,
+    encodings: Encodings,
+    calibration: ClusteringCalibration | None,
+    precision: float,
 ) -> Int64:
     """The group label of each face, int64 (n,)."""
     labels = np.arange(len(encodings), dtype=np.int64)
-    grouping = same_person_clusters(encodings, scorer, precision=precision, calibration=marks)
+    grouping = same_person_clusters(encodings, scorer, precision=precision, calibration=calibration)
     for group in grouping.clusters:
         labels[list(group.rows)] = group.rows[0]
     return labels
@@ -95,18 +96,18 @@ def swapped(
     precision: float,
     with_peers: bool,
     seed: int,
-    progress: Progress = lambda _done, _all: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
     """Fit a head and an operating point on the test people; measure them on the train people."""
     people, _ = without_duplicates(test)
     trained = fit_and_calibrate(people, Recipe(seed=seed), ("swapped", ""), progress)
     held_out = trained.held_out
-    marks = fit_grouping(trained.head, held_out.probes, held_out.people, seed, progress)
+    calibration = fit_grouping(trained.head, held_out.probes, held_out.people, seed, progress)
     return measure_grouping(
         Scorer(trained.head, database),
         train,
         test,
-        marks=marks,
+        calibration=calibration,
         precision=precision,
         with_peers=with_peers,
         seed=seed,

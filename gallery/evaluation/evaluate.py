@@ -17,33 +17,32 @@ from gallery.errors import ProtocolUnusable, SettingInvalid
 from gallery.evaluation.baselines import five_deciders, our_head
 from gallery.evaluation.benchmarks import run_blufr, run_pairs
 from gallery.evaluation.comparison import compare_deciders
-from gallery.evaluation.dedupe import fitted_marks, measure_grouping, swapped
+from gallery.evaluation.dedupe import fitted_calibration, measure_grouping, swapped
 from gallery.evaluation.folder import MISTAKES, measure_folder
 from gallery.evaluation.folder_report import page as folder_page
 from gallery.evaluation.fpir import measure_promise
 from gallery.evaluation.plots import save_plots
 from gallery.evaluation.protocols import read_blufr, read_pairs, rows_of_photos
+from gallery.progress import StepProgress, no_step_progress
 from gallery.training.cleaning import rows_also_in, without_duplicates
 from gallery.training.dataset import people_in, split_file
 from gallery.training.encode import EncodedPeople
 from gallery.training.train import Recipe
 from gallery.training.workflow import (
-    GalleryParts,
-    Progress,
+    GalleryLike,
     encode_folder,
-    no_progress,
 )
 from indexer.whole_file import atomic_write
 
 
 def evaluate_promise(
-    gallery: GalleryParts,
+    gallery: GalleryLike,
     people_folder: Path,
     *,
     photos: int = 1,
     all_people: bool = False,
     seed: int = 0,
-    progress: Progress = no_progress,
+    progress: StepProgress = no_step_progress,
 ) -> dict[str, Any]:
     """Measure FPIR and DIR of the head in use, in random galleries of the folder's people.
 
@@ -61,12 +60,12 @@ def evaluate_promise(
 
 
 def evaluate_folder(
-    gallery: GalleryParts,
+    gallery: GalleryLike,
     people_folder: Path,
     page: Path,
     *,
     seed: int = 0,
-    progress: Progress = no_progress,
+    progress: StepProgress = no_step_progress,
 ) -> dict[str, Any]:
     """Measure the head in use on a folder of people, and write an HTML page with the mistakes.
 
@@ -101,7 +100,11 @@ def evaluate_folder(
 
 
 def fit_grouping_marks(
-    gallery: GalleryParts, people_folder: Path, *, seed: int = 0, progress: Progress = no_progress
+    gallery: GalleryLike,
+    people_folder: Path,
+    *,
+    seed: int = 0,
+    progress: StepProgress = no_step_progress,
 ) -> ClusteringCalibration:
     """Measure the operating point of `dedupe` on the train people of the folder's split.csv.
 
@@ -110,11 +113,11 @@ def fit_grouping_marks(
     if split_file(people_folder) is None:
         raise SettingInvalid(f"{people_folder} has no split.csv, so there are no train people")
     train = _encoded(gallery, people_folder, "train", progress)
-    return fitted_marks(gallery.scorer.head, train, seed, partial(progress, "fitting"))
+    return fitted_calibration(gallery.scorer.head, train, seed, partial(progress, "fitting"))
 
 
 def evaluate_dedupe(
-    gallery: GalleryParts,
+    gallery: GalleryLike,
     people_folder: Path,
     *,
     precision: float = 0.99,
@@ -123,7 +126,7 @@ def evaluate_dedupe(
     distractors: bool = True,
     swap: bool = False,
     seed: int = 0,
-    progress: Progress = no_progress,
+    progress: StepProgress = no_step_progress,
 ) -> dict[str, Any]:
     """Measure how well faces are grouped into people: pairwise and BCubed.
 
@@ -143,7 +146,7 @@ def evaluate_dedupe(
             gallery.scorer,
             test,
             train if distractors else None,
-            marks=marks,
+            calibration=marks,
             precision=precision,
             with_peers=peers,
             seed=seed,
@@ -177,12 +180,12 @@ class DeciderComparison:
 
 
 def evaluate_compare(
-    gallery: GalleryParts,
+    gallery: GalleryLike,
     lfw: Path,
     *,
     plots: Path | None = None,
     seed: int = 0,
-    progress: Progress = no_progress,
+    progress: StepProgress = no_step_progress,
 ) -> DeciderComparison:
     """Fit five deciders on the train people of the folder's split.csv, measure them on its test
     people, and draw five plots into the folder `plots`.
@@ -212,13 +215,13 @@ def evaluate_compare(
 
 
 def evaluate_blufr(
-    gallery: GalleryParts,
+    gallery: GalleryLike,
     lfw: Path,
     protocol: Path,
     *,
     trials: int = 10,
     seed: int = 0,
-    progress: Progress = no_progress,
+    progress: StepProgress = no_step_progress,
 ) -> dict[str, Any]:
     """Run BLUFR on LFW: open-set identification and verification.
 
@@ -233,12 +236,12 @@ def evaluate_blufr(
 
 
 def evaluate_pairs(
-    gallery: GalleryParts,
+    gallery: GalleryLike,
     lfw: Path,
     pairs: Path,
     *,
     seed: int = 0,
-    progress: Progress = no_progress,
+    progress: StepProgress = no_step_progress,
 ) -> dict[str, Any]:
     """Run LFW's View 2: ten-fold verification of pairs.
 
@@ -252,6 +255,6 @@ def evaluate_pairs(
 
 
 def _encoded(
-    gallery: GalleryParts, people_folder: Path, part: str | None, progress: Progress
+    gallery: GalleryLike, people_folder: Path, part: str | None, progress: StepProgress
 ) -> EncodedPeople:
     return encode_folder(gallery, people_in(people_folder, part), progress=progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from gallery.matching.head import Head
 from gallery.matching.operating_point import operating_point
 from gallery.matching.scorer import shortlist_margins
 from gallery.matching.templates import fuse_templates
+from gallery.progress import Progress, no_progress
 from gallery.training.encode import EncodedPeople
 from gallery.types import Encodings, Float32
 
@@ -66,7 +66,7 @@ def measure_folder(
     *,
     rate: float,
     seed: int,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    progress: Progress = no_progress,
 ) -> FolderFigures:
     """Raises TrainingDataTooSmall if there are too few people, or too few with two photos."""
     numbers, photos = np.unique(people.people, return_counts=True)

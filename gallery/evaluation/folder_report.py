@@ -10,25 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
 
 from gallery.errors import PhotoError
 from gallery.evaluation.folder import FolderFigures
 from gallery.evaluation.plots import figures_of
-from gallery.training.cleaning import Duplicates
+from gallery.training.cleaning import DuplicatePhotos
 from gallery.training.encode import EncodedPeople
 from gallery.types import Several
+from gallery.vision.crops import thumbnail
 from gallery.vision.pipeline import FacePipeline
-
-_SIDE = 180
-_MARGIN = 0.35
 
 
 def page(
     root: Path,
     figures: FolderFigures,
     everyone: EncodedPeople,
-    duplicates: Duplicates,
+    duplicates: DuplicatePhotos,
     provenance: dict[str, Any],
     pipeline: FacePipeline,
     rate: float,
@@ -40,7 +37,7 @@ def page(
     """
 
     @cache
-    def thumbnail(photo: str) -> str:
+    def data_uri(photo: str) -> str:
         return _thumbnail(photo, pipeline)
 
     rows = figures.promise["galleries"]
@@ -70,7 +67,7 @@ def page(
         figures=[name for name in next(iter(deciders.values())) if name != "said"],
         gallery=figures.comparison["gallery"],
         plots=[_svg(figure) for _, figure in figures_of(figures.scored)],
-        thumbnail=thumbnail,
+        thumbnail=data_uri,
         short=_shortener(root),
         percent=lambda value: f"{100 * value:.1f} %",
         **provenance,
@@ -96,14 +93,7 @@ def _thumbnail(photo: str, pipeline: FacePipeline) -> str:
     """The photo's central face as a data URI; an empty one if the photo cannot be read."""
     try:
         opened = pipeline.open(photo)
-        box = pipeline.one_face(opened, Several.CENTRAL).box
+        face = pipeline.one_face(opened, Several.CENTRAL)
     except PhotoError:
         return "data:,"
-    margin = _MARGIN * box.side
-    edges = (box.left - margin, box.top - margin, box.right + margin, box.bottom + margin)
-    left, top, right, bottom = (round(v / opened.scale) for v in edges)
-    face = Image.fromarray(opened.pixels).crop((left, top, right, bottom))
-    face.thumbnail((_SIDE, _SIDE))
-    file = io.BytesIO()
-    face.save(file, "JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(thumbnail(opened, face)).decode()

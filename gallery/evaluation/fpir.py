@@ -6,7 +6,6 @@ fixed Euclidean distance of 0.6.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from gallery.evaluation.baselines import Cosine, Euclidean, HeadDecider
 from gallery.matching.head import Head
 from gallery.matching.operating_point import OperatingPoint, operating_point
 from gallery.matching.scorer import gallery_adjustment
+from gallery.progress import Progress, no_progress
 from gallery.training.calibrate import draw_gallery
 from gallery.training.encode import EncodedPeople
 from gallery.training.identification import TopCandidates, top_candidates
@@ -46,7 +46,7 @@ def measure_promise(
     seed: int,
     photos: int = 1,
     sizes: tuple[int, ...] = SIZES,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Measure FPIR and DIR in random galleries of these people, with up to five probes per person.
 
@@ -99,7 +99,7 @@ def _draw(
 
 def _row(draws: list[_Draw], size: int, rate: float, seed: int) -> dict[str, Any]:
     accepted = [draw.head.scores > draw.points[rate].bias for draw in draws]
-    found = [a & d.head.right for a, d in zip(accepted, draws, strict=True)]
+    identified = [a & d.head.right for a, d in zip(accepted, draws, strict=True)]
     fpir = _share(draws, accepted, known=False)
     least = _cosine_at(draws, min(fpir, 0.999))
     hindsight = [d.cosine.right & (d.cosine.scores > least) for d in draws]
@@ -111,8 +111,8 @@ def _row(draws: list[_Draw], size: int, rate: float, seed: int) -> dict[str, Any
         "strangers_named": fpir,
         "strangers_named_interval": _interval(draws, accepted, seed, known=False),
         "strangers": sum(int((~d.head.known).sum()) for d in draws),
-        "known_found": _share(draws, found, known=True),
-        "known_found_interval": _interval(draws, found, seed, known=True),
+        "known_found": _share(draws, identified, known=True),
+        "known_found_interval": _interval(draws, identified, seed, known=True),
         "cosine_with_hindsight_found": _share(draws, hindsight, known=True),
         "expected_found": float(np.mean([d.points[rate].expected_found(1) for d in draws])),
         "distance_0.6_strangers_named": _share(draws, fixed, known=False),

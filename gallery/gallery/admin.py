@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gallery.admin.backup import BackupInfo, Progress, back_up, no_progress
+from gallery.admin.backup import BackupInfo, back_up
 from gallery.encoders.registry import DEFAULT
 from gallery.encoders.weights import DLIB_RESNET
 from gallery.gallery.base import OpenGallery
+from gallery.progress import Progress, no_progress
 from gallery.store import audit, calibrations, faces
 from gallery.store.records import CalibrationRecord
 

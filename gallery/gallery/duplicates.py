@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +11,12 @@ from gallery.encoders.registry import read_spec
 from gallery.errors import ThumbnailNotFound
 from gallery.factory import build_pipeline, build_reader
 from gallery.gallery.base import OpenGallery
+from gallery.progress import Progress, StepProgress, no_progress, no_step_progress
 from gallery.store import corrections, kept_images
 
 if TYPE_CHECKING:
     from gallery.dedupe.findings import Findings, GalleryFindings
     from gallery.dedupe.plan.apply import Applied
-
-_MAX_WORKERS = 8
 
 
 class Duplicates(OpenGallery):
@@ -31,7 +28,7 @@ class Duplicates(OpenGallery):
         *,
         precision: float | None = None,
         people: bool | None = None,
-        progress: Callable[[str, int, int], None] = lambda _step, _done, _total: None,
+        progress: StepProgress = no_step_progress,
     ) -> Findings:
         """Find copies, people and wrong names in a folder of photos. See gallery.dedupe.folder.
 
@@ -46,7 +43,7 @@ class Duplicates(OpenGallery):
         """
         from gallery.dedupe.clustering.operating_point import DEFAULT_PRECISION
         from gallery.dedupe.folder import FolderOptions, dedupe_folder
-        from gallery.vision.workers import Workers
+        from gallery.vision.workers import Workers, worker_count
 
         parts = self._runtime.parts()
         pipeline = parts.pipeline.get()
@@ -58,16 +55,11 @@ class Duplicates(OpenGallery):
             self.database,
             views=self.settings.views_query,
             options=FolderOptions(DEFAULT_PRECISION if precision is None else precision, people),
-            workers=Workers(
-                min(_MAX_WORKERS, os.cpu_count() or 1),
-                partial(build_pipeline, self.settings, spec),
-            ),
+            workers=Workers(worker_count(), partial(build_pipeline, self.settings, spec)),
             progress=progress,
         )
 
-    def dedupe(
-        self, progress: Callable[[int, int], None] = lambda _done, _total: None
-    ) -> GalleryFindings:
+    def dedupe(self, progress: Progress = no_progress) -> GalleryFindings:
         """Find identities that seem to be one person, and faces enrolled twice or wrongly."""
         from gallery.dedupe.gallery import dedupe_gallery
 
@@ -75,9 +67,7 @@ class Duplicates(OpenGallery):
             lambda p: dedupe_gallery(self.database, p.scorer.get(), progress)
         )
 
-    def findings(
-        self, progress: Callable[[int, int], None] = lambda _done, _total: None
-    ) -> Findings:
+    def findings(self, progress: Progress = no_progress) -> Findings:
         """Return what `dedupe` finds, with copies confirmed on photos that are still there."""
         from gallery.dedupe.duplicate_photos import confirm_same_faces
         from gallery.dedupe.findings import findings_of
@@ -89,7 +79,7 @@ class Duplicates(OpenGallery):
         found: Findings,
         folder: Path | None,
         out: Path,
-        progress: Callable[[int, int], None] = lambda _done, _total: None,
+        progress: Progress = no_progress,
     ) -> list[Path]:
         """Write findings as a plan: plan.json, plan.csv and report.html. Returns the files.
 

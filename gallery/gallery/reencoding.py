@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from gallery.encoders.registry import Spec, read_spec
 from gallery.errors import CannotReencode
 from gallery.factory import build_pipeline, build_reader
 from gallery.gallery.base import OpenGallery
+from gallery.progress import StepProgress, no_step_progress
 from gallery.store import audit, encoders, kept_images, reencoding
 from gallery.store.encoders import EncoderRecord, EncoderState
 
@@ -82,7 +82,7 @@ class Reencoding(OpenGallery):
         *,
         photos: Path | None = None,
         leave_missing: bool = False,
-        progress: Callable[[str, int, int], None] = lambda _step, _done, _total: None,
+        progress: StepProgress = no_step_progress,
     ) -> ReencodingResult:
         """Encode every face with another encoder and switch to it. See gallery.admin.reencoding.
 

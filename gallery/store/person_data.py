@@ -73,11 +73,11 @@ def collect(session: Session, identity_id: int, face_ids: Sequence[int] | None) 
     identity = session.get_one(IdentityRow, identities.get(session, identity_id).id)
     face_query = select(FaceRow).where(FaceRow.identity_id == identity_id).order_by(FaceRow.id)
     merges = session.scalars(select(MergeRow).where(MergeRow.holder_id == identity_id)).all()
-    aside = [face for merge in merges for other in merge.others for face in other["aside"]]
-    aside += [step.kept for step in session.scalars(_drop_steps(identity_id)) if step.kept]
+    set_aside = [face for merge in merges for other in merge.others for face in other["aside"]]
+    set_aside += [step.kept for step in session.scalars(_drop_steps(identity_id)) if step.kept]
     names: list[str] = []
     texts: list[str] = []
-    counted: dict[str, int] = {}
+    row_counts: dict[str, int] = {}
     if face_ids is None:
         rows = session.scalars(face_query).all()
         names.append(identity.name)
@@ -91,7 +91,7 @@ def collect(session: Session, identity_id: int, face_ids: Sequence[int] | None) 
         distinct = select(func.count()).where(
             (DistinctRow.first_id == identity_id) | (DistinctRow.second_id == identity_id)
         )
-        counted = {"merges": len(merges), "distinct": session.scalar(distinct) or 0}
+        row_counts = {"merges": len(merges), "distinct": session.scalar(distinct) or 0}
     else:
         rows = session.scalars(face_query.where(FaceRow.id.in_(face_ids))).all()
         if len(rows) < len(set(face_ids)):
@@ -99,45 +99,45 @@ def collect(session: Session, identity_id: int, face_ids: Sequence[int] | None) 
                 f"a face of {sorted(face_ids)} was erased or moved to another identity"
             )
         photos = {row.photo.sha256 for row in rows}
-        aside = [face for face in aside if face["photo"]["sha256"] in photos]
+        set_aside = [face for face in set_aside if face["photo"]["sha256"] in photos]
     ids = [row.id for row in rows]
     thumbnails: list[bytes] = []
-    images: list[bytes] = []
+    kept_images: list[bytes] = []
     others: list[bytes] = []
     for batch in batched(ids, IDS_PER_QUERY):
         thumbnails += session.scalars(
             select(ThumbnailRow.jpeg).where(ThumbnailRow.face_id.in_(batch))
         )
-        images += session.scalars(
+        kept_images += session.scalars(
             select(KeptImageRow.content).where(KeptImageRow.face_id.in_(batch))
         )
         others += session.scalars(
             select(OtherEncodingRow.encoding).where(OtherEncodingRow.face_id.in_(batch))
         )
-    counted = {"faces": len(ids), "thumbnails": len(thumbnails)} | counted
-    counted |= {"kept_pictures": len(images)} if images else {}
-    counted |= {"other_encodings": len(others)} if others else {}
+    row_counts = {"faces": len(ids), "thumbnails": len(thumbnails)} | row_counts
+    row_counts |= {"kept_pictures": len(kept_images)} if kept_images else {}
+    row_counts |= {"other_encodings": len(others)} if others else {}
     encodings = [*(row.encoding for row in rows), *others]
-    pictures = [*thumbnails, *images]
-    for face in aside:
+    images = [*thumbnails, *kept_images]
+    for face in set_aside:
         packed = [face["encoding"], *(other["encoding"] for other in face.get("others", ()))]
         encodings += [base64.b64decode(encoding) for encoding in packed]
         packed = [face["thumbnail"], (face.get("kept") or {}).get("content")]
-        pictures += [base64.b64decode(image) for image in packed if image]
-    texts += [row.source for row in rows] + [face["source"] for face in aside]
-    texts += [row.photo.sha256 for row in rows] + [face["photo"]["sha256"] for face in aside]
+        images += [base64.b64decode(image) for image in packed if image]
+    texts += [row.source for row in rows] + [face["source"] for face in set_aside]
+    texts += [row.photo.sha256 for row in rows] + [face["photo"]["sha256"] for face in set_aside]
     joined = np.frombuffer(b"".join(encodings), dtype="<f4").reshape(-1, DIMENSION)
     return PersonData(
         identity_id=identity_id,
         merged_ids=tuple(sorted({other["id"] for merge in merges for other in merge.others})),
         face_ids=tuple(ids),
-        set_aside=tuple(face["id"] for face in aside),
+        set_aside=tuple(face["id"] for face in set_aside),
         whole=face_ids is None,
         encodings=joined.astype(np.float32),
         names=tuple(dict.fromkeys(names)),
         texts=tuple(dict.fromkeys(text for text in texts if text)),
-        images=tuple(pictures),
-        row_counts=counted,
+        images=tuple(images),
+        row_counts=row_counts,
     )
 
 

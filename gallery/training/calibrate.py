@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,8 +18,9 @@ from gallery.matching.operating_point import (
 )
 from gallery.matching.scorer import cross_margins, gallery_adjustment, shortlist_margins
 from gallery.matching.templates import Templates, fuse_templates
+from gallery.progress import Progress, no_progress
 from gallery.training.encode import EncodedPeople
-from gallery.training.train import Epoch, Recipe, halves, train
+from gallery.training.train import Epoch, FittedNetworks, Recipe, halves, train
 from gallery.types import Bool, Float32, Float64, Int64
 
 _HIGHEST_RATE, _POINTS_A_DECADE = 0.5, 6
@@ -60,7 +61,7 @@ def fit_and_calibrate(
     people: EncodedPeople,
     recipe: Recipe,
     encoder: tuple[str, str],
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    progress: Progress = no_progress,
 ) -> TrainedHead:
     """Fit a head on half of the people, and calibrate it on the other half.
 
@@ -68,10 +69,18 @@ def fit_and_calibrate(
     """
     first, second = (people.for_people(numbers) for numbers in halves(people, recipe.seed))
     fitted = train(first, recipe, second, progress)
-    marks = HeadMetadata(*encoder, recipe.features, recipe.hidden, NO_CALIBRATION)
-    head = Head(fitted.cohort, fitted.networks, marks)
+    head = uncalibrated_head(fitted, recipe, encoder)
     calibration = calibrate_head(head, second, recipe.seed)
     return TrainedHead(head.recalibrated(calibration), first, second, fitted.history)
+
+
+def uncalibrated_head(fitted: FittedNetworks, recipe: Recipe, encoder: tuple[str, str]) -> Head:
+    """Return the head of fitted networks, whose margins no operating point fits yet.
+
+    encoder : its name and the SHA-256 of its weights.
+    """
+    metadata = HeadMetadata(*encoder, recipe.features, recipe.hidden, NO_CALIBRATION)
+    return Head(fitted.cohort, fitted.networks, metadata)
 
 
 def calibrate_head(head: Head, people: EncodedPeople, seed: int) -> Calibration:

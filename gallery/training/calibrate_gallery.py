@@ -15,16 +15,15 @@ from gallery.matching.operating_point import Adjustment, OperatingPoint
 from gallery.matching.recalibration import Evidence
 from gallery.matching.scorer import shortlist_margins
 from gallery.matching.templates import Templates, fuse_templates
+from gallery.progress import StepProgress, no_step_progress
 from gallery.store.records import StoredEncodings
-from gallery.training.cleaning import Duplicates, duplicate_cosine, without_duplicates
+from gallery.training.cleaning import DuplicatePhotos, duplicate_cosine, without_duplicates
 from gallery.training.dataset import strangers_in
 from gallery.training.encode import EncodedPeople
 from gallery.training.statistics import interval
 from gallery.training.workflow import (
-    GalleryParts,
-    Progress,
+    GalleryLike,
     encode_folder,
-    no_progress,
 )
 from gallery.types import Bool, Encodings, Float32, Int64
 
@@ -61,15 +60,15 @@ class CalibrationRun:
     version: int
     calibration: FittedCalibration
     already_enrolled: tuple[str, ...]
-    duplicates: Duplicates
+    duplicates: DuplicatePhotos
 
 
 def calibrate_gallery(
-    gallery: GalleryParts,
+    gallery: GalleryLike,
     strangers_folder: Path,
     *,
     seed: int = 0,
-    progress: Progress = no_progress,
+    progress: StepProgress = no_step_progress,
 ) -> CalibrationRun:
     """Calibrate the head in use on photos of strangers; keep the result and put it in use.
 
@@ -238,11 +237,11 @@ def _known_margins(
 def _measured(
     strangers: Int64, matched: Bool, known: _KnownMargins, point: OperatingPoint, seed: int
 ) -> dict[str, Any]:
-    found = point.is_same(known.own) & ~point.is_same(known.others)
+    is_identified = point.is_same(known.own) & ~point.is_same(known.others)
     return {
         "bias": point.bias,
         "strangers_named": float(matched.mean()),
         "strangers_named_interval": list(interval(strangers, matched, seed=seed)),
-        "known_found": float(found.mean()),
-        "known_found_interval": list(interval(known.people, found, seed=seed)),
+        "known_found": float(is_identified.mean()),
+        "known_found_interval": list(interval(known.people, is_identified, seed=seed)),
     }

@@ -13,7 +13,7 @@ _BLOCK = 1024
 
 
 @dataclass(frozen=True)
-class Duplicates:
+class DuplicatePhotos:
     """Photos that were left out.
 
     across_people : pairs of photos of two people that are the same picture; both are left out.
@@ -24,13 +24,13 @@ class Duplicates:
     within_person: tuple[str, ...]
 
 
-def without_duplicates(people: EncodedPeople) -> tuple[EncodedPeople, Duplicates]:
+def without_duplicates(people: EncodedPeople) -> tuple[EncodedPeople, DuplicatePhotos]:
     """Leave out duplicates, found by file hash and by near-identical encodings."""
     first, second = _identical(people)
     across = people.people[first] != people.people[second]
     copies = np.unique(second[~across])
     left_out = np.concatenate([first[across], second[across], copies])
-    return people.take(np.setdiff1d(np.arange(len(people)), left_out)), Duplicates(
+    return people.take(np.setdiff1d(np.arange(len(people)), left_out)), DuplicatePhotos(
         tuple(
             (people.photos[a], people.photos[b])
             for a, b in zip(first[across].tolist(), second[across].tolist(), strict=True)

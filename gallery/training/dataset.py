@@ -43,14 +43,14 @@ def people_in(root: Path, part: str | None = None) -> PeopleFolder:
     if not root.is_dir():
         raise PhotoUnreadable(f"{root} is not a folder; give one with a folder for each person")
     split = None if part is None else split_file(root)
-    wanted = None if split is None else _people_of(split, part)
+    names = None if split is None else _people_of(split, part)
     people = {
         # Photos in subfolders do not count: a folder of folders is not one person.
         folder.name: [photo for photo in photos_in(folder) if photo.parent == folder]
         for folder in sorted(root.iterdir())
         if folder.is_dir()
         and not folder.name.startswith(".")
-        and (wanted is None or folder.name in wanted)
+        and (names is None or folder.name in names)
     }
     people = {name: photos for name, photos in people.items() if photos}
     if not people:
@@ -58,7 +58,7 @@ def people_in(root: Path, part: str | None = None) -> PeopleFolder:
             f"{root} has no people in it; give a folder with one folder per person, named after"
             " the person and with their photos directly inside"
         )
-    return PeopleFolder(root, people, part if wanted is not None else None)
+    return PeopleFolder(root, people, part if names is not None else None)
 
 
 def strangers_in(root: Path) -> PeopleFolder:

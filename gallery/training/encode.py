@@ -148,11 +148,13 @@ def encode_people(
             encoding_cache.add(file, new)
             new = {}
         progress(len(photos) - len(missing) + count)
-    wanted = {mark: cached[mark] for _, _, mark in photos}
-    stale = [m for m in cached.keys() - wanted.keys() if not _is_unchanged(folder.root, m)]
+    entries = {mark: cached[mark] for _, _, mark in photos}
+    stale = [m for m in cached.keys() - entries.keys() if not _is_unchanged(folder.root, m)]
     if missing or stale:  # entries of the folder's other people stay
         encoding_cache.add(file, new, stale)
-    usable = [(person, path, wanted[mark]) for person, path, mark in photos if not wanted[mark][2]]
+    usable = [
+        (person, path, entries[mark]) for person, path, mark in photos if not entries[mark][2]
+    ]
     width = pipeline.encoder.network.traits.dimension + 2
     rows = np.array([row for _, _, (row, _, _) in usable], np.float32).reshape(-1, 2 * width)
     sides = _unpacked(rows[:, :width]), _unpacked(rows[:, width:])
@@ -164,7 +166,7 @@ def encode_people(
         names=tuple(folder.people),
         photos=tuple(str(path) for _, path, _ in usable),
         sha256=tuple(sha256 for _, _, (_, sha256, _) in usable),
-        skipped=tuple((str(p), wanted[m][2]) for _, p, m in photos if wanted[m][2]),
+        skipped=tuple((str(p), entries[m][2]) for _, p, m in photos if entries[m][2]),
         near_identical=near_identical_of(pipeline),
     )
 

@@ -13,12 +13,12 @@ from gallery.encoders.protocol import Traits
 from gallery.errors import DatabaseBusy, EncoderChanged, HeadUnusable
 from gallery.matching.head import Head, load_head
 from gallery.matching.head_files import head_in_home, projections
-from gallery.training.workflow import GalleryParts
+from gallery.training.workflow import GalleryLike
 from gallery.types import DIMENSION
 
 
 def projection_to_keep(
-    gallery: GalleryParts, traits: Traits, *, at_home: bool, force: bool
+    gallery: GalleryLike, traits: Traits, *, at_home: bool, force: bool
 ) -> Projection | None:
     """Return the existing projection that the new head must use, or None to learn a new one.
 
@@ -32,7 +32,7 @@ def projection_to_keep(
     return next(iter(projections(settings, traits)), None)
 
 
-def head_to_replace(gallery: GalleryParts, traits: Traits, encoder_sha256: str) -> Head | None:
+def head_to_replace(gallery: GalleryLike, traits: Traits, encoder_sha256: str) -> Head | None:
     """Return the head that a new one in the home would replace; None if it is of another encoder.
 
     encoder_sha256 : of the network with the new head's projection.
@@ -46,7 +46,7 @@ def head_to_replace(gallery: GalleryParts, traits: Traits, encoder_sha256: str) 
 
 @contextmanager
 def replacing_home_head(
-    gallery: GalleryParts, traits: Traits, projection: Projection | None
+    gallery: GalleryLike, traits: Traits, projection: Projection | None
 ) -> Iterator[None]:
     """While in the block, a head with this projection may replace the one in the home.
 

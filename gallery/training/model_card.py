@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from gallery.matching.head import Head
 from gallery.package_data import CARD_FILE, HEAD_FILE, PLOT_FILE
 from gallery.training.calibrate import TrainedHead
-from gallery.training.cleaning import Duplicates
+from gallery.training.cleaning import DuplicatePhotos
 from gallery.training.dataset import PeopleFolder
 from gallery.training.encode import EncodedPeople
 from gallery.training.train import Epoch, Recipe
@@ -32,7 +32,7 @@ LIMITS = (
 def model_card(
     source: Mapping[str, Any],
     people: EncodedPeople,
-    duplicates: Duplicates,
+    duplicates: DuplicatePhotos,
     trained: TrainedHead,
     recipe: Recipe,
     figures: dict[str, Any],
@@ -44,9 +44,9 @@ def model_card(
     figures : measured on the people the head was calibrated on.
     encoder : more about the encoder and its projection to 128 numbers.
     """
-    marks = trained.head.metadata
+    metadata = trained.head.metadata
     return {
-        "encoder": {"name": marks.encoder, "weights_sha256": marks.encoder_sha256, **encoder},
+        "encoder": {"name": metadata.encoder, "weights_sha256": metadata.encoder_sha256, **encoder},
         "head_sha256": trained.head.sha256,
         "recipe": asdict(recipe),
         "reproduce": f"gallery train-head {source['folder']} --out DIR --seed {recipe.seed}"
@@ -67,8 +67,8 @@ def model_card(
         "strangers": [
             {"false_match_rate": float(f"{10**rate:.3g}"), "margin": round(margin, 3)}
             for rate, margin in zip(
-                marks.calibration.strangers.log10_rates.tolist(),
-                marks.calibration.strangers.margins.tolist(),
+                metadata.calibration.strangers.log10_rates.tolist(),
+                metadata.calibration.strangers.margins.tolist(),
                 strict=True,
             )
         ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from gallery.errors import TrainingDataTooSmall
 from gallery.matching.cohort import NEAREST, Cohort
 from gallery.matching.head import DIFFERENT, SAME, PairNetwork, sides_of
 from gallery.matching.templates import fuse_templates
+from gallery.progress import Progress, no_progress
 from gallery.training.encode import EncodedPeople
 from gallery.training.pairs import Pairs, PairSampler
 from gallery.training.statistics import balanced_accuracy, most_accurate_threshold
@@ -115,7 +115,7 @@ def train(
     people: EncodedPeople,
     recipe: Recipe,
     validation: EncodedPeople | None = None,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    progress: Progress = no_progress,
 ) -> FittedNetworks:
     """Fit the networks with binary cross-entropy on one-hot targets (different, same).
 

@@ -17,8 +17,9 @@ from gallery.encoders.registry import DEFAULT
 from gallery.errors import HeadWorse, SettingInvalid
 from gallery.matching.head import Head
 from gallery.matching.head_files import head_stem
+from gallery.progress import StepProgress, no_step_progress
 from gallery.training.calibrate import fit_and_calibrate
-from gallery.training.cleaning import Duplicates, without_duplicates
+from gallery.training.cleaning import DuplicatePhotos, without_duplicates
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople, enrolled_people, near_identical_of
 from gallery.training.home_head import head_to_replace, projection_to_keep, replacing_home_head
@@ -27,10 +28,8 @@ from gallery.training.model_card import model_card, source_of, write_report
 from gallery.training.projection import choose_projection, projected
 from gallery.training.train import Recipe, halves
 from gallery.training.workflow import (
-    GalleryParts,
-    Progress,
+    GalleryLike,
     encode_folder,
-    no_progress,
 )
 from gallery.types import DIMENSION
 from gallery.vision.pipeline import FacePipeline
@@ -82,12 +81,12 @@ class HeadReport:
 
     files: tuple[Path, ...]
     card: dict[str, Any]
-    duplicates: Duplicates
+    duplicates: DuplicatePhotos
     figures: HeadFigures
 
 
 def train_head(
-    gallery: GalleryParts,
+    gallery: GalleryLike,
     people_folder: Path | None = None,
     *,
     pipeline: FacePipeline | None = None,
@@ -97,7 +96,7 @@ def train_head(
     all_people: bool = False,
     limit: int | None = None,
     force: bool = False,
-    progress: Progress = no_progress,
+    progress: StepProgress = no_step_progress,
 ) -> HeadReport:
     """Train and calibrate a head, measure it on people held out, and write it with its model card.
 
@@ -158,7 +157,7 @@ def train_head(
     return HeadReport(files, card, duplicates, figures)
 
 
-def _enrolled(gallery: GalleryParts, traits: Traits) -> tuple[EncodedPeople, dict[str, Any]]:
+def _enrolled(gallery: GalleryLike, traits: Traits) -> tuple[EncodedPeople, dict[str, Any]]:
     """The gallery's own people, and the model card's source."""
     pipeline = gallery.pipeline
     if pipeline.encoder.network.traits.sha256 != traits.sha256:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from gallery.config import Settings
@@ -12,23 +10,16 @@ from gallery.encoders.protocol import Traits
 from gallery.encoders.registry import read_spec
 from gallery.factory import worker_pipelines
 from gallery.matching.scorer import Scorer
+from gallery.progress import StepProgress, no_step_progress
 from gallery.store.database import Database
 from gallery.store.records import FaceRecord, StoredEncodings
 from gallery.training.dataset import PeopleFolder
 from gallery.training.encode import EncodedPeople, Views, encode_people
 from gallery.vision.pipeline import FacePipeline
-
-_MAX_WORKERS = 4
-
-Progress = Callable[[str, int, int], None]
-"""progress(step, done, total): called as each step of a workflow advances."""
+from gallery.vision.workers import worker_count
 
 
-def no_progress(_step: str, _done: int, _total: int) -> None:
-    """Report nothing."""
-
-
-class GalleryParts(Protocol):
+class GalleryLike(Protocol):
     """The parts of a Gallery that the workflows use; pass a Gallery."""
 
     @property
@@ -55,12 +46,12 @@ class GalleryParts(Protocol):
 
 
 def encode_folder(
-    gallery: GalleryParts,
+    gallery: GalleryLike,
     folder: PeopleFolder,
     *,
     pipeline: FacePipeline | None = None,
     native: bool = False,
-    progress: Progress = no_progress,
+    progress: StepProgress = no_step_progress,
 ) -> EncodedPeople:
     """Encode the central face of each photo in the folder; encodings in the cache are reused.
 
@@ -76,7 +67,7 @@ def encode_folder(
         Views(settings.views_query, settings.views_enrolled),
         settings.cache,
         lambda done: progress("encoding", done, folder.photos),
-        workers=min(_MAX_WORKERS, os.cpu_count() or 1),
+        workers=worker_count(),
         pipeline_factory=worker_pipelines(settings, spec),
         native=native,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +16,7 @@ from gallery.vision.pipeline import FacePipeline
 
 _LEAST_PHOTOS = 48
 """With fewer photos the start of the workers takes longer than they save."""
+_MAX_WORKERS = 8
 _TASK_PHOTOS = 4
 _TASKS_PER_WORKER = 3
 """Few tasks wait at a time, so that memory does not grow with the number of photos."""
@@ -33,6 +35,11 @@ class Workers:
 
     count: int
     build_pipeline: Callable[[], FacePipeline]
+
+
+def worker_count() -> int:
+    """Return how many workers to start on this machine: one per core, up to a limit."""
+    return min(_MAX_WORKERS, os.cpu_count() or 1)
 
 
 def map_photos(

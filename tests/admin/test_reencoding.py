@@ -40,7 +40,7 @@ def test_re_encode_switches_and_goes_back(
         gallery.switched,
         progress=lambda step, done, total: steps.append((step, done, total)),
     )
-    assert result == ReencodingResult(faces=1, encoded=1, left=(), missing=(), failed={})
+    assert result == ReencodingResult(faces=1, encoded=1, unencoded=(), missing=(), failed={})
     with pytest.raises(FrozenInstanceError):
         result.faces = 2  # type: ignore[misc]
     assert {step for step, _, _ in steps} == {"looking for photos", "encoding"}
@@ -106,7 +106,7 @@ def test_missing_faces_are_confirmed_before_anything_changes(
     assert gallery.query(hopper).outcome == "match"
 
     result = reencode_gallery(reencoder, lambda: new_pipeline, gallery.switched, leave_missing=True)
-    assert (result.encoded, result.left, result.missing) == (0, (face,), ())
+    assert (result.encoded, result.unencoded, result.missing) == (0, (face,), ())
     assert gallery.query(hopper).outcome == "unknown"
 
 

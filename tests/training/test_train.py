@@ -20,7 +20,7 @@ from gallery.training.calibrate import (
     operating_curve,
     sample_per_person,
 )
-from gallery.training.cleaning import Duplicates, rows_also_in, without_duplicates
+from gallery.training.cleaning import DuplicatePhotos, rows_also_in, without_duplicates
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople, Views, encode_people
 from gallery.training.identification import TopCandidates
@@ -145,7 +145,7 @@ def test_report_is_written_and_the_head_loads(
     card = model_card(
         source_of(people_in(tmp_path / "people")),
         people,
-        Duplicates((), ()),
+        DuplicatePhotos((), ()),
         trained,
         QUICK,
         {"found": 0.5},

@@ -108,11 +108,13 @@ def same_person_clusters(
     )
     point = calibration.point(scorer.head.metadata.calibration, count, precision, adjustment)
     edges = candidate_pairs(encodings, scorer, point, _NEIGHBOURS, progress)
-    near = NearPairs.of(edges, encodings, scorer, point)
-    labels, loosest = _labels(encodings, near, scorer, point, constraints)
+    near_pairs = NearPairs.of(edges, encodings, scorer, point)
+    labels, loosest = _labels(encodings, near_pairs, scorer, point, constraints)
     clusters = rows_by_label(labels)
     missing = [rows for rows in clusters if _key(rows) not in loosest]
-    samples = margin_matrices([sample(rows) for rows in missing], near, encodings, scorer, point)
+    samples = margin_matrices(
+        [sample(rows) for rows in missing], near_pairs, encodings, scorer, point
+    )
     for rows, (sampled, matrix) in zip(missing, samples, strict=True):
         loosest[_key(rows)] = _LoosestMember.of(sampled, matrix)
     described = [
@@ -127,13 +129,13 @@ def _adjustment(
     scorer: Scorer,
     precision: float,
     constraints: Constraints,
-    marks: ClusteringCalibration,
+    calibration: ClusteringCalibration,
 ) -> Adjustment | None:
     """How alike different people are among these faces; None if there are too few to tell."""
-    point = marks.point(scorer.head.metadata.calibration, len(encodings), precision)
+    point = calibration.point(scorer.head.metadata.calibration, len(encodings), precision)
     edges = candidate_pairs(encodings, scorer, point, _NEIGHBOURS)
-    near = NearPairs.of(edges, encodings, scorer, point)
-    labels, _ = _labels(encodings, near, scorer, point, constraints)
+    near_pairs = NearPairs.of(edges, encodings, scorer, point)
+    labels, _ = _labels(encodings, near_pairs, scorer, point, constraints)
     if len(np.unique(labels)) < _LEAST_CLUSTERS:
         return None
     return gallery_adjustment(scorer.head, labels, encodings)
@@ -141,7 +143,7 @@ def _adjustment(
 
 def _labels(
     encodings: Encodings,
-    near: NearPairs,
+    near_pairs: NearPairs,
     scorer: Scorer,
     point: OperatingPoint,
     constraints: Constraints,
@@ -150,7 +152,7 @@ def _labels(
     margins were needed.
     """
     constrained = ConstrainedMargins(constraints, encodings, scorer, point)
-    links = _links(near, constraints, constrained)
+    links = _links(near_pairs, constraints, constrained)
     labels = np.arange(len(encodings), dtype=np.int64)
     partial: list[Int64] = []
     for rows, is_complete in _components(len(encodings), *links):
@@ -159,7 +161,7 @@ def _labels(
         else:
             partial.append(rows)
     loosest: dict[_Key, _LoosestMember] = {}
-    for rows, matrix in margin_matrices(partial, near, encodings, scorer, point):
+    for rows, matrix in margin_matrices(partial, near_pairs, encodings, scorer, point):
         inside = labels_at(constrained_matrix(rows, matrix, constrained), 0.0)
         labels[rows] = rows[inside]
         for positions in rows_by_label(inside):
@@ -171,20 +173,20 @@ def _labels(
 
 
 def _links(
-    near: NearPairs, constraints: Constraints, constrained: ConstrainedMargins
+    near_pairs: NearPairs, constraints: Constraints, constrained: ConstrainedMargins
 ) -> tuple[Int64, Int64, Float64]:
     """The near pairs and those that the user put together: first, second and margin, each pair
     once.
     """
-    margins = constrained.apply(near.first, near.second, near.margins)
+    margins = constrained.apply(near_pairs.first, near_pairs.second, near_pairs.margins)
     together = constraints.together - constraints.apart
     if not together:
-        return near.first, near.second, margins
+        return near_pairs.first, near_pairs.second, margins
     pairs = np.array(sorted(together), dtype=np.int64)
     others = margins < ALWAYS  # near pairs that are not among them
     return (
-        np.concatenate([near.first[others], pairs.min(axis=1)]),
-        np.concatenate([near.second[others], pairs.max(axis=1)]),
+        np.concatenate([near_pairs.first[others], pairs.min(axis=1)]),
+        np.concatenate([near_pairs.second[others], pairs.max(axis=1)]),
         np.concatenate([margins[others], np.full(len(pairs), ALWAYS)]),
     )
 
@@ -233,7 +235,10 @@ def _blocks(rows: Int64, first: Int64, second: Int64, margins: Float64) -> list[
 
 
 def _described(
-    rows: Int64, loosest: _LoosestMember, marks: ClusteringCalibration, constraints: Constraints
+    rows: Int64,
+    loosest: _LoosestMember,
+    calibration: ClusteringCalibration,
+    constraints: Constraints,
 ) -> Cluster:
     is_confirmed = _is_confirmed(rows, constraints)
     why = f"{len(rows)} faces that match each other" if len(rows) > 2 else "two faces that match"
@@ -242,7 +247,7 @@ def _described(
     above = loosest.mean + SIZE_BONUS * float(np.log(len(rows) - 1))
     return Cluster(
         rows=tuple(np.sort(rows).tolist()),
-        probability=1.0 if is_confirmed else marks.probability(above),
+        probability=1.0 if is_confirmed else calibration.probability(above),
         deciding=(loosest.row, loosest.nearest),
         why="as you said" if is_confirmed else why,
     )

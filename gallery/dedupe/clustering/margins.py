@@ -67,21 +67,21 @@ class NearPairs:
 
 def margin_matrices(
     clusters: Sequence[Int64],
-    near: NearPairs,
+    near_pairs: NearPairs,
     encodings: Encodings,
     scorer: Scorer,
     point: OperatingPoint,
 ) -> Iterator[tuple[Int64, Float64]]:
     """Each cluster with the margins of all its pairs, float64 (size, size), zeros on the diagonal.
 
-    near : pairs with known margins; only the others are scored by the head. In a large cluster
-        most pairs are strangers, which only count in a mean: their margins are estimated by a line
-        fitted to some of the least similar pairs.
+    near_pairs : pairs with known margins; only the others are scored by the head. In a large
+        cluster most pairs are strangers, which only count in a mean: their margins are estimated
+        by a line fitted to some of the least similar pairs.
     """
     line = None
     if any(len(rows) > _LARGE_CLUSTER for rows in clusters):
-        line = _StrangerLine.fit(encodings, scorer, point, near.least)
-    known = near.within(clusters, len(encodings)) if clusters else []
+        line = _StrangerLine.fit(encodings, scorer, point, near_pairs.least)
+    known = near_pairs.within(clusters, len(encodings)) if clusters else []
     for batch in _batches(clusters):
         matrices, missing, first, second = [], [], [], []
         for rows, pairs in zip(clusters[batch], known[batch], strict=True):

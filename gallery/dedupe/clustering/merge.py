@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -68,10 +69,14 @@ def _clusters_apart(
 
 def rows_by_label(labels: Int64) -> list[Int64]:
     """The rows of each label that has two or more."""
+    return [rows for rows in rows_of_each(labels) if len(rows) > 1]
+
+
+def rows_of_each(labels: Int64) -> list[Int64]:
+    """The rows of each label, ascending, in the order of the labels."""
     order = np.argsort(labels, kind="stable")
     sizes = np.unique(labels, return_counts=True)[1]
-    parts = np.split(order, np.cumsum(sizes)[:-1])
-    return [rows for rows in parts if len(rows) > 1]
+    return np.split(order, np.cumsum(sizes)[:-1])
 
 
 def matching_groups(
@@ -113,6 +118,33 @@ def matching_groups(
     return scores
 
 
+@dataclass(frozen=True)
+class MatchingPair:
+    """Two groups, by index, that seem to be one person.
+
+    deciding : the most similar pair of their faces, by row.
+    """
+
+    groups: tuple[int, int]
+    probability: float
+    deciding: tuple[int, int]
+
+
+def matching_pairs(
+    encodings: Encodings,
+    groups: Sequence[Int64],
+    scorer: Scorer,
+    point: OperatingPoint,
+    progress: Callable[[float], None] = lambda _share: None,
+) -> Iterator[MatchingPair]:
+    """Describe each pair that matching_groups returns, with the same arguments."""
+    for (i, j), score in matching_groups(encodings, groups, scorer, point, progress).items():
+        margin = np.array([score + point.bias], dtype=np.float32)
+        probability = float(point.probabilities(margin)[0])
+        deciding = _most_similar_rows(encodings, groups[i], groups[j])
+        yield MatchingPair((i, j), probability, deciding)
+
+
 def _scores(
     pairs: Sequence[tuple[int, int]],
     groups: Sequence[Int64],
@@ -147,7 +179,7 @@ def sample(rows: Int64) -> Int64:
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(np.int64)]
 
 
-def nearest_rows(encodings: Encodings, rows: Int64, others: Int64) -> tuple[int, int]:
+def _most_similar_rows(encodings: Encodings, rows: Int64, others: Int64) -> tuple[int, int]:
     """The most similar pair of one of the rows and one of the others."""
     cosines = encodings.vectors[rows] @ encodings.vectors[others].T
     a, b = np.unravel_index(int(cosines.argmax()), cosines.shape)

@@ -92,30 +92,30 @@ class Plan:
     findings: tuple[PlannedFinding, ...]
 
 
-def plan_of(found: Findings, plan_id: str) -> Plan:
+def plan_of(findings: Findings, plan_id: str) -> Plan:
     """All findings undecided, but people the user confirmed before; in the order of the report."""
-    return Plan(plan_id, tuple(_planned(found)))
+    return Plan(plan_id, tuple(_planned(findings)))
 
 
-def _planned(found: Findings) -> Iterator[PlannedFinding]:
-    for i, wrong in enumerate(found.misfiled, start=1):
+def _planned(findings: Findings) -> Iterator[PlannedFinding]:
+    for i, wrong in enumerate(findings.misfiled, start=1):
         yield PlannedFinding(
             f"m{i}", "misfiled", wrong.probability, f"under {wrong.identity}: {wrong.why}",
             (_face(wrong.face, wrong.identity_id),), suggested=wrong.suggested or "",
             suggested_id=wrong.suggested_id,
         )  # fmt: skip
-    for i, same in enumerate(found.identities, start=1):
+    for i, same in enumerate(findings.identities, start=1):
         ids = same.ids or (None,) * len(same.names)
         members = tuple(Member(n, identity_id=k) for n, k in zip(same.names, ids, strict=True))
         yield PlannedFinding(f"i{i}", "identities", same.probability, same.why, members)
-    for i, copies in enumerate(found.copies, start=1):
+    for i, copies in enumerate(findings.copies, start=1):
         members = (
             tuple(_face(face) for face in copies.faces)
             if copies.faces
             else tuple(Member(photo) for photo in copies.photos)
         )
         yield PlannedFinding(f"c{i}", "copies", copies.probability, copies.why, members)
-    for person in found.people:
+    for person in findings.people:
         yield PlannedFinding(
             f"p-{person.id}", "people", person.probability, person.why,
             tuple(_face(face) for face in person.faces),

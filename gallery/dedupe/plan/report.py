@@ -17,6 +17,7 @@ from gallery.dedupe.findings import Findings, FoundFace
 from gallery.dedupe.plan.files import plan_json
 from gallery.dedupe.plan.model import Plan, PlannedFinding
 from gallery.errors import PhotoError
+from gallery.progress import Progress, no_progress
 from gallery.types import Box, Photo
 from gallery.vision.photo import PhotoReader
 
@@ -76,17 +77,17 @@ class Pictures:
 
 
 def report_page(
-    found: Findings,
+    findings: Findings,
     plan: Plan,
     folder: Path | None,
     reader: PhotoReader,
     thumbnails: Thumbnails,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = no_progress,
 ) -> str:
     """The HTML page of a plan. folder : None for the gallery itself."""
     pictures = Pictures(reader, thumbnails)
     planned = {finding.id: finding for finding in plan.findings}
-    sections = _sections(found, planned, pictures, folder, progress)
+    sections = _sections(findings, planned, pictures, folder, progress)
     environment = Environment(
         loader=PackageLoader("gallery.dedupe.plan", "."),
         autoescape=True,
@@ -96,32 +97,32 @@ def report_page(
     )
     return environment.get_template("report.html").render(
         title="The gallery" if folder is None else folder.resolve().name,
-        photos=f"{found.photos:,}",
-        faces=f"{found.faces:,}",
+        photos=f"{findings.photos:,}",
+        faces=f"{findings.faces:,}",
         made=f"{datetime.now():%Y-%m-%d %H:%M}",
         sections=sections,
-        skipped=found.skipped,
+        skipped=findings.skipped,
         plan=plan_json(plan),
     )
 
 
 def _sections(
-    found: Findings,
+    findings: Findings,
     planned: dict[str, PlannedFinding],
     pictures: Pictures,
     folder: Path | None,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> list[dict[str, Any]]:
     short_name = _shortener(folder)
     total = sum(
-        min(_MOST_FINDINGS, len(findings))
-        for findings in (found.misfiled, found.identities, found.copies, found.people)
+        min(_MOST_FINDINGS, len(group))
+        for group in (findings.misfiled, findings.identities, findings.copies, findings.people)
     )
     done = 0
 
     def shown(
         finding_id: str, title: str, members: Sequence[tuple[_Picture, str]],
-        deciding: Collection[str], choice: bool, decidable: bool,
+        deciding: Collection[str] = (), choice: bool = False, decidable: bool = folder is None,
     ) -> dict[str, Any]:  # fmt: skip
         nonlocal done
         done += 1
@@ -155,22 +156,16 @@ def _sections(
             f"m{i}",
             f"{w.identity}? Rather {w.suggested}" if w.suggested else f"{w.identity}?",
             [(_face(w.face), w.identity), (_face(w.nearest), w.suggested or w.identity)],
-            (),
-            False,
-            enrolled,
         )
-        for i, w in enumerate(found.misfiled[:_MOST_FINDINGS], start=1)
+        for i, w in enumerate(findings.misfiled[:_MOST_FINDINGS], start=1)
     ]
     identities = [
         shown(
             f"i{i}",
             " and ".join(s.names),
             [(_face(f), n) for f, n in zip(s.deciding, s.names, strict=True)],
-            (),
-            False,
-            enrolled,
         )
-        for i, s in enumerate(found.identities[:_MOST_FINDINGS], start=1)
+        for i, s in enumerate(findings.identities[:_MOST_FINDINGS], start=1)
     ]
     copies = [
         shown(
@@ -178,10 +173,8 @@ def _sections(
             f"{len(c.photos)} copies",
             [(_face(f), f.name) for f in c.faces] or [(_Picture(p), "") for p in c.photos],
             [f"{p} None" for p in c.deciding],
-            False,
-            enrolled,
         )
-        for i, c in enumerate(found.copies[:_MOST_FINDINGS], start=1)
+        for i, c in enumerate(findings.copies[:_MOST_FINDINGS], start=1)
     ]
     people = [
         shown(
@@ -189,25 +182,25 @@ def _sections(
             f"{len(p.faces)} faces of one person",
             [(_face(f), "") for f in p.faces],
             [f"{f.photo} {f.box}" for f in p.deciding],
-            True,
-            True,
+            choice=True,
+            decidable=True,
         )
-        for p in found.people[:_MOST_FINDINGS]
+        for p in findings.people[:_MOST_FINDINGS]
     ]
     return [
-        _section("misfiled", "Under the wrong name?", found.misfiled, misfiled,
+        _section("misfiled", "Under the wrong name?", len(findings.misfiled), misfiled,
                  "Left: the photo. Right: the photo it is most similar to."
                  + ("" if enrolled else _NO_ACTION),
                  "Move it there", "It is right"),
-        _section("identities", "Two names, one person?", found.identities, identities,
+        _section("identities", "Two names, one person?", len(findings.identities), identities,
                  "The most similar photos of two names."
                  + (" Accepting keeps the first name." if enrolled else _NO_ACTION),
                  "One person", "Two people"),
-        _section("copies", "Copies", found.copies, copies,
+        _section("copies", "Copies", len(findings.copies), copies,
                  "The same picture several times. Outlined: the least certain link."
                  + (" Accepting keeps only the first in the gallery." if enrolled else _NO_ACTION),
                  "Keep only the first", "Keep all"),
-        _section("people", "One person", found.people, people,
+        _section("people", "One person", len(findings.people), people,
                  "The largest groups first. Outlined: the least certain face, and the one it is"
                  " most similar to. Accepting keeps the group together for good.",
                  "One person", "Not one person"),
@@ -215,11 +208,11 @@ def _sections(
 
 
 def _section(
-    kind: str, title: str, found: tuple[Any, ...], shown: list[dict[str, Any]], why: str,
+    kind: str, title: str, total: int, shown: list[dict[str, Any]], why: str,
     yes: str, no: str,
 ) -> dict[str, Any]:  # fmt: skip
     return {
-        "kind": kind, "title": title, "total": len(found), "findings": shown, "why": why,
+        "kind": kind, "title": title, "total": total, "findings": shown, "why": why,
         "yes": yes, "no": no,
     }  # fmt: skip
 

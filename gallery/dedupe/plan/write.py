@@ -15,6 +15,7 @@ from gallery.dedupe.plan.model import plan_of
 from gallery.dedupe.plan.report import report_page
 from gallery.errors import PlanUnusable
 from gallery.names import printable
+from gallery.progress import Progress
 from gallery.store import plans
 from gallery.store.database import Database
 from gallery.vision.photo import PhotoReader
@@ -28,7 +29,7 @@ def write_plan(
     out: Path,
     reader: PhotoReader,
     thumbnail: Callable[[int], bytes | None],
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> list[Path]:
     """Write the files of a plan. Returns their paths.
 

@@ -1,4 +1,4 @@
-"""Faces and query answers as CSV or JSON files."""
+"""Query a folder of photos, and write enrolled faces or answers to CSV or JSON files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from gallery.errors import PhotoError, SettingInvalid
 from gallery.names import escape_csv_cell, printable
+from gallery.progress import Progress, no_progress
 from gallery.types import Decision
 from gallery.vision.photo import photos_in
 from indexer.whole_file import atomic_write
@@ -56,7 +57,7 @@ class PhotoAnswer:
 def query_folder(
     query_all: Callable[[Path], list[Decision]],
     folder: Path,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = no_progress,
 ) -> Iterator[PhotoAnswer]:
     """Query every face in every photo under a folder.
 
