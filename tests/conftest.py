@@ -15,6 +15,7 @@ import skimage
 from hypothesis import settings
 from matplotlib.cbook import get_sample_data
 
+from gallery.config import DATABASE_FILE
 from gallery.encoders.weights import DLIB_RESNET
 from gallery.gallery import Gallery
 from gallery.store import faces, identities
@@ -114,9 +115,21 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> FacePipel
         return opened.pipeline
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A new database's file; copying it is quicker than creating one."""
+    file = tmp_path_factory.mktemp("database") / DATABASE_FILE
+    Database(file, busy_timeout=5.0).close()
+    return file.read_bytes()
+
+
 @pytest.fixture
-def gallery(tmp_path: Path, cache: Path) -> Iterator[Gallery]:
+def gallery(tmp_path: Path, cache: Path, empty_database: bytes) -> Iterator[Gallery]:
     """An empty gallery of its own."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    (home / DATABASE_FILE).touch(mode=0o600)
+    (home / DATABASE_FILE).write_bytes(empty_database)
     with Gallery.open(tmp_path / "home", cache=cache, threads=1) as opened:
         yield opened
 
@@ -137,8 +150,9 @@ def unit_rows() -> UnitRows:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(tmp_path: Path, empty_database: bytes) -> Iterator[Database]:
     """A new database of its own, tmp_path / "gallery.db"."""
+    (tmp_path / DATABASE_FILE).write_bytes(empty_database)
     opened = Database(tmp_path / "gallery.db", busy_timeout=5.0)
     yield opened
     opened.close()

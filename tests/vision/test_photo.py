@@ -331,6 +331,7 @@ print(*photo.pixels.shape, photo.scale, peak)
 """
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("image_format", "options"),
     [("JPEG", {"progressive": True}), ("PNG", {"compress_level": 1})],
