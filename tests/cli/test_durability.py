@@ -74,7 +74,13 @@ def test_single_face_is_erased_and_the_person_stays(two: Run, hopper: Path, tmp_
 
 def test_expired_identity_is_erased(two: Run) -> None:
     assert two("identities", "describe", "Grace Hopper", "--expires", "yesterday").status == 2
-    two("identities", "describe", "Grace Hopper", "--expires", "2020-01-01")
+    later = two("identities", "describe", "Grace Hopper", "--expires", "2999-01-31").out
+    assert "Grace Hopper expires on 2999-01-31 and is erased from then on" in later
+    past = ("identities", "describe", "Grace Hopper", "--expires", "2020-01-01")
+    asked = two(*past)
+    assert (asked.status, "erases Grace Hopper for good" in asked.err) == (1, True)
+    assert "expires 2999-01-31" in two("identities", "show", "Grace Hopper").out
+    assert "Grace Hopper has expired" in two(*past, "--yes").out
     assert "expires 2020-01-01" in two("identities", "show", "Grace Hopper").out
     assert "`gallery expire`" in two("check").out
     assert two("expire", "--dry-run", "--json").line["name"] == "Grace Hopper"
