@@ -27,9 +27,7 @@ def dedupe(
     folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", show_default=False)] = None,
     precision: Annotated[
         float,
-        typer.Option(
-            min=0.9, max=0.998, help="The share of face pairs put together that should be right."
-        ),
+        typer.Option(help="The share of face pairs put together that should be right."),
     ] = 0.99,
     people: Annotated[
         bool | None,
@@ -76,6 +74,7 @@ def dedupe(
 
     Example: `gallery dedupe ~/Pictures --plan review/`
     """
+    _check_precision(precision)
     with open_gallery(context) as gallery:
         if apply is not None:
             if folder is not None or plan is not None:
@@ -130,6 +129,14 @@ def undo(
         return
     _say_lines(lines)
     say(f"plan {undone} was undone", "green")
+
+
+def _check_precision(precision: float) -> None:
+    from gallery.dedupe.clustering.operating_point import shipped_calibration
+
+    low, *_, high = shipped_calibration().precisions
+    if not low <= precision <= high:
+        raise SettingInvalid(f"--precision is {precision:g}, expected {low} to {high}")
 
 
 def _find(gallery: Gallery, folder: Path | None, precision: float, people: bool | None) -> Findings:

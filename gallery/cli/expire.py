@@ -27,15 +27,14 @@ def expire(
     Example: `gallery expire`
     """
     with open_gallery(context) as gallery:
-        expired = gallery.expired()
+        expired = gallery.expired() if dry_run else []
         receipts = [] if dry_run else gallery.expire()
-    names = {record.id: record.name for record in expired}
-    for record in expired if dry_run else ():
+    for record in expired:
         if as_json:
             emit(identity_json(record))
         else:
             say(f"{record.name} (id {record.id}) has expired")
     for receipt in receipts:
-        show_receipt(receipt, as_json, names.get(receipt.identity_id))
+        show_receipt(receipt, as_json)
     if not as_json and not expired and not receipts:
         say("nobody has expired", "dim")

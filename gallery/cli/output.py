@@ -71,7 +71,7 @@ def certainty(probability: float | None) -> str:
 
 
 def show_receipt(receipt: Receipt, as_json: bool, name: str | None = None) -> None:
-    """Print what was erased, and where copies may remain. name : the identity's, if known."""
+    """Print what was erased, and where copies may remain. name : the identity's, to print too."""
     if as_json:
         emit(receipt_json(receipt))
         return

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from gallery.config import DATABASE_FILE, INDEX_FILE, load_settings
-from gallery.dedupe.clustering.operating_point import shipped_calibration
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
 from gallery.store import faces
@@ -296,11 +295,11 @@ def test_check_of_an_empty_and_of_a_small_gallery(run: Run, hopper: Path) -> Non
     assert small["database"].endswith("1 identity, 1 face, intact")
 
 
-def test_precision_is_checked_by_the_option_itself(run: Run) -> None:
-    precisions = shipped_calibration().precisions
-    refused = run("dedupe", "--precision", "2")
+@pytest.mark.parametrize("precision", ["2", "nan", "0.5"])
+def test_precision_out_of_range_is_refused_without_a_folder_too(run: Run, precision: str) -> None:
+    refused = run("dedupe", "--precision", precision)
     assert refused.status == 2
-    assert f"{precisions[0]}<=x<={precisions[-1]}" in refused.err
+    assert f"--precision is {precision}, expected 0.9 to 0.998" in refused.err
 
 
 def test_face_that_does_not_exist_is_not_moved(two: Run) -> None:
