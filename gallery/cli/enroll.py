@@ -89,7 +89,8 @@ def _enroll(
             if as_json:
                 emit(enrolment_json(result))
             else:
-                say(f"{result.outcome}  {result.photo}: {result.reason}", _STYLES[result.outcome])
+                reason = result.reason.replace("(100%, by ", "(99.9%, by ")  # never certain
+                say(f"{result.outcome}  {result.photo}: {reason}", _STYLES[result.outcome])
             advance(done, len(jobs))
     if not as_json and len(jobs) > 1:
         say(_summary(counts), "bold")

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gallery.cli.app import Commands, JsonOption, app, open_gallery
-from gallery.cli.output import emit, say, show
+from gallery.cli.output import count, emit, say, show
 from gallery.json_forms.to_json import key_json
 from gallery.store import api_keys, audit
 from gallery.store.api_keys import Scope
@@ -120,4 +120,4 @@ def reset(
     if as_json:
         emit({"dropped": dropped})
     else:
-        say(f"deleted {dropped} keys; no key is needed any more")
+        say(f"deleted {count(dropped, 'key')}; no key is needed any more")

@@ -302,5 +302,17 @@ def test_precision_out_of_range_is_refused_without_a_folder_too(run: Run, precis
     assert f"--precision is {precision}, expected 0.9 to 0.998" in refused.err
 
 
+def test_folder_summary_says_whether_wrong_names_were_checked(
+    run: Run, tmp_path: Path, hopper: Path
+) -> None:
+    for person in ("Grace", "Tim"):
+        (tmp_path / "photos" / person).mkdir(parents=True)
+        (tmp_path / "photos" / person / "photo.jpg").write_bytes(hopper.read_bytes())
+    unchecked = run("dedupe", tmp_path / "photos").out
+    assert "Wrong names were not checked" in unchecked and "run again with --people" in unchecked
+    assert "under the wrong name" not in unchecked
+    assert "under the wrong name" in run("dedupe", tmp_path / "photos", "--people").out
+
+
 def test_face_that_does_not_exist_is_not_moved(two: Run) -> None:
     assert "identities show NAME` lists them" in two("faces", "move", "999", "Grace Hopper").err
