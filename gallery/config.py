@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import platformdirs
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gallery.errors import SettingInvalid
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 MAX_VIEWS = 10
 DATABASE_FILE, INDEX_FILE, REENCODE_LOCK = "gallery.db", "faces.index", "reencode.lock"
@@ -162,6 +166,24 @@ class Settings(BaseSettings):
     )
 
 
+_EXPECTED = {
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "path_type": "a path",
+}
+"""What each kind of validation error expected, by pydantic's name for it."""
+
+
 def load_settings(**given: object) -> Settings:
     """Settings with the given fields over the environment; None means "not given".
 
@@ -170,8 +192,18 @@ def load_settings(**given: object) -> Settings:
     try:
         return Settings(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
     except ValidationError as error:
-        problems = "; ".join(
-            f"GALLERY_{'.'.join(str(p) for p in e['loc']).upper()} = {e['input']!r}: {e['msg']}"
-            for e in error.errors()
-        )
-        raise SettingInvalid(f"setting {problems}") from error
+        raise SettingInvalid("; ".join(map(_problem, error.errors()))) from error
+
+
+def _problem(error: ErrorDetails) -> str:
+    """Say what is wrong with one setting, and what was expected."""
+    name, context = ".".join(map(str, error["loc"])), error.get("ctx", {})
+    if error["type"] == "extra_forbidden":
+        similar = get_close_matches(name.lower(), Settings.model_fields, n=1)
+        hint = f"did you mean {similar[0]}?" if similar else "`gallery guide settings` lists them"
+        return f"there is no setting {name}; {hint}"
+    expected = _EXPECTED.get(error["type"], "").format_map(context)
+    if not expected:
+        reason = error["msg"]
+        return f"GALLERY_{name.upper()} is {error['input']}: {reason[:1].lower()}{reason[1:]}"
+    return f"GALLERY_{name.upper()} is {error['input']}, expected {expected}"

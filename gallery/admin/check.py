@@ -40,11 +40,15 @@ _PACKAGES = ("face-gallery", "torch", "facenet-pytorch", "faiss-cpu", "numpy", "
 
 @dataclass(frozen=True)
 class Finding:
-    """The state of one part of a gallery."""
+    """The state of one part of a gallery.
+
+    is_note : not a problem, but worth reading.
+    """
 
     part: str
     ok: bool
     message: str
+    is_note: bool = False
 
 
 def check(
@@ -115,7 +119,8 @@ def _database(database: Database) -> Finding:
             "the files still contain bytes of erased faces; stop other processes and run this again"
         )
         return Finding("database", False, message)
-    message = f"schema {SCHEMA}, {identity_count} identities, {face_count} faces, intact"
+    stored = f"{_count(identity_count, 'identity', 'identities')}, {_count(face_count, 'face')}"
+    message = f"schema {SCHEMA}, {stored}, intact"
     return Finding("database", True, message)
 
 
@@ -132,10 +137,12 @@ def _people(database: Database) -> Finding:
         photos, empty = orphans.photo_count(session), orphans.identity_ids(session)
         expired = len(identities.expired_ids(session))
     if photos:
-        message = f"{photos} stored photos have no face; run `gallery check --repair`"
+        stored = _count(photos, "stored photo has", "stored photos have")
+        message = f"{stored} no face; run `gallery check --repair`"
         return Finding("people", False, message)
     if expired:
-        message = f"{expired} identities have expired; `gallery expire` erases them"
+        overdue = _count(expired, "identity has", "identities have")
+        message = f"{overdue} expired; `gallery expire` erases {'it' if expired == 1 else 'them'}"
         return Finding("people", False, message)
     if empty:  # possible after erasing single faces and then undoing a merge
         message = (
@@ -143,17 +150,21 @@ def _people(database: Database) -> Finding:
             f" {', '.join(map(str, empty[:10]))}; enrol photos of them, or run `gallery identities"
             " forget ID`"
         )
-        return Finding("people", True, message)
+        return Finding("people", True, message, is_note=True)
     message = "every identity and every photo has a face; nobody has expired"
     return Finding("people", True, message)
 
 
 def _trail(database: Database, days: int) -> Finding:
     with database.reading() as session:
-        problems, count = audit.problems(session), audit.count(session)
+        problems, total = audit.problems(session), audit.count(session)
     if problems:
         return Finding("audit", False, f"the audit trail was tampered with: {'; '.join(problems)}")
-    return Finding("audit", True, f"{count} entries, intact; kept for {days} days")
+    return Finding(
+        "audit",
+        True,
+        f"{_count(total, 'entry', 'entries')}, intact; kept for {_count(days, 'day')}",
+    )
 
 
 def _backups(database: Database) -> Finding:
@@ -172,7 +183,8 @@ def _index(index: IndexReplica) -> Finding:
     if problems:
         message = f"{'; '.join(problems)}; the next query rebuilds it from the database"
         return Finding("index", False, message)
-    return Finding("index", True, f"{len(index.catch_up())} faces, consistent with the database")
+    stored = _count(len(index.catch_up()), "face")
+    return Finding("index", True, f"{stored}, consistent with the database")
 
 
 def _encoder(database: Database) -> Finding:
@@ -186,7 +198,7 @@ def _encoder(database: Database) -> Finding:
         pictures, size = kept_images.count_and_bytes(session)
     message = "none yet" if current is None else str(current)
     if pictures:
-        message += f"; pictures of {pictures} faces are kept ({size / 2**20:.1f} MB)"
+        message += f"; pictures of {_count(pictures, 'face')} are kept ({size / 2**20:.1f} MB)"
     if following is not None and progress is not None:
         message += (
             f"; {progress[0]} of {progress[1]} faces are re-encoded with {following}: run `gallery"
@@ -197,9 +209,8 @@ def _encoder(database: Database) -> Finding:
     if unseen:
         names = ", ".join(sorted({name for _, name, _ in unseen})[:_MAX_LISTED])
         message += (
-            f"; {len(unseen)} faces (of {names}) are in no search, because this encoder has not"
-            " encoded them: enrol their photos again, or run `gallery re-encode` with --photos"
-            " FOLDER"
+            f"; no search finds {_count(len(unseen), 'face')} (of {names}), not encoded with this"
+            " encoder: enrol the photos again, or run `gallery re-encode` with --photos FOLDER"
         )
     return Finding("encoder", not unseen, message)
 
@@ -224,17 +235,18 @@ def _look_alikes(database: Database, scorer: Scorer, point: OperatingPoint) -> F
             return Finding("look-alikes", True, message)
         stored = faces.encodings_of(session, names)
     pairs = [
-        f"{names[pair.first]} and {names[pair.second]} ({pair.probability:.0%})"
+        f"{names[pair.first]} and {names[pair.second]} ({min(pair.probability, 0.999):.1%})"
         for pair in look_alikes(stored, scorer, point)
     ]
     if not pairs:
         return Finding("look-alikes", True, "no two identities match each other")
-    more = "" if len(pairs) <= _MAX_LISTED else f", and {len(pairs) - _MAX_LISTED} more pairs"
+    left = len(pairs) - _MAX_LISTED
+    more = f", and {_count(left, 'more pair')}" if left > 0 else ""
     message = (
-        f"{'; '.join(pairs[:_MAX_LISTED])}{more}: a query of one may match both, which is no"
-        " match; if they are one person, run `gallery identities merge`"
+        f"{'; '.join(pairs[:_MAX_LISTED])}{more} may both match a query, which is then answered"
+        " `ambiguous`; if they are one person, run `gallery identities merge`"
     )
-    return Finding("look-alikes", True, message)
+    return Finding("look-alikes", True, message, is_note=True)
 
 
 def _weights() -> list[Finding]:
@@ -248,3 +260,7 @@ def _weights() -> list[Finding]:
             message = f"SHA-256 {source.sha256[:12]}, licence {source.licence}"
             findings.append(Finding(f"weights {source.name}", True, message))
     return findings
+
+
+def _count(number: int, noun: str, plural: str | None = None) -> str:
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -8,14 +8,17 @@ import anyio
 
 from gallery.errors import GalleryError
 from gallery.gallery import Gallery
+from gallery.store.audit import Actor, act_as
 
 _INTERVAL = 60.0  # seconds
+_SERVER = Actor("server")
 
 
 async def run_maintenance(gallery: Gallery, log: Any) -> None:
     """Maintain the gallery now and every minute until cancelled; log erasures by number."""
 
     def maintain() -> None:
+        act_as(_SERVER)
         try:
             receipts = gallery.upkeep()
         except (GalleryError, OSError) as error:

@@ -7,10 +7,10 @@ from copy import copy
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from gallery.config import load_settings
 from gallery.encoders.registry import Spec, read_spec
@@ -30,7 +30,62 @@ _WITHOUT_GALLERY = ("demo", "guide")
 """Commands that ignore the options of a gallery, so that their help leaves these out."""
 
 
-class Program(TyperGroup):
+_PANELS = {
+    "Photos": ("enroll-identity", "query", "compare", "dedupe", "undo"),
+    "People": ("identities", "faces", "expire"),
+    "Measure and train": ("evaluate", "calibrate", "train-head", "encoders", "re-encode"),
+    "Serve": ("serve", "keys"),
+    "Keep": ("check", "audit", "backup", "restore", "export", "import"),
+    "Learn": ("demo", "guide"),
+}
+"""The commands in the order of `gallery --help`, by the title of their panel."""
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Command(TyperCommand):
+    """A command whose usage writes arguments as their metavar does: PHOTO..., [FOLDER]."""
+
+    def collect_usage_pieces(self, _ctx: Any) -> list[str]:
+        pieces = []
+        for parameter in self.params:
+            if parameter.param_type_name == "argument":
+                name = parameter.metavar or parameter.name.upper()
+                is_marked = parameter.required or name.startswith("[")
+                pieces.append(name if is_marked else f"[{name}]")
+        return [self.options_metavar or "", *pieces]
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_flag_types(super().get_params(ctx))
+
+
+class Group(TyperGroup):
+    """A group of commands."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_flag_types(super().get_params(ctx))
+
+
+def _without_flag_types(parameters: list[Any]) -> list[Any]:
+    """Let help leave out <bool> after every flag."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
+class Commands(typer.Typer):
+    """A Typer whose commands and groups are those above."""
+
+    def __init__(self, *, cls: type[TyperGroup] = Group, **settings: Any) -> None:
+        super().__init__(cls=cls, rich_markup_mode="markdown", **settings)
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[_Function], _Function]:
+        """Add a command. settings : as of typer.Typer.command."""
+        return super().command(name, cls=Command, **settings)
+
+
+class Program(Group):
     """The root group. Its options may stand behind a command as well as before it.
 
     A command with an --encoder of its own (`train-head`, `re-encode`, `encoders`) keeps it.
@@ -39,8 +94,15 @@ class Program(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         options = [option for option in self.params if option.name in _GLOBAL_OPTIONS]
-        for name, command in self.commands.items():
+        panels = {name: panel for panel, names in _PANELS.items() for name in names}
+        all_commands: dict[str, Any] = {**self.commands}
+        for name, command in all_commands.items():
             _accept(command, options, hidden=name in _WITHOUT_GALLERY)
+            command.rich_help_panel = panels[name]
+        self._order = [name for name in panels if name in all_commands]
+
+    def list_commands(self, _ctx: Any) -> list[str]:
+        return self._order
 
 
 def _accept(command: Any, options: Sequence[Any], *, hidden: bool) -> None:
@@ -66,11 +128,10 @@ def _store(context: Any, option: Any, value: Any) -> None:
         context.obj = replace(context.obj, **{option.name: convert(value)})
 
 
-app = typer.Typer(
+app = Commands(
     cls=Program,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     help=_SUMMARY,
 )

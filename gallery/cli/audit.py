@@ -8,7 +8,7 @@ import typer
 
 from gallery.cli.app import JsonOption, app, open_gallery
 from gallery.cli.exit_status import ERROR, FOUND
-from gallery.cli.output import complain, emit, say
+from gallery.cli.output import complain, count, emit, say
 from gallery.json_forms.to_json import audit_json
 from gallery.store import audit as trail
 
@@ -40,5 +40,6 @@ def audit(
     for problem in problems:
         complain(f"the audit trail was tampered with: {problem}")
     if not as_json and entries and not problems:
-        say(f"{total} entries, intact; entry {entries[-1].id} is {entries[-1].digest}", "dim")
+        stored = count(total, "entry", "entries")
+        say(f"{stored}, intact; entry {entries[-1].id} is {entries[-1].digest}", "dim")
     raise typer.Exit(ERROR if problems else FOUND)

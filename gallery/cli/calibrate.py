@@ -10,7 +10,7 @@ import typer
 from gallery.cli.app import JsonOption, app, open_gallery
 from gallery.cli.evaluate import SeedOption, steps
 from gallery.cli.evaluation_tables import show_calibration
-from gallery.cli.output import emit, say
+from gallery.cli.output import count, emit, say
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
 
@@ -76,9 +76,10 @@ def _list(gallery: Gallery, as_json: bool) -> None:
             )
             continue
         state = "in use" if is_in_use else "" if record.head_sha256 == head else "another head"
-        after, photos = record.report["after"], record.report["strangers"]["photos"]
+        after = record.report["after"]
+        photos = count(record.report["strangers"]["photos"], "photo")
         say(
-            f"{record.id}  {record.created_at:%Y-%m-%d %H:%M}  {photos} photos of strangers,"
+            f"{record.id}  {record.created_at:%Y-%m-%d %H:%M}  {photos} of strangers,"
             f" {after['strangers_named']:.1%} matched  {state}"
         )
     if not as_json and not is_any_in_use:

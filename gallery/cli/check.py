@@ -16,6 +16,7 @@ from gallery.errors import SettingInvalid
 from gallery.names import printable
 
 if TYPE_CHECKING:
+    from gallery.admin.check import Finding
     from gallery.erasure.report import TraceReport
 
 
@@ -70,9 +71,16 @@ def check(
         if as_json:
             emit({"part": finding.part, "ok": finding.ok, "said": finding.message})
         else:
-            mark = "[green]ok [/]" if finding.ok else "[bold red]BAD[/]"
-            out.print(mark, f"[bold]{finding.part}[/]:", escape(printable(finding.message)))
+            out.print(
+                _mark(finding), f"[bold]{finding.part}[/]:", escape(printable(finding.message))
+            )
     raise typer.Exit(FOUND if all(finding.ok for finding in findings) else ERROR)
+
+
+def _mark(finding: Finding) -> str:
+    if not finding.ok:
+        return "[bold red]BAD [/]"
+    return "[yellow]note[/]" if finding.is_note else "[green]ok  [/]"
 
 
 def _show_traces(report: TraceReport, as_json: bool) -> None:

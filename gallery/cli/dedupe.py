@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gallery.cli.app import JsonOption, app, open_gallery
-from gallery.cli.output import count, emit, percent, progress, say
+from gallery.cli.output import certainty, count, emit, progress, say
 from gallery.errors import SettingInvalid
 from gallery.json_forms.to_json import findings_json
 
 if TYPE_CHECKING:
-    from gallery.dedupe.findings import Findings
+    from gallery.dedupe.findings import Findings, FoundFace
     from gallery.gallery import Gallery
 
 _MAX_LISTED = 20
@@ -24,7 +26,8 @@ def dedupe(
     context: typer.Context,
     folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", show_default=False)] = None,
     precision: Annotated[
-        float, typer.Option(help="The share of face pairs put together that should be right.")
+        float,
+        typer.Option(help="The share of face pairs put together that should be right."),
     ] = 0.99,
     people: Annotated[
         bool | None,
@@ -71,6 +74,7 @@ def dedupe(
 
     Example: `gallery dedupe ~/Pictures --plan review/`
     """
+    _check_precision(precision)
     with open_gallery(context) as gallery:
         if apply is not None:
             if folder is not None or plan is not None:
@@ -87,7 +91,7 @@ def dedupe(
     if as_json:
         emit(findings_json(findings) | ({"plan": [str(file) for file in files]} if files else {}))
         return
-    _show(findings)
+    _show(findings, folder, people)
     for file in files:
         say(f"wrote {file}", "green")
 
@@ -123,9 +127,16 @@ def undo(
     if as_json:
         emit({"number": undone, "undone": lines})
         return
-    for line in lines:
-        say(line)
+    _say_lines(lines)
     say(f"plan {undone} was undone", "green")
+
+
+def _check_precision(precision: float) -> None:
+    from gallery.dedupe.clustering.operating_point import shipped_calibration
+
+    low, *_, high = shipped_calibration().precisions
+    if not low <= precision <= high:
+        raise SettingInvalid(f"--precision is {precision:g}, expected {low} to {high}")
 
 
 def _find(gallery: Gallery, folder: Path | None, precision: float, people: bool | None) -> Findings:
@@ -143,8 +154,7 @@ def _apply(gallery: Gallery, plan: Path, over: float | None, dry_run: bool, as_j
     if as_json:
         emit({"number": applied.number, "done": list(applied.lines), "dry_run": dry_run})
         return
-    for line in applied.lines:
-        say(line)
+    _say_lines(applied.lines)
     if not applied.lines:
         say("no finding in the plan is accepted; nothing was changed")
     elif dry_run:
@@ -153,42 +163,63 @@ def _apply(gallery: Gallery, plan: Path, over: float | None, dry_run: bool, as_j
         say(f"done; `gallery undo {applied.number}` undoes it", "green")
 
 
-def _show(findings: Findings) -> None:
-    say(
-        f"{count(findings.photos, 'photo')}, {count(findings.faces, 'face')}:"
-        f" {count(len(findings.copies), 'group')} of copies,"
-        f" {count(len(findings.people), 'person', 'people')} with several faces,"
-        f" {count(len(findings.identities), 'pair')} of identities that seem to be one person,"
-        f" {count(len(findings.misfiled), 'photo')} under the wrong name,"
-        f" {count(len(findings.skipped), 'file')} skipped",
-        "bold",
-    )
+def _say_lines(lines: Iterable[str]) -> None:
+    for line, times in Counter(lines).items():
+        say(line if times == 1 else f"{line} ({times} times)")
+
+
+def _summary(findings: Findings, *, is_folder: bool) -> str:
+    """What was compared and found; only the kinds of findings that were looked for."""
+    wrong_names = f"{count(len(findings.misfiled), 'photo')} under the wrong name"
+    if not is_folder:
+        return (
+            f"{count(findings.faces, 'face')}:"
+            f" {count(len(findings.identities), 'pair')} of identities that seem to be one person,"
+            f" {wrong_names}, {count(len(findings.copies), 'face')} enrolled twice"
+        )
+    parts = [
+        f"{count(len(findings.copies), 'group')} of copies",
+        f"{count(len(findings.people), 'person', 'people')} with several faces",
+    ]
+    if findings.folders_are_people:
+        pairs = count(len(findings.identities), "pair")
+        parts += [f"{pairs} of subfolders that seem to be one person", wrong_names]
+    parts.append(f"{count(len(findings.skipped), 'file')} skipped")
+    return f"{count(findings.photos, 'photo')}, {count(findings.faces, 'face')}: {', '.join(parts)}"
+
+
+def _show(findings: Findings, folder: Path | None, people: bool | None) -> None:
+    say(_summary(findings, is_folder=folder is not None), "bold")
     if findings.folders_are_people:
         say("the subfolders were taken for people; use --no-people if they are not", "dim")
+    elif people is False:
+        say("Wrong names were not checked, because of --no-people.", "dim")
     elif findings.folders > 1:
         say(
-            "the subfolders were not taken for people, because one holds several people, or several"
-            " hold the same person; use --people if they are people, to find wrong names",
-            "dim",
+            "Wrong names were not checked: one subfolder holds several people, or several hold the"
+            " same person. If each subfolder is one person, run again with --people.",
+            "yellow",
         )
     for misfiled in findings.misfiled[:_MAX_LISTED]:
         suggested = misfiled.suggested or "someone not in this collection"
-        say(f"wrong name? {misfiled.face.photo} ({percent(misfiled.probability)})", "magenta")
+        say(f"wrong name? {_face(misfiled.face)} ({certainty(misfiled.probability)})", "magenta")
         say(
             f"    under {misfiled.identity}, seems to be {suggested};"
-            f" nearest photo: {misfiled.nearest.photo}",
+            f" nearest: {_face(misfiled.nearest)}",
             "dim",
         )
     for pair in findings.identities[:_MAX_LISTED]:
-        say(f"one person? {' and '.join(pair.names)} ({percent(pair.probability)})", "green")
-        say(f"    see {pair.deciding[0].photo} and {pair.deciding[1].photo}", "dim")
+        say(f"one person? {' and '.join(pair.names)} ({certainty(pair.probability)})", "green")
+        say(f"    see {_pair(pair.deciding)}", "dim")
     for copies in findings.copies[:_MAX_LISTED]:
-        say(f"copies: {copies.why} ({percent(copies.probability)})", "cyan")
-        for photo in copies.photos:
+        say(f"copies: {copies.why} ({certainty(copies.probability)})", "cyan")
+        if copies.faces:
+            say(f"    {_pair((copies.faces[0], copies.faces[1]))}")
+        for photo in () if copies.faces else copies.photos:
             say(f"    {photo}")
     for person in findings.people[:_MAX_LISTED]:
-        certainty = "confirmed by you" if person.confirmed else percent(person.probability)
-        say(f"one person, {count(len(person.faces), 'face')} ({certainty})", "green")
+        basis = "confirmed by you" if person.confirmed else certainty(person.probability)
+        say(f"one person, {count(len(person.faces), 'face')} ({basis})", "green")
         for face in person.faces[:_MAX_LISTED]:
             say(f"    {face.photo}  at {', '.join(f'{v:.0f}' for v in face.box.as_list())}")
         if len(person.faces) > _MAX_LISTED:
@@ -199,3 +230,21 @@ def _show(findings: Findings) -> None:
         say(f"and {count(more, 'more finding')}: --plan DIR or --json lists all", "dim")
     for _, reason in findings.skipped:
         say(f"skipped: {reason}", "yellow")
+
+
+def _face(face: FoundFace) -> str:
+    """A face's photo; of an enrolled face also its name and id."""
+    if face.face_id is None:
+        return face.photo
+    return f"{face.photo} ({face.name}, face {face.face_id})"
+
+
+def _pair(faces: tuple[FoundFace, FoundFace]) -> str:
+    """Two faces; a photo that both are from is named once."""
+    first, second = faces
+    if first.face_id is None or first.photo != second.photo:
+        return f"{_face(first)} and {_face(second)}"
+    return (
+        f"{first.name} (face {first.face_id}) and {second.name} (face {second.face_id}),"
+        f" both from {first.photo}"
+    )

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from gallery.cli.app import JsonOption, app
 from gallery.cli.exit_status import FOUND, NONE
-from gallery.cli.output import emit, percent, progress, say, show
+from gallery.cli.output import certainty, count, emit, progress, say, show
 from gallery.gallery import Gallery
 from gallery.json_forms.to_json import decision_json, findings_json
 
@@ -78,7 +78,7 @@ def _packaged(gallery: Gallery, copies: Path, out_folder: Path, as_json: bool) -
             escape(query.photo),
             escape(query.truth),
             f"[{style}]{escape(query.answered)}[/]",
-            percent(query.decision.probability) if query.decision.identity else "",
+            certainty(query.decision.probability) if query.decision.identity else "",
             f"{1000 * query.seconds:.0f}",
             escape(_short(query.decision.reason)),
         )
@@ -88,7 +88,7 @@ def _packaged(gallery: Gallery, copies: Path, out_folder: Path, as_json: bool) -
     for group in duplicates.copies:
         say(f"  {len(group.photos)} copies of one photo, such as {Path(group.photos[0]).name}")
     for person in duplicates.people:
-        say(f"  {len(person.faces)} faces of one person ({percent(person.probability)})")
+        say(f"  {count(len(person.faces), 'face')} of one person ({certainty(person.probability)})")
     _show_times(report.seconds)
     say(f"\nContact sheet: {sheet}")
     if report.right:
@@ -163,7 +163,7 @@ def _own(
         )
     show(table)
     if report.unusable_photos:
-        say(f"{report.unusable_photos} photos could not be enrolled")
+        say(f"{count(report.unusable_photos, 'photo')} could not be enrolled")
     _show_times(report.seconds)
     if tiles:
         say(f"\nThe worst mistakes: {sheet}")

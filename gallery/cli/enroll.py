@@ -9,7 +9,7 @@ import typer
 
 from gallery.cli.app import JsonOption, LargestOption, app, open_gallery, several
 from gallery.cli.exit_status import ERROR, FOUND, NONE
-from gallery.cli.output import emit, progress, say
+from gallery.cli.output import count, emit, progress, say
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
 from gallery.json_forms.to_json import enrolment_json
@@ -89,13 +89,27 @@ def _enroll(
             if as_json:
                 emit(enrolment_json(result))
             else:
-                say(f"{result.outcome}  {result.photo}: {result.reason}", _STYLES[result.outcome])
+                reason = result.reason.replace("(100%, by ", "(99.9%, by ")  # never certain
+                say(f"{result.outcome}  {result.photo}: {reason}", _STYLES[result.outcome])
             advance(done, len(jobs))
     if not as_json and len(jobs) > 1:
-        say(", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count), "bold")
+        say(_summary(counts), "bold")
     remedies = [text for refusal, text in _REMEDIES.items() if refusal in refusals]
     if not as_json and remedies:
         say(" ".join(remedies), "dim")
     if counts[EnrolOutcome.ERROR]:
         return ERROR
     return NONE if counts[EnrolOutcome.REFUSED] else FOUND
+
+
+def _summary(counts: dict[EnrolOutcome, int]) -> str:
+    nouns = {
+        EnrolOutcome.ALREADY: ("already enrolled",) * 2,
+        EnrolOutcome.ERROR: ("error", "errors"),
+    }
+    parts = [
+        count(number, *nouns.get(outcome, (outcome, outcome)))
+        for outcome, number in counts.items()
+        if number
+    ]
+    return ", ".join(parts)

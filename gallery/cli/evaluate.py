@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gallery.cli.app import JsonOption, app, open_gallery
+from gallery.cli.app import Commands, JsonOption, app, open_gallery
 from gallery.cli.evaluation_tables import (
     show_blufr,
     show_comparison,
@@ -31,7 +31,7 @@ SeedOption = Annotated[int, typer.Option(help="Random seed.")]
 SaveOption = Annotated[Path | None, typer.Option(help="Also write the report to this JSON file.")]
 PeopleArgument = Annotated[Path, typer.Argument(metavar="PEOPLE_FOLDER", show_default=False)]
 
-evaluate = typer.Typer(no_args_is_help=True, help="Measure accuracy on labelled photos.")
+evaluate = Commands(no_args_is_help=True, help="Measure accuracy on labelled photos.")
 app.add_typer(evaluate, name="evaluate")
 
 

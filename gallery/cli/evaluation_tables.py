@@ -129,9 +129,10 @@ def show_calibration(report: dict[str, Any]) -> None:
         )
     show(table)
     strangers = report["strangers"]
+    identities = count(report["identities"], "identity", "identities")
     say(
         f"percent with 95 % intervals; {count(strangers['photos'], 'photo')} of"
-        f" {count(strangers['people'], 'stranger')}, {report['identities']} identities; promised"
+        f" {count(strangers['people'], 'stranger')}, {identities}; promised"
         f" {report['rate']:.1%}. After: cross-validated over the strangers. Known: enrolled photos,"
         " each left out in turn."
     )

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from gallery.cli.app import JsonOption, app, open_gallery
+from gallery.cli.app import Commands, JsonOption, app, open_gallery
 from gallery.cli.output import count, emit, say, show_receipt
-from gallery.errors import SettingInvalid
+from gallery.errors import FaceNotFound, SettingInvalid
 
-faces = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+faces = Commands(no_args_is_help=True)
 app.add_typer(faces, name="faces", help="Erase single faces, or move them to another identity.")
 
 
@@ -48,8 +48,9 @@ def forget_faces(
                 err=True,
             )
         receipts = gallery.forget_faces(ids)
+        names = {record.id: record.name for record in gallery.identities()}
     for receipt in receipts:
-        show_receipt(receipt, as_json)
+        show_receipt(receipt, as_json, names.get(receipt.identity_id))
 
 
 @faces.command("move")
@@ -66,7 +67,10 @@ def move_face(
     Example: `gallery faces move 12 "Grace Hopper"`
     """
     with open_gallery(context) as gallery:
-        record = gallery.move_face(face_id, name)
+        try:
+            record = gallery.move_face(face_id, name)
+        except FaceNotFound as error:
+            raise FaceNotFound(f"{error}; `gallery identities show NAME` lists them") from error
     if as_json:
         emit({"face_id": face_id, "identity": record.name})
     else:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, time
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from gallery.cli.app import JsonOption, app, open_gallery
+from gallery.cli.app import Commands, JsonOption, app, open_gallery
 from gallery.cli.output import count, emit, say, show_receipt
 from gallery.cli.output import show as show_table
 from gallery.errors import SettingInvalid
 from gallery.json_forms.to_json import face_record_json, identity_json, merge_json
+from gallery.names import moment
+from gallery.store import plans
+from gallery.store.records import IdentityRecord
 
-identities = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+identities = Commands(no_args_is_help=True)
 app.add_typer(
     identities,
     name="identities",
@@ -103,6 +107,9 @@ def describe(
         str | None,
         typer.Option(help="When to erase the person: 2027-01-31, a time, or 90d. Empty: never."),
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask for confirmation of an expiry in the past.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Set an identity's external id, details and expiry date.
@@ -113,10 +120,39 @@ def describe(
     for (key, equals, _), item in zip(pairs, detail or (), strict=True):
         if not key or not equals:
             raise SettingInvalid(f"--detail {item!r} is not KEY=VALUE")
+    due = moment(expires) if expires else None
     with open_gallery(context) as gallery:
+        if due is not None and due <= datetime.now(UTC) and not yes:
+            record, _ = gallery.identity(name)
+            typer.confirm(
+                f"{due:%Y-%m-%d %H:%M} UTC is in the past: the next `gallery expire`, or a running"
+                f" server within a minute, erases {record.name} for good. Set it?",
+                abort=True,
+                err=True,
+            )
         details = {key: value for key, _, value in pairs}
         record = gallery.describe(name, external_id=external_id, details=details, expires=expires)
-    emit(identity_json(record)) if as_json else say(f"updated {record.name}")
+    if as_json:
+        emit(identity_json(record))
+        return
+    say(f"updated {record.name}")
+    if expires is not None:
+        _say_expiry(record)
+
+
+def _say_expiry(record: IdentityRecord) -> None:
+    due = record.expires_at
+    if due is None:
+        say(f"{record.name} does not expire")
+    elif due <= datetime.now(UTC):
+        say(
+            f"{record.name} has expired: the next `gallery expire`, or a running server within a"
+            " minute, erases the person for good",
+            "yellow",
+        )
+    else:
+        date = f"{due:%Y-%m-%d}" if due.time() == time() else f"{due:%Y-%m-%d at %H:%M} UTC"
+        say(f"{record.name} expires on {date} and is erased from then on")
 
 
 @identities.command()
@@ -134,13 +170,16 @@ def merge(
     with open_gallery(context) as gallery:
         if not yes:
             typer.confirm(f"Merge {', '.join(others)} into {keep}?", abort=True, err=True)
+        before = {r.id: r.faces for r, _ in map(gallery.identity, (keep, *others))}
         merged = gallery.merge(keep, others)
     record = merged.identity
+    duplicates = sum(before.values()) - record.faces
+    note = f" ({count(duplicates, 'duplicate')} set aside)" if duplicates > 0 else ""
     if as_json:
         emit(identity_json(record) | {"merge_id": merged.merge_id})
     else:
         say(
-            f"{record.name} now has {count(record.faces, 'face')};"
+            f"{record.name} now has {count(record.faces, 'face')}{note};"
             f" `gallery identities unmerge {merged.merge_id}` undoes the merge"
         )
 
@@ -176,6 +215,8 @@ def unmerge(
                 kept = names.get(merge.kept_id, "an identity merged since")
                 merged = ", ".join(str(other) for other in merge.others)
                 say(f"{merge.id}: id {merged} into {kept}, {merge.created_at:%Y-%m-%d %H:%M}")
+        if not merges and not as_json:
+            say("no merges to undo", "dim")
         return
     for record in records:
         if as_json:
@@ -197,6 +238,9 @@ def distinct(
     Example: `gallery identities distinct "Grace Hopper" "Grace Kelly"`
     """
     with open_gallery(context) as gallery:
+        identity = gallery.identity(name)[0]
+        if identity.id == gallery.identity(other)[0].id:
+            raise SettingInvalid(f"{identity.name} (id {identity.id}) is one person; name two")
         gallery.keep_distinct(name, other, distinct=not undo)
     if as_json:
         emit({"identities": [name, other], "distinct": not undo})
@@ -219,11 +263,14 @@ def forget(
     """
     with open_gallery(context) as gallery:
         record, _ = gallery.identity(name)
+        with gallery.database.reading() as session:
+            plan_count = plans.count(session)
+        saved = count(plan_count, "saved dedupe plan")
         if not yes:
-            typer.confirm(
-                f"Erase {record.name} and {count(record.faces, 'face')}? This cannot be undone.",
-                abort=True,
-                err=True,
-            )
+            erased = f"{record.name} and {count(record.faces, 'face')}"
+            also = f" This deletes {saved} too." if plan_count else ""
+            typer.confirm(f"Erase {erased}?{also} This cannot be undone.", abort=True, err=True)
         receipt = gallery.forget(record.id)
-    show_receipt(receipt, as_json)
+    show_receipt(receipt, as_json, record.name)
+    if plan_count and not as_json:
+        say(f"    deleted {saved}", "yellow")

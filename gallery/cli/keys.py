@@ -8,13 +8,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from gallery.cli.app import JsonOption, app, open_gallery
-from gallery.cli.output import emit, say, show
+from gallery.cli.app import Commands, JsonOption, app, open_gallery
+from gallery.cli.output import count, emit, say, show
 from gallery.json_forms.to_json import key_json
 from gallery.store import api_keys, audit
 from gallery.store.api_keys import Scope
 
-keys = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+keys = Commands(no_args_is_help=True)
 app.add_typer(keys, name="keys", help="Create, list, revoke and reset API keys.")
 
 
@@ -120,4 +120,4 @@ def reset(
     if as_json:
         emit({"dropped": dropped})
     else:
-        say(f"deleted {dropped} keys; no key is needed any more")
+        say(f"deleted {count(dropped, 'key')}; no key is needed any more")

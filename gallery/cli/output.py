@@ -59,22 +59,29 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A probability as a percentage with one decimal; empty for None."""
+    """A share as a percentage with one decimal, 100% only for all of it; empty for None."""
     if value is None:
         return ""
-    return "100%" if value > 0.9995 else f"{value:.1%}"
+    return "100%" if value >= 1.0 else f"{min(value, 0.999):.1%}"
 
 
-def show_receipt(receipt: Receipt, as_json: bool) -> None:
-    """Print what was erased, and where copies may remain."""
+def certainty(probability: float | None) -> str:
+    """A probability as a percentage: never 100%, because no decision is certain."""
+    return percent(None if probability is None else min(probability, 0.999))
+
+
+def show_receipt(receipt: Receipt, as_json: bool, name: str | None = None) -> None:
+    """Print what was erased, and where copies may remain. name : the identity's, to print too."""
     if as_json:
         emit(receipt_json(receipt))
         return
-    name = "the name and " if receipt.whole else ""
-    say(
-        f"erased {name}{count(receipt.faces, 'face')} of id {receipt.identity_id}; no trace in"
-        f" {count(receipt.searched_files, 'file')} of the gallery and its cache"
-    )
+    identity = f"id {receipt.identity_id}"
+    if name is not None:
+        identity = f"{name} ({identity})"
+    erased = count(receipt.faces, "face")
+    erased = f"{identity} and {erased}" if receipt.whole else f"{erased} of {identity}"
+    files = count(receipt.searched_files, "file")
+    say(f"erased {erased}; no trace in {files} of the gallery and its cache")
     for learned in receipt.learned:
         say(f"    {learned}", "yellow")
     for backup in receipt.backups:

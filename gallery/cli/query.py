@@ -9,8 +9,8 @@ import typer
 
 from gallery.cli.app import JsonOption, LargestOption, app, open_gallery, several
 from gallery.cli.exit_status import ERROR, FOUND, NONE
-from gallery.cli.output import complain, emit, percent, say
-from gallery.errors import PhotoError, SettingInvalid
+from gallery.cli.output import certainty, complain, emit, say
+from gallery.errors import PhotoError, SettingInvalid, SeveralFacesFound
 from gallery.gallery import Gallery
 from gallery.json_forms.to_json import comparison_json, decision_json, error_json
 from gallery.types import Decision, Outcome
@@ -39,7 +39,7 @@ def query(
     """
     if all_faces and largest:
         raise SettingInvalid("give either --all-faces or --largest")
-    status = FOUND
+    status, has_several = FOUND, False
     with open_gallery(context) as gallery:
         for photo in photos:
             try:
@@ -51,6 +51,7 @@ def query(
                 else:
                     complain(str(error))
                 continue
+            has_several |= any(d.outcome is Outcome.SEVERAL_FACES for d in decisions)
             for decision in decisions:
                 if as_json:
                     emit(decision_json(str(photo), decision))
@@ -58,6 +59,8 @@ def query(
                     _show(photo, decision, explain)
             if not any(decision.identity for decision in decisions):
                 status = max(status, NONE)
+    if has_several and not as_json:
+        say("--all-faces answers for every face, --largest for the largest.", "dim")
     raise typer.Exit(status)
 
 
@@ -71,7 +74,7 @@ def _show(photo: Path, decision: Decision, explain: bool) -> None:
     if decision.identity is None:
         answer = decision.outcome.value.replace("_", " ")
     else:
-        answer = f"{decision.identity.name} ({percent(decision.probability)})"
+        answer = f"{decision.identity.name} ({certainty(decision.probability)})"
     place = ""
     if decision.face is not None:
         left, top, right, bottom = (round(v) for v in decision.face.box.as_list())
@@ -80,7 +83,7 @@ def _show(photo: Path, decision: Decision, explain: bool) -> None:
     if explain:
         for candidate in decision.candidates:
             say(
-                f"    {candidate.verdict:<9}  {percent(candidate.probability):>6}"
+                f"    {candidate.verdict:<9}  {certainty(candidate.probability):>6}"
                 f"  cosine {candidate.similarity:.3f}  {candidate.identity.name}"
                 f"  (face {candidate.face_id}, {candidate.photo})",
                 "dim",
@@ -102,13 +105,16 @@ def compare(
     Example: `gallery compare one.jpg two.jpg`
     """
     with open_gallery(context) as gallery:
-        comparison = gallery.compare(first, second, several=several(largest))
+        try:
+            comparison = gallery.compare(first, second, several=several(largest))
+        except SeveralFacesFound as error:
+            raise SeveralFacesFound(f"{error} with --largest") from error
     if as_json:
         emit(comparison_json((str(first), str(second)), comparison))
     else:
         say(
             f"{comparison.same}  {'same person' if comparison.same else 'different people'},"
-            f" probability {percent(comparison.probability)},"
+            f" probability {certainty(comparison.probability)},"
             f" cosine {comparison.similarity:.3f}"
         )
     raise typer.Exit(FOUND if comparison.same else NONE)

@@ -12,6 +12,7 @@ from gallery.store.records import CalibrationRecord
 
 _LARGEST_MEASURED_SIZE = 2_000
 _MIN_USEFUL_SHARE = 0.5
+_SMALL_GALLERY = 30  # identities; the page says the same of galleries below this
 _SIZES = (1, 3, 10, 30, 100, 300, 1_000, 2_000)
 
 
@@ -39,13 +40,21 @@ class FpirStatement:
     @property
     def summary(self) -> str:
         """The promise in words."""
-        identities = "identity" if self.identities == 1 else "identities"
-        parts = [
-            f"at {self.identities} {identities}, at most {self.point.fpir:.1%} of strangers get a"
-            f" name (a bias of {self.point.bias:.2f} on the logits), and about"
-            f" {self.expected_found:.0%} of known people are expected to be found in photos like"
-            " those that the head was calibrated on"
-        ]
+        rate = f"at most {self.point.fpir:.1%} of strangers get a name"
+        if not self.identities:
+            parts = [f"no identities enrolled yet; from the first one on, {rate}"]
+        else:
+            identities = "identity" if self.identities == 1 else "identities"
+            parts = [
+                f"at {self.identities} {identities}, {rate}, and about {self.expected_found:.0%} of"
+                " known people are expected to be found in photos like those that the head was"
+                " calibrated on"
+            ]
+        if 0 < self.identities < _SMALL_GALLERY:
+            parts.append(
+                "these rates were measured on other people's photos, and are only a rough guide for"
+                " a gallery this small"
+            )
         if self.identities > _LARGEST_MEASURED_SIZE:
             parts.append(f"both are extrapolated beyond {_LARGEST_MEASURED_SIZE} identities")
         if self.identities and self.expected_found < _MIN_USEFUL_SHARE:

@@ -25,7 +25,10 @@ _ERASING = ("forget", "expire")  # prefixes of the actions that erase
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts: "command line", "this machine", or an API key's id; and in which request."""
+    """Who acts, and in which request.
+
+    name : "command line", "this machine", "server", or an API key's id.
+    """
 
     name: str = "command line"
     request_id: str | None = None

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from uuid import uuid4
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from gallery.store.tables import DistinctRow, FaceRow, IdentityRow, MisfiledDecisionRow, PlanRow
@@ -73,6 +73,11 @@ def get(session: Session, plan_id: str) -> PlanRecord | None:
     """Return a plan, or None if it is not stored."""
     row = session.get(PlanRow, plan_id)
     return None if row is None else _record(row)
+
+
+def count(session: Session) -> int:
+    """Return the number of plans."""
+    return session.scalar(select(func.count()).select_from(PlanRow)) or 0
 
 
 def drop_all(session: Session) -> list[PlanRecord]:

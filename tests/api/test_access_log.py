@@ -15,6 +15,7 @@ from gallery.api.access_log import json_log
 from gallery.gallery import Gallery
 from gallery.store import audit
 from gallery.timing import STAGES
+from tests.api.conftest import Serve
 from tests.api.requests import enrol, query, wait_until
 
 
@@ -115,3 +116,16 @@ def test_audit_entries_added_during_a_flush_are_not_lost(
         buffer.flush()
         with opened.database.reading() as session:
             assert [e.outcome for e in audit.entries(session, 9)] == ["a", "b", "c", "d", "e"]
+
+
+def test_expiry_that_the_server_performs_is_recorded_as_the_servers(
+    serve: Serve, tmp_path: Path, cache: Path, hopper: Path
+) -> None:
+    with Gallery.open(tmp_path / "home", cache=cache, threads=1) as gallery:
+        gallery.enroll("Grace Hopper", hopper)
+        gallery.describe("Grace Hopper", details={}, expires="2020-01-01")
+        with serve(tmp_path / "home"):
+            wait_until(lambda: not gallery.identities())
+        with gallery.database.reading() as session:
+            (entry,) = audit.entries(session, 1)
+        assert (entry.action, entry.actor) == ("expire", "server")

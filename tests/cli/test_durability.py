@@ -50,7 +50,7 @@ def test_erasure_prints_a_receipt_and_traces_can_be_searched(two: Run, hopper: P
     assert (enrolled.status, enrolled.line["in_gallery"]) == (1, True)
     assert {t["kind"] for t in enrolled.line["traces"]} == {"encoding", "text"}
     printed = two("identities", "forget", "Grace Hopper", "--yes").out
-    assert "no trace in" in printed and "receipt" in printed and "Hopper" not in printed
+    assert "erased Grace Hopper (id 1) and 1 face; no trace in" in printed and "receipt" in printed
     after = two("check", "--traces", "1", "--photo", hopper, "--json")
     assert (after.status, after.line["clean"], after.line["traces"]) == (0, True, [])
     assert "no traces found" in two("check", "--traces", "Grace Hopper").out
@@ -74,7 +74,13 @@ def test_single_face_is_erased_and_the_person_stays(two: Run, hopper: Path, tmp_
 
 def test_expired_identity_is_erased(two: Run) -> None:
     assert two("identities", "describe", "Grace Hopper", "--expires", "yesterday").status == 2
-    two("identities", "describe", "Grace Hopper", "--expires", "2020-01-01")
+    later = two("identities", "describe", "Grace Hopper", "--expires", "2999-01-31").out
+    assert "Grace Hopper expires on 2999-01-31 and is erased from then on" in later
+    past = ("identities", "describe", "Grace Hopper", "--expires", "2020-01-01")
+    asked = two(*past)
+    assert asked.status != 0 and "erases Grace Hopper for good" in asked.err
+    assert "expires 2999-01-31" in two("identities", "show", "Grace Hopper").out
+    assert "Grace Hopper has expired" in two(*past, "--yes").out
     assert "expires 2020-01-01" in two("identities", "show", "Grace Hopper").out
     assert "`gallery expire`" in two("check").out
     assert two("expire", "--dry-run", "--json").line["name"] == "Grace Hopper"

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gallery.config import DATABASE_FILE, INDEX_FILE
+from gallery.config import DATABASE_FILE, INDEX_FILE, load_settings
+from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
 from gallery.store import faces
 from gallery.store.change_log import pending_scrub
@@ -71,15 +72,27 @@ def test_merge_can_be_undone(two: Run, collins: Path) -> None:
     assert after == before
     assert two("query", collins, "--json").line["identity"]["name"] == "Eileen Collins"
     assert "no merge 1" in two("identities", "unmerge", "1").err
+    assert "no merges to undo" in two("identities", "unmerge").out
+
+
+def test_merge_says_how_many_duplicates_it_sets_aside(two: Run, hopper: Path) -> None:
+    two("enroll-identity", "G. Hopper", hopper, "--force")
+    merged = two("identities", "merge", "Grace Hopper", "G. Hopper", "--yes").out
+    assert "Grace Hopper now has 1 face (1 duplicate set aside);" in merged
 
 
 def test_distinct_people_are_not_reported_as_duplicates(two: Run, hopper: Path) -> None:
     two("enroll-identity", "G. Hopper", hopper, "--force")
+    listed = two("dedupe").out
+    assert "3 faces: 1 pair of identities that seem to be one person" in listed
+    assert f"(face 3), both from {hopper}" in listed
     (pair,) = two("dedupe", "--json").line["identities"]
     assert sorted(pair["names"]) == ["G. Hopper", "Grace Hopper"]
     assert two("identities", "distinct", "G. Hopper", "Grace Hopper").status == 0
     assert two("dedupe", "--json").line["identities"] == []
     two("identities", "distinct", "Grace Hopper", "G. Hopper", "--undo")
+    refused = two("identities", "distinct", "Grace Hopper", "1")
+    assert (refused.status, "is one person; name two" in refused.err) == (2, True)
     assert len(two("dedupe", "--json").line["identities"]) == 1
 
 
@@ -249,4 +262,57 @@ def test_invalid_setting_is_refused(
     monkeypatch.setenv(setting, value)
     refused = run("identities", "list")
     assert refused.status == 2
-    assert value in refused.err
+    assert f"{setting} is {value}, expected" in refused.err
+
+
+def test_misspelt_setting_suggests_the_right_one(home: Path) -> None:
+    with pytest.raises(SettingInvalid, match="no setting audit_day; did you mean audit_days"):
+        load_settings(home=home, audit_day=3)
+
+
+def test_forget_names_the_person_and_the_plans_it_deletes(
+    two: Run, hopper: Path, tmp_path: Path
+) -> None:
+    two("enroll-identity", "G. Hopper", hopper, "--force")
+    plan = tmp_path / "plan"
+    assert two("dedupe", "--plan", plan).status == 0
+    asked = two("identities", "forget", "Eileen Collins")
+    assert "Erase Eileen Collins and 1 face? This deletes 1 saved dedupe plan too." in asked.err
+    erased = two("identities", "forget", "Eileen Collins", "--yes").out
+    assert "erased Eileen Collins (id 2) and 1 face; no trace in" in erased
+    assert "deleted 1 saved dedupe plan" in erased
+    gone = two("dedupe", "--apply", plan).err
+    assert "plan.json does not exist; plans are deleted when a person is erased" in gone
+
+
+def test_check_of_an_empty_and_of_a_small_gallery(run: Run, hopper: Path) -> None:
+    empty = {f["part"]: f["said"] for f in run("check", "--json").lines}
+    assert empty["head"].startswith("no identities enrolled yet; from the first one on, at most")
+    run("enroll-identity", "Grace Hopper", hopper)
+    small = {f["part"]: f["said"] for f in run("check", "--json").lines}
+    assert "at 1 identity, at most 1.0% of strangers get a name" in small["head"]
+    assert "only a rough guide" in small["head"] and "logits" not in small["head"]
+    assert small["database"].endswith("1 identity, 1 face, intact")
+
+
+@pytest.mark.parametrize("precision", ["2", "nan", "0.5"])
+def test_precision_out_of_range_is_refused_without_a_folder_too(run: Run, precision: str) -> None:
+    refused = run("dedupe", "--precision", precision)
+    assert refused.status == 2
+    assert f"--precision is {precision}, expected 0.9 to 0.998" in refused.err
+
+
+def test_folder_summary_says_whether_wrong_names_were_checked(
+    run: Run, tmp_path: Path, hopper: Path
+) -> None:
+    for person in ("Grace", "Tim"):
+        (tmp_path / "photos" / person).mkdir(parents=True)
+        (tmp_path / "photos" / person / "photo.jpg").write_bytes(hopper.read_bytes())
+    unchecked = run("dedupe", tmp_path / "photos").out
+    assert "Wrong names were not checked" in unchecked and "run again with --people" in unchecked
+    assert "under the wrong name" not in unchecked
+    assert "under the wrong name" in run("dedupe", tmp_path / "photos", "--people").out
+
+
+def test_face_that_does_not_exist_is_not_moved(two: Run) -> None:
+    assert "identities show NAME` lists them" in two("faces", "move", "999", "Grace Hopper").err

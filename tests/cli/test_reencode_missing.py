@@ -45,7 +45,7 @@ def test_faces_without_a_picture_are_listed_and_stay_enrolled(
         "Grace Hopper",
     ]
     checked = cli("check")
-    assert checked.status == 2 and "are in no search" in checked.out
+    assert checked.status == 2 and "no search finds" in checked.out
 
     folder = tmp_path / "elsewhere"
     folder.mkdir()

@@ -121,6 +121,11 @@ def read_plan(path: Path) -> Plan:
         if file.stat().st_size > _MOST_BYTES:
             raise PlanUnusable(f"{file} is larger than {_MOST_BYTES:,} bytes, so it is not a plan")
         text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise PlanUnusable(
+            f"{file} does not exist; plans are deleted when a person is erased; make a new one with"
+            " `gallery dedupe --plan DIR`"
+        ) from error
     except UnicodeDecodeError as error:
         raise PlanUnusable(f"{file} is not UTF-8: {error}; save it as UTF-8") from error
     except (OSError, ValueError) as error:

@@ -154,7 +154,7 @@ def _sections(
     misfiled = [
         shown(
             f"m{i}",
-            f"{w.identity}? Rather {w.suggested}" if w.suggested else f"{w.identity}?",
+            f"Filed under {w.identity}, looks like {w.suggested or 'someone else'}",
             [(_face(w.face), w.identity), (_face(w.nearest), w.suggested or w.identity)],
         )
         for i, w in enumerate(findings.misfiled[:_MOST_FINDINGS], start=1)
