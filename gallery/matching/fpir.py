@@ -40,7 +40,7 @@ class FpirStatement:
     @property
     def summary(self) -> str:
         """The promise in words."""
-        rate = f"about {self.point.fpir:.1%} of strangers match somebody"
+        rate = f"about {self.point.fpir:.1%} of strangers get a match"
         if not self.identities:
             parts = [f"no identities enrolled yet; from the first one on, {rate}"]
         else:
