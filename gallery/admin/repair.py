@@ -41,13 +41,15 @@ def _remove_unfinished_files(home: Path) -> str:
             shutil.rmtree(file, ignore_errors=True)
         else:
             file.unlink(missing_ok=True)
-    return f"removed {len(files)} unfinished files" if files else ""
+    noun = "file" if len(files) == 1 else "files"
+    return f"removed {len(files)} unfinished {noun}" if files else ""
 
 
 def _remove_photos_without_faces(database: Database) -> str:
     with database.writing() as session:
         count = orphans.drop_photos(session)
-    return f"removed {count} photos without a face" if count else ""
+    noun = "photo" if count == 1 else "photos"
+    return f"removed {count} {noun} without a face" if count else ""
 
 
 def _repair_index(database: Database, index: IndexReplica, home: Path) -> str:

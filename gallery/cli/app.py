@@ -38,7 +38,7 @@ _PANELS = {
     "Keep": ("check", "audit", "backup", "restore", "export", "import"),
     "Learn": ("demo", "guide"),
 }
-"""The commands in the order of `gallery --help`, by the title of their panel."""
+"""Every command, in the order of `gallery --help`, by the title of its panel."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -18,7 +18,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -395,7 +394,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    run(options.rounds, options.seed, lambda text: void(sys.stdout.write(f"{text}\n")))
+    run(options.rounds, options.seed, print)
 
 
 if __name__ == "__main__":

@@ -90,6 +90,8 @@ def _undo_decisions(session: Session, step: Step) -> str:
         )
     decisions.drop(session, written)
     decisions.save(session, list(before.values()))
+    if len(pairs) == 1:
+        return "1 decision on faces is removed"
     return f"{len(pairs)} decisions on faces are removed"
 
 
