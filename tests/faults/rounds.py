@@ -5,8 +5,7 @@
 In each round, a writer forked from this process works on a gallery (enrol, rename, merge, undo a
 merge, erase a person or a face, save the index, back up) and reports through a pipe what it begins
 and what it has done. It is killed with SIGKILL. A reader, forked too, opens the gallery again and
-compares it with the reports. Every tenth round kills a migration of an old file instead. Encodings
-are random, so that a round is fast; the store is real.
+compares it with the reports. Every tenth round kills a migration of an old file instead.
 """
 
 from __future__ import annotations
