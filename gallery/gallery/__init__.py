@@ -25,6 +25,10 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
     mend is a kind of GalleryError, with the value, the limit and the remedy in its message.
     """
 
+    # Former names, for programs that use them.
+    eye, judge = Identities.pipeline, Identities.scorer
+    encoder_eye, recorded_eye = Reencoding.encoder_pipeline, Reencoding.recorded_pipeline
+
     def enroll(
         self,
         name: str,

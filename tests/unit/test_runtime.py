@@ -139,6 +139,11 @@ def test_query_during_a_switch_there_and_back_is_repeated(
     assert searches == 2
 
 
+def test_former_names_still_work(gallery: Gallery) -> None:
+    assert gallery.eye is gallery.pipeline and gallery.judge is gallery.scorer
+    assert gallery.encoder_eye(gallery.spec).encoder.name == gallery.pipeline.encoder.name
+
+
 def test_parts_are_kept_while_nothing_changes_and_rebuilt_for_a_new_head(
     home: Path, cache: Path, model: Path, hopper: Path
 ) -> None:
