@@ -287,7 +287,7 @@ def test_forget_names_the_person_and_the_plans_it_deletes(
 
 def test_check_of_an_empty_and_of_a_small_gallery(run: Run, hopper: Path) -> None:
     empty = {f["part"]: f["said"] for f in run("check", "--json").lines}
-    assert empty["head"].startswith("no identities enrolled yet; from the first one on, at most")
+    assert empty["head"].startswith("no identities enrolled yet; from the first one on, about")
     run("enroll-identity", "Grace Hopper", hopper)
     small = {f["part"]: f["said"] for f in run("check", "--json").lines}
     assert "at 1 identity, about 1.0% of strangers get a match" in small["head"]
