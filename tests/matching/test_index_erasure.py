@@ -17,35 +17,11 @@ from gallery.store.database import Database
 from gallery.store.records import Receipt
 from gallery.types import DIMENSION, Encodings
 from indexer import load_index
-from tests.matching.conftest import ENGINE, OpenReplica
-
-
-def remove(database: Database, name: str) -> list[int]:
-    with database.writing() as session:
-        return identities.remove(session, identities.get(session, name).id)
-
-
-def assert_agrees(replica: IndexReplica, database: Database) -> None:
-    """Assert that every face of the database finds itself in the index, which has no others."""
-    with database.reading() as session:
-        stored = faces.encodings_by_id(session, faces.ids(session))
-    index = replica.catch_up()
-    assert index.ids().tolist() == stored.face_ids.tolist()
-    if len(stored.face_ids):
-        found = replica.search(stored.encodings.vectors, 1)
-        assert found.ids[:, 0].tolist() == stored.face_ids.tolist()
-        np.testing.assert_allclose(found.similarities, 1.0, atol=2e-3)
-
-
-def save_index(open_replica: OpenReplica) -> None:
-    replica = open_replica()
-    replica.save()
-    replica.close()
-
-
-def position_of(file: Path) -> int:
-    return int(load_index(ENGINE, DIMENSION, file)[1]["position"])
-
+from tests.matching.conftest import (
+    ENGINE,
+    OpenReplica,
+    assert_agrees,
+)
 
 # Erasure
 
