@@ -50,9 +50,8 @@ def head_in_home(settings: Settings, traits: Traits) -> Path:
     if traits.name == DEFAULT:
         return shipped_file(HEAD_FILE)
     raise HeadUnusable(
-        f"there is no head for {traits.spec} yet, and nothing is decided without one; train one on"
-        " a folder with one subfolder per person: `gallery train-head --encoder"
-        f" {traits.spec} PEOPLE_FOLDER`"
+        f"{traits.spec} has no head yet, and queries need one; train it on a folder with one"
+        f" subfolder per person: `gallery train-head --encoder {traits.spec} PEOPLE_FOLDER`"
     )
 
 

@@ -11,11 +11,10 @@ import pytest
 from filelock import FileLock
 from safetensors.torch import load_file
 
-from gallery.cli.main import main
 from gallery.config import REENCODE_LOCK
 from gallery.gallery import Gallery
 from gallery.training.calibrate import fit_and_calibrate
-from tests.cli.conftest import Ran, Run
+from tests.cli.conftest import Run
 from tests.models import write_model
 
 Argument = str | Path
@@ -39,33 +38,10 @@ def people(shared_faces: Path, tmp_path: Path) -> Path:
     raise AssertionError("too few train people in LFW")
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def run(
-    home: Path,
-    cache: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    """Run `gallery --home HOME ...`; each run loads its own networks."""
-    monkeypatch.setenv("GALLERY_CACHE", str(cache))
+@pytest.fixture(autouse=True)
+def few_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two views per enrolled face, so that encoding is quick."""
     monkeypatch.setenv("GALLERY_VIEWS_ENROLLED", "2")
-
-    def run(*arguments: Argument) -> Ran:
-        given = ["gallery", "--home", str(home), *map(str, arguments)]
-        monkeypatch.setattr("sys.argv", given)
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.out + printed.err
-        return Ran(int(ended.value.code or 0), printed.out, printed.err)
-
-    return run
 
 
 def test_512_number_model_trains_enrols_and_answers(

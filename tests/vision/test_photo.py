@@ -20,17 +20,6 @@ from tests.vision.images import WORKING_SIDE, encoded, mean_difference, photo_re
 ORIENTATION = 0x0112
 
 
-@pytest.fixture(scope="module")
-def reader() -> PhotoReader:
-    return photo_reader()
-
-
-@pytest.fixture(scope="module")
-def picture(hopper: Path) -> Image.Image:
-    """Hopper, 256 x 300, RGB."""
-    return Image.open(hopper).convert("RGB").resize((256, 300))
-
-
 # Formats
 
 

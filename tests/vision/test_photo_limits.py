@@ -14,18 +14,6 @@ from gallery.errors import PhotoError, PhotoTooLarge, PhotoUndecodable, PhotoUnr
 from gallery.vision.photo import PhotoReader, photos_in
 from tests.vision.images import WORKING_SIDE, encoded, photo_reader, png
 
-
-@pytest.fixture(scope="module")
-def reader() -> PhotoReader:
-    return photo_reader()
-
-
-@pytest.fixture(scope="module")
-def picture(hopper: Path) -> Image.Image:
-    """Hopper, 256 x 300, RGB."""
-    return Image.open(hopper).convert("RGB").resize((256, 300))
-
-
 # Refusals
 
 
