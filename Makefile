@@ -14,12 +14,12 @@ STAMP := $(VENV)/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help setup demo tools test quick check guide format clean
+.PHONY: help setup weights demo tools test quick check guide format clean
 
 help:            ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
-setup: $(STAMP)  ## .venv with the pinned dependencies
+setup: weights   ## .venv with the pinned dependencies, and the weights
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -30,7 +30,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@du -sh $(VENV)
 	touch $@
 
-demo: $(STAMP)   ## the main job on real photos; PHOTOS=DIR LIMIT=N for your own
+weights: $(STAMP) ## the weights of the encoder mobilefacenet, kept in the user's cache folder
+	@$(BIN)/gallery encoders --fetch mobilefacenet --yes \
+	  || echo "Without these weights the encoder dlib-resnet is used, which finds fewer people"
+
+demo: weights    ## the main job on real photos; PHOTOS=DIR LIMIT=N for your own
 	$(BIN)/gallery demo $(if $(PHOTOS),"$(PHOTOS)") $(if $(LIMIT),--limit $(LIMIT)) --out "$(OUT)"
 
 tools:           ## Debian's Chromium and strace, which some tests drive
@@ -38,10 +42,10 @@ tools:           ## Debian's Chromium and strace, which some tests drive
 	  || { apt-get -q update && apt-get -q install -y --no-install-recommends chromium strace; } \
 	  || echo "Chromium and strace could not be installed (not root, or no Debian): their tests are skipped"
 
-test: $(STAMP)   ## all tests, in up to four processes
+test: weights    ## all tests, in up to four processes
 	$(ONE_THREAD) $(BIN)/python -m pytest $(PARALLEL)
 
-quick: $(STAMP)  ## the tests that need no network, server, browser or killed process
+quick: weights  ## the tests that need no network, server, browser or killed process
 	$(ONE_THREAD) $(BIN)/python -m pytest $(PARALLEL) -m "not (networks or server or browser or faults)"
 
 check: $(STAMP)  ## format, lint, types, layers

@@ -61,8 +61,9 @@ class Settings(BaseSettings):
     )
     encoder: str | None = Field(
         default=None,
-        description="`dlib-resnet`, `facenet-vggface2` or `facenet-casia` (the last two also with"
-        " `:FILE`), or `onnx:FILE`. Default: the gallery's own; for a new gallery `dlib-resnet`.",
+        description="`mobilefacenet`, `dlib-resnet`, `facenet-vggface2` or `facenet-casia` (all but"
+        " dlib's also with `:FILE`), or `onnx:FILE`. Default: the gallery's own; for a new gallery"
+        " `mobilefacenet` if its weights were fetched, else `dlib-resnet`.",
     )
     keep: Literal["nothing", "chips", "photos"] = Field(
         default="nothing",

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gallery.config import Settings
-from gallery.encoders.registry import DEFAULT, Spec, read_spec
+from gallery.encoders.registry import Spec, default_kind, read_spec
 
 if TYPE_CHECKING:
     from gallery.vision.photo import PhotoReader
@@ -39,7 +39,7 @@ def build_pipeline(
 ) -> FacePipeline:
     """Build the pipeline of these settings, photo to encodings.
 
-    spec : the encoder; None for the default.
+    spec : the encoder; None for that of a new gallery.
     native : without a projection, as training a head and a projection needs it.
     Raises WeightsError or HeadUnusable.
     """
@@ -56,7 +56,8 @@ def build_pipeline(
         min_probability=settings.min_face_probability,
         device=device,
     )
-    network = open_network(spec or read_spec(DEFAULT), settings.cache, device, settings.threads)
+    spec = spec or read_spec(default_kind(settings.cache))
+    network = open_network(spec, settings.cache, device, settings.threads)
     if native or network.traits.dimension <= DIMENSION:
         encoder = Encoder(network)
     else:

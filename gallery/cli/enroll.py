@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gallery.cli.app import JsonOption, LargestOption, app, open_gallery, several
+from gallery.cli.app import JsonOption, LargestOption, advise_on_encoder, app, open_gallery, several
 from gallery.cli.exit_status import ERROR, FOUND, NONE
 from gallery.cli.output import count, emit, progress, say
 from gallery.errors import SettingInvalid
@@ -50,6 +50,7 @@ def enroll_identity(
     Example: `gallery enroll-identity "Grace Hopper" grace1.jpg grace2.jpg`
     """
     with open_gallery(context) as gallery:
+        advise_on_encoder(gallery)
         status = _enroll(gallery, _jobs(name, photos, from_folder), largest, force, as_json)
     raise typer.Exit(status)
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from gallery.cli.app import GlobalOptions, JsonOption, app
+from gallery.cli.app import GlobalOptions, JsonOption, advise_on_encoder, app
 from gallery.cli.output import emit, say
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
@@ -93,6 +93,7 @@ def serve(
                 " API keys: anyone who reaches it could query and erase; create a key with `gallery"
                 " keys create`, or add --insecure"
             )
+        advise_on_encoder(gallery)
         warm_up(gallery)
         if not settings.threads:  # photos processed at once share the cores
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.workers))

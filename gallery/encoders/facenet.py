@@ -15,9 +15,9 @@ from facenet_pytorch.models.inception_resnet_v1 import get_torch_home, load_weig
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from gallery.encoders.dlib import TorchNetwork
 from gallery.encoders.protocol import Traits
 from gallery.encoders.template import Template
+from gallery.encoders.torch_network import TorchNetwork
 from gallery.errors import WeightsMissing, WeightsUnreadable
 
 DIMENSION = 512

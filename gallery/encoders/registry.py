@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gallery.encoders.protocol import Network
-from gallery.encoders.weights import DLIB_RESNET
+from gallery.encoders.weights import DLIB_RESNET, MOBILEFACENET, cached_file
 from gallery.errors import SettingInvalid
 
 if TYPE_CHECKING:
     import torch  # slow to import; parsing a name does not need it
 
-DEFAULT = DLIB_RESNET.name
 _FACENETS = ("facenet-vggface2", "facenet-casia")
-KINDS = (DEFAULT, *_FACENETS, "onnx")
+KINDS = (MOBILEFACENET.name, DLIB_RESNET.name, *_FACENETS, "onnx")
+
+
+HAS_HEAD = False
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,19 @@ def read_spec(text: str, weights: Path | None = None) -> Spec:
     if kind not in KINDS:
         hint = f"; did you mean onnx:{text}?" if text.lower().endswith(".onnx") else ""
         raise SettingInvalid(
-            f"encoder {text!r} is not known; expected {DEFAULT}, {', '.join(_FACENETS)} (with"
-            f" --weights FILE), or onnx:FILE{hint}"
+            f"encoder {text!r} is not known; expected {', '.join(KINDS[:-1])}, or onnx:FILE{hint}"
         )
-    if kind == DEFAULT and file is not None:
-        raise SettingInvalid(f"encoder {DEFAULT} comes with its weights; omit --weights")
+    if kind == DLIB_RESNET.name and file is not None:
+        raise SettingInvalid(f"encoder {kind} comes with its weights; omit --weights")
     if kind == "onnx" and file is None:
         raise SettingInvalid("encoder 'onnx' needs a file: onnx:FILE")
     return Spec(kind, None if file is None else file.expanduser().absolute())
+
+
+def default_kind(cache: Path) -> str:
+    """The encoder of a new gallery: mobilefacenet if its weights are in the cache."""
+    has_weights = cached_file(cache, MOBILEFACENET).is_file()
+    return (MOBILEFACENET if has_weights and HAS_HEAD else DLIB_RESNET).name
 
 
 def open_network(spec: Spec, cache: Path, device: torch.device, threads: int) -> Network:
@@ -64,6 +71,8 @@ def open_network(spec: Spec, cache: Path, device: torch.device, threads: int) ->
         from gallery.encoders.facenet import facenet_network
 
         return facenet_network(spec.kind, spec.file, device)
-    from gallery.encoders.dlib import dlib_network
+    from gallery.encoders.torch_network import dlib_network, mobilefacenet_network
 
+    if spec.kind == MOBILEFACENET.name:
+        return mobilefacenet_network(cache, device, spec.file)
     return dlib_network(cache, device)

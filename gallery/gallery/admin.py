@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gallery.admin.backup import BackupInfo, back_up
-from gallery.encoders.registry import DEFAULT
-from gallery.encoders.weights import DLIB_RESNET
+from gallery.encoders.built_in import TRAITS
 from gallery.gallery.base import OpenGallery
 from gallery.progress import Progress, no_progress
-from gallery.store import audit, calibrations, faces
+from gallery.store import audit, calibrations, encoders, faces
 from gallery.store.records import CalibrationRecord
 
 if TYPE_CHECKING:
@@ -53,15 +52,25 @@ class Administration(OpenGallery):
 
     def import_from(self, file: Path, progress: Progress = no_progress) -> tuple[int, int]:
         """Enrol the faces of a NumPy archive. Returns how many were added, and were there."""
-        from gallery.admin.npz import import_faces
+        from gallery.admin.npz import encoder_in, import_faces
+        from gallery.matching.head_files import built_in_sha256
 
-        encoder = DLIB_RESNET.name, DLIB_RESNET.sha256
-        if self.spec.kind != DEFAULT:
+        kind = self._kind_for_import(encoder_in(file))
+        if kind in TRAITS:
+            encoder = kind, built_in_sha256(self.settings, TRAITS[kind])
+        else:
             current = self.pipeline.encoder
             encoder = current.name, current.weights_sha256
             with self.database.writing() as session:  # store what opens this encoder, too
                 faces.encoder_id(session, *encoder, current.network.traits.spec)
         return import_faces(self.database, file, encoder, progress)
+
+    def _kind_for_import(self, found: str) -> str:
+        """The kind of encoder to import for: in a new gallery the archive's, if it is built in."""
+        with self.database.reading() as session:
+            is_new = encoders.current(session) is None
+        is_free = is_new and self.settings.encoder is None
+        return found if is_free and found in TRAITS else self.spec.kind
 
     def check(self, *, repair: bool = False) -> list[Finding]:
         """Check everything that the gallery needs.

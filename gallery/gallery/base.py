@@ -85,8 +85,13 @@ class OpenGallery:
 
     @property
     def spec(self) -> Spec:
-        """The encoder that the settings name, else the gallery's own, else the default."""
+        """The encoder that the settings name, else the gallery's own, else that of a new one."""
         return self._runtime.spec
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was ever enrolled."""
+        return self._runtime.parts().state.encoder is None
 
     @property
     def pipeline(self) -> FacePipeline:

@@ -23,8 +23,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from gallery.encoders.built_in import TRAITS
 from gallery.encoders.projection import Projection
-from gallery.encoders.weights import DLIB_RESNET
 from gallery.errors import HeadUnusable, InvalidEncoding
 from gallery.matching.cohort import Cohort
 from gallery.matching.operating_point import Calibration
@@ -239,7 +239,7 @@ def sides_of(cohort: Cohort, encodings: Encodings) -> Float32:
 def load_head(file: Path, encoder: str, encoder_sha256: str, spec: str | None = None) -> Head:
     """Read a head for this encoder.
 
-    spec : the encoder's, for the remedy in an error; None for the default encoder.
+    spec : the encoder's, for the remedy in an error; None for one that has a shipped head.
     Raises HeadUnusable with the reason and the remedy.
     """
     remedy = _remedy(spec)
@@ -299,7 +299,7 @@ def strip_to_projection(file: Path) -> None:
 
 
 def _remedy(spec: str | None) -> str:
-    if spec is None or spec == DLIB_RESNET.name:
+    if spec is None or spec in TRAITS:
         return "train one with `gallery train-head`, or use the shipped one"
     return f"train one with `gallery train-head --encoder {spec} PEOPLE_FOLDER`"
 

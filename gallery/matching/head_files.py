@@ -6,10 +6,10 @@ import contextlib
 from pathlib import Path
 
 from gallery.config import Settings
-from gallery.encoders.encoder import Encoder
+from gallery.encoders.built_in import DLIB_TRAITS, TRAITS
+from gallery.encoders.encoder import Encoder, encoder_sha256
 from gallery.encoders.projection import Projection
 from gallery.encoders.protocol import Network, Traits
-from gallery.encoders.registry import DEFAULT
 from gallery.errors import HeadUnusable
 from gallery.matching.head import head_network_sha256, load_projection
 from gallery.package_data import HEAD_FILE, shipped_file
@@ -19,7 +19,8 @@ from gallery.types import DIMENSION
 def head_stem(traits: Traits) -> str:
     """Return the name, without suffix, of the files of a network's head in a gallery's home."""
     stem = HEAD_FILE.partition(".")[0]
-    return stem if traits.name == DEFAULT else f"{stem}-{traits.name}-{traits.sha256[:12]}"
+    is_dlib = traits.name == DLIB_TRAITS.name  # the first encoder that there was
+    return stem if is_dlib else f"{stem}-{traits.name}-{traits.sha256[:12]}"
 
 
 def find_head(settings: Settings, traits: Traits) -> Path:
@@ -47,8 +48,8 @@ def head_in_home(settings: Settings, traits: Traits) -> Path:
     file = settings.home / f"{head_stem(traits)}.safetensors"
     if file.exists():
         return file
-    if traits.name == DEFAULT:
-        return shipped_file(HEAD_FILE)
+    if traits.name in TRAITS:
+        return shipped_file(f"{traits.name}/{HEAD_FILE}")
     raise HeadUnusable(
         f"{traits.spec} has no head yet, and queries need one; train it on a folder with one"
         f" subfolder per person: `gallery train-head --encoder {traits.spec} PEOPLE_FOLDER`"
@@ -63,6 +64,17 @@ def projections(settings: Settings, traits: Traits) -> list[Projection]:
             if file is not None:
                 projections.append(load_projection(file, traits.sha256, traits.spec))
     return projections
+
+
+def built_in_sha256(settings: Settings, traits: Traits) -> str:
+    """Return the Encoder.weights_sha256 of a built-in encoder, without loading its network.
+
+    Raises HeadUnusable.
+    """
+    if traits.dimension <= DIMENSION:
+        return traits.sha256
+    projection = load_projection(find_head(settings, traits), traits.sha256, traits.spec)
+    return encoder_sha256(traits.sha256, projection)
 
 
 def encoder_with_projection(network: Network, head: Path) -> Encoder:

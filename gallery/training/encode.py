@@ -12,7 +12,6 @@ import numpy as np
 
 from gallery.config import ENCODINGS_FOLDER
 from gallery.encoders.encoder import fuse
-from gallery.encoders.weights import DLIB_RESNET
 from gallery.errors import InvalidEncoding, PhotoError, TrainingInterrupted
 from gallery.store import encoding_cache
 from gallery.store.encoding_cache import Entry
@@ -24,9 +23,6 @@ from gallery.vision.pipeline import FacePipeline
 from gallery.vision.workers import Workers, map_photos
 
 _SAVE_EVERY = 500
-NEAR_IDENTICAL_COSINE = 0.986
-"""With the default encoder, 99 of 100 pairs of copies of one photo are at least this similar, and
-hardly any pair of different photos."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +34,7 @@ class EncodedPeople:
     people : int64 (n,), indices into `names`.
     photos, sha256 : for each face, the photo's path and the SHA-256 of its file.
     skipped : (photo, reason) of photos without a usable face.
-    near_identical : two photos with at least this cosine are one picture; None if it is not known
-        for the encoder: then only identical files are.
+    near_identical : see Traits; without it only identical files count as one picture.
     """
 
     probes: Encodings
@@ -49,7 +44,7 @@ class EncodedPeople:
     photos: tuple[str, ...]
     sha256: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
-    near_identical: float | None = NEAR_IDENTICAL_COSINE
+    near_identical: float | None = None
 
     def __len__(self) -> int:
         return len(self.people)
@@ -75,7 +70,7 @@ class EncodedPeople:
 def enrolled_people(
     stored: StoredEncodings,
     records: Sequence[FaceRecord],
-    near_identical: float | None = NEAR_IDENTICAL_COSINE,
+    near_identical: float | None,
 ) -> EncodedPeople:
     """The people of a gallery. Its photos are not stored, so each face is its own probe, with the
     views of an enrolled face instead of a query's.
@@ -167,13 +162,8 @@ def encode_people(
         photos=tuple(str(path) for _, path, _ in usable),
         sha256=tuple(sha256 for _, _, (_, sha256, _) in usable),
         skipped=tuple((str(p), entries[m][2]) for _, p, m in photos if entries[m][2]),
-        near_identical=near_identical_of(pipeline),
+        near_identical=pipeline.encoder.network.traits.near_identical,
     )
-
-
-def near_identical_of(pipeline: FacePipeline) -> float | None:
-    """See EncodedPeople.near_identical."""
-    return NEAR_IDENTICAL_COSINE if pipeline.encoder.name == DLIB_RESNET.name else None
 
 
 def _encode(pipeline: FacePipeline, photo_mark: tuple[Path, str], views: Views) -> Entry:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from gallery.encoders.built_in import DLIB_TRAITS
 from gallery.encoders.encoder import Encoder, encoder_sha256
 from gallery.encoders.projection import Projection
 from gallery.encoders.protocol import Traits
-from gallery.encoders.registry import DEFAULT
 from gallery.errors import HeadWorse, SettingInvalid
 from gallery.matching.head import Head
 from gallery.matching.head_files import head_stem
@@ -21,7 +21,7 @@ from gallery.progress import StepProgress, no_step_progress
 from gallery.training.calibrate import fit_and_calibrate
 from gallery.training.cleaning import DuplicatePhotos, without_duplicates
 from gallery.training.dataset import people_in
-from gallery.training.encode import EncodedPeople, enrolled_people, near_identical_of
+from gallery.training.encode import EncodedPeople, enrolled_people
 from gallery.training.home_head import head_to_replace, projection_to_keep, replacing_home_head
 from gallery.training.identification import found_share, hard_pairs_auc
 from gallery.training.model_card import model_card, source_of, write_report
@@ -166,7 +166,7 @@ def _enrolled(gallery: GalleryLike, traits: Traits) -> tuple[EncodedPeople, dict
             " folder per person to learn from"
         )
     stored = gallery.encodings()
-    people = enrolled_people(stored, gallery.faces(), near_identical_of(pipeline))
+    people = enrolled_people(stored, gallery.faces(), traits.near_identical)
     return people, {
         "folder": "",
         "people": len(people.names),
@@ -176,8 +176,8 @@ def _enrolled(gallery: GalleryLike, traits: Traits) -> tuple[EncodedPeople, dict
 
 
 def _encoder_card(traits: Traits) -> dict[str, Any]:
-    """What the model card says of an encoder other than the default one."""
-    if traits.name == DEFAULT:
+    """What the model card says of an encoder other than dlib's."""
+    if traits.name == DLIB_TRAITS.name:
         return {}
     return {
         "spec": traits.spec,

@@ -81,5 +81,5 @@ def test_every_error_is_in_the_tree() -> None:
 
 
 def test_the_shipped_head_was_trained_on_train_people_only() -> None:
-    card = json.loads(shipped_file(CARD_FILE).read_text(encoding="utf-8"))
+    card = json.loads(shipped_file(f"dlib-resnet/{CARD_FILE}").read_text(encoding="utf-8"))
     assert card["source"]["part"] == "train"

@@ -67,7 +67,7 @@ def test_head_trained_on_the_person_is_dropped(
     people: Gallery, source: dict[str, object], is_dropped: bool
 ) -> None:
     home = people.settings.home
-    (home / HEAD_FILE).write_bytes(shipped_file(HEAD_FILE).read_bytes())
+    (home / HEAD_FILE).write_bytes(shipped_file(f"dlib-resnet/{HEAD_FILE}").read_bytes())
     (home / PLOT_FILE).write_bytes(b"a plot")
     (home / CARD_FILE).write_text(json.dumps({"source": source}))
     scorer = people.scorer

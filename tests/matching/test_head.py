@@ -23,9 +23,9 @@ from gallery.matching.head import (
     Head,
     load_head,
 )
-from gallery.package_data import shipped_file
 from gallery.types import Encodings, Float32
 from tests.matching.heads import CALIBRATION, CURVE, ENCODER, SHA256, make_head
+from tests.models import shipped_head
 
 
 def logits(head: Head, a: Encodings, b: Encodings) -> Float32:
@@ -36,7 +36,7 @@ def logits(head: Head, a: Encodings, b: Encodings) -> Float32:
 def head(request: pytest.FixtureRequest) -> Head:
     if request.param == "random":
         return make_head()
-    return load_head(shipped_file("head.safetensors"), DLIB_RESNET.name, DLIB_RESNET.sha256)
+    return shipped_head()
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_no_pairs_have_no_logits(head: Head, unit_rows) -> None:
 
 
 def test_shipped_head_separates_same_from_different(unit_rows) -> None:
-    shipped = load_head(shipped_file("head.safetensors"), DLIB_RESNET.name, DLIB_RESNET.sha256)
+    shipped = shipped_head()
     a, b = unit_rows(1, 10), unit_rows(1, 11)
     (same,), (different,) = logits(shipped, a, a), logits(shipped, a, b)
     assert same[SAME] > same[DIFFERENT] and different[DIFFERENT] > different[SAME]

@@ -17,7 +17,7 @@ from gallery.encoders.weights import DLIB_RESNET
 from gallery.encoders.weights_cache import dlib_resnet_state
 from gallery.matching.head import Head, load_head
 from gallery.matching.head_files import head_stem
-from gallery.package_data import shipped_file
+from gallery.package_data import HEAD_FILE, shipped_file
 
 DLIB_RECIPE = """size = 150
 channel_order = "rgb"
@@ -32,6 +32,12 @@ mean = 127.5
 scale = 0.0078125
 template = "arcface-112"
 """
+
+
+def shipped_head() -> Head:
+    """The head that ships for dlib's network."""
+    name, sha256 = DLIB_RESNET.name, DLIB_RESNET.sha256
+    return load_head(shipped_file(f"{name}/{HEAD_FILE}"), name, sha256)
 
 
 def export_dlib(file: Path, cache: Path, *, pooled: bool = False) -> Path:
@@ -168,7 +174,7 @@ def write_model(
 def save_dlib_onnx_head(model: Path, home: Path) -> Head:
     """Save the shipped head for the default encoder in ONNX, in a gallery's home."""
     traits = OnnxNetwork(model).traits
-    shipped = load_head(shipped_file("head.safetensors"), DLIB_RESNET.name, DLIB_RESNET.sha256)
+    shipped = shipped_head()
     networks = list(shipped._networks)
     marks = replace(shipped.metadata, encoder=traits.name, encoder_sha256=traits.sha256)
     head = Head(shipped._cohort, networks, marks)  # type: ignore[arg-type]

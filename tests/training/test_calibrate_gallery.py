@@ -14,7 +14,7 @@ from gallery.training.calibrate_gallery import fit_calibration, not_enrolled
 from gallery.training.encode import enrolled_people
 from gallery.types import Encodings
 from tests.conftest import AddFace
-from tests.people import encodings, rows_of, strangers
+from tests.people import NEAR_IDENTICAL, encodings, rows_of, strangers
 
 
 def test_calibrations_are_versioned_and_can_be_rolled_back(peopled: Gallery) -> None:
@@ -113,6 +113,6 @@ def test_look_alikes_are_reported_by_name(peopled: Gallery, add_face: AddFace) -
 
 
 def test_gallery_faces_become_training_people(peopled: Gallery) -> None:
-    people = enrolled_people(peopled.encodings(), peopled.faces())
+    people = enrolled_people(peopled.encodings(), peopled.faces(), NEAR_IDENTICAL)
     assert len(people) == 36 and people.names[0] == "person 00"
     assert np.bincount(people.people).tolist() == [3] * 12

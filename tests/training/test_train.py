@@ -36,6 +36,7 @@ from gallery.training.pairs import PairSampler
 from gallery.training.statistics import balanced_accuracy, interval, most_accurate_threshold
 from gallery.training.train import Recipe, cohort_of, halves
 from gallery.types import Encodings, Float32, Int64
+from tests.people import NEAR_IDENTICAL
 
 QUICK = Recipe(hidden=32, epochs=3, networks=2, cohort=30)
 
@@ -46,7 +47,7 @@ def encoded(rows: Float32, owners: Int64) -> EncodedPeople:
     encodings = Encodings(rows, np.full(count, 1.4, np.float32), np.full(count, 0.99, np.float32))
     names = tuple(f"person {i}" for i in range(owners.max() + 1))
     photos = tuple(f"{i}.jpg" for i in range(count))
-    return EncodedPeople(encodings, encodings, owners, names, photos, photos, ())
+    return EncodedPeople(encodings, encodings, owners, names, photos, photos, (), NEAR_IDENTICAL)
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,9 @@ def same_person_clusters(
     progress : called with the number of faces compared.
     Raises SettingInvalid for a precision out of range.
     """
-    calibration = shipped_calibration() if calibration is None else calibration
+    calibration = (
+        shipped_calibration(scorer.head.metadata.encoder) if calibration is None else calibration
+    )
     constraints = Constraints() if constraints is None else constraints
     count = len(encodings)
     rows = np.sort(np.random.default_rng(0).permutation(count)[:_ADJUSTMENT_SAMPLE])

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
+from gallery.encoders.built_in import DLIB_TRAITS, TRAITS
 from gallery.errors import SettingInvalid
 from gallery.matching.operating_point import (
     Adjustment,
@@ -95,7 +96,11 @@ class ClusteringCalibration:
 
 
 @cache
-def shipped_calibration() -> ClusteringCalibration:
-    """The calibration that ships. It maps to rates, so it holds for any calibrated head."""
-    stored = json.loads(shipped_file(GROUPING_FILE).read_text(encoding="utf-8"))
+def shipped_calibration(encoder: str = DLIB_TRAITS.name) -> ClusteringCalibration:
+    """The calibration that ships for a built-in encoder, by name; for any other, that for dlib's.
+
+    It maps to rates, so it holds roughly for any calibrated head.
+    """
+    folder = encoder if encoder in TRAITS else DLIB_TRAITS.name
+    stored = json.loads(shipped_file(f"{folder}/{GROUPING_FILE}").read_text(encoding="utf-8"))
     return ClusteringCalibration.from_json(stored)

