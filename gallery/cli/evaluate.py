@@ -13,6 +13,7 @@ import typer
 from gallery.cli.app import Commands, JsonOption, app, open_gallery
 from gallery.cli.evaluation_tables import (
     show_blufr,
+    show_both_ways,
     show_comparison,
     show_folder,
     show_grouping,
@@ -30,6 +31,15 @@ LfwOption = Annotated[
 SeedOption = Annotated[int, typer.Option(help="Random seed.")]
 SaveOption = Annotated[Path | None, typer.Option(help="Also write the report to this JSON file.")]
 PeopleArgument = Annotated[Path, typer.Argument(metavar="PEOPLE_FOLDER", show_default=False)]
+ErrataOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="CSV of known mistakes in the labels (columns kind, photo_or_name_a,"
+        " photo_or_name_b); may be repeated.",
+        show_default=False,
+    ),
+]
 
 evaluate = Commands(no_args_is_help=True, help="Measure accuracy on labelled photos.")
 app.add_typer(evaluate, name="evaluate")
@@ -50,6 +60,7 @@ def blufr(
     trials: Annotated[
         int, typer.Option(min=1, max=10, help="How many of the ten trials to run.")
     ] = 10,
+    errata: ErrataOption = None,
     seed: SeedOption = 0,
     save: SaveOption = None,
     as_json: JsonOption = False,
@@ -63,7 +74,15 @@ def blufr(
     from gallery.evaluation.evaluate import evaluate_blufr
 
     with open_gallery(context) as gallery, steps("BLUFR") as advance:
-        report = evaluate_blufr(gallery, lfw, protocol, trials=trials, seed=seed, progress=advance)
+        report = evaluate_blufr(
+            gallery,
+            lfw,
+            protocol,
+            trials=trials,
+            errata=errata or (),
+            seed=seed,
+            progress=advance,
+        )
     _output(report, save, as_json, show_blufr)
 
 
@@ -97,6 +116,7 @@ def promise(
     all_people: Annotated[
         bool, typer.Option("--all-people", help="Use the train people of a split.csv as well.")
     ] = False,
+    errata: ErrataOption = None,
     seed: SeedOption = 0,
     save: SaveOption = None,
     as_json: JsonOption = False,
@@ -116,6 +136,7 @@ def promise(
             people_folder,
             photos=photos,
             all_people=all_people,
+            errata=errata or (),
             seed=seed,
             progress=advance,
         )
@@ -127,6 +148,7 @@ def compare(
     context: typer.Context,
     lfw: LfwOption,
     plots: Annotated[Path | None, typer.Option(help="Folder for five plots.")] = None,
+    errata: ErrataOption = None,
     seed: SeedOption = 0,
     save: SaveOption = None,
     as_json: JsonOption = False,
@@ -138,7 +160,9 @@ def compare(
     from gallery.evaluation.evaluate import evaluate_compare
 
     with open_gallery(context) as gallery, steps("comparison") as advance:
-        comparison = evaluate_compare(gallery, lfw, plots=plots, seed=seed, progress=advance)
+        comparison = evaluate_compare(
+            gallery, lfw, plots=plots, errata=errata or (), seed=seed, progress=advance
+        )
     _output(comparison.report, save, as_json, show_comparison)
     if not as_json:
         for file in comparison.plots:
@@ -202,6 +226,7 @@ def dedupe(
             " measure on the train people.",
         ),
     ] = False,
+    errata: ErrataOption = None,
     seed: SeedOption = 0,
     save: SaveOption = None,
     as_json: JsonOption = False,
@@ -216,13 +241,17 @@ def dedupe(
     from gallery.evaluation.evaluate import evaluate_dedupe, fit_grouping_marks
 
     with open_gallery(context) as gallery, steps("dedupe") as advance:
-        marks = None
+        marks, marks_with_errata = None, None
         if fit is not None:
             marks = fit_grouping_marks(gallery, people_folder, seed=seed, progress=advance)
+            fitted = marks.as_json()
+            if errata:
+                marks_with_errata = fit_grouping_marks(
+                    gallery, people_folder, errata=errata, seed=seed, progress=advance
+                )
+                fitted |= {"with_errata": marks_with_errata.as_json()}
             head_sha256 = gallery.scorer.head.sha256
-            _save(
-                marks.as_json() | {"head_sha256": head_sha256, "part": "train", "seed": seed}, fit
-            )
+            _save(fitted | {"head_sha256": head_sha256, "part": "train", "seed": seed}, fit)
         report = evaluate_dedupe(
             gallery,
             people_folder,
@@ -231,6 +260,8 @@ def dedupe(
             marks=marks,
             distractors=distractors,
             swap=swap,
+            errata=errata or (),
+            marks_with_errata=marks_with_errata,
             seed=seed,
             progress=advance,
         )
@@ -249,7 +280,7 @@ def _output(
     if as_json:
         emit(report)
     else:
-        show_report(report)
+        show_both_ways(report, show_report)
 
 
 def _save(report: dict[str, Any], file: Path) -> None:

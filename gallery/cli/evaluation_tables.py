@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.table import Table
@@ -21,6 +22,27 @@ def with_interval(value: float, interval: list[float]) -> str:
     """A share in percent, with its interval."""
     low, high = interval
     return f"{100 * value:.2f} ({100 * low:.2f}-{100 * high:.2f})"
+
+
+def show_both_ways(report: dict[str, Any], show_report: Callable[[dict[str, Any]], None]) -> None:
+    """The report; if errata were given, first as published and then with them applied."""
+    if "errata" not in report:
+        show_report(report)
+        return
+    say("labels as published", "bold")
+    show_report(report)
+    say("")
+    say(errata_line(report["errata"]), "bold")
+    show_report(report["with_errata"])
+
+
+def errata_line(errata: dict[str, Any]) -> str:
+    """What was corrected, by which files."""
+    photos, names = errata["photos_left_out"], errata["names_joined"]
+    return (
+        f"errata applied ({', '.join(errata['files'])}): {count(photos, 'photo')} to leave out,"
+        f" {count(names, 'name')} to join with another"
+    )
 
 
 def show_blufr(report: dict[str, Any]) -> None:
