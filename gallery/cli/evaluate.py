@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from gallery.cli.evaluation_tables import (
     show_comparison,
     show_folder,
     show_grouping,
+    show_made_groups,
     show_pairs,
     show_promise,
 )
@@ -40,6 +42,22 @@ ErrataOption = Annotated[
         show_default=False,
     ),
 ]
+GroupsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="CSV with the group of each person (columns person, group): measure each group too.",
+        show_default=False,
+    ),
+]
+
+
+class GroupBy(StrEnum):
+    """What `evaluate groups` goes by."""
+
+    CLUSTERS = "clusters"
+    CONDITIONS = "conditions"
+
 
 evaluate = Commands(no_args_is_help=True, help="Measure accuracy on labelled photos.")
 app.add_typer(evaluate, name="evaluate")
@@ -117,6 +135,7 @@ def promise(
         bool, typer.Option("--all-people", help="Use the train people of a split.csv as well.")
     ] = False,
     errata: ErrataOption = None,
+    groups: GroupsOption = None,
     seed: SeedOption = 0,
     save: SaveOption = None,
     as_json: JsonOption = False,
@@ -137,6 +156,7 @@ def promise(
             photos=photos,
             all_people=all_people,
             errata=errata or (),
+            groups=groups,
             seed=seed,
             progress=advance,
         )
@@ -174,6 +194,7 @@ def folder(
     context: typer.Context,
     people_folder: PeopleArgument,
     page: Annotated[Path, typer.Option(help="Where to write the page.")] = Path("folder.html"),
+    groups: GroupsOption = None,
     seed: SeedOption = 0,
     save: SaveOption = None,
     as_json: JsonOption = False,
@@ -188,10 +209,48 @@ def folder(
     from gallery.evaluation.evaluate import evaluate_folder
 
     with open_gallery(context) as gallery, steps("folder") as advance:
-        report = evaluate_folder(gallery, people_folder, page, seed=seed, progress=advance)
+        report = evaluate_folder(
+            gallery, people_folder, page, groups=groups, seed=seed, progress=advance
+        )
     _output(report, save, as_json, show_folder)
     if not as_json:
         say(f"wrote {page}", "green")
+
+
+@evaluate.command("groups")
+def groups(
+    context: typer.Context,
+    people_folder: PeopleArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT_CSV", show_default=False)],
+    by: Annotated[
+        GroupBy,
+        typer.Option(
+            help="clusters: similar encodings; conditions: most photos grey, or dark to bright."
+        ),
+    ] = GroupBy.CLUSTERS,
+    clusters: Annotated[int, typer.Option(min=2, max=100, help="How many clusters.")] = 4,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a file for --groups, without guessing who anybody is.
+
+    Takes one folder per person; each person gets one group. A cluster means no more than that the
+    encodings are similar. You may also write such a file yourself.
+
+    Example: `gallery evaluate groups people/ groups.csv --by conditions`
+    """
+    from gallery.evaluation.evaluate import make_groups
+
+    with open_gallery(context) as gallery, steps("groups") as advance:
+        report = make_groups(
+            gallery,
+            people_folder,
+            out,
+            clusters=clusters if by is GroupBy.CLUSTERS else None,
+            seed=seed,
+            progress=advance,
+        )
+    _output(report, None, as_json, show_made_groups)
 
 
 @evaluate.command("dedupe")

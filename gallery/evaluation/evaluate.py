@@ -9,6 +9,7 @@ report is the entry "with_errata" of the first.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -26,6 +27,8 @@ from gallery.evaluation.dedupe import fitted_calibration, measure_grouping, swap
 from gallery.evaluation.folder import MISTAKES, measure_folder
 from gallery.evaluation.folder_report import page as folder_page
 from gallery.evaluation.fpir import measure_promise
+from gallery.evaluation.groups import read_groups
+from gallery.evaluation.make_groups import cluster_groups, condition_groups, write_groups
 from gallery.evaluation.plots import save_plots
 from gallery.evaluation.protocols import corrected_blufr, read_blufr, read_pairs, rows_of_photos
 from gallery.progress import StepProgress, no_step_progress
@@ -48,6 +51,7 @@ def evaluate_promise(
     photos: int = 1,
     all_people: bool = False,
     errata: Sequence[Path] = (),
+    groups: Path | None = None,
     seed: int = 0,
     progress: StepProgress = no_step_progress,
 ) -> dict[str, Any]:
@@ -56,16 +60,23 @@ def evaluate_promise(
     people_folder : one folder per person; with a split.csv only its test people, unless all_people.
     photos : enrolled per person, at most.
     errata : files of known mistakes in the labels.
+    groups : file with each person's group; also measure each group alone, at the settings' FPIR.
     Raises ProtocolUnusable.
     """
-    corrections = read_errata(errata, people_folder)
+    corrections, grouped = read_errata(errata, people_folder), read_groups(groups, people_folder)
     everyone = _encoded(gallery, people_folder, None if all_people else "test", progress)
     head = gallery.scorer.head
 
     def measured(applied: Errata | None) -> dict[str, Any]:
         people, _ = without_duplicates(corrected(everyone, applied))
         return measure_promise(
-            head, people, seed=seed, photos=photos, progress=partial(progress, "galleries")
+            head,
+            people,
+            seed=seed,
+            photos=photos,
+            groups=grouped,
+            rate=gallery.settings.false_positive_identification_rate,
+            progress=partial(progress, "galleries"),
         )
 
     report = _both_ways(corrections, measured)
@@ -77,18 +88,21 @@ def evaluate_folder(
     people_folder: Path,
     page: Path,
     *,
+    groups: Path | None = None,
     seed: int = 0,
     progress: StepProgress = no_step_progress,
 ) -> dict[str, Any]:
     """Measure the head in use on a folder of people, and write an HTML page with the mistakes.
 
-    Raises TrainingDataTooSmall or OSError.
+    groups : file with each person's group; also measure each group alone, at the settings' FPIR.
+    Raises TrainingDataTooSmall, ProtocolUnusable or OSError.
     """
+    grouped = read_groups(groups, people_folder)
     everyone = _encoded(gallery, people_folder, None, progress)
     people, duplicates = without_duplicates(everyone)
     head, rate = gallery.scorer.head, gallery.settings.false_positive_identification_rate
     figures = measure_folder(
-        head, people, rate=rate, seed=seed, progress=partial(progress, "measuring")
+        head, people, rate=rate, seed=seed, groups=grouped, progress=partial(progress, "measuring")
     )
     provenance = {
         "encoder": gallery.pipeline.encoder.name,
@@ -110,6 +124,34 @@ def evaluate_folder(
         "copies": list(duplicates.within_person),
         "page": str(page),
     } | provenance
+
+
+def make_groups(
+    gallery: GalleryLike,
+    people_folder: Path,
+    file: Path,
+    *,
+    clusters: int | None = None,
+    seed: int = 0,
+    progress: StepProgress = no_step_progress,
+) -> dict[str, Any]:
+    """Write a file of groups: clusters of the people's encodings, or conditions of their photos.
+
+    clusters : how many; None groups by conditions: grey, or dark to bright.
+    Raises TrainingDataTooSmall or OSError.
+    """
+    folder = people_in(people_folder)
+    if clusters is None:
+        groups = condition_groups(folder, gallery.pipeline, partial(progress, "reading"))
+    else:
+        groups = cluster_groups(_encoded(gallery, people_folder, None, progress), clusters, seed)
+    write_groups(groups, file)
+    return {
+        "file": str(file),
+        "people": len(groups),
+        "without_a_group": len(folder.people) - len(groups),
+        "groups": dict(sorted(Counter(groups.values()).items())),
+    }
 
 
 def fit_grouping_marks(
