@@ -111,7 +111,7 @@ def group_rows(
 def sentences(rows: Sequence[dict[str, Any]]) -> list[str]:
     """One for each row whose strangers are surely named more often than stated."""
     return [
-        f"strangers of {row['group']} are named {row['strangers_named']:.1%} of the time,"
+        f"strangers of {row['group']} are named {100 * row['strangers_named']:.1f} % of the time,"
         f" {row['strangers_named'] / row['promised']:.1f} times the stated rate, in a gallery of"
         f" {row['gallery']:,}"
         for row in rows

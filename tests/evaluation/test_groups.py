@@ -83,7 +83,7 @@ def test_sentence_needs_a_lower_bound_above_the_rate_and_enough_people() -> None
 
     often = row(100, 30, 0.05)
     assert sentences([often]) == [
-        "strangers of x are named 15.0% of the time, 3.0 times the stated rate, in a gallery of"
+        "strangers of x are named 15.0 % of the time, 3.0 times the stated rate, in a gallery of"
         " 1,000"
     ]
     assert sentences([row(100, 30, 0.12), row(100, 2, 0.009), row(4, 8, 0.01)]) == []
