@@ -225,7 +225,8 @@ def groups(
     by: Annotated[
         GroupBy,
         typer.Option(
-            help="clusters: similar encodings; conditions: most photos grey, or dark to bright."
+            metavar="WAY",
+            help="clusters: similar encodings; conditions: most photos grey, or dark to bright.",
         ),
     ] = GroupBy.CLUSTERS,
     clusters: Annotated[int, typer.Option(min=2, max=100, help="How many clusters.")] = 4,
