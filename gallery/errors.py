@@ -51,7 +51,7 @@ GalleryError                     exit status 2 on the command line, never a trac
 ├── ThumbnailNotFound            no thumbnail of that face is stored
 ├── KeyNotFound                  no key with that id
 ├── JobNotFound                  no job with that id
-├── ProtocolUnusable             a file of an evaluation protocol is missing or unreadable
+├── ProtocolUnusable             a protocol, errata or groups: missing, unreadable or wrong
 └── SettingInvalid               a setting or option outside its range
 """
 
@@ -263,7 +263,8 @@ class HeadWorse(GalleryError):
 
 
 class ProtocolUnusable(GalleryError):
-    """A file of an evaluation protocol, or a photo that it names, is missing or unreadable."""
+    """A file of an evaluation protocol, of errata or of groups is missing, unreadable or wrong, or
+    names a photo or a person that is not there."""
 
 
 class SettingInvalid(GalleryError):

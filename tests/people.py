@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from gallery.training.encode import EncodedPeople
@@ -29,3 +31,16 @@ def strangers(count: int, seed: int = 9) -> EncodedPeople:
     faces = encodings(rows_of(count, 1, seed))
     names = tuple(f"stranger {i}" for i in range(count))
     return EncodedPeople(faces, faces, np.arange(count), names, names, names, (), NEAR_IDENTICAL)
+
+
+def people_on_disk(root: Path, count: int, photos: int, seed: int) -> EncodedPeople:
+    """Drawn people "person 00", ... with empty files ROOT/NAME/N.jpg as photos."""
+    faces = encodings(rows_of(count, photos, seed))
+    names = tuple(f"person {number:02}" for number in range(count))
+    files = [root / name / f"{photo}.jpg" for name in names for photo in range(photos)]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    paths = tuple(map(str, files))
+    owners = np.repeat(np.arange(count), photos)
+    return EncodedPeople(faces, faces, owners, names, paths, paths, (), None)

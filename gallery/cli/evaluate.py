@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +14,11 @@ import typer
 from gallery.cli.app import Commands, JsonOption, app, open_gallery
 from gallery.cli.evaluation_tables import (
     show_blufr,
+    show_both_ways,
     show_comparison,
     show_folder,
     show_grouping,
+    show_made_groups,
     show_pairs,
     show_promise,
 )
@@ -30,6 +33,31 @@ LfwOption = Annotated[
 SeedOption = Annotated[int, typer.Option(help="Random seed.")]
 SaveOption = Annotated[Path | None, typer.Option(help="Also write the report to this JSON file.")]
 PeopleArgument = Annotated[Path, typer.Argument(metavar="PEOPLE_FOLDER", show_default=False)]
+ErrataOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="CSV of known mistakes in the labels (columns kind, photo_or_name_a,"
+        " photo_or_name_b); may be repeated.",
+        show_default=False,
+    ),
+]
+GroupsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="CSV with the group of each person (columns person, group): measure each group too.",
+        show_default=False,
+    ),
+]
+
+
+class GroupBy(StrEnum):
+    """What `evaluate groups` goes by."""
+
+    CLUSTERS = "clusters"
+    CONDITIONS = "conditions"
+
 
 evaluate = Commands(no_args_is_help=True, help="Measure accuracy on labelled photos.")
 app.add_typer(evaluate, name="evaluate")
@@ -50,6 +78,7 @@ def blufr(
     trials: Annotated[
         int, typer.Option(min=1, max=10, help="How many of the ten trials to run.")
     ] = 10,
+    errata: ErrataOption = None,
     seed: SeedOption = 0,
     save: SaveOption = None,
     as_json: JsonOption = False,
@@ -63,7 +92,15 @@ def blufr(
     from gallery.evaluation.evaluate import evaluate_blufr
 
     with open_gallery(context) as gallery, steps("BLUFR") as advance:
-        report = evaluate_blufr(gallery, lfw, protocol, trials=trials, seed=seed, progress=advance)
+        report = evaluate_blufr(
+            gallery,
+            lfw,
+            protocol,
+            trials=trials,
+            errata=errata or (),
+            seed=seed,
+            progress=advance,
+        )
     _output(report, save, as_json, show_blufr)
 
 
@@ -97,6 +134,8 @@ def promise(
     all_people: Annotated[
         bool, typer.Option("--all-people", help="Use the train people of a split.csv as well.")
     ] = False,
+    errata: ErrataOption = None,
+    groups: GroupsOption = None,
     seed: SeedOption = 0,
     save: SaveOption = None,
     as_json: JsonOption = False,
@@ -116,6 +155,8 @@ def promise(
             people_folder,
             photos=photos,
             all_people=all_people,
+            errata=errata or (),
+            groups=groups,
             seed=seed,
             progress=advance,
         )
@@ -127,6 +168,7 @@ def compare(
     context: typer.Context,
     lfw: LfwOption,
     plots: Annotated[Path | None, typer.Option(help="Folder for five plots.")] = None,
+    errata: ErrataOption = None,
     seed: SeedOption = 0,
     save: SaveOption = None,
     as_json: JsonOption = False,
@@ -138,7 +180,9 @@ def compare(
     from gallery.evaluation.evaluate import evaluate_compare
 
     with open_gallery(context) as gallery, steps("comparison") as advance:
-        comparison = evaluate_compare(gallery, lfw, plots=plots, seed=seed, progress=advance)
+        comparison = evaluate_compare(
+            gallery, lfw, plots=plots, errata=errata or (), seed=seed, progress=advance
+        )
     _output(comparison.report, save, as_json, show_comparison)
     if not as_json:
         for file in comparison.plots:
@@ -150,6 +194,7 @@ def folder(
     context: typer.Context,
     people_folder: PeopleArgument,
     page: Annotated[Path, typer.Option(help="Where to write the page.")] = Path("folder.html"),
+    groups: GroupsOption = None,
     seed: SeedOption = 0,
     save: SaveOption = None,
     as_json: JsonOption = False,
@@ -164,10 +209,49 @@ def folder(
     from gallery.evaluation.evaluate import evaluate_folder
 
     with open_gallery(context) as gallery, steps("folder") as advance:
-        report = evaluate_folder(gallery, people_folder, page, seed=seed, progress=advance)
+        report = evaluate_folder(
+            gallery, people_folder, page, groups=groups, seed=seed, progress=advance
+        )
     _output(report, save, as_json, show_folder)
     if not as_json:
         say(f"wrote {page}", "green")
+
+
+@evaluate.command("groups")
+def groups(
+    context: typer.Context,
+    people_folder: PeopleArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT_CSV", show_default=False)],
+    by: Annotated[
+        GroupBy,
+        typer.Option(
+            metavar="WAY",
+            help="clusters: similar encodings; conditions: most photos grey, or dark to bright.",
+        ),
+    ] = GroupBy.CLUSTERS,
+    clusters: Annotated[int, typer.Option(min=2, max=100, help="How many clusters.")] = 4,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a file for --groups, without guessing who anybody is.
+
+    Takes one folder per person; each person gets one group. A cluster means no more than that the
+    encodings are similar. You may also write such a file yourself.
+
+    Example: `gallery evaluate groups people/ groups.csv --by conditions`
+    """
+    from gallery.evaluation.evaluate import make_groups
+
+    with open_gallery(context) as gallery, steps("groups") as advance:
+        report = make_groups(
+            gallery,
+            people_folder,
+            out,
+            clusters=clusters if by is GroupBy.CLUSTERS else None,
+            seed=seed,
+            progress=advance,
+        )
+    _output(report, None, as_json, show_made_groups)
 
 
 @evaluate.command("dedupe")
@@ -202,6 +286,7 @@ def dedupe(
             " measure on the train people.",
         ),
     ] = False,
+    errata: ErrataOption = None,
     seed: SeedOption = 0,
     save: SaveOption = None,
     as_json: JsonOption = False,
@@ -216,13 +301,17 @@ def dedupe(
     from gallery.evaluation.evaluate import evaluate_dedupe, fit_grouping_marks
 
     with open_gallery(context) as gallery, steps("dedupe") as advance:
-        marks = None
+        marks, marks_with_errata = None, None
         if fit is not None:
             marks = fit_grouping_marks(gallery, people_folder, seed=seed, progress=advance)
+            fitted = marks.as_json()
+            if errata:
+                marks_with_errata = fit_grouping_marks(
+                    gallery, people_folder, errata=errata, seed=seed, progress=advance
+                )
+                fitted |= {"with_errata": marks_with_errata.as_json()}
             head_sha256 = gallery.scorer.head.sha256
-            _save(
-                marks.as_json() | {"head_sha256": head_sha256, "part": "train", "seed": seed}, fit
-            )
+            _save(fitted | {"head_sha256": head_sha256, "part": "train", "seed": seed}, fit)
         report = evaluate_dedupe(
             gallery,
             people_folder,
@@ -231,6 +320,8 @@ def dedupe(
             marks=marks,
             distractors=distractors,
             swap=swap,
+            errata=errata or (),
+            marks_with_errata=marks_with_errata,
             seed=seed,
             progress=advance,
         )
@@ -249,7 +340,7 @@ def _output(
     if as_json:
         emit(report)
     else:
-        show_report(report)
+        show_both_ways(report, show_report)
 
 
 def _save(report: dict[str, Any], file: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from gallery.cli.output import count, percent, say, show
+from gallery.names import printable
 
 _BLUFR_COLUMNS = (
     ("dir_at_fpir", "0.1"),
@@ -21,6 +24,27 @@ def with_interval(value: float, interval: list[float]) -> str:
     """A share in percent, with its interval."""
     low, high = interval
     return f"{100 * value:.2f} ({100 * low:.2f}-{100 * high:.2f})"
+
+
+def show_both_ways(report: dict[str, Any], show_report: Callable[[dict[str, Any]], None]) -> None:
+    """The report; if errata were given, first as published and then with them applied."""
+    if "errata" not in report:
+        show_report(report)
+        return
+    say("labels as published", "bold")
+    show_report(report)
+    say("")
+    say(errata_line(report["errata"]), "bold")
+    show_report(report["with_errata"])
+
+
+def errata_line(errata: dict[str, Any]) -> str:
+    """What was corrected, by which files."""
+    photos, names = errata["photos_left_out"], errata["names_joined"]
+    return (
+        f"errata applied ({', '.join(errata['files'])}): {count(photos, 'photo')} to leave out,"
+        f" {count(names, 'name')} to join with another"
+    )
 
 
 def show_blufr(report: dict[str, Any]) -> None:
@@ -81,6 +105,50 @@ def show_promise(report: dict[str, Any]) -> None:
         "percent with 95 % intervals; expected calibration error of"
         f" {error['decisions']:,} decisions: {error['expected_calibration_error']:.1%}"
     )
+    if "groups" in report:
+        _show_groups(report["groups"])
+
+
+def _show_groups(groups: dict[str, Any]) -> None:
+    say("")
+    say(f"by group ({groups['file']}), at a promised FPIR of {groups['promised']:.1%}", "bold")
+    table = Table(
+        "gallery",
+        "group",
+        "people",
+        "known: queries (people)",
+        "found",
+        "misnamed",
+        "strangers: queries (people)",
+        "strangers named",
+        box=None,
+    )
+    for row in groups["rows"]:
+        found, misnamed, named = (
+            "-" if row[key] is None else with_interval(row[key], row[f"{key}_interval"])
+            for key in ("known_found", "known_misnamed", "strangers_named")
+        )
+        table.add_row(
+            f"{row['gallery']:,}",
+            escape(printable(row["group"])),
+            f"{row['people']:,}",
+            f"{row['known']:,} ({row['known_people']:,})",
+            found,
+            misnamed,
+            f"{row['strangers']:,} ({row['stranger_people']:,})",
+            named,
+        )
+    show(table)
+    for sentence in groups["sentences"]:
+        say(sentence, "yellow")
+
+
+def show_made_groups(report: dict[str, Any]) -> None:
+    for group, people in report["groups"].items():
+        say(f"{group}: {count(people, 'person', 'people')}")
+    if report["without_a_group"]:
+        say(f"without a group: {count(report['without_a_group'], 'person', 'people')}", "yellow")
+    say(f"wrote {report['file']}", "green")
 
 
 def show_folder(report: dict[str, Any]) -> None:

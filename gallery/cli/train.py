@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gallery.cli.app import ENCODER_HELP, WEIGHTS_HELP, JsonOption, app, open_with_encoder
-from gallery.cli.evaluate import SeedOption, steps
+from gallery.cli.evaluate import ErrataOption, SeedOption, steps
+from gallery.cli.evaluation_tables import errata_line
 from gallery.cli.output import count, emit, percent, say
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def train_head(
         int | None,
         typer.Option(min=1, help="Use at most this many people, drawn at random."),
     ] = None,
+    errata: ErrataOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the head in use even by a worse one.")
     ] = False,
@@ -75,6 +77,7 @@ def train_head(
             epochs=epochs,
             all_people=all_people,
             limit=limit,
+            errata=errata or (),
             force=force,
             progress=advance,
         )
@@ -86,6 +89,8 @@ def train_head(
 
 def _show(report: HeadReport) -> None:
     duplicates, figures, encoder = report.duplicates, report.figures, report.card["encoder"]
+    if "errata" in report.card["source"]:
+        say(errata_line(report.card["source"]["errata"]), "yellow")
     for first, second in duplicates.across_people:
         say(f"left out: {first} and {second} are the same picture under two names", "yellow")
     if duplicates.within_person:

@@ -11,6 +11,7 @@ from gallery.errors import TrainingDataTooSmall
 from gallery.evaluation.baselines import Cosine, Euclidean, HeadDecider
 from gallery.evaluation.comparison import DeciderScores, compare_deciders
 from gallery.evaluation.fpir import SIZES, measure_promise
+from gallery.evaluation.groups import Groups
 from gallery.matching.head import Head
 from gallery.matching.operating_point import operating_point
 from gallery.matching.scorer import shortlist_margins
@@ -66,9 +67,11 @@ def measure_folder(
     *,
     rate: float,
     seed: int,
+    groups: Groups | None = None,
     progress: Progress = no_progress,
 ) -> FolderFigures:
-    """Raises TrainingDataTooSmall if there are too few people, or too few with two photos."""
+    """rate : the promised FPIR.  groups : also measure each of these alone.
+    Raises TrainingDataTooSmall if there are too few people, or too few with two photos."""
     numbers, photos = np.unique(people.people, return_counts=True)
     usable = int((photos >= 2).sum())
     if len(numbers) < MIN_PEOPLE or usable < MIN_WITH_TWO:
@@ -79,7 +82,15 @@ def measure_folder(
         )
     half = len(numbers) // 2
     sizes = tuple(size for size in SIZES if size < half)
-    promise = measure_promise(head, people, seed=seed, sizes=(*sizes, half), progress=progress)
+    promise = measure_promise(
+        head,
+        people,
+        seed=seed,
+        sizes=(*sizes, half),
+        groups=groups,
+        rate=rate,
+        progress=progress,
+    )
     deciders = (
         Euclidean(),
         Cosine(),

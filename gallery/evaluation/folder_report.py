@@ -58,6 +58,7 @@ def page(
         within_person=duplicates.within_person,
         key=min(rows, key=lambda r: (abs(r["promised"] - rate), -r["gallery"])),
         galleries=rows,
+        groups=figures.promise.get("groups"),
         calibration=figures.promise["calibration"],
         counts=figures.counts,
         someone_else=figures.someone_else,

@@ -6,12 +6,14 @@ fixed Euclidean distance of 0.6.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gallery.evaluation.baselines import Cosine, Euclidean, HeadDecider
+from gallery.evaluation.groups import Groups, group_rows, sentences
 from gallery.matching.head import Head
 from gallery.matching.operating_point import OperatingPoint, operating_point
 from gallery.matching.scorer import gallery_adjustment
@@ -46,32 +48,52 @@ def measure_promise(
     seed: int,
     photos: int = 1,
     sizes: tuple[int, ...] = SIZES,
+    groups: Groups | None = None,
+    rate: float = 0.01,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Measure FPIR and DIR in random galleries of these people, with up to five probes per person.
 
     photos : enrolled per person, at most.
     sizes : of the galleries; sizes that leave no strangers are skipped.
+    groups : also measure each of these groups of people alone, in the same galleries of everyone.
+    rate : the promised FPIR at which the groups are measured.
     """
     count = len(np.unique(people.people))
     sizes = tuple(size for size in sizes if size < count) or (max(1, count // 2),)
     rng = np.random.default_rng(seed)
     rows, decisions = [], []
+    by_group: list[dict[str, Any]] = []
     for done, size in enumerate(sizes):
         progress(done, len(sizes))
-        draws = [_draw(head, people, size, photos, rng) for _ in range(_draws(size))]
+        draws = [
+            _draw(head, people, size, photos, {*RATES, rate}, rng) for _ in range(_draws(size))
+        ]
+        if groups is not None:
+            queries = [(d.head, d.head.scores > d.points[rate].bias) for d in draws]
+            by_group += group_rows(groups.of(people), queries, size, rate, seed)
         rows += [_row(draws, size, rate, seed) for rate in RATES]
         decisions += [
             (draw.head, draw.points[RATES[0]].probabilities(draw.head.scores.astype(np.float32)))
             for draw in draws
         ]
     progress(len(sizes), len(sizes))
-    return {
+    report = {
         "people": count,
         "photos_enrolled": photos,
         "galleries": rows,
         "calibration": calibration_error(decisions),
         "seed": seed,
+    }
+    if groups is None:
+        return report
+    return report | {
+        "groups": {
+            "file": str(groups.file),
+            "promised": rate,
+            "rows": by_group,
+            "sentences": sentences(by_group),
+        }
     }
 
 
@@ -81,7 +103,12 @@ def _draws(size: int) -> int:
 
 
 def _draw(
-    head: Head, people: EncodedPeople, size: int, photos: int, rng: np.random.Generator
+    head: Head,
+    people: EncodedPeople,
+    size: int,
+    photos: int,
+    rates: Collection[float],
+    rng: np.random.Generator,
 ) -> _Draw:
     drawn = draw_gallery(people, size, rng, photos=photos, probes_each=_PROBES_EACH)
     templates, probes = drawn.templates, people.probes.take(drawn.probes)
@@ -92,7 +119,7 @@ def _draw(
     adjustment = gallery_adjustment(head, templates.identity_ids, templates.encodings)
     calibration = head.metadata.calibration
     points = {
-        rate: operating_point(calibration, size, fpir=rate, adjustment=adjustment) for rate in RATES
+        rate: operating_point(calibration, size, fpir=rate, adjustment=adjustment) for rate in rates
     }
     return _Draw(ours, cosine, euclidean, points)
 

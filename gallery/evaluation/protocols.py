@@ -10,6 +10,7 @@ from scipy.io import loadmat
 
 from gallery.errors import ProtocolUnusable
 from gallery.training.encode import EncodedPeople
+from gallery.training.errata import Errata
 from gallery.types import Int64
 
 
@@ -56,6 +57,32 @@ def read_blufr(file: Path) -> Blufr:
     except (OSError, ValueError, KeyError, IndexError, TypeError, NotImplementedError) as error:
         raise ProtocolUnusable(f"{file} is not a BLUFR configuration: {error}") from error
     return Blufr(photos, people, trials)
+
+
+def corrected_blufr(protocol: Blufr, errata: Errata) -> Blufr:
+    """The protocol with the errata applied: photos are left out of every trial, and the labels of a
+    person's names are joined.
+
+    A person with one name among a trial's training people and another among its test people is
+    left out of the training.
+    """
+    names = [photo.split("/")[0] for photo in protocol.photos]
+    labels = dict(zip(names, protocol.people.tolist(), strict=True))
+    people = np.array(
+        [labels.get(errata.first_names.get(name, name), labels[name]) for name in names],
+        dtype=np.int64,
+    )
+    left_out = np.array([photo in errata.left_out for photo in protocol.photos], dtype=np.bool_)
+
+    def trial(lists: BlufrTrial) -> BlufrTrial:
+        training, *tests = (
+            part[~left_out[part]]
+            for part in (lists.training, lists.gallery, lists.probes, lists.testing)
+        )
+        is_tested = np.isin(people[training], people[tests[-1]])
+        return BlufrTrial(training[~is_tested], *tests)
+
+    return Blufr(protocol.photos, people, tuple(trial(lists) for lists in protocol.trials))
 
 
 def read_pairs(file: Path) -> View2Pairs:

@@ -45,12 +45,14 @@ def model_card(
     encoder : more about the encoder and its projection to 128 numbers.
     """
     metadata = trained.head.metadata
+    errata = source.get("errata", {}).get("files", ())
     return {
         "encoder": {"name": metadata.encoder, "weights_sha256": metadata.encoder_sha256, **encoder},
         "head_sha256": trained.head.sha256,
         "recipe": asdict(recipe),
         "reproduce": f"gallery train-head {source['folder']} --out DIR --seed {recipe.seed}"
-        + (f" --encoder {encoder['spec']}" if encoder else ""),
+        + (f" --encoder {encoder['spec']}" if encoder else "")
+        + "".join(f" --errata {file}" for file in errata),
         "source": {
             **source,
             "photos_without_a_usable_face": len(people.skipped),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +22,12 @@ from gallery.progress import StepProgress, no_step_progress
 from gallery.training.calibrate import fit_and_calibrate
 from gallery.training.cleaning import DuplicatePhotos, without_duplicates
 from gallery.training.dataset import people_in
+<<<<<<< HEAD
 from gallery.training.encode import EncodedPeople, enrolled_people
+=======
+from gallery.training.encode import EncodedPeople, enrolled_people, near_identical_of
+from gallery.training.errata import corrected, read_errata
+>>>>>>> errata
 from gallery.training.home_head import head_to_replace, projection_to_keep, replacing_home_head
 from gallery.training.identification import found_share, hard_pairs_auc
 from gallery.training.model_card import model_card, source_of, write_report
@@ -95,6 +101,7 @@ def train_head(
     epochs: int | None = None,
     all_people: bool = False,
     limit: int | None = None,
+    errata: Sequence[Path] = (),
     force: bool = False,
     progress: StepProgress = no_step_progress,
 ) -> HeadReport:
@@ -107,8 +114,10 @@ def train_head(
     epochs : None is the default recipe's.
     all_people : use the test people of a split.csv as well.
     limit : learn from at most this many people, drawn at random.
+    errata : files of known mistakes in the folder's labels, applied before training.
     force : replace the head in the home even by a worse one.
-    Raises HeadWorse, TrainingDataTooSmall, SettingInvalid, EncoderChanged, DatabaseBusy or OSError.
+    Raises HeadWorse, TrainingDataTooSmall, SettingInvalid, ProtocolUnusable, EncoderChanged,
+    DatabaseBusy or OSError.
     """
     settings = gallery.settings
     out = settings.home if out is None else out
@@ -116,14 +125,21 @@ def train_head(
     encoder = (pipeline or gallery.pipeline).encoder
     traits = encoder.network.traits
     if people_folder is None:
+        if errata:
+            raise SettingInvalid(
+                "errata correct a folder of people; give the PEOPLE_FOLDER that they are about"
+            )
         everyone, source = _enrolled(gallery, traits)
         projection = gallery.pipeline.encoder.projection
     else:
         folder = people_in(people_folder, None if all_people else "train")
         if limit is not None:
             folder = folder.sample(limit, seed)
-        everyone = encode_folder(gallery, folder, pipeline=pipeline, native=True, progress=progress)
-        source = source_of(folder)
+        corrections = read_errata(errata, people_folder)
+        encoded = encode_folder(gallery, folder, pipeline=pipeline, native=True, progress=progress)
+        everyone, source = corrected(encoded, corrections), source_of(folder)
+        if corrections is not None:
+            source |= {"errata": corrections.as_json()}
         projection = projection_to_keep(gallery, traits, at_home=at_home, force=force)
     people, duplicates = without_duplicates(everyone)
     progress("projection", 0, 1)

@@ -51,6 +51,60 @@ def test_folder_of_one_person_is_refused(run: Run, people: Path, tmp_path: Path)
     assert not (tmp_path / "page.html").exists()
 
 
+def test_errata_and_groups_of_real_photos(run: Run, people: Path, tmp_path: Path) -> None:
+    first, *others = sorted(folder.name for folder in people.iterdir())
+    errata, groups, page = (tmp_path / name for name in ("errata.csv", "groups.csv", "page.html"))
+    (wrong,) = (people / first).glob("wrong.*")
+    errata.write_text(
+        f"kind,photo_or_name_a,photo_or_name_b\nwrong_name,{first}/{wrong.name},{others[0]}\n"
+    )
+    made = run("evaluate", "groups", people, groups, "--by", "conditions", "--json").line
+    assert made["people"] == 8 and sum(made["groups"].values()) == 8
+
+    promise = ("evaluate", "promise", people, "--errata", errata, "--groups", groups)
+    report = run(*promise, "--json").line
+    corrected = report["with_errata"]
+    assert report["errata"]["photos_left_out"] == 1
+    assert {row["group"] for row in report["groups"]["rows"]} == set(made["groups"])
+    found = [max(row["known_found"] for row in r["galleries"]) for r in (report, corrected)]
+    assert found[1] > found[0], "the photo under a wrong name was not found"
+    printed = run(*promise).out
+    order = ["labels as published", "by group", "errata applied", "by group"]
+    places = [printed.index(order[0])]
+    for text in order[1:]:
+        places.append(printed.index(text, places[-1] + 1))
+    assert f"({errata}): 1 photo to leave out, 0 names to join with another" in printed
+
+    dedupe = run("evaluate", "dedupe", people, "--errata", errata, "--json").line
+    assert dedupe["test"][0]["faces"] - dedupe["with_errata"]["test"][0]["faces"] == 1
+    report = run("evaluate", "folder", people, "--page", page, "--groups", groups, "--json").line
+    text = page.read_text(encoding="utf-8")
+    assert "<h2>By group</h2>" in text
+    assert all(f"<td>{group}</td>" in text for group in made["groups"])
+    assert {row["gallery"] for row in report["promise"]["groups"]["rows"]} == {4}
+
+
+def test_bad_errata_and_groups_are_refused_before_encoding(
+    run: Run, people: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text("kind,photo_or_name_a,photo_or_name_b\ntwins,Ada,Bea\n")
+    commands = (
+        ("evaluate", "promise", people, "--errata", bad),
+        ("evaluate", "dedupe", people, "--errata", bad),
+        ("train-head", people, "--errata", bad),
+    )
+    for command in commands:
+        ran = run(*command)
+        assert ran.status == 2 and "line 2: the kind 'twins' is not one of" in ran.err
+    for command in (("promise", people), ("folder", people, "--page", tmp_path / "page.html")):
+        ran = run("evaluate", *command, "--groups", bad)
+        assert ran.status == 2 and "line 1: no column person, group" in ran.err
+    ran = run("train-head", "--errata", bad)
+    assert ran.status == 2 and "give the PEOPLE_FOLDER" in ran.err
+    assert not (tmp_path / "page.html").exists()
+
+
 def test_too_few_strangers_are_refused_with_how_many_more(run: Run, people: Path) -> None:
     run("enroll-identity", "--from-folder", people, "--force")
     ran = run("calibrate", "--strangers", people)
