@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
+from gallery.dates import checked_date
 from gallery.errors import NoFaceFound, PhotoError, SeveralFacesFound
 from gallery.identify import Identifier
 from gallery.matching.decision import matches
@@ -55,17 +56,20 @@ class Enroller:
         *,
         several: Several = Several.REFUSE,
         force: bool = False,
+        taken: str | None = None,
     ) -> Enrolment:
         """Enrol one photo. When this returns "enrolled", the face is on disk.
 
         several : which face to take when the photo has more than one; by default, none.
         force : enrol even if the face matches another identity.
-        Raises InvalidName and HomeError; a problem with the photo is an outcome.
+        taken : when the photo was taken, see gallery.dates; None for what its EXIF data say.
+        Raises InvalidName, DateInvalid and HomeError; a problem with the photo is an outcome.
         """
         name = checked_name(name)
         label = source_name(source)
+        date = None if taken is None else checked_date(taken)
         try:
-            return self._enroll(name, source, label, several=several, force=force)
+            return self._enroll(name, source, label, several=several, force=force, taken=date)
         except NoFaceFound as error:
             return _refused(label, _reason(error, label), Refusal.NO_FACE)
         except SeveralFacesFound as error:
@@ -74,7 +78,14 @@ class Enroller:
             return Enrolment(label, EnrolOutcome.ERROR, None, None, _reason(error, label))
 
     def _enroll(
-        self, name: str, source: PhotoSource, label: str, *, several: Several, force: bool
+        self,
+        name: str,
+        source: PhotoSource,
+        label: str,
+        *,
+        several: Several,
+        force: bool,
+        taken: str | None,
     ) -> Enrolment:
         content = self._pipeline.content(source)
         existing = self._existing(name, hashlib.sha256(content).hexdigest(), label)
@@ -82,6 +93,8 @@ class Enroller:
             return existing
         with stage("decode"):
             photo = self._pipeline.reader.decode(content, label)
+        if taken is not None:
+            photo = replace(photo, taken=taken)
         faces_found = self._pipeline.faces(photo)
         face = self._pipeline.pick(photo, faces_found, several)
         picture = picture_to_keep(self._keep, photo, face, content, len(faces_found))

@@ -31,8 +31,8 @@ from gallery.json_forms.schemas import (
 )
 from gallery.json_forms.to_json import (
     enrolment_json,
-    face_record_json,
     identity_json,
+    identity_with_faces_json,
     merge_json,
     receipt_json,
 )
@@ -89,7 +89,13 @@ def routes(gallery: Gallery) -> APIRouter:
         if not photos["photo"] or "name" not in fields:
             raise HTTPException(HTTPStatus.BAD_REQUEST, "expected a name and at least one photo")
         several = Several.LARGEST if largest else Several.REFUSE
-        enrol_photo = partial(gallery.enroll, fields["name"], several=several, force=force)
+        enrol_photo = partial(
+            gallery.enroll,
+            fields["name"],
+            several=several,
+            force=force,
+            taken=fields.get("taken"),
+        )
         enrolments: list[Enrolment] = []
         for photo in photos["photo"]:
             try:
@@ -148,7 +154,7 @@ def routes(gallery: Gallery) -> APIRouter:
         record, faces = await request.app.state.database_pool.run(
             request, lambda: gallery.identity(identity)
         )
-        body = _with_faces(record, faces)
+        body = identity_with_faces_json(record, faces)
         etag = etags.etag(body)
         if etags.none_match_fails(if_none_match, etag):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": etag})
@@ -181,7 +187,7 @@ def routes(gallery: Gallery) -> APIRouter:
             ),
         )
         faces = [replace(face, identity=record.ref) for face in enrolled]
-        response.headers["etag"] = etags.etag(_with_faces(record, faces))
+        response.headers["etag"] = etags.etag(identity_with_faces_json(record, faces))
         return identity_json(record)
 
     @router.put(
@@ -325,11 +331,7 @@ def routes(gallery: Gallery) -> APIRouter:
     return router
 
 
-def _with_faces(record: IdentityRecord, faces: list[FaceRecord]) -> dict[str, Any]:
-    return identity_json(record) | {"enrolled": [face_record_json(face) for face in faces]}
-
-
 def _require_match(if_match: str | None, record: IdentityRecord, faces: list[FaceRecord]) -> None:
-    if not etags.match_holds(if_match, etags.etag(_with_faces(record, faces))):
+    if not etags.match_holds(if_match, etags.etag(identity_with_faces_json(record, faces))):
         detail = f"identity {record.id} has changed since; get it again"
         raise HTTPException(HTTPStatus.PRECONDITION_FAILED, detail)
