@@ -69,13 +69,17 @@ class Enroller:
         label = source_name(source)
         date = None if taken is None else checked_date(taken)
         try:
-            return self._enroll(name, source, label, several=several, force=force, taken=date)
+            enrolment = self._enroll(name, source, label, several=several, force=force, taken=date)
         except NoFaceFound as error:
             return _refused(label, _reason(error, label), Refusal.NO_FACE)
         except SeveralFacesFound as error:
             return _refused(label, _reason(error, label), Refusal.SEVERAL_FACES)
         except PhotoError as error:
             return Enrolment(label, EnrolOutcome.ERROR, None, None, _reason(error, label))
+        if date is not None and enrolment.outcome is EnrolOutcome.ALREADY:
+            reason = f"{enrolment.reason}, its date neither: set that of face {enrolment.face_id}"
+            return replace(enrolment, reason=reason)
+        return enrolment
 
     def _enroll(
         self,
@@ -99,7 +103,7 @@ class Enroller:
         face = self._pipeline.pick(photo, faces_found, several)
         picture = picture_to_keep(self._keep, photo, face, content, len(faces_found))
         encoding = self._pipeline.encode(photo, [face], self._views)
-        new = NewFace(face, encoding, self._views, picture)
+        new = NewFace(face, encoding, self._views, picture, taken)
         while True:
             existing = self._existing(name, photo.sha256, label)
             if existing is not None:  # another process may have enrolled it meanwhile

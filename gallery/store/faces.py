@@ -92,6 +92,7 @@ def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder:
     )
     if earlier is not None:
         _set_earlier_aside(session, earlier, new.face.box, encoder)
+    dates = (new.taken, None if earlier is None else earlier.taken, photo.taken)
     row = FaceRow(
         id=None if earlier is None else earlier.id,
         identity_id=identity_id,
@@ -109,7 +110,7 @@ def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder:
         agreement=float(new.encodings.agreement[0]),
         views=new.views,
         source=printable(photo.source)[:4096],
-        taken=photo.taken if earlier is None or earlier.taken is None else earlier.taken,
+        taken=next((date for date in dates if date is not None), None),
     )
     row = session.merge(row) if earlier is not None else row
     session.add(row)

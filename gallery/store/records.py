@@ -79,12 +79,14 @@ class NewFace:
 
     encodings : one row.  views : number of views averaged in it.
     kept_image : the image to re-encode it from, if that is stored.
+    taken : the date that the user gave, checked; it goes before that of the photo.
     """
 
     face: Face
     encodings: Encodings
     views: int
     kept_image: KeptImage | None = None
+    taken: str | None = None
 
 
 @dataclass(frozen=True)
