@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -211,6 +212,14 @@ class Client:
         Raises FaceNotFound, IdentityNotFound, LastFace or FaceAlreadyEnrolled.
         """
         self._request("PUT", f"/v1/faces/{face_id}/identity/{to}")
+
+    def set_taken(self, face_id: int, taken: str | None) -> FaceRecord:
+        """Set when the photo of a face was taken; None for unknown.
+
+        Raises FaceNotFound or DateInvalid.
+        """
+        method, date = ("DELETE", "") if taken is None else ("PUT", f"/{quote(taken, safe='')}")
+        return self._json(method, f"/v1/faces/{face_id}/taken{date}", from_json.face_record)
 
     def call_right(self, face_id: int, *, right: bool = True) -> None:
         """Mark a face as correctly labelled, or unmark it. Raises FaceNotFound."""

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from gallery import Client
-from gallery.errors import DateInvalid
+from gallery.errors import DateInvalid, FaceNotFound, GalleryError
 from tests.api.requests import is_problem
 
 
@@ -68,3 +68,17 @@ def test_client_has_the_same_dates(client: httpx.Client, hopper: Path) -> None:
             remote.query(hopper, taken="2999")
         with pytest.raises(DateInvalid):
             remote.enroll("Grace", hopper, taken="1998-02-30")
+
+
+def test_date_is_corrected_over_http(client: httpx.Client, hopper: Path) -> None:
+    with Client(str(client.base_url)) as remote:
+        remote.enroll("Grace", hopper)
+        assert remote.set_taken(1, "1984-01").taken == "1984-01"
+        assert client.get("/v1/identities/1").json()["years"] == [[1984, 1984]]
+        for wrong in ("soon", "2999", "1984/01", "a?b#c"):
+            with pytest.raises(DateInvalid if "/" not in wrong else GalleryError):
+                remote.set_taken(1, wrong)
+        assert remote.identity(1)[1][0].taken == "1984-01"
+        assert remote.set_taken(1, None).taken is None
+        with pytest.raises(FaceNotFound, match="no face 9"):
+            remote.set_taken(9, "1984")

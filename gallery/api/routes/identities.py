@@ -18,6 +18,7 @@ from gallery.api.worker_pool import Unavailable
 from gallery.gallery import Gallery
 from gallery.json_forms.schemas import (
     PROBLEMS,
+    EnrolledFace,
     Enrolments,
     Expiry,
     Identities,
@@ -31,6 +32,7 @@ from gallery.json_forms.schemas import (
 )
 from gallery.json_forms.to_json import (
     enrolment_json,
+    face_record_json,
     identity_json,
     identity_with_faces_json,
     merge_json,
@@ -235,6 +237,32 @@ def routes(gallery: Gallery) -> APIRouter:
             request, lambda: gallery.move_face(face, identity)
         )
         return identity_json(record)
+
+    @router.put(
+        "/faces/{face}/taken/{date}",
+        response_model=EnrolledFace,
+        summary="Set the date of a face's photo",
+    )
+    async def date_face(
+        request: Request,
+        face: FaceId,
+        date: Annotated[str, Path(description="`1998`, `1998-07` or `1998-07-14`.")],
+    ) -> dict[str, Any]:
+        """Set when the photo was taken: `1998`, `1998-07` or `1998-07-14`. Return the face."""
+        record = await request.app.state.database_pool.run(
+            request, lambda: gallery.set_taken(face, date)
+        )
+        return face_record_json(record)
+
+    @router.delete(
+        "/faces/{face}/taken", response_model=EnrolledFace, summary="Remove a photo's date"
+    )
+    async def undate_face(request: Request, face: FaceId) -> dict[str, Any]:
+        """Let the date of the photo be unknown. Return the face."""
+        record = await request.app.state.database_pool.run(
+            request, lambda: gallery.set_taken(face, None)
+        )
+        return face_record_json(record)
 
     @router.put(
         "/faces/{face}/right",
