@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -82,21 +83,30 @@ class Client:
 
     # Queries
 
-    def query(self, photo: PhotoSource, *, several: Several = Several.REFUSE) -> Decision:
-        """Identify the one face in a photo. Raises PhotoError.
+    def query(
+        self,
+        photo: PhotoSource,
+        *,
+        several: Several = Several.REFUSE,
+        taken: str | None = None,
+    ) -> Decision:
+        """Identify the one face in a photo. taken : see Gallery.enroll.
+
+        Raises PhotoError or DateInvalid.
 
         >>> with Client(url) as client:
         ...     client.query("unknown.jpg").identity.name
         'Grace Hopper'
         """
-        params, files = _several_params(several), [_file(photo)]
-        return self._json("POST", "/v1/query", from_json.decision, params=params, files=files)
+        params, files, data = _several_params(several), [_file(photo)], _taken_field(taken)
+        parse = from_json.decision
+        return self._json("POST", "/v1/query", parse, params=params, data=data, files=files)
 
-    def query_all(self, photo: PhotoSource) -> list[Decision]:
-        """Identify every face in a photo, the largest first. Raises PhotoError."""
+    def query_all(self, photo: PhotoSource, *, taken: str | None = None) -> list[Decision]:
+        """Identify every face in a photo, the largest first. Raises PhotoError or DateInvalid."""
         parse = _list_of("answers", from_json.decision)
-        params, files = {"all_faces": "true"}, [_file(photo)]
-        return self._json("POST", "/v1/query", parse, params=params, files=files)
+        params, files, data = {"all_faces": "true"}, [_file(photo)], _taken_field(taken)
+        return self._json("POST", "/v1/query", parse, params=params, data=data, files=files)
 
     def compare(
         self, first: PhotoSource, second: PhotoSource, *, several: Several = Several.REFUSE
@@ -118,12 +128,16 @@ class Client:
         *photos: PhotoSource,
         several: Several = Several.REFUSE,
         force: bool = False,
+        taken: str | None = None,
     ) -> list[Enrolment]:
-        """Enrol photos under a name, and return the outcome of each. Raises InvalidName."""
+        """Enrol photos under a name, and return the outcome of each.
+
+        taken : when they were taken, see Gallery.enroll. Raises InvalidName or DateInvalid.
+        """
         params = _several_params(several) | ({"force": "true"} if force else {})
         files = [_file(photo) for photo in photos]
         parse = _list_of("enrolments", from_json.enrolment)
-        data = {"name": name}
+        data = {"name": name} | _taken_field(taken)
         return self._json("POST", "/v1/identities", parse, params=params, data=data, files=files)
 
     def identities(self, search: str = "") -> Iterator[IdentityRecord]:
@@ -198,6 +212,14 @@ class Client:
         Raises FaceNotFound, IdentityNotFound, LastFace or FaceAlreadyEnrolled.
         """
         self._request("PUT", f"/v1/faces/{face_id}/identity/{to}")
+
+    def set_taken(self, face_id: int, taken: str | None) -> FaceRecord:
+        """Set when the photo of a face was taken; None for unknown.
+
+        Raises FaceNotFound or DateInvalid.
+        """
+        method, date = ("DELETE", "") if taken is None else ("PUT", f"/{quote(taken, safe='')}")
+        return self._json(method, f"/v1/faces/{face_id}/taken{date}", from_json.face_record)
 
     def call_right(self, face_id: int, *, right: bool = True) -> None:
         """Mark a face as correctly labelled, or unmark it. Raises FaceNotFound."""
@@ -323,6 +345,10 @@ def _several_params(several: Several) -> dict[str, str]:
     if several is Several.CENTRAL:
         raise SettingInvalid("the HTTP API does not support several = central; use largest")
     return {"largest": "true"} if several is Several.LARGEST else {}
+
+
+def _taken_field(taken: str | None) -> dict[str, str]:
+    return {} if taken is None else {"taken": taken}
 
 
 def _file(photo: PhotoSource, field: str = "photo") -> tuple[str, tuple[str, bytes]]:

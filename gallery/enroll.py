@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
+from gallery.dates import checked_date
 from gallery.errors import NoFaceFound, PhotoError, SeveralFacesFound
 from gallery.identify import Identifier
 from gallery.matching.decision import matches
@@ -55,26 +56,40 @@ class Enroller:
         *,
         several: Several = Several.REFUSE,
         force: bool = False,
+        taken: str | None = None,
     ) -> Enrolment:
         """Enrol one photo. When this returns "enrolled", the face is on disk.
 
         several : which face to take when the photo has more than one; by default, none.
         force : enrol even if the face matches another identity.
-        Raises InvalidName and HomeError; a problem with the photo is an outcome.
+        taken : when the photo was taken, see gallery.dates; None for what its EXIF data say.
+        Raises InvalidName, DateInvalid and HomeError; a problem with the photo is an outcome.
         """
         name = checked_name(name)
         label = source_name(source)
+        date = None if taken is None else checked_date(taken)
         try:
-            return self._enroll(name, source, label, several=several, force=force)
+            enrolment = self._enroll(name, source, label, several=several, force=force, taken=date)
         except NoFaceFound as error:
             return _refused(label, _reason(error, label), Refusal.NO_FACE)
         except SeveralFacesFound as error:
             return _refused(label, _reason(error, label), Refusal.SEVERAL_FACES)
         except PhotoError as error:
             return Enrolment(label, EnrolOutcome.ERROR, None, None, _reason(error, label))
+        if date is not None and enrolment.outcome is EnrolOutcome.ALREADY:
+            reason = f"{enrolment.reason}, its date neither: set that of face {enrolment.face_id}"
+            return replace(enrolment, reason=reason)
+        return enrolment
 
     def _enroll(
-        self, name: str, source: PhotoSource, label: str, *, several: Several, force: bool
+        self,
+        name: str,
+        source: PhotoSource,
+        label: str,
+        *,
+        several: Several,
+        force: bool,
+        taken: str | None,
     ) -> Enrolment:
         content = self._pipeline.content(source)
         existing = self._existing(name, hashlib.sha256(content).hexdigest(), label)
@@ -82,11 +97,13 @@ class Enroller:
             return existing
         with stage("decode"):
             photo = self._pipeline.reader.decode(content, label)
+        if taken is not None:
+            photo = replace(photo, taken=taken)
         faces_found = self._pipeline.faces(photo)
         face = self._pipeline.pick(photo, faces_found, several)
         picture = picture_to_keep(self._keep, photo, face, content, len(faces_found))
         encoding = self._pipeline.encode(photo, [face], self._views)
-        new = NewFace(face, encoding, self._views, picture)
+        new = NewFace(face, encoding, self._views, picture, taken)
         while True:
             existing = self._existing(name, photo.sha256, label)
             if existing is not None:  # another process may have enrolled it meanwhile

@@ -11,6 +11,7 @@ GalleryError                     exit status 2 on the command line, never a trac
 │   └── FaceUnencodable          the encoder gives no usable numbers for a face
 ├── InvalidName                  empty, too long, or with characters a name cannot have
 ├── DetailsInvalid               an external id or details: too long, too many, or not valid text
+├── DateInvalid                  the date of a photo: not a date, in the future, before 1826
 ├── IdentityNotFound             no identity of that name or id
 ├── IdentityExists               a name that is taken
 ├── FaceNotFound                 no face with that id
@@ -100,6 +101,10 @@ class InvalidName(GalleryError):
 
 class DetailsInvalid(GalleryError):
     """An external id or details: too long, too many, or not valid text."""
+
+
+class DateInvalid(GalleryError):
+    """A photo cannot have this date."""
 
 
 class IdentityNotFound(GalleryError):

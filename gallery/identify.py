@@ -15,7 +15,7 @@ from __future__ import annotations
 from gallery.matching.decision import decide, decision_without_face, matches, one_face_per_identity
 from gallery.matching.scorer import Scorer
 from gallery.matching.search import CandidateSearch
-from gallery.store import decisions
+from gallery.store import decisions, faces
 from gallery.store.database import Database
 from gallery.timing import stage
 from gallery.types import Decision, Encodings, Face, Outcome, Photo, Several
@@ -45,38 +45,46 @@ class Identifier:
         self._scorer = scorer
         self._views = views
 
-    def query(self, source: PhotoSource, *, several: Several = Several.REFUSE) -> Decision:
+    def query(
+        self,
+        source: PhotoSource,
+        *,
+        several: Several = Several.REFUSE,
+        taken: str | None = None,
+    ) -> Decision:
         """Identify the one face in a photo.
 
         several : which face to take when the photo has more than one; by default, none.
+        taken : when the photo was taken, see gallery.dates; None for what its EXIF data say.
         A photo without a usable face is an outcome, not an error.
-        Raises PhotoError when the photo cannot be read or a face in it cannot be encoded.
+        Raises PhotoError when the photo cannot be read or a face in it cannot be encoded, and
+        DateInvalid.
         """
-        photo = self._pipeline.open(source)
-        faces = self._pipeline.faces(photo)
-        if not faces:
+        photo = self._pipeline.open(source, taken)
+        found = self._pipeline.faces(photo)
+        if not found:
             return self._no_face()
-        face = several.pick(photo, faces)
+        face = several.pick(photo, found)
         if face is None:
-            reason = f"{len(faces)} faces were found; query all of them, or only the largest"
+            reason = f"{len(found)} faces were found; query all of them, or only the largest"
             return decision_without_face(Outcome.SEVERAL_FACES, reason)
         return self._identify(photo, [face])[0]
 
-    def query_all(self, source: PhotoSource) -> list[Decision]:
+    def query_all(self, source: PhotoSource, *, taken: str | None = None) -> list[Decision]:
         """Identify every face in a photo, largest face first.
 
         An identity is given to at most one face. A photo without a usable face has one decision,
         with outcome "no_face". Raises what `query` raises.
         """
-        photo = self._pipeline.open(source)
-        faces = self._pipeline.faces(photo)
-        if not faces:
+        photo = self._pipeline.open(source, taken)
+        found = self._pipeline.faces(photo)
+        if not found:
             return [self._no_face()]
-        return one_face_per_identity(self._identify(photo, faces))
+        return one_face_per_identity(self._identify(photo, found))
 
-    def _identify(self, photo: Photo, faces: list[Face]) -> list[Decision]:
-        encodings = self._pipeline.encode(photo, faces, self._views)
-        return [self.decide_face(photo, face, encodings.row(i)) for i, face in enumerate(faces)]
+    def _identify(self, photo: Photo, found: list[Face]) -> list[Decision]:
+        encodings = self._pipeline.encode(photo, found, self._views)
+        return [self.decide_face(photo, face, encodings.row(i)) for i, face in enumerate(found)]
 
     def decide_face(self, photo: Photo, face: Face, encoding: Encodings) -> Decision:
         """Decide on one encoded face of a photo.
@@ -93,12 +101,17 @@ class Identifier:
                 excluded = decisions.rejected_identities(session, photo.sha256, face.box)
                 matched_ids = [c.identity.id for c in matches(candidates, excluded)]
                 are_distinct = decisions.are_all_distinct(session, matched_ids)
+                dates = {}
+                if photo.taken is not None:
+                    dates = faces.dates_of(session, [c.identity.id for c in candidates])
             return decide(
                 face,
                 candidates,
                 operating_point.fpir,
                 excluded=excluded,
                 are_distinct=are_distinct,
+                taken=photo.taken,
+                dates=dates,
             )
 
     def _no_face(self) -> Decision:

@@ -28,6 +28,7 @@ class Photo:
     width, height : the upright file's size in pixels.
     sha256 : of the file's bytes, hexadecimal.
     source : where it came from, as the user named it.
+    taken : when it was taken, as far as that is known: 1998, 1998-07 or 1998-07-14.
     """
 
     pixels: UInt8
@@ -36,6 +37,7 @@ class Photo:
     height: int
     sha256: str
     source: str
+    taken: str | None = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,8 @@ class Candidate:
     verdict : the argmax of the head's two outputs at the gallery's operating point. It is stricter
         than an even chance, so that the stated false-alarm rate is kept.
     photo : the photo that the face was enrolled from, as it was named then.
+    years_apart : from the query's date to that of the identity's photo nearest in time; None if
+        either is unknown.
     """
 
     identity: IdentityRef
@@ -183,6 +187,7 @@ class Candidate:
     similarity: float
     probability: float
     verdict: Verdict
+    years_apart: float | None = None
 
 
 @dataclass(frozen=True)

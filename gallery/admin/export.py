@@ -29,6 +29,7 @@ FACE_COLUMNS = (
     "sharpness",
     "norm",
     "created_at",
+    "taken",
     "external_id",
     "details",
 )

@@ -13,6 +13,7 @@ Contents of an archive (no pickles; `numpy.load` reads it), for n faces of m ide
     sizes           int64 (n, 2): width, height of the upright photo
     boxes           float64 (n, 4);  landmarks  float64 (n, 5, 2): in its pixels
     probabilities, sharpness    float64 (n,);  views  int64 (n,), 1 to 10
+    taken           texts (n): when each photo was taken (1998, 1998-07, 1998-07-14), or empty
 
 `encoder`, `names` and `encodings` are required; anything else missing counts as unknown. Texts are
 a JSON list in UTF-8, uint8 (b,), `json.loads(archive["names"].tobytes())`, since a NumPy array of
@@ -33,7 +34,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from gallery.config import MAX_VIEWS
-from gallery.errors import DetailsInvalid, ExportUnusable, InvalidName, SettingInvalid
+from gallery.dates import checked_date
+from gallery.errors import DateInvalid, DetailsInvalid, ExportUnusable, InvalidName, SettingInvalid
 from gallery.names import checked_details, checked_external_id, checked_name, moment
 from gallery.progress import Progress, no_progress
 from gallery.store import audit, bulk, faces
@@ -84,6 +86,7 @@ def _arrays(stored: FaceBatch, encoder: tuple[str, str]) -> dict[str, Any]:
         "probabilities": stored.probabilities,
         "sharpness": stored.sharpness,
         "views": stored.views,
+        "taken": _packed(taken or "" for taken in stored.taken),
     }
 
 
@@ -153,7 +156,7 @@ def _read(file: Path, encoder: tuple[str, str]) -> FaceBatch:
     arrays = _arrays_in(file)
     try:
         return _checked(file, arrays, encoder)
-    except (InvalidName, DetailsInvalid, SettingInvalid) as error:
+    except (InvalidName, DetailsInvalid, DateInvalid, SettingInvalid) as error:
         raise _unusable(file, str(error)) from error
 
 
@@ -203,6 +206,10 @@ def _checked(file: Path, arrays: Arrays, encoder: tuple[str, str]) -> FaceBatch:
         probabilities=_numbers(file, arrays, "probabilities", (n,), 1.0),
         sharpness=_numbers(file, arrays, "sharpness", (n,), 0.0),
         views=_views(file, arrays, n),
+        taken=tuple(
+            checked_date(text) if text else None
+            for text in _texts(file, arrays, "taken", n) or ("",) * n
+        ),
     )
 
 

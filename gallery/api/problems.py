@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from gallery.errors import (
+    DateInvalid,
     DetailsInvalid,
     ErasureIncomplete,
     FaceAlreadyEnrolled,
@@ -38,6 +39,7 @@ _STATUS: tuple[tuple[type[GalleryError], HTTPStatus], ...] = (
     (PhotoError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (InvalidName, HTTPStatus.UNPROCESSABLE_ENTITY),
     (DetailsInvalid, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (DateInvalid, HTTPStatus.UNPROCESSABLE_ENTITY),
     (SettingInvalid, HTTPStatus.UNPROCESSABLE_ENTITY),
     (IdentityNotFound, HTTPStatus.NOT_FOUND),
     (FaceNotFound, HTTPStatus.NOT_FOUND),

@@ -90,6 +90,10 @@ def _from_json(content: bytes, fields: tuple[str, ...]) -> tuple[Photos, dict[st
         except (TypeError, ValueError) as error:
             detail = f"{field} is not valid base64: {error}"
             raise HTTPException(HTTPStatus.BAD_REQUEST, detail) from error
+    taken = body.get("taken")
+    if taken is not None and not isinstance(taken, str):
+        detail = f'taken is {json.dumps(taken)[:40]}, expected a text such as "1998"'
+        raise HTTPException(HTTPStatus.BAD_REQUEST, detail)
     return photos, {name: value for name, value in body.items() if isinstance(value, str)}
 
 

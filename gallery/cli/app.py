@@ -142,6 +142,15 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object
 LargestOption = Annotated[
     bool, typer.Option("--largest", help="Use the largest face if a photo has several.")
 ]
+TakenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--taken",
+        metavar="DATE",
+        help="When the photos were taken: 1998, 1998-07 or 1998-07-14. Default: their EXIF dates.",
+        show_default=False,
+    ),
+]
 
 
 def several(largest: bool) -> Several:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gallery.cli.app import JsonOption, LargestOption, advise_on_encoder, app, open_gallery, several
+from gallery.cli.app import (
+    JsonOption,
+    LargestOption,
+    TakenOption,
+    advise_on_encoder,
+    app,
+    open_gallery,
+    several,
+)
 from gallery.cli.exit_status import ERROR, FOUND, NONE
 from gallery.cli.output import count, emit, progress, say
 from gallery.errors import SettingInvalid
-from gallery.gallery import Gallery
 from gallery.json_forms.to_json import enrolment_json
 from gallery.names import checked_name
-from gallery.types import EnrolOutcome, Refusal
+from gallery.types import Enrolment, EnrolOutcome, Refusal
 
 _STYLES = {
     EnrolOutcome.ENROLLED: "green",
@@ -41,6 +50,7 @@ def enroll_identity(
     force: Annotated[
         bool, typer.Option("--force", help="Enrol even if the face matches another identity.")
     ] = False,
+    taken: TakenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Enrol a person from photos with exactly one face each.
@@ -51,7 +61,8 @@ def enroll_identity(
     """
     with open_gallery(context) as gallery:
         advise_on_encoder(gallery)
-        status = _enroll(gallery, _jobs(name, photos, from_folder), largest, force, as_json)
+        enrol = partial(gallery.enroll, several=several(largest), force=force, taken=taken)
+        status = _enroll(enrol, _jobs(name, photos, from_folder), as_json)
     raise typer.Exit(status)
 
 
@@ -77,13 +88,13 @@ _REMEDIES = {
 
 
 def _enroll(
-    gallery: Gallery, jobs: list[tuple[str, Path]], largest: bool, force: bool, as_json: bool
+    enrol: Callable[[str, Path], Enrolment], jobs: list[tuple[str, Path]], as_json: bool
 ) -> int:
     counts = dict.fromkeys(EnrolOutcome, 0)
     refusals: set[Refusal] = set()
     with progress("enrolling") as advance:
         for done, (person, photo) in enumerate(jobs, start=1):
-            result = gallery.enroll(person, photo, several=several(largest), force=force)
+            result = enrol(person, photo)
             counts[result.outcome] += 1
             if result.refusal is not None:
                 refusals.add(result.refusal)

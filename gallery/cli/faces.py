@@ -1,7 +1,9 @@
-"""`faces`: erase single faces, or move them to another identity."""
+"""`faces`: erase single faces, move them to another identity, or date their photos."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -9,9 +11,10 @@ import typer
 from gallery.cli.app import Commands, JsonOption, app, open_gallery
 from gallery.cli.output import count, emit, say, show_receipt
 from gallery.errors import FaceNotFound, SettingInvalid
+from gallery.json_forms.to_json import face_record_json
 
 faces = Commands(no_args_is_help=True)
-app.add_typer(faces, name="faces", help="Erase single faces, or move them to another identity.")
+app.add_typer(faces, name="faces", help="Erase, move or date single faces.")
 
 
 @faces.command("forget")
@@ -66,12 +69,45 @@ def move_face(
 
     Example: `gallery faces move 12 "Grace Hopper"`
     """
-    with open_gallery(context) as gallery:
-        try:
-            record = gallery.move_face(face_id, name)
-        except FaceNotFound as error:
-            raise FaceNotFound(f"{error}; `gallery identities show NAME` lists them") from error
+    with open_gallery(context) as gallery, _listed():
+        record = gallery.move_face(face_id, name)
     if as_json:
         emit({"face_id": face_id, "identity": record.name})
     else:
         say(f"face {face_id} now belongs to {record.name}")
+
+
+@faces.command("date")
+def date_face(
+    context: typer.Context,
+    face_id: Annotated[int, typer.Argument(metavar="FACE_ID", show_default=False)],
+    taken: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATE", help="1998, 1998-07 or 1998-07-14; empty: unknown.", show_default=False
+        ),
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Set when the photo of a face was taken.
+
+    `gallery identities show NAME` lists the face ids and dates.
+
+    Example: `gallery faces date 12 1998`
+    """
+    with open_gallery(context) as gallery, _listed():
+        face = gallery.set_taken(face_id, taken or None)
+    if as_json:
+        emit(face_record_json(face))
+    else:
+        date = "has no date" if face.taken is None else f"is dated {face.taken}"
+        say(f"the photo of face {face.id} ({face.identity.name}) {date}")
+
+
+@contextmanager
+def _listed() -> Iterator[None]:
+    """Say where face ids are listed when one is not found."""
+    try:
+        yield
+    except FaceNotFound as error:
+        raise FaceNotFound(f"{error}; `gallery identities show NAME` lists them") from error

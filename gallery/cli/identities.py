@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, time
 from typing import Annotated
 
@@ -12,11 +13,12 @@ from rich.table import Table
 from gallery.cli.app import Commands, JsonOption, app, open_gallery
 from gallery.cli.output import count, emit, say, show_receipt
 from gallery.cli.output import show as show_table
+from gallery.dates import years_covered
 from gallery.errors import SettingInvalid
-from gallery.json_forms.to_json import face_record_json, identity_json, merge_json
+from gallery.json_forms.to_json import identity_json, identity_with_faces_json, merge_json
 from gallery.names import moment
 from gallery.store import plans
-from gallery.store.records import IdentityRecord
+from gallery.store.records import FaceRecord, IdentityRecord
 
 identities = Commands(no_args_is_help=True)
 app.add_typer(
@@ -63,7 +65,7 @@ def show(context: typer.Context, name: Name, as_json: JsonOption = False) -> Non
     with open_gallery(context) as gallery:
         record, faces = gallery.identity(name)
     if as_json:
-        emit({**identity_json(record), "enrolled": [face_record_json(face) for face in faces]})
+        emit(identity_with_faces_json(record, faces))
         return
     say(f"{record.name} (id {record.id}), {count(record.faces, 'face')}", "bold")
     if record.external_id:
@@ -72,9 +74,22 @@ def show(context: typer.Context, name: Name, as_json: JsonOption = False) -> Non
         say(f"    {key}: {value}")
     if record.expires_at is not None:
         say(f"    expires {record.expires_at:%Y-%m-%d %H:%M} UTC")
+    if covered := _years_covered(faces):
+        say(f"    {covered}")
     for face in faces:
+        date = "" if face.taken is None else f", taken {face.taken}"
         box = ", ".join(f"{v:.0f}" for v in face.box.as_list())
-        say(f"    face {face.id}: {face.photo} at {box}, sharpness {face.sharpness:.0f}")
+        say(f"    face {face.id}: {face.photo} at {box}, sharpness {face.sharpness:.0f}{date}")
+
+
+def _years_covered(faces: Sequence[FaceRecord]) -> str:
+    """The years of the photos: "photos taken 1998 to 2004, 2019; 3 without a date"."""
+    dates = [face.taken for face in faces if face.taken is not None]
+    if not dates:
+        return ""
+    periods = [str(a) if a == b else f"{a} to {b}" for a, b in years_covered(dates)]
+    undated = len(faces) - len(dates)
+    return f"photos taken {', '.join(periods)}" + (f"; {undated} without a date" if undated else "")
 
 
 @identities.command()

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from gallery.cli.app import JsonOption, LargestOption, app, open_gallery, several
+from gallery.cli.app import JsonOption, LargestOption, TakenOption, app, open_gallery, several
 from gallery.cli.exit_status import ERROR, FOUND, NONE
-from gallery.cli.output import certainty, complain, emit, say
+from gallery.cli.output import certainty, complain, count, emit, say
 from gallery.errors import PhotoError, SettingInvalid, SeveralFacesFound
-from gallery.gallery import Gallery
 from gallery.json_forms.to_json import comparison_json, decision_json, error_json
 from gallery.types import Decision, Outcome
 
@@ -29,6 +28,7 @@ def query(
     explain: Annotated[
         bool, typer.Option("--explain", help="Show every candidate and its verdict.")
     ] = False,
+    taken: TakenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find who is in a photo: exactly one enrolled person, or none.
@@ -43,7 +43,10 @@ def query(
     with open_gallery(context) as gallery:
         for photo in photos:
             try:
-                decisions = _decisions(gallery, photo, all_faces=all_faces, largest=largest)
+                if all_faces:
+                    decisions = gallery.query_all(photo, taken=taken)
+                else:
+                    decisions = [gallery.query(photo, several=several(largest), taken=taken)]
             except PhotoError as error:
                 status = ERROR
                 if as_json:
@@ -64,12 +67,6 @@ def query(
     raise typer.Exit(status)
 
 
-def _decisions(gallery: Gallery, photo: Path, *, all_faces: bool, largest: bool) -> list[Decision]:
-    if all_faces:
-        return gallery.query_all(photo)
-    return [gallery.query(photo, several=several(largest))]
-
-
 def _show(photo: Path, decision: Decision, explain: bool) -> None:
     if decision.identity is None:
         answer = decision.outcome.value.replace("_", " ")
@@ -82,10 +79,12 @@ def _show(photo: Path, decision: Decision, explain: bool) -> None:
     say(f"{photo}{place}: {answer}; {decision.reason}", _STYLES.get(decision.outcome, ""))
     if explain:
         for candidate in decision.candidates:
+            years = candidate.years_apart
+            apart = "" if years is None else f", {count(round(years), 'year')} apart"
             say(
                 f"    {candidate.verdict:<9}  {certainty(candidate.probability):>6}"
                 f"  cosine {candidate.similarity:.3f}  {candidate.identity.name}"
-                f"  (face {candidate.face_id}, {candidate.photo})",
+                f"  (face {candidate.face_id}, {candidate.photo}){apart}",
                 "dim",
             )
 

@@ -36,41 +36,55 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         *,
         several: Several = Several.REFUSE,
         force: bool = False,
+        taken: str | None = None,
     ) -> Enrolment:
         """Enrol a photo of a person. The face is on the disk when this returns.
 
         force : enrol a face that matches another identity, too.
+        taken : when the photo was taken: "1998", "1998-07" or "1998-07-14"; None for its EXIF date.
         Returns an Enrolment: enrolled, already there, refused and why, or an error for a photo that
-        cannot be used. Raises InvalidName or HomeError.
+        cannot be used. Raises InvalidName, DateInvalid or HomeError.
 
         >>> gallery.enroll("Grace Hopper", "grace.jpg").outcome.value
         'enrolled'
         """
         return self._runtime.steady(
-            lambda p: p.enroller.get().enroll(name, photo, several=several, force=force)
+            lambda p: p.enroller.get().enroll(
+                name, photo, several=several, force=force, taken=taken
+            )
         )
 
-    def query(self, photo: PhotoSource, *, several: Several = Several.REFUSE) -> Decision:
+    def query(
+        self,
+        photo: PhotoSource,
+        *,
+        several: Several = Several.REFUSE,
+        taken: str | None = None,
+    ) -> Decision:
         """Decide whose face is in a photo: exactly one known identity, or none.
 
         photo : a path, or a file's bytes.
         several : what to do with a photo of several faces.
-        Raises PhotoError. A photo without a face is a decision, not an error.
+        taken : when the photo was taken, as in `enroll`.
+        Raises PhotoError or DateInvalid. A photo without a face is a decision, not an error.
 
         >>> gallery.query("unknown.jpg").identity.name
         'Grace Hopper'
         """
-        return self._runtime.steady(lambda p: p.identifier.get().query(photo, several=several))
+        return self._runtime.steady(
+            lambda p: p.identifier.get().query(photo, several=several, taken=taken)
+        )
 
-    def query_all(self, photo: PhotoSource) -> list[Decision]:
+    def query_all(self, photo: PhotoSource, *, taken: str | None = None) -> list[Decision]:
         """Decide for each face of a photo, largest first. An identity has at most one face.
 
-        Raises PhotoError.
+        taken : when the photo was taken, as in `enroll`.
+        Raises PhotoError or DateInvalid.
 
         >>> [decision.outcome.value for decision in gallery.query_all("unknown.jpg")]
         ['match']
         """
-        return self._runtime.steady(lambda p: p.identifier.get().query_all(photo))
+        return self._runtime.steady(lambda p: p.identifier.get().query_all(photo, taken=taken))
 
     def compare(
         self, first: PhotoSource, second: PhotoSource, *, several: Several = Several.REFUSE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from gallery.dates import checked_date
 from gallery.errors import FaceNotFound
 from gallery.gallery.base import OpenGallery
 from gallery.names import moment
@@ -135,6 +136,18 @@ class Identities(OpenGallery):
                 corrections.move(session, face_id, target.id)
                 audit.record(session, "move face", identity_id=target.id)
         return self.identity(target.id)[0]
+
+    def set_taken(self, face_id: int, taken: str | None) -> FaceRecord:
+        """Set when the photo of an enrolled face was taken; None for unknown. Returns the face.
+
+        Raises FaceNotFound or DateInvalid.
+        """
+        date = None if taken is None else checked_date(taken)
+        with self.database.writing() as session:
+            owner = self._owner_of(session, face_id)
+            faces.set_taken(session, face_id, date)
+            audit.record(session, "date face", identity_id=owner)
+            return faces.records_by_id(session, [face_id])[face_id]
 
     def call_right(self, face_id: int, *, right: bool = True) -> None:
         """Record that a face is under the right name, so that `dedupe` does not doubt it again.

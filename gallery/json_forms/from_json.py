@@ -49,6 +49,7 @@ def candidate(data: Json) -> Candidate:
         similarity=data["similarity"],
         probability=data["probability"],
         verdict=Verdict(data["verdict"]),
+        years_apart=data["years_apart"],
     )
 
 
@@ -102,6 +103,7 @@ def face_record(data: Json) -> FaceRecord:
         sharpness=data["sharpness"],
         norm=data["norm"],
         created_at=datetime.fromisoformat(data["created_at"]),
+        taken=data["taken"],
     )
 
 

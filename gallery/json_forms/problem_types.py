@@ -22,6 +22,7 @@ PROBLEM_TYPES: dict[type[GalleryError], str] = {
     errors.FaceUnencodable: "face-unencodable",
     errors.InvalidName: "invalid-name",
     errors.DetailsInvalid: "details-invalid",
+    errors.DateInvalid: "date-invalid",
     errors.IdentityNotFound: "identity-not-found",
     errors.IdentityExists: "identity-exists",
     errors.FaceNotFound: "face-not-found",

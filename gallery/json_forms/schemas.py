@@ -23,6 +23,7 @@ _CANDIDATE = {
     "similarity": 0.97,
     "probability": 0.99,
     "verdict": "same",
+    "years_apart": 2.5,
 }
 _DECISION: dict[str, Any] = {
     "outcome": "match",
@@ -99,6 +100,10 @@ class Candidate(Schema):
     similarity: float = Field(description="Cosine similarity of the encodings.")
     probability: float = Field(description="The probability that it is the same person.")
     verdict: Verdict
+    years_apart: float | None = Field(
+        description="Years from the query's date to that of the identity's photo nearest in time;"
+        " null if either is unknown."
+    )
 
 
 class Decision(Schema):
@@ -161,12 +166,20 @@ class EnrolledFace(Schema):
     sharpness: float
     norm: float = Field(description="The norm of the encoding.")
     created_at: str
+    taken: str | None = Field(
+        description="When the photo was taken, as far as known: `1998`, `1998-07` or `1998-07-14`."
+    )
 
 
 class IdentityWithFaces(Identity):
     """An enrolled person with their enrolled faces."""
 
     enrolled: list[EnrolledFace]
+    years: list[list[int]] = Field(
+        description="First and last year of each period with photos; a gap of five years or less"
+        " does not end a period."
+    )
+    undated: int = Field(description="How many photos have no date.")
 
 
 class Identities(Schema):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from gallery.dates import years_covered
 from gallery.store.records import (
     AuditEntry,
     BackupRecord,
@@ -74,6 +76,7 @@ def candidate_json(candidate: Candidate) -> Json:
         "similarity": _rounded(candidate.similarity),
         "probability": _rounded(candidate.probability),
         "verdict": candidate.verdict.value,
+        "years_apart": candidate.years_apart,
     }
 
 
@@ -123,6 +126,18 @@ def face_record_json(record: FaceRecord) -> Json:
         "sharpness": round(record.sharpness, 1),
         "norm": _rounded(record.norm),
         "created_at": record.created_at.isoformat(),
+        "taken": record.taken,
+    }
+
+
+def identity_with_faces_json(record: IdentityRecord, faces: Sequence[FaceRecord]) -> Json:
+    """An identity with its faces, the periods that its photos cover, and how many have no date."""
+    dates = [face.taken for face in faces if face.taken is not None]
+    return {
+        **identity_json(record),
+        "enrolled": [face_record_json(face) for face in faces],
+        "years": [list(period) for period in years_covered(dates)],
+        "undated": len(faces) - len(dates),
     }
 
 

@@ -5,9 +5,11 @@ A pure function of the verdicts. It only counts.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
+from gallery.dates import YEARS_APART, years_to_nearest
 from gallery.types import Candidate, Decision, Face, Outcome, Verdict
 
 
@@ -18,6 +20,8 @@ def decide(
     *,
     excluded: Collection[int] = (),
     are_distinct: bool = False,
+    taken: str | None = None,
+    dates: Mapping[int, Sequence[str]] = MappingProxyType({}),
 ) -> Decision:
     """Decide on one face: one matching candidate is a match, none unknown, several ambiguous.
 
@@ -25,10 +29,13 @@ def decide(
     fpir : the stated false-positive identification rate, to be reported with the decision.
     excluded : ids of identities that the user ruled out for this face.
     are_distinct : whether the user marked the matching identities as different people.
+    taken : when the query was taken, if that is known.
+    dates : of the photos of each identity, by its id. Dates change no verdict, only the reason.
     """
+    years = {} if taken is None else {i: years_to_nearest(taken, of) for i, of in dates.items()}
     ranked = tuple(
         sorted(
-            (c for c in candidates if c.identity.id not in excluded),
+            (_with_years(c, years) for c in candidates if c.identity.id not in excluded),
             key=lambda c: (-c.probability, c.identity.id),
         )
     )
@@ -39,7 +46,8 @@ def decide(
     note = f"; you ruled out {ruled_out}" if ruled_out else ""
     if len(matched) == 1:
         outcome = Outcome.MATCH
-        reason = f"only {matched[0].identity.name} matches, by {matched[0].photo}{note}"
+        reason = f"only {matched[0].identity.name} matches, by {matched[0].photo}"
+        reason += f"{_age_note('; the', years.get(matched[0].identity.id))}{note}"
     elif matched:
         outcome = Outcome.AMBIGUOUS
         names = ", ".join(c.identity.name for c in matched)
@@ -47,7 +55,8 @@ def decide(
         reason = f"{len(matched)} identities match{distinct}: {names}{note}"
     elif nearest is not None:
         outcome = Outcome.UNKNOWN
-        reason = f"no identity matches; the nearest is {nearest.identity.name}{note}"
+        age = _age_note(", whose", years.get(nearest.identity.id), ": add one nearer to this age")
+        reason = f"no identity matches; the nearest is {nearest.identity.name}{age}{note}"
     elif ruled_out:
         outcome, reason = Outcome.UNKNOWN, f"there are no other candidates{note}"
     else:
@@ -61,6 +70,19 @@ def decide(
         reason=reason,
         fpir=fpir,
     )
+
+
+def _with_years(candidate: Candidate, years: Mapping[int, float | None]) -> Candidate:
+    distance = years.get(candidate.identity.id)
+    return candidate if distance is None else replace(candidate, years_apart=abs(distance))
+
+
+def _age_note(start: str, years: float | None, remedy: str = "") -> str:
+    """Say how far away the photo nearest in time is, if it is further than YEARS_APART."""
+    if years is None or abs(years) <= YEARS_APART:
+        return ""
+    side = "before" if years < 0 else "after"
+    return f"{start} photo nearest in time was taken {abs(years):.0f} years {side} this one{remedy}"
 
 
 def matches(candidates: Sequence[Candidate], excluded: Collection[int] = ()) -> list[Candidate]:

@@ -56,6 +56,7 @@ def all_faces(session: Session) -> FaceBatch:
             FaceRow.probability,
             FaceRow.sharpness,
             FaceRow.views,
+            FaceRow.taken,
         )
         .join(PhotoRow)
         .where(is_searchable())  # one file never mixes two encoders
@@ -83,6 +84,7 @@ def all_faces(session: Session) -> FaceBatch:
         probabilities=np.array([row[13] for row in rows], dtype=np.float64),
         sharpness=np.array([row[14] for row in rows], dtype=np.float64),
         views=np.array([row[15] for row in rows], dtype=np.int64),
+        taken=tuple(row[16] for row in rows),
     )
 
 
@@ -122,6 +124,7 @@ def add_faces(session: Session, many: FaceBatch, encoder_id: int) -> int:
         "views": many.views.tolist(),
         "source": (printable(photo)[:4096] for photo in many.photos),
         "created_at": repeat(stored_text(utc_now()), len(new)),
+        "taken": many.taken,
     }
     _insert(session, FaceRow, columns)
     _insert(session, ChangeRow, {"face_id": face_ids})

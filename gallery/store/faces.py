@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from sqlalchemy import ColumnElement, Row, Select, delete, func, select
+from sqlalchemy import ColumnElement, Row, Select, delete, func, select, update
 from sqlalchemy.orm import Session, contains_eager
 
 from gallery.batching import batched
@@ -73,7 +73,7 @@ def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder:
     """Store one face, log the change, and return the face's id.
 
     A face of this identity and photo that only an earlier encoder encoded keeps its id, and what
-    a rollback to that encoder needs.
+    a rollback to that encoder needs, and its date.
     Raises InvalidEncoding unless there is exactly one finite encoding of unit length.
     """
     vectors = new.encodings.vectors
@@ -92,6 +92,7 @@ def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder:
     )
     if earlier is not None:
         _set_earlier_aside(session, earlier, new.face.box, encoder)
+    dates = (new.taken, None if earlier is None else earlier.taken, photo.taken)
     row = FaceRow(
         id=None if earlier is None else earlier.id,
         identity_id=identity_id,
@@ -109,6 +110,7 @@ def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder:
         agreement=float(new.encodings.agreement[0]),
         views=new.views,
         source=printable(photo.source)[:4096],
+        taken=next((date for date in dates if date is not None), None),
     )
     row = session.merge(row) if earlier is not None else row
     session.add(row)
@@ -195,6 +197,24 @@ def records_by_id(session: Session, face_ids: Iterable[int]) -> dict[int, FaceRe
     return records
 
 
+def set_taken(session: Session, face_id: int, taken: str | None) -> None:
+    """Set the date of a face's photo, checked, or None for unknown."""
+    session.execute(update(FaceRow).where(FaceRow.id == face_id).values(taken=taken))
+    session.expire_all()
+
+
+def dates_of(session: Session, identity_ids: Iterable[int]) -> dict[int, list[str]]:
+    """Return the dates of the searchable faces of each identity that has any, by its id."""
+    dates: dict[int, list[str]] = {}
+    for batch in batched(identity_ids, IDS_PER_QUERY):
+        query = select(FaceRow.identity_id, FaceRow.taken).distinct()
+        query = query.where(FaceRow.identity_id.in_(batch), is_searchable())
+        for identity_id, taken in session.execute(query):
+            if taken is not None:
+                dates.setdefault(identity_id, []).append(taken)
+    return dates
+
+
 def encodings_by_id(session: Session, face_ids: Iterable[int]) -> StoredEncodings:
     """Return the encodings of those of the given faces that are searchable."""
     rows: list[_EncodingRow] = []
@@ -265,4 +285,5 @@ def _record(row: FaceRow) -> FaceRecord:
         sharpness=row.sharpness,
         norm=row.norm,
         created_at=row.created_at,
+        taken=row.taken,
     )

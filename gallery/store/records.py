@@ -44,6 +44,7 @@ class FaceRecord:
     box : pixels of the upright photo.
     probability : the detector's, 0 to 1.  sharpness : see gallery.types.Face.
     norm : length of the encoding before it was scaled to 1.
+    taken : when the photo was taken, as far as that is known, see gallery.dates.
     """
 
     id: int
@@ -55,6 +56,7 @@ class FaceRecord:
     sharpness: float
     norm: float
     created_at: datetime
+    taken: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,14 @@ class NewFace:
 
     encodings : one row.  views : number of views averaged in it.
     kept_image : the image to re-encode it from, if that is stored.
+    taken : the date that the user gave, checked; it goes before that of the photo.
     """
 
     face: Face
     encodings: Encodings
     views: int
     kept_image: KeptImage | None = None
+    taken: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ class FaceBatch:
     photos, photo_sha256 : (n,).  sizes : int64 (n, 2), width and height of the upright photo.
     boxes : float64 (n, 4), left, top, right, bottom.  landmarks : float64 (n, 5, 2).
     probabilities, sharpness : float64 (n,).  views : int64 (n,).
+    taken : (n,), see gallery.dates; None if unknown.
     """
 
     identities: tuple[NewIdentity, ...]
@@ -116,6 +121,7 @@ class FaceBatch:
     probabilities: Float64
     sharpness: Float64
     views: Int64
+    taken: tuple[str | None, ...]
 
     def __len__(self) -> int:
         return len(self.owners)
@@ -134,6 +140,7 @@ class FaceBatch:
             self.probabilities[rows],
             self.sharpness[rows],
             self.views[rows],
+            tuple(self.taken[i] for i in rows.tolist()),
         )
 
 

@@ -118,6 +118,8 @@ class FaceRow(Base):
     # erased with the face even if the photo's row stays for another identity.
     source: Mapped[str] = mapped_column(String(4096))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
+    # When the photo was taken, see gallery.dates; of the face, so that erasing it erases the date.
+    taken: Mapped[str | None] = mapped_column(String(10))
 
     identity: Mapped[IdentityRow] = relationship(back_populates="faces")
     photo: Mapped[PhotoRow] = relationship()

@@ -22,12 +22,8 @@ from gallery.progress import StepProgress, no_step_progress
 from gallery.training.calibrate import fit_and_calibrate
 from gallery.training.cleaning import DuplicatePhotos, without_duplicates
 from gallery.training.dataset import people_in
-<<<<<<< HEAD
 from gallery.training.encode import EncodedPeople, enrolled_people
-=======
-from gallery.training.encode import EncodedPeople, enrolled_people, near_identical_of
 from gallery.training.errata import corrected, read_errata
->>>>>>> errata
 from gallery.training.home_head import head_to_replace, projection_to_keep, replacing_home_head
 from gallery.training.identification import found_share, hard_pairs_auc
 from gallery.training.model_card import model_card, source_of, write_report

@@ -21,6 +21,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image, UnidentifiedImageError
 
+from gallery.dates import exif_date
 from gallery.errors import PhotoTooLarge, PhotoUndecodable, PhotoUnreadable
 from gallery.types import Photo, UInt8
 
@@ -153,7 +154,7 @@ class PhotoReader:
         if not content:
             raise PhotoUndecodable(f"{source} is empty (0 bytes); {_REMEDY}")
         with _decoder_errors(source):
-            image, width, height = self._open(content, source)
+            image, width, height, taken = self._open(content, source)
             pixels = _rgb(image)
         if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
             raise PhotoUndecodable(
@@ -166,10 +167,11 @@ class PhotoReader:
             height=height,
             sha256=hashlib.sha256(content).hexdigest(),
             source=source,
+            taken=taken,
         )
 
-    def _open(self, content: bytes, source: str) -> tuple[Image.Image, int, int]:
-        """The first frame, upright and shrunk, and the width and height of the upright file."""
+    def _open(self, content: bytes, source: str) -> tuple[Image.Image, int, int, str | None]:
+        """The first frame, upright and shrunk; the upright file's width, height and EXIF date."""
         image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
         width, height = image.size
         if width * height > self.max_pixels:
@@ -182,7 +184,7 @@ class PhotoReader:
             # libjpeg can decode at 1/2, 1/4 or 1/8, never below the requested size.
             image.draft("RGB", self._shrunk(width, height))
         image.load()
-        orientation = _orientation(image)
+        orientation, taken = _orientation(image), _date_taken(image)
         image = _eight_bit(image)
         factor = max(image.size) // self.working_side
         if factor >= 2:
@@ -193,7 +195,7 @@ class PhotoReader:
             image = image.transpose(_UPRIGHT[orientation])
         if orientation in _ON_ITS_SIDE:
             width, height = height, width
-        return image, width, height
+        return image, width, height, taken
 
     def _shrunk(self, width: int, height: int) -> tuple[int, int]:
         longer = max(width, height)
@@ -269,6 +271,20 @@ def _orientation(image: Image.Image) -> int:
     except _DECODER_ERRORS:
         return 1  # upright, for want of a readable EXIF block
     return value if isinstance(value, int) else 1
+
+
+_EXIF_BLOCK = 0x8769
+_DATE_TAGS = (0x9003, 0x9004)
+"""DateTimeOriginal, DateTimeDigitized. DateTime is that of the file's last change."""
+
+
+def _date_taken(image: Image.Image) -> str | None:
+    try:
+        block = image.getexif().get_ifd(_EXIF_BLOCK)
+        dates = [exif_date(block.get(tag)) for tag in _DATE_TAGS]
+    except _DECODER_ERRORS:
+        return None
+    return next((taken for taken in dates if taken is not None), None)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from gallery.dates import checked_date
 from gallery.encoders.encoder import Encoder
 from gallery.errors import (
     FaceUnencodable,
@@ -67,10 +68,16 @@ class FacePipeline:
             f" {self._detector.min_face} {self._detector.min_probability}"
         )
 
-    def open(self, source: PhotoSource) -> Photo:
-        """Decode a photo. Raises PhotoUnreadable, PhotoTooLarge or PhotoUndecodable."""
+    def open(self, source: PhotoSource, taken: str | None = None) -> Photo:
+        """Decode a photo.
+
+        taken : when it was taken, see gallery.dates; None for what its EXIF data say.
+        Raises PhotoUnreadable, PhotoTooLarge, PhotoUndecodable or DateInvalid.
+        """
+        date = None if taken is None else checked_date(taken)
         with stage("decode"):
-            return self.reader.decode(self.content(source), source=source_name(source))
+            photo = self.reader.decode(self.content(source), source=source_name(source))
+        return photo if date is None else replace(photo, taken=date)
 
     def content(self, source: PhotoSource) -> bytes:
         """The file's bytes. Raises PhotoUnreadable or PhotoTooLarge."""

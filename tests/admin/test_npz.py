@@ -28,6 +28,8 @@ def people(gallery: Gallery, rows: Encodings, add_face: AddFace) -> Gallery:
     for i in range(12):
         add_face(gallery.database, f"person {i // 3}", rows.row(i), i)
     gallery.describe("person 1", external_id="e-1", details={"k": "v"}, expires="2040-05-06")
+    gallery.set_taken(2, "1998")
+    gallery.set_taken(3, "2004-07-14")
     return gallery
 
 
@@ -54,8 +56,8 @@ def test_exported_faces_can_be_imported_completely(people: Gallery, tmp_path: Pa
                 record.external_id, record.details, record.expires_at, record.faces,
             )  # fmt: skip
             for face, copy in zip(people.identity(record.name)[1], faces, strict=True):
-                assert (face.photo, face.photo_sha256, face.box, face.norm) == (
-                    copy.photo, copy.photo_sha256, copy.box, copy.norm,
+                assert (face.photo, face.photo_sha256, face.box, face.norm, face.taken) == (
+                    copy.photo, copy.photo_sha256, copy.box, copy.norm, copy.taken,
                 )  # fmt: skip
         assert (gallery.encodings().encodings.vectors == people.encodings().encodings.vectors).all()
         assert len(gallery.index.catch_up()) == 12
@@ -92,6 +94,16 @@ def test_external_id_in_use_is_not_imported(people: Gallery, tmp_path: Path) -> 
     assert people.identity("somebody else")[0].external_id == "e-1"
 
 
+def test_archive_of_an_earlier_version_has_no_dates(people: Gallery, tmp_path: Path) -> None:
+    file = tmp_path / "x.npz"
+    people.export(file)
+    with np.load(file) as archive:
+        np.savez(file, **{name: archive[name] for name in archive.files if name != "taken"})
+    with new_gallery(people, tmp_path) as gallery:
+        assert gallery.import_from(file) == (12, 0)
+        assert {face.taken for face in gallery.faces()} == {None}
+
+
 def changed(**values: Any):  # type: ignore[no-untyped-def]
     return lambda arrays: arrays.update(values)
 
@@ -115,6 +127,8 @@ def changed(**values: Any):  # type: ignore[no-untyped-def]
         (lambda a: a.update(norms=np.full(12, np.inf, np.float32)), "norms has values"),
         (lambda a: a.update(details=np.array(["["] * 4)), "cannot be read"),
         (lambda a: a.update(boxes=np.zeros((12, 3))), "boxes are"),
+        (changed(taken=np.array(["1998"] * 11 + ["2999"])), "no photo was taken in 2999"),
+        (changed(taken=np.array(["1998"] * 11)), "taken are not 12 texts"),
         (changed(views=np.zeros(12)), "views 0 is 0, expected a whole number from 1 to 10"),
         (lambda a: a["views"].__setitem__(7, 11), "views 7 is 11"),
         (lambda a: a.update(external_ids=np.array(["e"] * 4)), "contains an external id twice"),

@@ -11,7 +11,9 @@ from PIL import Image, ImageOps
 from gallery import Gallery
 from tests.cli.conftest import Run
 
-CANDIDATE_KEYS = {"identity", "face_id", "photo", "similarity", "probability", "verdict"}
+CANDIDATE_KEYS = {
+    "identity", "face_id", "photo", "similarity", "probability", "verdict", "years_apart",
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -238,7 +238,8 @@ def _body(schema: dict[str, Any]) -> str:
     if not fields:
         return "the photo's bytes (or `image/*`)"
     return ", ".join(
-        f"`{name}` ({'one or more: ' if field.get('type') == 'array' else ''}{_content(field)})"
+        f"`{name}` ({'one or more: ' if field.get('type') == 'array' else ''}{_content(field)}"
+        f"{'' if name in schema['required'] else ', optional'})"
         for name, field in fields.items()
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -177,3 +179,40 @@ def test_an_identity_is_given_to_at_most_one_face(matches) -> None:
         if decision.identity is not None:
             best = max(p for i, p in matches if i == decision.identity.id)
             assert decision.probability == best
+
+
+# Dates
+
+
+def test_years_apart_are_those_to_the_photo_nearest_in_time() -> None:
+    dates = {1: ["1990", "2004-07-01"], 2: ["2019"]}
+    candidates = [candidate(1, 0.9), candidate(2, 0.2), candidate(3, 0.1)]
+    decision = decide(FACE, candidates, taken="2006-07-01", dates=dates)
+    assert [c.years_apart for c in decision.candidates] == [2.0, 13.0, None]
+    assert decision.reason == "only person 1 matches, by 1.jpg"
+    undated = decide(FACE, candidates, dates=dates)
+    assert [c.years_apart for c in undated.candidates] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("taken", "note"),
+    [("2016", "16 years before"), ("1990-07-02", "10 years after"), ("2005", ""), ("1995", "")],
+)
+def test_reason_names_years_over_five(taken: str, note: str) -> None:
+    dates = {1: ["2000"]}
+    unknown = decide(FACE, [candidate(1, 0.1)], taken=taken, dates=dates)
+    match = decide(FACE, [candidate(1, 0.9)], taken=taken, dates=dates)
+    nearest = f"photo nearest in time was taken {note} this one"
+    assert unknown.reason == "no identity matches; the nearest is person 1" + (
+        f", whose {nearest}: add one nearer to this age" if note else ""
+    )
+    assert match.reason == "only person 1 matches, by 1.jpg" + (f"; the {nearest}" if note else "")
+
+
+@given(st.lists(st.floats(0.0, 1.0), max_size=6), st.sampled_from(["1950", "2011", "2020-02-02"]))
+def test_dates_change_no_decision(probabilities: list[float], taken: str) -> None:
+    candidates = [candidate(i, p) for i, p in enumerate(probabilities, start=1)]
+    dates = {i: [str(1900 + 20 * i)] for i in range(1, len(candidates), 2)}
+    dated, plain = decide(FACE, candidates, taken=taken, dates=dates), decide(FACE, candidates)
+    assert (dated.outcome, dated.identity) == (plain.outcome, plain.identity)
+    assert [replace(c, years_apart=None) for c in dated.candidates] == list(plain.candidates)

@@ -18,6 +18,7 @@ from gallery.api.worker_pool import Unavailable
 from gallery.gallery import Gallery
 from gallery.json_forms.schemas import (
     PROBLEMS,
+    EnrolledFace,
     Enrolments,
     Expiry,
     Identities,
@@ -33,6 +34,7 @@ from gallery.json_forms.to_json import (
     enrolment_json,
     face_record_json,
     identity_json,
+    identity_with_faces_json,
     merge_json,
     receipt_json,
 )
@@ -89,7 +91,13 @@ def routes(gallery: Gallery) -> APIRouter:
         if not photos["photo"] or "name" not in fields:
             raise HTTPException(HTTPStatus.BAD_REQUEST, "expected a name and at least one photo")
         several = Several.LARGEST if largest else Several.REFUSE
-        enrol_photo = partial(gallery.enroll, fields["name"], several=several, force=force)
+        enrol_photo = partial(
+            gallery.enroll,
+            fields["name"],
+            several=several,
+            force=force,
+            taken=fields.get("taken"),
+        )
         enrolments: list[Enrolment] = []
         for photo in photos["photo"]:
             try:
@@ -148,7 +156,7 @@ def routes(gallery: Gallery) -> APIRouter:
         record, faces = await request.app.state.database_pool.run(
             request, lambda: gallery.identity(identity)
         )
-        body = _with_faces(record, faces)
+        body = identity_with_faces_json(record, faces)
         etag = etags.etag(body)
         if etags.none_match_fails(if_none_match, etag):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": etag})
@@ -181,7 +189,7 @@ def routes(gallery: Gallery) -> APIRouter:
             ),
         )
         faces = [replace(face, identity=record.ref) for face in enrolled]
-        response.headers["etag"] = etags.etag(_with_faces(record, faces))
+        response.headers["etag"] = etags.etag(identity_with_faces_json(record, faces))
         return identity_json(record)
 
     @router.put(
@@ -229,6 +237,32 @@ def routes(gallery: Gallery) -> APIRouter:
             request, lambda: gallery.move_face(face, identity)
         )
         return identity_json(record)
+
+    @router.put(
+        "/faces/{face}/taken/{date}",
+        response_model=EnrolledFace,
+        summary="Set the date of a face's photo",
+    )
+    async def date_face(
+        request: Request,
+        face: FaceId,
+        date: Annotated[str, Path(description="`1998`, `1998-07` or `1998-07-14`.")],
+    ) -> dict[str, Any]:
+        """Set when the photo was taken: `1998`, `1998-07` or `1998-07-14`. Return the face."""
+        record = await request.app.state.database_pool.run(
+            request, lambda: gallery.set_taken(face, date)
+        )
+        return face_record_json(record)
+
+    @router.delete(
+        "/faces/{face}/taken", response_model=EnrolledFace, summary="Remove a photo's date"
+    )
+    async def undate_face(request: Request, face: FaceId) -> dict[str, Any]:
+        """Let the date of the photo be unknown. Return the face."""
+        record = await request.app.state.database_pool.run(
+            request, lambda: gallery.set_taken(face, None)
+        )
+        return face_record_json(record)
 
     @router.put(
         "/faces/{face}/right",
@@ -325,11 +359,7 @@ def routes(gallery: Gallery) -> APIRouter:
     return router
 
 
-def _with_faces(record: IdentityRecord, faces: list[FaceRecord]) -> dict[str, Any]:
-    return identity_json(record) | {"enrolled": [face_record_json(face) for face in faces]}
-
-
 def _require_match(if_match: str | None, record: IdentityRecord, faces: list[FaceRecord]) -> None:
-    if not etags.match_holds(if_match, etags.etag(_with_faces(record, faces))):
+    if not etags.match_holds(if_match, etags.etag(identity_with_faces_json(record, faces))):
         detail = f"identity {record.id} has changed since; get it again"
         raise HTTPException(HTTPStatus.PRECONDITION_FAILED, detail)

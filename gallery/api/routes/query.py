@@ -21,6 +21,11 @@ _BINARY = {"type": "string", "format": "binary"}
 _BASE64 = {"type": "string", "contentEncoding": "base64"}
 
 
+def _object_schema(fields: dict[str, Any]) -> dict[str, Any]:
+    required = [field for field in fields if field != "taken"]
+    return {"type": "object", "required": required, "properties": fields}
+
+
 def _request_body(**kinds: dict[str, Any]) -> dict[str, Any]:
     """Return the OpenAPI request body.
 
@@ -28,7 +33,7 @@ def _request_body(**kinds: dict[str, Any]) -> dict[str, Any]:
     which may be sent as image/* as well; OpenAPI cannot express that.
     """
     content = {
-        media_type: {"schema": {"type": "object", "required": list(fields), "properties": fields}}
+        media_type: {"schema": _object_schema(fields)}
         for media_type, fields in (
             ("multipart/form-data", kinds.get("form")),
             ("application/json", kinds.get("json")),
@@ -40,13 +45,21 @@ def _request_body(**kinds: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-_ONE_PHOTO = _request_body(form={"photo": _BINARY}, json={"photo": _BASE64}, raw=_BINARY)
+_NAME = {"type": "string"}
+_TAKEN = {
+    "type": "string",
+    "description": "When the photo was taken: `1998`, `1998-07` or `1998-07-14`; by default, its"
+    " EXIF date.",
+}
+_ONE_PHOTO = _request_body(
+    form={"photo": _BINARY, "taken": _TAKEN}, json={"photo": _BASE64, "taken": _TAKEN}, raw=_BINARY
+)
 _TWO_PHOTOS = _request_body(
     form={"first": _BINARY, "second": _BINARY}, json={"first": _BASE64, "second": _BASE64}
 )
 NAME_AND_PHOTOS = _request_body(
-    form={"name": {"type": "string"}, "photo": {"type": "array", "items": _BINARY}},
-    json={"name": {"type": "string"}, "photo": {"type": "array", "items": _BASE64}},
+    form={"name": _NAME, "photo": {"type": "array", "items": _BINARY}, "taken": _TAKEN},
+    json={"name": _NAME, "photo": {"type": "array", "items": _BASE64}, "taken": _TAKEN},
 )
 
 
@@ -71,14 +84,17 @@ def routes(gallery: Gallery, audit_buffer: AuditBuffer, metrics: Metrics) -> API
 
         With `all_faces`, return `{"answers": [...]}`, one decision per face, the largest first.
         """
-        photos, _ = await read_photos(request, "photo")
+        photos, fields = await read_photos(request, "photo")
+        taken = fields.get("taken")
         (photo,) = single_photos(photos, "photo")
         several = Several.LARGEST if largest else Several.REFUSE
         pool = request.app.state.photo_pool
         if all_faces:
-            decisions = await pool.run(request, lambda: gallery.query_all(photo))
+            decisions = await pool.run(request, lambda: gallery.query_all(photo, taken=taken))
         else:
-            decisions = [await pool.run(request, lambda: gallery.query(photo, several=several))]
+            decisions = [
+                await pool.run(request, lambda: gallery.query(photo, several=several, taken=taken))
+            ]
         for decision in decisions:
             metrics.count_decision(decision.outcome)
             audit_buffer.add("query", decision.outcome)
