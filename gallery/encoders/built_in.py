@@ -28,7 +28,7 @@ MOBILEFACENET_TRAITS = Traits(
     licence_code="MIT (this program; the network is Chen et al.'s MobileFaceNet)",
     licence_weights=MOBILEFACENET.licence,
     accuracy=_ACCURACY,
-    near_identical=0.95,
+    near_identical=0.9,
 )
 TRAITS = {traits.name: traits for traits in (MOBILEFACENET_TRAITS, DLIB_TRAITS)}
 """By the encoder's name, the best first."""

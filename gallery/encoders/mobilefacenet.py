@@ -56,7 +56,7 @@ class MobileFaceNet(nn.Module):
     """Chips to encodings.
 
     forward(chips): float32 or uint8 (n, 3, 112, 112), RGB, 0 to 255 -> float32 (n, 512), not
-    normalised; norms are near 10.
+    normalised; norms are near 3.6.
     """
 
     def __init__(self) -> None:

@@ -21,8 +21,8 @@ class Traits:
     dimension : how many numbers it returns for a face.
     licence_code, licence_weights : the terms of use.
     accuracy : what is known of it, and who measured it.
-    near_identical : two photos with at least this cosine are copies of one, 99 of 100 times; None
-        if it was not measured.
+    near_identical : 99 of 100 pairs of altered copies of one photo have at least this cosine, and
+        hardly any pair of different photos has; None if it was not measured.
     """
 
     name: str

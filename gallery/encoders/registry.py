@@ -52,8 +52,7 @@ def read_spec(text: str, weights: Path | None = None) -> Spec:
 
 def default_kind(cache: Path) -> str:
     """The encoder of a new gallery: mobilefacenet if its weights are in the cache."""
-    has_weights = cached_file(cache, MOBILEFACENET).is_file()
-    return (MOBILEFACENET if has_weights and HAS_HEAD else DLIB_RESNET).name
+    return (MOBILEFACENET if cached_file(cache, MOBILEFACENET).is_file() else DLIB_RESNET).name
 
 
 def open_network(spec: Spec, cache: Path, device: torch.device, threads: int) -> Network:

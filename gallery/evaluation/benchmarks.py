@@ -12,10 +12,11 @@ from gallery.dedupe.clustering.merge import rows_by_label
 from gallery.evaluation.baselines import Cosine, Decider, Euclidean, our_head, random_pairs
 from gallery.evaluation.protocols import Blufr, BlufrTrial, View2Pairs
 from gallery.progress import Progress, no_progress
+from gallery.training.choose_recipe import choose_recipe
 from gallery.training.encode import EncodedPeople
+from gallery.training.projection import principal_components, projected
 from gallery.training.statistics import most_accurate_threshold
-from gallery.training.train import Recipe
-from gallery.types import Bool, Float64, Int64
+from gallery.types import DIMENSION, Bool, Float64, Int64
 
 FPIRS = (0.1, 0.01, 0.001)
 FARS = (0.01, 0.001, 0.0001)
@@ -29,29 +30,48 @@ def run_blufr(
     rows: Int64,
     protocol: Blufr,
     trials: int,
-    recipe: Recipe,
+    seed: int,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
-    """Run BLUFR; a new head is trained on each trial's own training people.
+    """Run BLUFR; everything is learned anew from each trial's own training people.
 
+    people : as the network encodes them, (n, d).
     rows : int64, the row in `people` of each of the protocol's photos; -1 if it has no face.
     """
     trial_figures: dict[str, list[dict[str, Any]]] = {}
     for number, trial in enumerate(protocol.trials[:trials]):
         progress(number, trials)
         training = rows[trial.training]
-        ours = our_head(people.take(training[training >= 0]), recipe)
-        for decider in (Euclidean(), Cosine(), ours):
-            trial_figures.setdefault(decider.name, []).append(
-                open_set(decider, people, rows, protocol, trial)
-                | _verification(decider, people, rows, protocol, trial)
+        training = training[training >= 0]
+        for name, decider, encoded in _deciders(people, training, seed):
+            trial_figures.setdefault(name, []).append(
+                open_set(decider, encoded, rows, protocol, trial)
+                | _verification(decider, encoded, rows, protocol, trial)
             )
     progress(trials, trials)
     return {
         "deciders": {name: _summary(figures) for name, figures in trial_figures.items()},
         "trials": min(trials, len(protocol.trials)),
-        "seed": recipe.seed,
+        "seed": seed,
     }
+
+
+def _deciders(
+    people: EncodedPeople, training: Int64, seed: int
+) -> list[tuple[str, Decider, EncodedPeople]]:
+    """The deciders, each with its name and the people as it sees them.
+
+    people : as the network encodes them, (n, d).
+    training : the rows that the projection, the recipe and the head are learned from.
+    """
+    deciders: list[tuple[str, Decider, EncodedPeople]] = []
+    if people.probes.vectors.shape[1] > DIMENSION:
+        deciders = [("cosine-native", Cosine(), people)]
+        people = projected(people, principal_components(people.take(training), ""))
+    learned = people.take(training)
+    ours = our_head(learned, choose_recipe(learned, seed).recipe)
+    deciders += [(d.name, d, people) for d in (Euclidean(), Cosine(), ours)]
+    return deciders
 
 
 def open_set(
@@ -146,40 +166,40 @@ def run_pairs(
     first: Int64,
     second: Int64,
     protocol: View2Pairs,
-    recipe: Recipe,
+    seed: int,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
-    """Run View 2: per fold, a head is trained on everyone who is not in the fold, and each
+    """Run View 2: per fold, everything is learned from the people who are not in the fold, and each
     decider's threshold is the most accurate one on the other folds.
 
     The margins of the folds' heads become comparable by logistic regression on random pairs of
     the people each head was trained on.
 
+    people : as the network encodes them, (n, d).
     first, second : rows in `people` of the pairs' photos; -1 if no face was detected, and the pair
         is decided as "different".
     """
     folds = np.unique(protocol.folds)
     usable = (first >= 0) & (second >= 0)
-    deciders: dict[str, Float64] = {
-        name: np.full(len(first), -np.inf) for name in ("euclidean", "cosine", "head")
-    }
+    scores: dict[str, Float64] = {}
     for fold in folds:
         progress(int(fold), len(folds))
         pairs = np.flatnonzero((protocol.folds == fold) & usable)
         in_fold = np.unique(people.people[np.concatenate([first[pairs], second[pairs]])])
-        rest = people.take(np.flatnonzero(~np.isin(people.people, in_fold)))
-        for decider in (Euclidean(), Cosine(), our_head(rest, recipe)):
-            left, right, same = random_pairs(rest, recipe.seed)
-            scores = decider.scores(rest.probes.take(left), rest.probes.take(right))
-            decider.calibrate(scores, same)
-            a, b = people.probes.take(first[pairs]), people.probes.take(second[pairs])
-            deciders[decider.name][pairs] = decider.log_odds(decider.scores(a, b))
+        training = np.flatnonzero(~np.isin(people.people, in_fold))
+        for name, decider, encoded in _deciders(people, training, seed):
+            rest = encoded.take(training)
+            left, right, same = random_pairs(rest, seed)
+            decider.calibrate(decider.scores(rest.probes.take(left), rest.probes.take(right)), same)
+            a, b = encoded.probes.take(first[pairs]), encoded.probes.take(second[pairs])
+            of_name = scores.setdefault(name, np.full(len(first), -np.inf))
+            of_name[pairs] = decider.log_odds(decider.scores(a, b))
     progress(len(folds), len(folds))
     return {
-        "deciders": {name: _view2(scores, protocol) for name, scores in deciders.items()},
+        "deciders": {name: _view2(values, protocol) for name, values in scores.items()},
         "pairs": len(first),
         "pairs_without_a_face": int((~usable).sum()),
-        "seed": recipe.seed,
+        "seed": seed,
     }
 
 

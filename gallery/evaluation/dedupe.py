@@ -15,9 +15,10 @@ from gallery.matching.scorer import Scorer
 from gallery.progress import Progress, no_progress
 from gallery.store.database import Database
 from gallery.training.calibrate import fit_and_calibrate, sample_per_person
+from gallery.training.choose_recipe import choose_recipe
 from gallery.training.cleaning import without_duplicates
 from gallery.training.encode import EncodedPeople
-from gallery.training.train import Recipe, halves
+from gallery.training.train import halves
 from gallery.types import Encodings, Int64
 
 
@@ -100,7 +101,9 @@ def swapped(
 ) -> list[dict[str, Any]]:
     """Fit a head and an operating point on the test people; measure them on the train people."""
     people, _ = without_duplicates(test)
-    trained = fit_and_calibrate(people, Recipe(seed=seed), ("swapped", ""), progress)
+    trained = fit_and_calibrate(
+        people, choose_recipe(people, seed).recipe, ("swapped", ""), progress
+    )
     held_out = trained.held_out
     calibration = fit_grouping(trained.head, held_out.probes, held_out.people, seed, progress)
     return measure_grouping(

@@ -32,11 +32,11 @@ from gallery.evaluation.make_groups import cluster_groups, condition_groups, wri
 from gallery.evaluation.plots import save_plots
 from gallery.evaluation.protocols import corrected_blufr, read_blufr, read_pairs, rows_of_photos
 from gallery.progress import StepProgress, no_step_progress
+from gallery.training.choose_recipe import choose_recipe
 from gallery.training.cleaning import rows_also_in, without_duplicates
 from gallery.training.dataset import people_in, split_file
 from gallery.training.encode import EncodedPeople
 from gallery.training.errata import Errata, corrected, read_errata
-from gallery.training.train import Recipe
 from gallery.training.workflow import (
     GalleryLike,
     encode_folder,
@@ -278,7 +278,7 @@ def evaluate_compare(
         shared = rows_also_in(test, train)
         test = test.take(np.setdiff1d(np.arange(len(test)), shared))
         progress("training", 0, 1)
-        deciders = five_deciders(train, our_head(train, Recipe(seed=seed)), seed)
+        deciders = five_deciders(train, our_head(train, choose_recipe(train, seed).recipe), seed)
         report, scored = compare_deciders(
             deciders, test, seed=seed, progress=partial(progress, "measuring")
         )
@@ -309,16 +309,14 @@ def evaluate_blufr(
     """
     blufr = read_blufr(protocol)
     corrections = read_errata(errata, lfw)
-    published = _encoded(gallery, lfw, None, progress)
+    published = _encoded(gallery, lfw, None, progress, native=True)
     rows = rows_of_photos(published, lfw, blufr.photos)
 
     def measured(applied: Errata | None) -> dict[str, Any]:
         people, lists = published, blufr
         if applied is not None:
             people, lists = applied.joined(published), corrected_blufr(blufr, applied)
-        return run_blufr(
-            people, rows, lists, trials, Recipe(seed=seed), partial(progress, "trials")
-        )
+        return run_blufr(people, rows, lists, trials, seed, partial(progress, "trials"))
 
     report = _both_ways(corrections, measured)
     return report | {"encoder": gallery.pipeline.encoder.name}
@@ -337,16 +335,24 @@ def evaluate_pairs(
     pairs : pairs.txt.  Raises ProtocolUnusable.
     """
     view2 = read_pairs(pairs)
-    people = _encoded(gallery, lfw, None, progress)
+    people = _encoded(gallery, lfw, None, progress, native=True)
     first, second = (rows_of_photos(people, lfw, photos) for photos in (view2.first, view2.second))
-    report = run_pairs(people, first, second, view2, Recipe(seed=seed), partial(progress, "folds"))
+    report = run_pairs(people, first, second, view2, seed, partial(progress, "folds"))
     return report | {"encoder": gallery.pipeline.encoder.name}
 
 
 def _encoded(
-    gallery: GalleryLike, people_folder: Path, part: str | None, progress: StepProgress
+    gallery: GalleryLike,
+    people_folder: Path,
+    part: str | None,
+    progress: StepProgress,
+    *,
+    native: bool = False,
 ) -> EncodedPeople:
-    return encode_folder(gallery, people_in(people_folder, part), progress=progress)
+    """native : without the encoder's projection, if it has one."""
+    is_wide = gallery.pipeline.encoder.projection is not None
+    folder = people_in(people_folder, part)
+    return encode_folder(gallery, folder, native=native and is_wide, progress=progress)
 
 
 def _both_ways(

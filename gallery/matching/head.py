@@ -2,9 +2,9 @@
 
 A pair is described by named features. Each is symmetric, so that the verdict does not depend on
 which side is the query. Then follow Dense(512, relu), Dropout(0.5) and Dense(2, sigmoid), trained
-with binary cross-entropy on one-hot (different, same). The verdict is the argmax of the two
-outputs, which is that of the logits, since the sigmoid is monotonic. A head averages the logits of
-several such networks, trained from different seeds.
+with binary cross-entropy on one-hot (different, same). A small head is Dense(2, sigmoid) alone. The
+verdict is the argmax of the two outputs, which is that of the logits, since the sigmoid is
+monotonic. A head averages the logits of its networks, trained from different seeds.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ _FEATURES: Mapping[str, tuple[int, Callable[[Tensor, Tensor], Tensor]]] = {
     # The cosine's z-score among the cosines of each side to its nearest strangers.
     "standing": (2, _cohort_z_scores),
     "norm": (2, lambda a, b: _symmetric(a[:, _NORM], b[:, _NORM])),
+    "mean_norm": (1, lambda a, b: (a + b)[:, _NORM, None] / 2),
     "agreement": (2, lambda a, b: _symmetric(a[:, _AGREEMENT], b[:, _AGREEMENT])),
 }
 FEATURES = tuple(_FEATURES)
@@ -76,26 +77,31 @@ FEATURES = tuple(_FEATURES)
 
 
 class PairNetwork(nn.Module):
-    """One network of a head: two batches of sides, float32 (n, SIDE_WIDTH), to logits (n, 2)."""
+    """One network of a head: two batches of sides, float32 (n, SIDE_WIDTH), to logits (n, 2).
+
+    hidden : units of the hidden layer; 0 for none.
+    """
 
     offset: Tensor
     scale: Tensor
 
     def __init__(self, features: Sequence[str], hidden: int, dropout: float) -> None:
         super().__init__()
-        if not features or hidden < 1 or not set(features) <= set(FEATURES):
+        if not features or hidden < 0 or not set(features) <= set(FEATURES):
             raise ValueError(
                 f"features {list(features)} and {hidden} hidden units; expected a selection of"
-                f" {', '.join(FEATURES)}, and at least one unit"
+                f" {', '.join(FEATURES)}, and no negative number of units"
             )
         self.features = tuple(features)
         width = sum(_FEATURES[name][0] for name in features)
         # Features are standardised: mean 0 and deviation 1 over the training pairs.
         self.register_buffer("offset", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
-        self.dense = nn.Linear(width, hidden)
-        self.dropout = nn.Dropout(dropout)
-        self.out = nn.Linear(hidden, 2)
+        if hidden:
+            self.dense = nn.Linear(width, hidden)
+            self.dropout = nn.Dropout(dropout)
+        self.hidden = hidden
+        self.out = nn.Linear(hidden or width, 2)
 
     def pair_features(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the pairs' features, float32 (n, width), symmetric in a and b."""
@@ -107,7 +113,9 @@ class PairNetwork(nn.Module):
     def logits(self, features: Tensor) -> Tensor:
         """Return the logits, (n, 2), of pairs with these features."""
         x = (features - self.offset).div_(self.scale)
-        logits: Tensor = self.out(self.dropout(torch.relu_(self.dense(x))))
+        if self.hidden:
+            x = self.dropout(torch.relu_(self.dense(x)))
+        logits: Tensor = self.out(x)
         return logits
 
 
@@ -128,15 +136,16 @@ class HeadMetadata:
 
 
 class Head:
-    """A trained head: a cohort, and one or more networks whose logits are averaged.
+    """A trained head: one or more networks whose logits are averaged.
 
+    cohort : for the feature "standing"; None if no network uses it.
     projection : of a wider network's output to the encodings that the head scores; kept in the
         same file, for making such encodings.
     """
 
     def __init__(
         self,
-        cohort: Cohort,
+        cohort: Cohort | None,
         networks: Sequence[PairNetwork],
         metadata: HeadMetadata,
         projection: Projection | None = None,
@@ -201,7 +210,8 @@ class Head:
         return digest.hexdigest()
 
     def _state(self) -> dict[str, Tensor]:
-        state = {f"cohort.{k}": v for k, v in self._cohort.state_dict().items()}
+        cohort = {} if self._cohort is None else self._cohort.state_dict()
+        state = {f"cohort.{k}": v for k, v in cohort.items()}
         state |= {f"network.{k}": v for k, v in self._networks.state_dict().items()}
         return {name: value.contiguous() for name, value in state.items()}
 
@@ -223,12 +233,16 @@ class Head:
             out.write(save(state, metadata))
 
 
-def sides_of(cohort: Cohort, encodings: Encodings) -> Float32:
+def sides_of(cohort: Cohort | None, encodings: Encodings) -> Float32:
     """Return what Head.sides does, without checking that the values are finite."""
+    if cohort is None:
+        statistics = np.zeros((len(encodings), 2), dtype=np.float32)
+    else:
+        statistics = cohort.statistics(encodings.vectors)
     return np.concatenate(
         [
             encodings.vectors,
-            cohort.statistics(encodings.vectors),
+            statistics,
             encodings.norms[:, None],
             encodings.agreement[:, None],
         ],
@@ -336,7 +350,10 @@ def _head(state: dict[str, Tensor], metadata: Mapping[str, Any]) -> Head:
     )
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
         raise ValueError("its weights are not all finite")
-    cohort = Cohort(state.pop("cohort.centres").numpy())
+    centres = state.pop("cohort.centres", None)
+    cohort = None if centres is None else Cohort(centres.numpy())
+    if cohort is None and "standing" in head_metadata.features:
+        raise ValueError("it has no cohort")
     projection = _projection(state, metadata) if "network_sha256" in metadata else None
     if projection is not None:
         del state["projection.matrix"]

@@ -78,7 +78,7 @@ class Errata:
     def as_json(self) -> dict[str, Any]:
         """What a report says of them: counts of the rows, not of what was measured."""
         return {
-            "files": [str(file) for file in self.files],
+            "files": [file.name for file in self.files],
             "photos_left_out": len(self.left_out),
             "names_joined": len(self.first_names),
         }

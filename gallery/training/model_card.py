@@ -12,10 +12,11 @@ from typing import Any, BinaryIO
 from gallery.matching.head import Head
 from gallery.package_data import CARD_FILE, HEAD_FILE, PLOT_FILE
 from gallery.training.calibrate import TrainedHead
+from gallery.training.choose_recipe import RecipeChoice
 from gallery.training.cleaning import DuplicatePhotos
 from gallery.training.dataset import PeopleFolder
 from gallery.training.encode import EncodedPeople
-from gallery.training.train import Epoch, Recipe
+from gallery.training.train import Epoch
 from indexer.whole_file import atomic_write
 
 LIMITS = (
@@ -34,7 +35,7 @@ def model_card(
     people: EncodedPeople,
     duplicates: DuplicatePhotos,
     trained: TrainedHead,
-    recipe: Recipe,
+    choice: RecipeChoice,
     figures: dict[str, Any],
     encoder: Mapping[str, Any] = {},
 ) -> dict[str, Any]:
@@ -44,12 +45,15 @@ def model_card(
     figures : measured on the people the head was calibrated on.
     encoder : more about the encoder and its projection to 128 numbers.
     """
-    metadata = trained.head.metadata
+    metadata, recipe = trained.head.metadata, choice.recipe
     errata = source.get("errata", {}).get("files", ())
     return {
         "encoder": {"name": metadata.encoder, "weights_sha256": metadata.encoder_sha256, **encoder},
         "head_sha256": trained.head.sha256,
         "recipe": asdict(recipe),
+        "known_found_by_recipe_at_fpir_0.01": {
+            size: round(share, 4) for size, share in choice.found_by_size.items()
+        },
         "reproduce": f"gallery train-head {source['folder']} --out DIR --seed {recipe.seed}"
         + (f" --encoder {encoder['spec']}" if encoder else "")
         + "".join(f" --errata {file}" for file in errata),
@@ -65,7 +69,9 @@ def model_card(
             "calibrated": _counts(trained.held_out),
         },
         "figures_on_calibration_people": figures,
-        "cohort": f"at most {recipe.cohort} means of three or more people each, none a real face",
+        "cohort": f"at most {recipe.cohort} means of three or more people each, none a real face"
+        if recipe.cohort
+        else "none",
         "strangers": [
             {"false_match_rate": float(f"{10**rate:.3g}"), "margin": round(margin, 3)}
             for rate, margin in zip(

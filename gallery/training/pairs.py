@@ -12,7 +12,6 @@ from gallery.types import Float32, Int64
 _MAX_PER_PERSON = 40
 _NEGATIVES_PER_POSITIVE = 4
 _HARD_SHARE = 0.9
-_HARD_NEIGHBOURS = 50
 _BLOCK = 1024
 
 
@@ -32,11 +31,11 @@ class Pairs:
 
 
 class PairSampler:
-    """Draws pairs. A hard negative is one of a face's nearest neighbours of another person."""
+    """Draws pairs. A hard negative is one of a face's nearest neighbours of other people."""
 
-    def __init__(self, people: EncodedPeople) -> None:
+    def __init__(self, people: EncodedPeople, hard_neighbours: int = 50) -> None:
         self._people = people.people
-        self._neighbours = _nearest_of_other_people(people, _HARD_NEIGHBOURS)
+        self._neighbours = _nearest_of_other_people(people, hard_neighbours)
 
     def draw(self, rng: np.random.Generator) -> Pairs:
         """Draw one epoch's pairs: up to 40 per person, and four times as many of two people."""

@@ -63,9 +63,13 @@ def projected(people: EncodedPeople, projection: Projection) -> EncodedPeople:
 
 
 def principal_components(people: EncodedPeople, network_sha256: str) -> Projection:
-    """The directions in which encodings lie most; not centred, so that cosines stay as they are."""
+    """The directions in which encodings lie most, each person with the same weight.
+
+    Not centred, so that cosines stay as they are.
+    """
     vectors = people.enrolled.vectors.astype(np.float64)
-    spread = vectors.T @ vectors / len(vectors)
+    _, owners, counts = np.unique(people.people, return_inverse=True, return_counts=True)
+    spread = (vectors / counts[owners, None]).T @ vectors / len(counts)
     return _projection(np.linalg.eigh(_shrunk(spread, _RIDGE))[1], network_sha256)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -28,7 +28,12 @@ _MIN_PEOPLE_PER_CENTRE = 3
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyperparameters; chosen by validation within the training people only."""
+    """Hyperparameters; chosen by validation within the training people only.
+
+    hard_neighbours : a hard negative is one of this many nearest faces of other people.
+    negative_weight : total weight of the pairs of two people, over that of the pairs of one. A high
+        weight moves the fit to where strangers are rarely matched.
+    """
 
     features: tuple[str, ...] = ("cosine", "standing", "norm", "agreement")
     hidden: int = 512
@@ -40,7 +45,25 @@ class Recipe:
     networks: int = 3
     cohort: int = 300
     enrolled_share: float = 0.5
+    hard_neighbours: int = 50
+    negative_weight: float = 1.0
     seed: int = 0
+
+    @classmethod
+    def small(cls, seed: int) -> Recipe:
+        """For an encoder whose cosine is hard to beat: no hidden layer, and no cohort."""
+        return cls(
+            features=("cosine", "mean_norm"),
+            hidden=0,
+            dropout=0.0,
+            learning_rate=1e-2,
+            weight_decay=0.0,
+            networks=1,
+            cohort=0,
+            hard_neighbours=1,
+            negative_weight=30.0,
+            seed=seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -64,7 +87,7 @@ class Epoch:
 class FittedNetworks:
     """The result of training.  history : of the first network, if there are validation people."""
 
-    cohort: Cohort
+    cohort: Cohort | None
     networks: tuple[PairNetwork, ...]
     history: tuple[Epoch, ...]
 
@@ -122,7 +145,7 @@ def train(
     validation : people to measure the first network's history on; None: no history.
     The same recipe and people give the same networks on the same kind of machine.
     """
-    cohort = cohort_of(people, recipe.cohort, recipe.seed)
+    cohort = cohort_of(people, recipe.cohort, recipe.seed) if recipe.cohort else None
     networks: list[PairNetwork] = []
     history: list[Epoch] = []
     for member in range(recipe.networks):
@@ -139,11 +162,13 @@ def train(
 class _NetworkTraining:
     """One network in training."""
 
-    def __init__(self, people: EncodedPeople, cohort: Cohort, recipe: Recipe, seed: int) -> None:
+    def __init__(
+        self, people: EncodedPeople, cohort: Cohort | None, recipe: Recipe, seed: int
+    ) -> None:
         self.people, self.cohort, self.recipe = people, cohort, recipe
         self.rng = np.random.default_rng(seed)
         torch.manual_seed(seed)
-        self._sampler = PairSampler(people)
+        self._sampler = PairSampler(people, recipe.hard_neighbours)
         self.sides = sides_of_people(people, cohort)
         self.network = PairNetwork(recipe.features, recipe.hidden, recipe.dropout)
         self._optimiser = torch.optim.AdamW(
@@ -155,6 +180,8 @@ class _NetworkTraining:
     def epoch(self) -> Pairs:
         """Train for one epoch on freshly drawn pairs; return the pairs."""
         pairs = self._sampler.draw(self.rng)
+        weights = np.where(pairs.same == 1, 1.0, self.recipe.negative_weight)
+        pairs = replace(pairs, weights=(pairs.weights * weights).astype(np.float32))
         enrolled = self.rng.random(len(pairs.same)) < self.recipe.enrolled_share
         if not self._is_standardised:
             self._standardise(pairs, enrolled)
@@ -179,7 +206,7 @@ class _NetworkTraining:
             self.network.scale.copy_(features.std(dim=0) + 1e-6)
 
 
-def sides_of_people(people: EncodedPeople, cohort: Cohort) -> tuple[Tensor, Tensor]:
+def sides_of_people(people: EncodedPeople, cohort: Cohort | None) -> tuple[Tensor, Tensor]:
     """The people's faces as probes and as enrolled, float32 (n, SIDE_WIDTH) each."""
     probes, enrolled = (sides_of(cohort, e) for e in (people.probes, people.enrolled))
     return torch.from_numpy(probes), torch.from_numpy(enrolled)

@@ -20,6 +20,7 @@ from gallery.matching.head import Head
 from gallery.matching.head_files import head_stem
 from gallery.progress import StepProgress, no_step_progress
 from gallery.training.calibrate import fit_and_calibrate
+from gallery.training.choose_recipe import choose_recipe
 from gallery.training.cleaning import DuplicatePhotos, without_duplicates
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople, enrolled_people
@@ -28,7 +29,7 @@ from gallery.training.home_head import head_to_replace, projection_to_keep, repl
 from gallery.training.identification import found_share, hard_pairs_auc
 from gallery.training.model_card import model_card, source_of, write_report
 from gallery.training.projection import choose_projection, projected
-from gallery.training.train import Recipe, halves
+from gallery.training.train import halves
 from gallery.training.workflow import (
     GalleryLike,
     encode_folder,
@@ -143,7 +144,10 @@ def train_head(
     if people_folder is not None:  # the gallery's own encodings are projected already
         people, projection, choice = _project(people, encoder, projection, seed)
         encoder_card |= choice
-    recipe = Recipe(seed=seed) if epochs is None else Recipe(seed=seed, epochs=epochs)
+    progress("choosing a recipe", 0, 1)
+    fitted = people.for_people(halves(people, seed)[0])  # the others calibrate the head
+    choice_of_recipe = choose_recipe(fitted, seed, epochs)
+    recipe = choice_of_recipe.recipe
     sha256 = encoder_sha256(traits.sha256, projection)
     trained = fit_and_calibrate(
         people, recipe, (traits.name, sha256), partial(progress, "training")
@@ -161,7 +165,7 @@ def train_head(
                 " with --out, or replace the one in use with --force"
             )
     card = model_card(
-        source, everyone, duplicates, trained, recipe, figures.as_json(), encoder_card
+        source, everyone, duplicates, trained, choice_of_recipe, figures.as_json(), encoder_card
     )
     stem = head_stem(traits) if at_home else "head"
     with replacing_home_head(gallery, traits, projection) if at_home else nullcontext():

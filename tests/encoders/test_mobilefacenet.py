@@ -96,6 +96,7 @@ def test_weights_are_the_new_galleries_encoder_once_they_are_there(
 ) -> None:
     assert default_kind(tmp_path) == "dlib-resnet"
     keep(archive, tmp_path)
+    assert default_kind(tmp_path) == "mobilefacenet"
     assert fetch(tmp_path) == cached_file(tmp_path, MOBILEFACENET)  # nothing to do
 
 

@@ -82,7 +82,7 @@ def test_several_files_are_one(people: EncodedPeople, root: Path) -> None:
     files[0].write_text(HEADER + "two_names,person 00,person 01\n")
     files[1].write_text("\ufeff" + HEADER + "doubtful,person 06/0.jpg,person 07/2.jpg\n", "utf-8")
     read = read_errata(files, root)
-    assert read is not None and read.as_json()["files"] == [str(file) for file in files]
+    assert read is not None and read.as_json()["files"] == [file.name for file in files]
     assert len(read.applied(people)) == len(people) - 2
     assert len(np.unique(read.applied(people).people)) == 39
 
@@ -171,7 +171,7 @@ def test_evaluate_promise_measures_both_ways(
     assert report["galleries"] == plain["galleries"] and "errata" not in plain
     assert len(calls) == 2, "encoded once for both ways"
     assert report["errata"] == {
-        "files": [str(files[0])],
+        "files": [files[0].name],
         "photos_left_out": 0,
         "names_joined": 10,
     }
@@ -199,7 +199,7 @@ def test_training_leaves_out_the_photos_and_says_so(
     ]
     assert faces == [119, 120] and persons == [39, 40]
     assert report.card["source"]["errata"] == read.as_json()
-    assert report.card["reproduce"].endswith(f"--errata {read.files[0]}")
+    assert report.card["reproduce"].endswith(f"--errata {read.files[0].name}")
     assert "errata" not in plain.card["source"]
 
 

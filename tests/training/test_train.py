@@ -19,7 +19,9 @@ from gallery.training.calibrate import (
     impostor_margins,
     operating_curve,
     sample_per_person,
+    uncalibrated_head,
 )
+from gallery.training.choose_recipe import RecipeChoice, choose_recipe
 from gallery.training.cleaning import DuplicatePhotos, rows_also_in, without_duplicates
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople, Views, encode_people
@@ -34,7 +36,7 @@ from gallery.training.model_card import (
 )
 from gallery.training.pairs import PairSampler
 from gallery.training.statistics import balanced_accuracy, interval, most_accurate_threshold
-from gallery.training.train import Recipe, cohort_of, halves
+from gallery.training.train import Recipe, cohort_of, halves, train
 from gallery.types import Encodings, Float32, Int64
 from tests.people import NEAR_IDENTICAL
 
@@ -148,7 +150,7 @@ def test_report_is_written_and_the_head_loads(
         people,
         DuplicatePhotos((), ()),
         trained,
-        QUICK,
+        RecipeChoice(QUICK, "large", {"large": 0.71234, "small": 0.7}),
         {"found": 0.5},
     )
     write_report(tmp_path / "out", trained.head, card, trained.history)
@@ -157,7 +159,34 @@ def test_report_is_written_and_the_head_loads(
     assert loaded.metadata.features == QUICK.features and loaded.sha256 == trained.head.sha256
     written = json.loads((tmp_path / "out" / CARD_FILE).read_text())
     assert written["recipe"]["seed"] == 0 and written["head_sha256"] == loaded.sha256
+    assert written["known_found_by_recipe_at_fpir_0.01"] == {"large": 0.7123, "small": 0.7}
     assert len(written["history"]) == QUICK.epochs
+
+
+def test_small_head_has_no_cohort_and_prefers_neither_side(
+    people: EncodedPeople, tmp_path: Path
+) -> None:
+    recipe = Recipe.small(0)
+    head = uncalibrated_head(train(people, recipe), recipe, ("dlib-resnet", "0" * 64))
+    sides = head.sides(people.enrolled)
+    assert np.array_equal(sides[:, 128:130], np.zeros((len(people), 2)))
+    assert np.allclose(head.margins(sides[:-1], sides[1:]), head.margins(sides[1:], sides[:-1]))
+    same = people.people[:-1] == people.people[1:]
+    margins = head.margins(sides[:-1], sides[1:])
+    assert margins[same].min() > margins[~same].max()
+    file = tmp_path / HEAD_FILE
+    head.save(file)
+    loaded = load_head(file, "dlib-resnet", "0" * 64)
+    assert loaded.sha256 == head.sha256
+    assert np.array_equal(loaded.margins(sides[:-1], sides[1:]), margins)
+
+
+def test_recipe_is_chosen_on_people_that_neither_head_was_fitted_on(people: EncodedPeople) -> None:
+    choice = choose_recipe(people, seed=0, epochs=1)
+    assert set(choice.found_by_size) == {"large", "small"}
+    assert choice.found_by_size[choice.size] == max(choice.found_by_size.values())
+    few = people.for_people(np.arange(10))
+    assert choose_recipe(few, seed=0).found_by_size == {}
 
 
 def test_duplicates_within_and_across_people_are_left_out(people: EncodedPeople) -> None:

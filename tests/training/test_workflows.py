@@ -68,7 +68,7 @@ def test_train_head_on_the_gallerys_own_faces(
     ]
     assert json.loads(report.files[1].read_text())["source"]["people"] == 40
     assert report.card["figures_on_calibration_people"] == report.figures.as_json()
-    assert progress.steps == ["projection", "training"]
+    assert progress.steps == ["projection", "choosing a recipe", "training"]
     assert progress.calls[-1] == ("training", 3, 3)
 
 
@@ -109,7 +109,7 @@ def test_encoding_reports_its_progress(
     progress = Recorder()
     with pytest.raises(TrainingDataTooSmall, match="at least 20"):
         train_head(gallery, tmp_path / "people", out=tmp_path / "head", progress=progress)
-    assert progress.calls[-2:] == [("encoding", 2, 2), ("projection", 0, 1)]
+    assert progress.calls[-3:-1] == [("encoding", 2, 2), ("projection", 0, 1)]
 
 
 def test_calibrate_gallery_keeps_its_calibration(
