@@ -12,7 +12,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 from gallery.config import Settings
-from gallery.encoders.weights import ALL_WEIGHTS, DLIB_RESNET, MOBILEFACENET
+from gallery.encoders.weights import (
+    ALL_WEIGHTS,
+    DLIB_RESNET,
+    MOBILEFACENET,
+    NpmFile,
+    WeightsSource,
+    cached_file,
+)
 from gallery.errors import GalleryError
 from gallery.matching.fpir import fpir_statement
 from gallery.matching.index import IndexReplica
@@ -59,7 +66,7 @@ def check(
         *check_storage(settings, database, index),
         _encoder(database),
         *_head(database, scorer),
-        *_weights(),
+        *_weights(settings.cache),
         Finding(
             "versions",
             True,
@@ -255,11 +262,18 @@ def _look_alikes(database: Database, scorer: Scorer, point: OperatingPoint) -> F
     return Finding("look-alikes", True, message, is_note=True)
 
 
-def _weights() -> list[Finding]:
+def _weights(cache: Path) -> list[Finding]:
+    from gallery.encoders.mobilefacenet_weights import mobilefacenet_state  # imports torch
+
+    readers: list[tuple[WeightsSource | NpmFile, Callable[[], object]]] = [
+        (source, source.read) for source in ALL_WEIGHTS
+    ]
+    if cached_file(cache, MOBILEFACENET).exists():
+        readers.append((MOBILEFACENET, lambda: mobilefacenet_state(cache)))
     findings = []
-    for source in ALL_WEIGHTS:
+    for source, read in readers:
         try:
-            source.read()
+            read()
         except GalleryError as error:
             findings.append(Finding(f"weights {source.name}", False, str(error)))
         else:

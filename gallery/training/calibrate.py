@@ -245,7 +245,7 @@ def _crowding(queries: list[_Queries], rough: Calibration) -> float:
                 gaps.append(np.log(matched / expected))
     if len(set(sizes)) < 2:
         return 1.0
-    # Halfway to independent comparisons: the slope differs by 0.1 between halves of the same people.
+    # Halfway to independent comparisons, since the slope differs by 0.1 between halves of people.
     return float(np.clip(1.0 + np.polyfit(sizes, gaps, 1)[0] / 2, *_CROWDING_LIMITS))
 
 

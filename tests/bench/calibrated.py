@@ -1,6 +1,6 @@
 """The FPIR after `gallery calibrate`, where queries are unlike the enrolled photos.
 
-    python -m tests.bench.calibrated PEOPLE_FOLDER --save data/results/calibrated.json
+    python -m tests.bench.calibrated PEOPLE_FOLDER --save calibrated.json
 
 Sixty people are enrolled with two unaltered photos each; queries are altered (see travel.py).
 The operating point is calibrated on sixty strangers and measured on all others, in twelve draws.

@@ -1,6 +1,6 @@
 """Grouping a million encodings, compared with raw FAISS graphs in the same run.
 
-    python -m tests.bench.dedupe --faces 1000000 --save data/results/dedupe-scale.json
+    python -m tests.bench.dedupe --faces 1000000 --save dedupe-scale.json
 
 The encodings are synthetic: people around the cohort's means (data/head.safetensors), photos around
 their person, with cosines distributed as on LFW. Exact k-nearest neighbours are timed on a sample

@@ -1,6 +1,6 @@
 """The FPIR of the shipped head on altered photos, and on other folders of people.
 
-    python -m tests.bench.travel PEOPLE_FOLDER [OTHER_FOLDER...] --save data/results/travel.json
+    python -m tests.bench.travel PEOPLE_FOLDER [OTHER_FOLDER...] --save travel.json
 
 The first folder's photos are altered, enrolled ones and queries alike; with a split.csv only its
 test people are used. The other folders are used as they are. Nothing is fitted.

@@ -1,7 +1,7 @@
 """Variants of the default encoder: views, alignment, light, fusion, and its last layer.
 
     python -m tests.bench.views --lfw DIR --protocol blufr_lfw_config.mat \\
-        --save data/results/views.json
+        --save views.json
 
 Each photo's central face is detected once and encoded in every variant, before and after the
 network's last layer (256 and 128 numbers). BLUFR: DIR at an FPIR of 10, 1 and 0.1 % by cosine, mean

@@ -12,7 +12,8 @@ import typer
 
 from gallery.cli.app import app
 from gallery.config import Settings
-from gallery.encoders.weights import ALL_WEIGHTS
+from gallery.encoders.built_in import TRAITS
+from gallery.encoders.weights import ALL_WEIGHTS, MOBILEFACENET
 from gallery.errors import GalleryError
 from gallery.guide.topics import read_topic
 from gallery.package_data import CARD_FILE, shipped_file
@@ -65,6 +66,7 @@ def test_every_weight_is_listed_with_its_licence() -> None:
     for source in ALL_WEIGHTS:
         assert source.distribution in README
         assert source.licence.split(" ")[0] in README
+    assert MOBILEFACENET.package in README
 
 
 def test_every_error_is_in_the_tree() -> None:
@@ -80,6 +82,9 @@ def test_every_error_is_in_the_tree() -> None:
     assert [kind.__name__ for kind in below(GalleryError) if kind.__name__ not in tree] == []
 
 
-def test_the_shipped_head_was_trained_on_train_people_only() -> None:
-    card = json.loads(shipped_file(f"dlib-resnet/{CARD_FILE}").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("encoder", TRAITS)
+def test_the_shipped_heads_were_trained_on_train_people_only(encoder: str) -> None:
+    card = json.loads(shipped_file(f"{encoder}/{CARD_FILE}").read_text(encoding="utf-8"))
     assert card["source"]["part"] == "train"
+    assert card["encoder"]["name"] == encoder
+    assert not any("/" in file for file in card["source"].get("errata", {}).get("files", ()))

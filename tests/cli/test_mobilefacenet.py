@@ -75,3 +75,11 @@ def test_archive_of_a_gallery_with_another_built_in_encoder_is_imported(
     assert fetched("import", archive).status == 0
     assert findings(fetched)["encoder"].startswith("dlib-resnet")
     assert fetched("query", hopper, "--json").line["identity"]["name"] == "Grace Hopper"
+
+
+def test_damaged_weights_are_a_finding(fetched: Cli, tmp_path: Path) -> None:
+    assert "MIT" in findings(fetched)["weights mobilefacenet"]
+    weights = cached_file(tmp_path / "cache", MOBILEFACENET)
+    weights.write_bytes(weights.read_bytes()[:-100])
+    checked = fetched("check", "--json")
+    assert checked.status != 0 and "is damaged" in findings(fetched)["weights mobilefacenet"]
