@@ -62,10 +62,12 @@ def test_readme_python_runs(
     serve: Serve,
     tmp_path: Path,
     pipeline: FacePipeline,
+    cache: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(Gallery, "pipeline", pipeline)
+    monkeypatch.setenv("GALLERY_CACHE", str(cache))
     own, remote = blocks(README, "python")
     exec(own, {})
     assert "enrolled\nGrace Hopper, match, only Grace Hopper matches" in capsys.readouterr().out
