@@ -29,6 +29,8 @@ from PIL import Image, ImageOps
 from gallery.config import load_settings
 from gallery.encoders.dlib_resnet import DlibResNet
 from gallery.encoders.encoder import fuse
+from gallery.encoders.registry import read_spec
+from gallery.encoders.weights import DLIB_RESNET
 from gallery.encoders.weights_cache import dlib_resnet_state
 from gallery.errors import PhotoError
 from gallery.evaluation.baselines import Cosine
@@ -78,7 +80,7 @@ def _start() -> None:
     network = DlibResNet()
     network.load_state_dict(dlib_resnet_state(settings.cache))
     network.head = torch.nn.Identity()
-    _worker.append((build_pipeline(settings), network.eval()))
+    _worker.append((build_pipeline(settings, read_spec(DLIB_RESNET.name)), network.eval()))
 
 
 def _work(path: Path) -> tuple[np.ndarray, tuple[float, float, float], str]:

@@ -73,7 +73,7 @@ def test_errata_and_groups_of_real_photos(run: Run, people: Path, tmp_path: Path
     places = [printed.index(order[0])]
     for text in order[1:]:
         places.append(printed.index(text, places[-1] + 1))
-    assert f"({errata}): 1 photo to leave out, 0 names to join with another" in printed
+    assert f"({errata.name}): 1 photo to leave out, 0 names to join with another" in printed
 
     dedupe = run("evaluate", "dedupe", people, "--errata", errata, "--json").line
     assert dedupe["test"][0]["faces"] - dedupe["with_errata"]["test"][0]["faces"] == 1

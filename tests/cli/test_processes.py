@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from gallery import Gallery
 
 
@@ -21,8 +23,9 @@ def program(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_changes_of_another_process_are_seen_at_the_next_query(
-    gallery: Gallery, hopper: Path
+    gallery: Gallery, hopper: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("GALLERY_CACHE", str(gallery.settings.cache))
     assert gallery.query(hopper).outcome == "unknown"
     home = gallery.settings.home
     assert program("--home", home, "enroll-identity", "Grace Hopper", hopper).returncode == 0
