@@ -89,7 +89,7 @@ def measure_promise(
         return report
     return report | {
         "groups": {
-            "file": str(groups.file),
+            "file": groups.file.name,
             "promised": rate,
             "rows": by_group,
             "sentences": sentences(by_group),
