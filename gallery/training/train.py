@@ -176,12 +176,16 @@ class _NetworkTraining:
         )
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, recipe.epochs)
         self._is_standardised = False
+        # Added in training, so that the logits alone are those of as many pairs of two people as
+        # of one, whatever the weight.
+        log_weight = float(np.log(recipe.negative_weight))
+        self._prior = torch.tensor([log_weight, -log_weight])
 
     def epoch(self) -> Pairs:
         """Train for one epoch on freshly drawn pairs; return the pairs."""
         pairs = self._sampler.draw(self.rng)
         weights = np.where(pairs.same == 1, 1.0, self.recipe.negative_weight)
-        pairs = replace(pairs, weights=(pairs.weights * weights).astype(np.float32))
+        weighted = replace(pairs, weights=(pairs.weights * weights).astype(np.float32))
         enrolled = self.rng.random(len(pairs.same)) < self.recipe.enrolled_share
         if not self._is_standardised:
             self._standardise(pairs, enrolled)
@@ -189,7 +193,7 @@ class _NetworkTraining:
         order = self.rng.permutation(len(pairs.same))
         for batch in np.array_split(order, max(1, len(order) // self.recipe.batch)):
             a, b = pair_sides(self.sides, pairs, enrolled, batch)
-            loss = _loss(self.network(a, b), pairs, batch)
+            loss = _loss(self.network(a, b) + self._prior, weighted, batch)
             self._optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self._optimiser.step()

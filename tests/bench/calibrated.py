@@ -74,7 +74,7 @@ def main() -> None:
 def _fpir(head, enrolled, probes, rate):  # type: ignore[no-untyped-def]
     """FPIR before and after, of strangers that were not calibrated on."""
     rng, before, after = np.random.default_rng(SEED), [], []
-    calibration = head.marks.calibration
+    calibration = head.metadata.calibration
     for _ in range(DRAWS):
         members = rng.permutation(np.unique(enrolled.people))[:ENROLLED]
         rows = np.flatnonzero(np.isin(enrolled.people, members))

@@ -199,10 +199,10 @@ def on_blufr(faces: Faces, arguments: Any) -> dict[str, Any]:
             figures = open_set(Cosine(), people, rows, protocol, trial)
             draws_by_name.setdefault(name, []).append(figures["dir_at_fpir"])
         print(f"\rtrial {len(draws_by_name['native 256'])}", end="", flush=True)  # noqa: T201
-    return _against_first(draws_by_name, [f"{rate:g}" for rate in FPIRS])
+    return against_first(draws_by_name, [f"{rate:g}" for rate in FPIRS])
 
 
-def _against_first(trials: dict[str, list[dict[str, float]]], keys: list[str]) -> dict[str, Any]:
+def against_first(trials: dict[str, list[dict[str, float]]], keys: list[str]) -> dict[str, Any]:
     first = next(iter(trials.values()))
     summary: dict[str, Any] = {}
     for name, draws in trials.items():
@@ -262,7 +262,7 @@ def on_fusion(faces: Faces, lfw: Path) -> dict[str, Any]:
                     for rate in FPIRS[:2]
                 }
             )
-    return _against_first(draws_by_name, [f"{rate:g}" for rate in FPIRS[:2]])
+    return against_first(draws_by_name, [f"{rate:g}" for rate in FPIRS[:2]])
 
 
 def _fused(rows: Int64, enrolled: Encodings, quality: np.ndarray, weigh: Any) -> Float32:
