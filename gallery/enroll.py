@@ -77,7 +77,10 @@ class Enroller:
         except PhotoError as error:
             return Enrolment(label, EnrolOutcome.ERROR, None, None, _reason(error, label))
         if date is not None and enrolment.outcome is EnrolOutcome.ALREADY:
-            reason = f"{enrolment.reason}, its date neither: set that of face {enrolment.face_id}"
+            reason = (
+                f"{enrolment.reason}, its date neither: `gallery faces date {enrolment.face_id}"
+                f" {date}` sets it"
+            )
             return replace(enrolment, reason=reason)
         return enrolment
 

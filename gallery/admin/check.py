@@ -12,13 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from gallery.config import Settings
+from gallery.encoders.registry import default_kind
 from gallery.encoders.weights import (
     ALL_WEIGHTS,
     DLIB_RESNET,
     MOBILEFACENET,
     NpmFile,
     WeightsSource,
-    cached_file,
 )
 from gallery.errors import GalleryError
 from gallery.matching.fpir import fpir_statement
@@ -64,9 +64,9 @@ def check(
     """Check every part."""
     return [
         *check_storage(settings, database, index),
-        _encoder(database),
+        _encoder(database, settings.cache),
         *_head(database, scorer),
-        *_weights(settings.cache),
+        *_weights(settings, database),
         Finding(
             "versions",
             True,
@@ -194,7 +194,7 @@ def _index(index: IndexReplica) -> Finding:
     return Finding("index", True, f"{stored}, consistent with the database")
 
 
-def _encoder(database: Database) -> Finding:
+def _encoder(database: Database, cache: Path) -> Finding:
     """The encoder in use, an unfinished re-encoding, and the way back."""
     with database.reading() as session:
         current = encoders.current(session)
@@ -204,6 +204,8 @@ def _encoder(database: Database) -> Finding:
         unseen = reencoding.unencoded(session)
         pictures, size = kept_images.count_and_bytes(session)
     message = "none yet" if current is None else str(current)
+    if current is None:
+        message += f"; the first enrolment would take {default_kind(cache)}"
     if current is not None and current.name == DLIB_RESNET.name and previous is None:
         better = MOBILEFACENET.name
         message += (
@@ -262,14 +264,18 @@ def _look_alikes(database: Database, scorer: Scorer, point: OperatingPoint) -> F
     return Finding("look-alikes", True, message, is_note=True)
 
 
-def _weights(cache: Path) -> list[Finding]:
+def _weights(settings: Settings, database: Database) -> list[Finding]:
+    """The weights that come with a package, and those of the encoder in use."""
     from gallery.encoders.mobilefacenet_weights import mobilefacenet_state  # imports torch
 
     readers: list[tuple[WeightsSource | NpmFile, Callable[[], object]]] = [
         (source, source.read) for source in ALL_WEIGHTS
     ]
-    if cached_file(cache, MOBILEFACENET).exists():
-        readers.append((MOBILEFACENET, lambda: mobilefacenet_state(cache)))
+    with database.reading() as session:
+        current = encoders.current(session)
+    name = default_kind(settings.cache) if current is None else current.name
+    if MOBILEFACENET.name in (name, (settings.encoder or "").partition(":")[0]):
+        readers.append((MOBILEFACENET, lambda: mobilefacenet_state(settings.cache)))
     findings = []
     for source, read in readers:
         try:

@@ -235,8 +235,8 @@ def advise_on_encoder(gallery: Gallery) -> None:
     ):
         better = MOBILEFACENET.name
         err.print(
-            f"this gallery will use {DLIB_RESNET.name}; {better} finds more people: stop here, run"
-            f" `gallery encoders --fetch {better}`, and enrol then",
+            f"this gallery uses the encoder {DLIB_RESNET.name}; {better} finds more people: run"
+            f" `gallery encoders --fetch {better}`, then `gallery re-encode --encoder {better}`",
             style="yellow",
         )
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gallery.cli.app import JsonOption, app, open_with_encoder
-from gallery.cli.output import emit, say
+from gallery.cli.output import emit, err, say
 from gallery.config import Settings, load_settings
 from gallery.encoders.registry import read_spec
+from gallery.errors import SettingInvalid
 
 if TYPE_CHECKING:
     from gallery.admin.encoders import UnusableEncoder, UsableEncoder
@@ -56,6 +57,11 @@ def encoders(
     if fetch is not None:
         _fetch(load_settings(), fetch, weights, yes=yes, as_json=as_json)
         return
+    if weights is not None:
+        raise SettingInvalid(
+            "--weights belongs to --fetch here; to list an encoder of your own, give --encoder"
+            " NAME:FILE"
+        )
     from gallery.admin.encoders import list_encoders
 
     gallery, named = open_with_encoder(context, None, None)
@@ -110,12 +116,19 @@ def _fetch(
     from gallery.admin.encoders import downloadable_weights, fetch_weights
 
     published = downloadable_weights(name)
+    licence = f"{published.source}; licence of the weights: {published.licence}"
     if not as_json:
-        say(f"{published.source}; licence of the weights: {published.licence}")
+        say(licence)
+    elif not yes:
+        err.print(licence)
     if not yes and weights is None:
         typer.confirm("Download these weights?", abort=True)
     file, spec = fetch_weights(name, settings.cache, weights)
     if as_json:
         emit({"file": str(file), "encoder": spec, "licence_weights": published.licence})
     else:
-        say(f"wrote {file}; use it with --encoder {spec}", "green")
+        say(
+            f"wrote {file}; a new gallery uses it with --encoder {spec}, an existing one after"
+            f" `gallery re-encode --encoder {spec}`",
+            "green",
+        )

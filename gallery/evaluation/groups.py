@@ -11,7 +11,7 @@ import numpy as np
 
 from gallery.errors import ProtocolUnusable
 from gallery.training.encode import EncodedPeople
-from gallery.training.errata import check_name, read_rows
+from gallery.training.errata import checked_person, read_rows
 from gallery.training.identification import TopCandidates
 from gallery.training.statistics import interval
 from gallery.types import Bool
@@ -45,7 +45,7 @@ def read_groups(file: Path | None, root: Path) -> Groups | None:
         return None
     by_name: dict[str, str] = {}
     for where, (person, group) in read_rows(file, COLUMNS):
-        check_name(person, root, where)
+        person = checked_person(person, root, where)
         if not group:
             raise ProtocolUnusable(
                 f"{where}: no group for {person!r}; write one, or remove the line: people who are"

@@ -55,7 +55,8 @@ def decide(
         reason = f"{len(matched)} identities match{distinct}: {names}{note}"
     elif nearest is not None:
         outcome = Outcome.UNKNOWN
-        age = _age_note(", whose", years.get(nearest.identity.id), ": add one nearer to this age")
+        remedy = ": if it is them, add one nearer to this age"
+        age = _age_note(", whose", years.get(nearest.identity.id), remedy)
         reason = f"no identity matches; the nearest is {nearest.identity.name}{age}{note}"
     elif ruled_out:
         outcome, reason = Outcome.UNKNOWN, f"there are no other candidates{note}"

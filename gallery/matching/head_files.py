@@ -57,9 +57,12 @@ def head_in_home(settings: Settings, traits: Traits) -> Path:
 
 
 def projections(settings: Settings, traits: Traits) -> list[Projection]:
-    """Return the network's projections: the home's, then that of the head named in the settings."""
+    """Return the network's projections: the home's, that of the head named in the settings, and the
+    shipped one.
+    """
     projections = []
-    for file in (settings.home / f"{head_stem(traits)}.safetensors", settings.head):
+    shipped = shipped_file(f"{traits.name}/{HEAD_FILE}") if traits.name in TRAITS else None
+    for file in (settings.home / f"{head_stem(traits)}.safetensors", settings.head, shipped):
         with contextlib.suppress(HeadUnusable):
             if file is not None:
                 projections.append(load_projection(file, traits.sha256, traits.spec))

@@ -29,15 +29,16 @@ class RecipeChoice:
 def choose_recipe(people: EncodedPeople, seed: int, epochs: int | None = None) -> RecipeChoice:
     """Fit a head by each recipe on half of the people, and compare them on the other half.
 
-    epochs : of the large recipe; None is its own.
+    epochs : of both; None is each recipe's own.
     It is the large one, without a comparison, if there are too few people for it.
     """
-    large = Recipe(seed=seed) if epochs is None else Recipe(seed=seed, epochs=epochs)
-    recipes = {"large": large, "small": Recipe.small(seed)}
+    recipes = {"large": Recipe(seed=seed), "small": Recipe.small(seed)}
+    if epochs is not None:
+        recipes = {size: replace(recipe, epochs=epochs) for size, recipe in recipes.items()}
     try:
         first, second = (people.for_people(numbers) for numbers in halves(people, seed))
     except TrainingDataTooSmall:
-        return RecipeChoice(large, "large", {})
+        return RecipeChoice(recipes["large"], "large", {})
     found = {}
     for size, recipe in recipes.items():
         fitted = train(first, replace(recipe, networks=1))  # one is enough to compare

@@ -98,13 +98,11 @@ def read_errata(files: Sequence[Path], root: Path) -> Errata | None:
     for file in files:
         for where, (kind, a, b) in read_rows(file, COLUMNS):
             if kind == "two_names":
-                for name in (a, b):
-                    check_name(name, root, where)
-                _join(first_names, a, b)
+                _join(first_names, *(checked_person(name, root, where) for name in (a, b)))
             elif kind == "wrong_name":
                 left_out.add(_photo(a, root, where))
                 if b:
-                    check_name(b, root, where)
+                    checked_person(b, root, where)
             elif kind in KINDS:
                 left_out |= {_photo(a, root, where), _photo(b, root, where)}
             else:
@@ -145,18 +143,20 @@ def read_rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[
         raise ProtocolUnusable(f"{file} cannot be read as CSV in UTF-8: {error}") from error
 
 
-def check_name(name: str, root: Path, where: str) -> None:
-    """Raise ProtocolUnusable if the folder of people has no such person."""
-    if len(PurePosixPath(name).parts) != 1 or not (root / name).is_dir() or name == "..":
+def checked_person(name: str, root: Path, where: str) -> str:
+    """The person's name as that of their folder. Raises ProtocolUnusable if there is none."""
+    parts = PurePosixPath(name).parts
+    if len(parts) != 1 or parts[0] in ("/", "..") or not (root / name).is_dir():
         raise ProtocolUnusable(
             f"{where}: {root} has no person {name!r}; write the name as the person's folder, or"
             " remove the line"
         )
+    return parts[0]
 
 
 def _photo(photo: str, root: Path, where: str) -> str:
     parts = PurePosixPath(photo).parts
-    if len(parts) != 2 or ".." in parts or not (root / photo).is_file():
+    if len(parts) != 2 or parts[0] == "/" or ".." in parts or not (root / photo).is_file():
         raise ProtocolUnusable(
             f"{where}: {root} has no photo {photo!r}; write it as NAME/FILE, or remove the line"
         )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from filelock import FileLock, Timeout
 
 from gallery.config import REENCODE_LOCK
+from gallery.encoders.built_in import TRAITS
 from gallery.encoders.projection import Projection
 from gallery.encoders.protocol import Traits
 from gallery.errors import DatabaseBusy, EncoderChanged, HeadUnusable
@@ -24,10 +25,13 @@ def projection_to_keep(
 
     The projection of enrolled encodings is always kept. So is that of the head in the home, unless
     the new head goes elsewhere or is forced: with one projection the two heads can be compared.
+    A shipped one is always kept: galleries everywhere have encodings made with it.
     """
     used = gallery.projection_in_use(traits)
-    if used is not None or not at_home or force:
+    if used is not None:
         return used
+    if traits.name not in TRAITS and (not at_home or force):
+        return None
     settings = gallery.settings.model_copy(update={"head": None})
     return next(iter(projections(settings, traits)), None)
 

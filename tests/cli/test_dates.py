@@ -59,7 +59,7 @@ def test_given_date_goes_before_the_exif_date(run: Run, dated: Path, collins: Pa
     assert enrolled == ["1983", "1998-07-14"]
     again = run("enroll-identity", "Grace Hopper", dated, "--taken", "1985", "--json").line
     assert again["outcome"] == "already"
-    assert again["reason"].endswith("nothing was changed, its date neither: set that of face 1")
+    assert again["reason"].endswith(", its date neither: `gallery faces date 1 1985` sets it")
 
 
 @pytest.mark.parametrize("command", [("enroll-identity", "Ada"), ("query",)])
@@ -110,5 +110,5 @@ def test_stranger_near_a_child_is_told_what_to_add(run: Run, hopper: Path, colli
     assert unknown.status == 1
     assert unknown.out.endswith(
         "unknown; no identity matches; the nearest is Eileen Collins, whose photo nearest in time"
-        " was taken 12 years before this one: add one nearer to this age\n"
+        " was taken 12 years before this one: if it is them, add one nearer to this age\n"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,39 @@ def test_heads_own_point_is_in_use_without_calibrations(run: Run) -> None:
     assert run("calibrate", "--use", "0").status == 0
     ran = run("calibrate", "--use", "3")
     assert ran.status == 2 and "available: none" in ran.err
+
+
+@pytest.fixture
+def parted_people(shared_faces: Path, tmp_path: Path) -> Path:
+    """48 people to train on and 12 to test, two photos of each; split.csv is inside."""
+    root = tmp_path / "parted"
+    folders = (f for f in sorted((shared_faces / "lfw").iterdir()) if len(list(f.iterdir())) == 2)
+    lines = ["person,split"]
+    for number, folder in enumerate(islice(folders, 60)):
+        shutil.copytree(folder, root / folder.name)
+        lines.append(f"{folder.name},{'test' if number % 5 == 0 else 'train'}")
+    (root / "split.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def test_errata_correct_both_parts_of_a_split(
+    run: Run, parted_people: Path, tmp_path: Path
+) -> None:
+    """A wrong name among the train people, one among the test people."""
+    names = sorted(folder.name for folder in parted_people.iterdir() if folder.is_dir())
+    errata, plots = tmp_path / "errata.csv", tmp_path / "plots"
+    wrong = [next((parted_people / names[i]).iterdir()) for i in (0, 1)]
+    rows = [f"wrong_name,{photo.relative_to(parted_people).as_posix()}," for photo in wrong]
+    errata.write_text("\n".join(["kind,photo_or_name_a,photo_or_name_b", *rows]) + "\n")
+    given = ("--errata", errata, "--json")
+    compared = run("evaluate", "compare", "--lfw", parted_people, "--plots", plots, *given).line
+    assert compared["errata"]["photos_left_out"] == 2
+    assert compared["with_errata"]["deciders"].keys() == compared["deciders"].keys()
+    published, corrected = (
+        {file.name for file in folder.glob("*.png")} for folder in (plots, plots / "with_errata")
+    )
+    assert published == corrected != set()
+    few = run("evaluate", "dedupe", "--fit", tmp_path / "fit.json", parted_people, *given)
+    assert few.status == 2 and "add photos of more people" in few.err
+    grouped = run("evaluate", "dedupe", parted_people, *given).line
+    assert grouped["test"][0]["faces"] - grouped["with_errata"]["test"][0]["faces"] == 1

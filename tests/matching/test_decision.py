@@ -204,7 +204,7 @@ def test_reason_names_years_over_five(taken: str, note: str) -> None:
     match = decide(FACE, [candidate(1, 0.9)], taken=taken, dates=dates)
     nearest = f"photo nearest in time was taken {note} this one"
     assert unknown.reason == "no identity matches; the nearest is person 1" + (
-        f", whose {nearest}: add one nearer to this age" if note else ""
+        f", whose {nearest}: if it is them, add one nearer to this age" if note else ""
     )
     assert match.reason == "only person 1 matches, by 1.jpg" + (f"; the {nearest}" if note else "")
 
