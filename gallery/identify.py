@@ -112,6 +112,7 @@ class Identifier:
                 are_distinct=are_distinct,
                 taken=photo.taken,
                 dates=dates,
+                weakness=operating_point.weakness(1),
             )
 
     def _no_face(self) -> Decision:

@@ -14,8 +14,9 @@ from gallery.dedupe.duplicate_photos import CopyGroup
 from gallery.dedupe.findings import Misfiled, SameIdentities
 from gallery.dedupe.mislabelled import mislabelled_reason, wrong_names
 from gallery.dedupe.scan import FolderScan
+from gallery.matching.gallery_margins import gallery_impostors
 from gallery.matching.operating_point import OperatingPoint, operating_point
-from gallery.matching.scorer import Scorer, gallery_adjustment
+from gallery.matching.scorer import Scorer
 from gallery.types import Encodings, Int64
 
 _LEAST_FOLDERS = 2
@@ -155,5 +156,5 @@ def _operating_point(scorer: Scorer, owners: Int64, encodings: Encodings) -> Ope
         scorer.head.metadata.calibration,
         len(np.unique(owners)),
         fpir=scorer.fpir,
-        adjustment=gallery_adjustment(scorer.head, owners, encodings),
+        impostors=gallery_impostors(scorer.head, owners, encodings).for_pairs(),
     )

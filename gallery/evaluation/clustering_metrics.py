@@ -12,11 +12,11 @@ from sklearn.linear_model import LogisticRegression
 from gallery.dedupe.clustering.linkage import SIZE_BONUS, merges
 from gallery.dedupe.clustering.operating_point import DEFAULT_PRECISION, ClusteringCalibration
 from gallery.errors import TrainingDataTooSmall
+from gallery.matching.gallery_margins import gallery_impostors
 from gallery.matching.head import Head
 from gallery.matching.operating_point import operating_point
-from gallery.matching.scorer import gallery_adjustment
 from gallery.progress import Progress, no_progress
-from gallery.training.calibrate import sample_per_person
+from gallery.training.random_galleries import sample_per_person
 from gallery.types import Encodings, Float64, Int64
 
 _PRECISIONS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998)
@@ -140,8 +140,8 @@ def fit_grouping(
             pure += folder_pure
     if len(set(pure)) < 2:
         raise TrainingDataTooSmall(
-            f"{len(people)} photos of {len(np.unique(people))} people made no group of two people to"
-            " fit the certainty of groups to; add photos of more people"
+            f"{len(people)} photos of {len(np.unique(people))} people made no group of two people"
+            " to fit the certainty of groups to; add photos of more people"
         )
     fitted = LogisticRegression(C=10.0).fit(np.array(excesses)[:, None], np.array(pure))
     sureness = float(fitted.intercept_[0]), max(float(fitted.coef_[0, 0]), 1e-3)
@@ -237,11 +237,11 @@ def _biases(head: Head, encodings: Encodings, merged: _FolderMerges) -> Float64:
     calibration, count = head.metadata.calibration, len(merged.people)
     first = operating_point(calibration, count, fpir=0.3).bias
     labels = merged.labels_at(first)
-    adjustment = None
+    impostors = None
     if len(np.unique(labels)) >= _MIN_GROUPS:
-        adjustment = gallery_adjustment(head, labels, encodings)
+        impostors = gallery_impostors(head, labels, encodings).for_pairs()
     return np.array(
-        [operating_point(calibration, count, fpir=r, adjustment=adjustment).bias for r in _RATES]
+        [operating_point(calibration, count, fpir=r, impostors=impostors).bias for r in _RATES]
     )
 
 

@@ -12,9 +12,9 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 from gallery.evaluation.baselines import Decider, random_pairs
 from gallery.evaluation.benchmarks import FARS, FPIRS
 from gallery.progress import Progress, no_progress
-from gallery.training.calibrate import draw_gallery
 from gallery.training.encode import EncodedPeople
 from gallery.training.identification import TopCandidates, top_candidates
+from gallery.training.random_galleries import draw_gallery
 from gallery.types import Bool, Float64, Int64
 
 _BOOTSTRAPS = 200

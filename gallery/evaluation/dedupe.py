@@ -14,10 +14,11 @@ from gallery.matching.head import Head
 from gallery.matching.scorer import Scorer
 from gallery.progress import Progress, no_progress
 from gallery.store.database import Database
-from gallery.training.calibrate import fit_and_calibrate, sample_per_person
+from gallery.training.calibrate import fit_and_calibrate
 from gallery.training.choose_recipe import choose_recipe
 from gallery.training.cleaning import without_duplicates
 from gallery.training.encode import EncodedPeople
+from gallery.training.random_galleries import sample_per_person
 from gallery.training.train import halves
 from gallery.types import Encodings, Int64
 

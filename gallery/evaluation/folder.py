@@ -12,9 +12,9 @@ from gallery.evaluation.baselines import Cosine, Euclidean, HeadDecider
 from gallery.evaluation.comparison import DeciderScores, compare_deciders
 from gallery.evaluation.fpir import SIZES, measure_promise
 from gallery.evaluation.groups import Groups
+from gallery.matching.gallery_margins import gallery_impostors, shortlist_margins
 from gallery.matching.head import Head
 from gallery.matching.operating_point import operating_point
-from gallery.matching.scorer import shortlist_margins
 from gallery.matching.templates import fuse_templates
 from gallery.progress import Progress, no_progress
 from gallery.training.encode import EncodedPeople
@@ -115,13 +115,15 @@ def _mistakes(
     """The three kinds of FolderFigures, with everyone enrolled and each photo left out in turn."""
     templates = fuse_templates(people.people, people.enrolled)
     own = _own_margins(head, people)
-    margins = shortlist_margins(head, people.probes, templates.encodings)
+    impostors = gallery_impostors(head, people.people, people.enrolled)
+    margins = shortlist_margins(head, people.probes, templates, impostors)
     columns = np.searchsorted(templates.identity_ids, people.people)
     margins[np.arange(len(people)), columns] = -np.inf
     others = margins.max(axis=1)
     rival = templates.identity_ids[margins.argmax(axis=1)]
     calibration = head.metadata.calibration
-    match = operating_point(calibration, len(templates.identity_ids), fpir=rate).bias
+    size = len(templates.identity_ids)
+    match = operating_point(calibration, size, fpir=rate, impostors=impostors).bias
     different = operating_point(calibration, 1, fpir=rate).bias
 
     def mistake(row: int, person: int, margin: float) -> Mistake:

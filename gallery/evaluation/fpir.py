@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from gallery.evaluation.baselines import Cosine, Euclidean, HeadDecider
+from gallery.evaluation.baselines import Cosine, Euclidean
 from gallery.evaluation.groups import Groups, group_rows, sentences
+from gallery.matching.gallery_margins import gallery_impostors, gallery_margins
 from gallery.matching.head import Head
 from gallery.matching.operating_point import OperatingPoint, operating_point
-from gallery.matching.scorer import gallery_adjustment
 from gallery.progress import Progress, no_progress
-from gallery.training.calibrate import draw_gallery
 from gallery.training.encode import EncodedPeople
 from gallery.training.identification import TopCandidates, top_candidates
+from gallery.training.random_galleries import draw_gallery
 from gallery.training.statistics import interval
 from gallery.types import Bool, Float64
 
@@ -112,14 +112,16 @@ def _draw(
 ) -> _Draw:
     drawn = draw_gallery(people, size, rng, photos=photos, probes_each=_PROBES_EACH)
     templates, probes = drawn.templates, people.probes.take(drawn.probes)
-    ours, cosine, euclidean = (
+    cosine, euclidean = (
         top_candidates(decider.cross(probes, templates.encodings).astype(np.float64), people, drawn)
-        for decider in (HeadDecider(head, "head", ""), Cosine(), Euclidean())
+        for decider in (Cosine(), Euclidean())
     )
-    adjustment = gallery_adjustment(head, templates.identity_ids, templates.encodings)
+    impostors = gallery_impostors(head, templates.identity_ids, templates.encodings)
+    margins = gallery_margins(head, probes, templates, impostors)
+    ours = top_candidates(margins.astype(np.float64), people, drawn)
     calibration = head.metadata.calibration
     points = {
-        rate: operating_point(calibration, size, fpir=rate, adjustment=adjustment) for rate in rates
+        rate: operating_point(calibration, size, fpir=rate, impostors=impostors) for rate in rates
     }
     return _Draw(ours, cosine, euclidean, points)
 

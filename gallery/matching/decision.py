@@ -22,6 +22,7 @@ def decide(
     are_distinct: bool = False,
     taken: str | None = None,
     dates: Mapping[int, Sequence[str]] = MappingProxyType({}),
+    weakness: str = "",
 ) -> Decision:
     """Decide on one face: one matching candidate is a match, none unknown, several ambiguous.
 
@@ -31,6 +32,7 @@ def decide(
     are_distinct : whether the user marked the matching identities as different people.
     taken : when the query was taken, if that is known.
     dates : of the photos of each identity, by its id. Dates change no verdict, only the reason.
+    weakness : why the gallery finds few of its people, if it does; for the reason of "unknown".
     """
     years = {} if taken is None else {i: years_to_nearest(taken, of) for i, of in dates.items()}
     ranked = tuple(
@@ -58,6 +60,7 @@ def decide(
         remedy = ": if it is them, add one nearer to this age"
         age = _age_note(", whose", years.get(nearest.identity.id), remedy)
         reason = f"no identity matches; the nearest is {nearest.identity.name}{age}{note}"
+        reason += f"; {weakness}" if weakness else ""
     elif ruled_out:
         outcome, reason = Outcome.UNKNOWN, f"there are no other candidates{note}"
     else:

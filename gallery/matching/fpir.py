@@ -11,8 +11,7 @@ from gallery.store.database import Database
 from gallery.store.records import CalibrationRecord
 
 _LARGEST_MEASURED_SIZE = 2_000
-_MIN_USEFUL_SHARE = 0.5
-_SMALL_GALLERY = 30  # identities; the page says the same of galleries below this
+_SMALL_GALLERY = 10  # identities; the page says the same of galleries below this
 _SIZES = (1, 3, 10, 30, 100, 300, 1_000, 2_000)
 
 
@@ -57,8 +56,8 @@ class FpirStatement:
             )
         if self.identities > _LARGEST_MEASURED_SIZE:
             parts.append(f"both are extrapolated beyond {_LARGEST_MEASURED_SIZE} identities")
-        if self.identities and self.expected_found < _MIN_USEFUL_SHARE:
-            parts.append("the encoder is too weak for this many identities at this rate")
+        if self.identities and (weakness := self.point.weakness(self.photos)):
+            parts.append(weakness)
         if self.calibration is not None:
             parts.append(
                 f"calibration {self.calibration.id} of {self.calibration.created_at:%Y-%m-%d} is in"

@@ -26,14 +26,14 @@ from torch import Tensor, nn
 from gallery.encoders.built_in import TRAITS
 from gallery.encoders.projection import Projection
 from gallery.errors import HeadUnusable, InvalidEncoding
+from gallery.matching.calibration import Calibration
 from gallery.matching.cohort import Cohort
-from gallery.matching.operating_point import Calibration
 from gallery.types import DIMENSION, Encodings, Float32
 from indexer.whole_file import atomic_write
 
 DIFFERENT, SAME = 0, 1
 """The indices of the two outputs."""
-_FORM = "pairwise-head-2"
+_FORM = "pairwise-head-3"
 _BATCH = 2_048  # pairs; larger batches do not fit the CPU cache
 _MEAN, _DEVIATION, _NORM, _AGREEMENT = range(DIMENSION, DIMENSION + 4)
 SIDE_WIDTH = DIMENSION + 4

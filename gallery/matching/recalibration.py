@@ -12,11 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from gallery.matching.operating_point import (
-    OperatingPoint,
-    adjustment_from_strangers,
-    operating_point,
-)
+from gallery.matching.adjustment import adjustment_from_strangers
+from gallery.matching.operating_point import OperatingPoint, operating_point
 from gallery.types import Bool, Float32, Int64
 
 _TOP_IDENTITIES = 8
@@ -83,7 +80,11 @@ class Evidence:
             before.adjustment,
         )
         return operating_point(
-            before.calibration, before.comparisons, fpir=before.fpir, adjustment=adjustment
+            before.calibration,
+            before.comparisons,
+            fpir=before.fpir,
+            adjustment=adjustment,
+            impostors=before.impostors,
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -7,25 +7,19 @@ from threading import Lock
 
 import numpy as np
 
+from gallery.matching.adjustment import Adjustment
+from gallery.matching.gallery_margins import gallery_impostors, gallery_margins, identity_sample
 from gallery.matching.head import Head
-from gallery.matching.operating_point import (
-    DEFAULT_FPIR,
-    Adjustment,
-    OperatingPoint,
-    adjustment_from_pairs,
-    operating_point,
-)
+from gallery.matching.impostors import Impostors
+from gallery.matching.operating_point import DEFAULT_FPIR, OperatingPoint, operating_point
 from gallery.matching.search import CandidateFaces
 from gallery.matching.templates import fuse_templates
 from gallery.store import calibrations, faces, identities
 from gallery.store.change_log import latest_change
 from gallery.store.database import Database
-from gallery.types import Candidate, Encodings, Float32, Float64, Int64, Verdict
+from gallery.types import Candidate, Encodings, Float64, Int64, Verdict
 
 _BATCH = 16_384
-_SHORTLIST = 50
-_SAMPLED_IDENTITIES = 400
-"""At most this many of a gallery's identities are compared with each other to adjust the point."""
 
 
 class Scorer:
@@ -59,13 +53,12 @@ class Scorer:
                 state = latest_change(session), len(identity_ids), version
                 if self._cached is not None and self._cached[0] == state:
                     return self._cached[1]
-                if calibration is None:
-                    stored = faces.encodings_of(session, _sample(identity_ids).tolist())
-            if calibration is None:
-                adjustment = gallery_adjustment(self.head, stored.identity_ids, stored.encodings)
-            else:
+                stored = faces.encodings_of(session, identity_sample(identity_ids).tolist())
+            impostors = gallery_impostors(self.head, stored.identity_ids, stored.encodings)
+            adjustment = None
+            if calibration is not None:
                 adjustment = Adjustment.from_json(calibration.adjustment)
-            point = self._operating_point(len(identity_ids), adjustment)
+            point = self._operating_point(len(identity_ids), impostors, adjustment)
             self._cached = state, point
             return point
 
@@ -75,9 +68,9 @@ class Scorer:
             identity_ids = np.array(
                 [i for i in identities.ids(session) if i not in without], dtype=np.int64
             )
-            stored = faces.encodings_of(session, _sample(identity_ids).tolist())
-        adjustment = gallery_adjustment(self.head, stored.identity_ids, stored.encodings)
-        return self._operating_point(len(identity_ids), adjustment)
+            stored = faces.encodings_of(session, identity_sample(identity_ids).tolist())
+        impostors = gallery_impostors(self.head, stored.identity_ids, stored.encodings)
+        return self._operating_point(len(identity_ids), impostors)
 
     def operating_point_for(self, comparisons: int) -> OperatingPoint:
         """Return the operating point for this many comparisons of people not in the gallery."""
@@ -90,13 +83,22 @@ class Scorer:
             identities,
             fpir=point.fpir,
             adjustment=point.adjustment,
+            impostors=point.impostors,
         )
 
     def _operating_point(
-        self, comparisons: int, adjustment: Adjustment | None = None
+        self,
+        comparisons: int,
+        impostors: Impostors | None = None,
+        adjustment: Adjustment | None = None,
     ) -> OperatingPoint:
-        calibration = self.head.metadata.calibration
-        return operating_point(calibration, comparisons, fpir=self._rate, adjustment=adjustment)
+        return operating_point(
+            self.head.metadata.calibration,
+            comparisons,
+            fpir=self._rate,
+            adjustment=adjustment,
+            impostors=impostors,
+        )
 
     def margins(
         self, encodings: Encodings, first: Int64, second: Int64, point: OperatingPoint
@@ -121,15 +123,14 @@ class Scorer:
         """Score the nearest identities: one candidate each, judged by its template.
 
         query : one encoding, (1, 128). A candidate names its face that is most similar to it.
+        point : of this gallery, see operating_point.
         """
         stored = neighbours.stored
         if not len(stored.face_ids):
             return []
         templates = fuse_templates(stored.identity_ids, stored.encodings)
-        margins = self.head.margins(
-            np.repeat(self.head.sides(query), len(templates.identity_ids), axis=0),
-            self.head.sides(templates.encodings),
-        )
+        assert point.impostors is not None
+        margins = gallery_margins(self.head, query, templates, point.impostors)[0]
         is_same, probabilities = point.is_same(margins), point.probabilities(margins)
         candidates: list[Candidate] = []
         for i, identity_id in enumerate(templates.identity_ids.tolist()):
@@ -146,57 +147,6 @@ class Scorer:
                 )
             )
         return candidates
-
-
-def gallery_adjustment(head: Head, owners: Int64, encodings: Encodings) -> Adjustment:
-    """Adjust to a gallery by how similar its identities, strangers to each other, are.
-
-    One face of each of at most 400 identities is scored, as a query, against the templates of
-    the others.
-
-    owners : int64 (n,), the identity of each encoding.
-    """
-    rows = np.flatnonzero(np.isin(owners, _sample(np.unique(owners))))
-    owners, encodings = owners[rows], encodings.take(rows)
-    templates = fuse_templates(owners, encodings)
-    count = len(templates.identity_ids)
-    first_rows = np.unique(owners, return_index=True)[1]
-    margins = cross_margins(head, encodings.take(first_rows), templates.encodings)
-    upper = np.triu_indices(count, k=1)
-    return adjustment_from_pairs(head.metadata.calibration.enrolled, margins[upper], count)
-
-
-def shortlist_margins(head: Head, queries: Encodings, enrolled: Encodings) -> Float32:
-    """Return the margins of each query to its 50 nearest templates by cosine, -inf elsewhere.
-
-    As in a gallery, where the head sees only the nearest. Returns float32 (queries, enrolled).
-    """
-    cosines = queries.vectors @ enrolled.vectors.T
-    size = min(_SHORTLIST, len(enrolled))
-    shortlist = np.argpartition(-cosines, size - 1, axis=1)[:, :size]
-    rows, columns = np.repeat(np.arange(len(queries)), size), shortlist.ravel()
-    a, b = head.sides(queries), head.sides(enrolled)
-    margins = np.full(cosines.shape, -np.inf, dtype=np.float32)
-    margins[rows, columns] = head.margins(a[rows], b[columns])
-    return margins
-
-
-def cross_margins(head: Head, queries: Encodings, enrolled: Encodings) -> Float32:
-    """Return the margins of every query to every template, float32 (queries, enrolled)."""
-    a, b = head.sides(queries), head.sides(enrolled)
-    margins = np.empty((len(a), len(b)), dtype=np.float32)
-    step = max(1, _BATCH // max(1, len(b)))
-    for start in range(0, len(a), step):
-        batch = a[start : start + step]
-        pairs = head.margins(np.repeat(batch, len(b), axis=0), np.tile(b, (len(batch), 1)))
-        margins[start : start + step] = pairs.reshape(len(batch), len(b))
-    return margins
-
-
-def _sample(identity_ids: Int64) -> Int64:
-    """Return at most 400 of the ids, int64 ascending; the same ids give the same sample."""
-    rng = np.random.default_rng(len(identity_ids))
-    return np.sort(rng.permutation(np.sort(identity_ids))[:_SAMPLED_IDENTITIES])
 
 
 def _unique_rows(rows: Int64, count: int) -> Int64:

@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from gallery.matching.head import Head, HeadMetadata
-from gallery.matching.operating_point import (
+from gallery.matching.calibration import (
     CROWDING_START,
-    Adjustment,
     Calibration,
-    OperatingCurve,
-    operating_point,
+    Caution,
+    ImpostorPrior,
 )
-from gallery.matching.scorer import cross_margins, gallery_adjustment, shortlist_margins
-from gallery.matching.templates import Templates, fuse_templates
+from gallery.matching.gallery_margins import cross_margins, gallery_impostors, gallery_margins
+from gallery.matching.head import Head, HeadMetadata
+from gallery.matching.operating_curve import OperatingCurve
+from gallery.matching.operating_point import probability_features
+from gallery.matching.templates import fuse_templates
 from gallery.progress import Progress, no_progress
 from gallery.training.encode import EncodedPeople
+from gallery.training.random_galleries import (
+    Queries,
+    query_gallery,
+    random_queries,
+    sample_per_person,
+)
 from gallery.training.train import Epoch, FittedNetworks, Recipe, halves, train
-from gallery.types import Bool, Float32, Float64, Int64
+from gallery.types import Float32, Float64
 
 _HIGHEST_RATE, _POINTS_A_DECADE = 0.5, 6
-_MIN_PAIRS_PER_POINT = 20
+_MIN_PAIRS_PER_POINT = 120
+"""The same few pairs are the highest in every draw, and may be relatives or wrong labels."""
 _MAX_FACES = 2_500
 _KNOWN_PHOTOS = (1, 2, 3)
-_GALLERIES = {10: 60, 30: 60, 100: 30, 300: 12, 700: 6}
-"""How many random galleries of each size. In a few small ones, chance outweighs the size."""
+_MOST_CAUTIOUS_SIZE = 100
+"""A larger gallery has shown what there is to know of its strangers."""
+_CAUTION_RATES = (0.1, 0.03, 0.01, 0.003, 0.001)
 _DRAWS = 3
+_PRIOR_SIZE = 400
+_PER_FACE_LOSS = 0.005
+"""Subtracting faces' mean margins may cost this share of the known people among mixed people."""
 _CROWDING_RATES = (0.1, 0.03, 0.01)
 _CROWDING_LIMITS = 0.8, 1.0
 _MIN_MATCHED = 10
+_NO_CURVE = OperatingCurve(np.array([0.0, -1.0]), np.array([0.0, 1.0]), 2)
 NO_CALIBRATION = Calibration(
-    OperatingCurve(np.array([0.0, -1.0]), np.array([0.0, 1.0]), 2),
-    OperatingCurve(np.array([0.0, -1.0]), np.array([0.0, 1.0]), 2),
+    _NO_CURVE,
+    ImpostorPrior(0.0, 1.0, 1.0, 0.0, 0.0, per_face=False),
+    Caution((1,), (0.01,), ((1.0,),)),
     1.0,
     np.zeros((3, 101)),
     np.array([0.0, 1.0, 0.0, 0.0]),
@@ -86,16 +99,66 @@ def uncalibrated_head(fitted: FittedNetworks, recipe: Recipe, encoder: tuple[str
 def calibrate_head(head: Head, people: EncodedPeople, seed: int) -> Calibration:
     """Measure the calibration coefficients on people the head was not fitted on."""
     rng = np.random.default_rng(seed)
-    strangers, enrolled = map(operating_curve, impostor_margins(head, people, rng))
+    prior = impostor_prior(head, people, rng)
+    rough = replace(NO_CALIBRATION, prior=prior)
+    strangers = operating_curve(stranger_margins(head.recalibrated(rough), people, rng))
     known = known_margins(head, people, rng)
-    rough = replace(NO_CALIBRATION, strangers=strangers, enrolled=enrolled, known=known)
-    queries = list(_random_queries(head.recalibrated(rough), people, rng))
+    rough = replace(rough, strangers=strangers, known=known)
+    queries = list(random_queries(head.recalibrated(rough), people, rng))
     calibration = replace(rough, crowding=_crowding(queries, rough))
+    calibration = replace(calibration, caution=_caution(queries, calibration))
     return replace(calibration, probability_weights=_sureness(queries, calibration))
 
 
+def impostor_prior(head: Head, people: EncodedPeople, rng: np.random.Generator) -> ImpostorPrior:
+    """Measure the margins between these people, and whether faces' mean margins are subtracted."""
+    moments = []
+    for _ in range(_DRAWS):
+        rows = rng.permutation(sample_per_person(people.people, 1, rng))[:_PRIOR_SIZE]
+        enrolled = people.enrolled.take(rows)
+        count, others = len(rows), ~np.eye(len(rows), dtype=np.bool_)
+        margins = np.where(others, cross_margins(head, enrolled, enrolled), 0.0).astype(np.float64)
+        probes = np.where(others, cross_margins(head, people.probes.take(rows), enrolled), 0.0)
+        mean = margins[others].mean()
+        by_face, by_template, by_probe = (
+            m.sum(axis=axis, dtype=np.float64) / (count - 1)
+            for m, axis in ((margins, 1), (margins, 0), (probes, 1))
+        )
+        residuals = (margins - by_face[:, None] - by_template + mean)[others]
+        residual = residuals.var()
+        chance = residual / (count - 1)
+        moments.append(
+            (
+                mean,
+                margins[others].std(),
+                residual**0.5,
+                max(0.0, by_template.var(ddof=1) - chance),
+                max(0.0, by_probe.var(ddof=1) - chance),
+            )
+        )
+    mean, deviation, residual, *variances = np.mean(moments, axis=0).tolist()
+    prior = ImpostorPrior(mean, deviation, residual, variances[0], variances[1], per_face=False)
+    found = {}
+    for per_face in (False, True):
+        candidate = replace(prior, per_face=per_face)
+        tried = head.recalibrated(replace(NO_CALIBRATION, prior=candidate))
+        found[per_face] = _found(tried, people, np.random.default_rng(0))
+    return replace(prior, per_face=found[True] >= found[False] - _PER_FACE_LOSS)
+
+
+def _found(head: Head, people: EncodedPeople, rng: np.random.Generator) -> float:
+    """The share of known people found at an FPIR of 1 %, in galleries of half of them."""
+    shares = []
+    for _ in range(_DRAWS):
+        queries = query_gallery(head, people, len(np.unique(people.people)) // 2, 1, rng)
+        strangers = np.sort(queries.margins[~queries.known])
+        least = strangers[int(0.99 * len(strangers))] if len(strangers) else -np.inf
+        shares.append((queries.right & (queries.margins > least))[queries.known].mean())
+    return float(np.mean(shares))
+
+
 def operating_curve(margins: Float32) -> OperatingCurve:
-    """The operating curve of impostor margins, down to the rate that twenty pairs support."""
+    """The operating curve of impostor margins, down to the rate that 120 pairs support."""
     falling = -np.sort(-margins.astype(np.float64))
     lowest = min(_MIN_PAIRS_PER_POINT / len(falling), _HIGHEST_RATE / 10)
     decades = np.log10(_HIGHEST_RATE / lowest)
@@ -105,34 +168,22 @@ def operating_curve(margins: Float32) -> OperatingCurve:
     return OperatingCurve(log10_rates, falling[(10.0**log10_rates * len(falling)).astype(np.int64)])
 
 
-def impostor_margins(
-    head: Head, people: EncodedPeople, rng: np.random.Generator
-) -> tuple[Float32, Float32]:
-    """Margins of probes, and of enrolled faces, to enrolled faces of other people, (p,) each.
+def stranger_margins(head: Head, people: EncodedPeople, rng: np.random.Generator) -> Float32:
+    """Margins of probes to templates of other people, on the scale of the prior, (p,).
 
     One random face per person, as in a gallery of one photo each; drawn several times.
     """
-    probe_margins: list[Float32] = []
-    enrolled_margins: list[Float32] = []
+    drawn: list[Float32] = []
     for _ in range(_DRAWS):
         rows = sample_per_person(people.people, 1, rng)
         rows = np.sort(rng.permutation(rows)[:_MAX_FACES])
-        enrolled = people.enrolled.take(rows)
-        margins = cross_margins(head, people.probes.take(rows), enrolled)
-        probe_margins.append(margins[~np.eye(len(rows), dtype=np.bool_)])
-        margins = cross_margins(head, enrolled, enrolled)
-        enrolled_margins.append(margins[np.triu_indices(len(rows), k=1)])
-    return np.concatenate(probe_margins), np.concatenate(enrolled_margins)
-
-
-def sample_per_person(people: Int64, limit: int, rng: np.random.Generator) -> Int64:
-    """At most `limit` random rows of each person, ascending."""
-    order = rng.permutation(len(people))
-    ranked = order[np.argsort(people[order], kind="stable")]
-    owners = people[ranked]
-    starts = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]])
-    rank = np.arange(len(owners)) - np.repeat(starts, np.diff(np.r_[starts, len(owners)]))
-    return np.sort(ranked[rank < limit])
+        templates = fuse_templates(people.people[rows], people.enrolled.take(rows))
+        rows = rows[np.argsort(people.people[rows])]
+        impostors = gallery_impostors(head, templates.identity_ids, templates.encodings)
+        margins = gallery_margins(head, people.probes.take(rows), templates, impostors)
+        others = margins[~np.eye(len(rows), dtype=np.bool_)].astype(np.float64)
+        drawn.append(impostors.adjustment().from_gallery(others).astype(np.float32))
+    return np.concatenate(drawn)
 
 
 def known_margins(head: Head, people: EncodedPeople, rng: np.random.Generator) -> Float64:
@@ -153,114 +204,65 @@ def known_margins(head: Head, people: EncodedPeople, rng: np.random.Generator) -
     return np.stack(quantiles).astype(np.float64)
 
 
-@dataclass(frozen=True)
-class RandomGallery:
-    """A random gallery of some people, and probes of all of them.
-
-    probes : int64 (q,), rows of the people that are not enrolled.
-    known : bool (q,), whether the probe's person is enrolled.
-    """
-
-    templates: Templates
-    probes: Int64
-    known: Bool
-
-
-def draw_gallery(
-    people: EncodedPeople,
-    size: int,
-    rng: np.random.Generator,
-    *,
-    photos: int = 1,
-    probes_each: int = 5,
-) -> RandomGallery:
-    """Enrol `size` random people with up to `photos` each, and keep at least one other to query."""
-    numbers = np.unique(people.people)
-    members = rng.permutation(numbers)[:size]
-    order = rng.permutation(np.flatnonzero(np.isin(people.people, members)))
-    order = order[np.argsort(people.people[order], kind="stable")]
-    owners = people.people[order]
-    starts = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]])
-    counts = np.diff(np.r_[starts, len(owners)])
-    rank = np.arange(len(owners)) - np.repeat(starts, counts)
-    allowed = np.minimum(photos, np.maximum(1, np.repeat(counts, counts) - 1))
-    enrolled = np.sort(order[rank < allowed])
-    rest = np.setdiff1d(np.arange(len(people)), enrolled)
-    probes = rest[sample_per_person(people.people[rest], probes_each, rng)]
-    templates = fuse_templates(people.people[enrolled], people.enrolled.take(enrolled))
-    return RandomGallery(templates, probes, np.isin(people.people[probes], members))
-
-
-@dataclass(frozen=True)
-class _Queries:
-    """The likeliest candidate of each query of one random gallery.
-
-    size : identities in the gallery.
-    margins : float32 (q,).
-    right, known : bool (q,), whether the candidate, or anyone enrolled, is the probe's person.
-    """
-
-    size: int
-    adjustment: Adjustment
-    margins: Float32
-    right: Bool
-    known: Bool
-
-
-def _random_queries(
-    head: Head, people: EncodedPeople, rng: np.random.Generator
-) -> Iterator[_Queries]:
-    """Query random galleries of several sizes, with one, two and three photos per person."""
-    count = len(np.unique(people.people))
-    for size, draws in _GALLERIES.items():
-        for draw in range(draws if size <= count // 2 else 0):
-            drawn = draw_gallery(people, size, rng, photos=1 + draw % 3)
-            templates = drawn.templates
-            margins = shortlist_margins(head, people.probes.take(drawn.probes), templates.encodings)
-            best = margins.argmax(axis=1)
-            yield _Queries(
-                size,
-                gallery_adjustment(head, templates.identity_ids, templates.encodings),
-                margins[np.arange(len(margins)), best],
-                templates.identity_ids[best] == people.people[drawn.probes],
-                drawn.known,
-            )
-
-
-def _crowding(queries: list[_Queries], rough: Calibration) -> float:
+def _crowding(queries: list[Queries], rough: Calibration) -> float:
     """Calibration.crowding: how much slower FPIR grows with the gallery than it would if the
     comparisons were independent.
     """
     sizes, gaps = [], []
     for size in sorted({q.size for q in queries if q.size >= CROWDING_START}):
+        strangers, weights = _strangers(queries, size)
         for rate in _CROWDING_RATES:
-            matched, expected = 0, 0.0  # strangers
-            for q in queries:
-                if q.size == size:
-                    point = operating_point(rough, size, fpir=rate, adjustment=q.adjustment)
-                    matched += int(point.is_same(q.margins[~q.known]).sum())
-                    expected += point.target_fpir * int((~q.known).sum())
-            if matched >= _MIN_MATCHED:
+            is_matched = strangers > rough.margin_at(rate, size)
+            if is_matched.sum() >= _MIN_MATCHED:
                 sizes.append(np.log(size / CROWDING_START))
-                gaps.append(np.log(matched / expected))
+                gaps.append(np.log(np.average(is_matched, weights=weights) / rate))
     if len(set(sizes)) < 2:
         return 1.0
     # Halfway to independent comparisons, since the slope differs by 0.1 between halves of people.
     return float(np.clip(1.0 + np.polyfit(sizes, gaps, 1)[0] / 2, *_CROWDING_LIMITS))
 
 
-def _sureness(queries: list[_Queries], calibration: Calibration) -> Float64:
+def _caution(queries: list[Queries], calibration: Calibration) -> Caution:
+    """Calibration.caution: the rate stated over the rate that the curve has at the margin which
+    this share of strangers exceeds.
+    """
+    sizes = sorted({q.size for q in queries if q.size <= _MOST_CAUTIOUS_SIZE})
+    factors = []
+    for size in sizes:
+        strangers, weights = _strangers(queries, size)
+        order = np.argsort(-strangers)
+        above = np.cumsum(weights[order]) / weights.sum()
+        row = []
+        for rate in _CAUTION_RATES:
+            margin = strangers[order[min(int(np.searchsorted(above, rate)), len(order) - 1)]]
+            matches = calibration.false_matches(np.array([margin]), size)[0]
+            row.append(max(1.0, rate / max(float(-np.expm1(-matches)), 1e-12)))
+        factors.append(tuple(row))
+    if not sizes:
+        return NO_CALIBRATION.caution
+    return Caution(tuple(sizes), _CAUTION_RATES, tuple(factors))
+
+
+def _strangers(queries: list[Queries], size: int) -> tuple[Float64, Float64]:
+    """The margins of strangers in galleries of this size, and their weights, (m,) each."""
+    parts = [(q.margins[~q.known], q.weight) for q in queries if q.size == size]
+    margins = np.concatenate([margins for margins, _ in parts])
+    weights = np.concatenate([np.full(len(m), w / max(1, len(m))) for m, w in parts])
+    return margins, weights
+
+
+def _sureness(queries: list[Queries], calibration: Calibration) -> Float64:
     """Calibration.sureness: logistic regression on the likeliest candidates."""
     evidence, weights = [], []
     for q in queries:
-        point = operating_point(calibration, q.size, adjustment=q.adjustment)
-        evidence.append(point.probability_features(q.margins))
+        evidence.append(probability_features(calibration, q.margins, q.size))
         counts = np.array([(~q.known).sum(), q.known.sum()])
-        weights.append((1_000 / np.maximum(1, counts))[q.known.astype(int)])
+        weights.append((q.weight / np.maximum(1, counts))[q.known.astype(int)])
     right = np.concatenate([np.empty(0, np.bool_), *(q.right for q in queries)])
     if len(np.unique(right)) < 2:
         return NO_CALIBRATION.probability_weights
+    scale = len(right) / np.concatenate(weights).sum()
     fitted = LogisticRegression(C=1e3, max_iter=5_000, fit_intercept=False).fit(
-        np.concatenate(evidence), right, np.concatenate(weights)
+        np.concatenate(evidence), right, np.concatenate(weights) * scale
     )
     return np.array(fitted.coef_[0], dtype=np.float64)

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from gallery.errors import EncoderChanged, TrainingDataTooSmall
+from gallery.matching.adjustment import Adjustment
+from gallery.matching.gallery_margins import pair_margins, shortlist_margins
 from gallery.matching.head import Head
-from gallery.matching.operating_point import Adjustment, OperatingPoint
+from gallery.matching.impostors import Impostors
+from gallery.matching.operating_point import OperatingPoint
 from gallery.matching.recalibration import Evidence
-from gallery.matching.scorer import shortlist_margins
 from gallery.matching.templates import Templates, fuse_templates
 from gallery.progress import StepProgress, no_step_progress
 from gallery.store.records import StoredEncodings
@@ -138,7 +140,8 @@ def fit_calibration(
     """
     _refuse_too_few(stored, strangers)
     templates = fuse_templates(stored.identity_ids, stored.encodings)
-    margins = shortlist_margins(head, strangers.probes, templates.encodings)
+    assert before.impostors is not None
+    margins = shortlist_margins(head, strangers.probes, templates, before.impostors)
     best = margins.argmax(axis=1)
     evidence = Evidence.from_margins(strangers.people, margins, templates.identity_ids, seed)
     tops = evidence.top_margins
@@ -146,7 +149,7 @@ def fit_calibration(
     held_out = _cross_validated(
         lambda rows: evidence.fit(before, rows), tops, strangers.people, seed
     )
-    known = _known_margins(head, stored, templates, seed)
+    known = _known_margins(head, stored, templates, before.impostors, seed)
     report = {
         "rate": before.fpir,
         "identities": len(templates.identity_ids),
@@ -216,13 +219,17 @@ class _KnownMargins:
 
 
 def _known_margins(
-    head: Head, stored: StoredEncodings, templates: Templates, seed: int
+    head: Head,
+    stored: StoredEncodings,
+    templates: Templates,
+    impostors: Impostors,
+    seed: int,
 ) -> _KnownMargins:
     several = templates.identity_ids[templates.photos >= 2]
     rows = np.flatnonzero(np.isin(stored.identity_ids, several))
     rows = np.sort(np.random.default_rng(seed).permutation(rows)[:_MAX_KNOWN])
     queries, people = stored.encodings.take(rows), stored.identity_ids[rows]
-    margins = shortlist_margins(head, queries, templates.encodings)
+    margins = shortlist_margins(head, queries, templates, impostors)
     columns = np.searchsorted(templates.identity_ids, people)
     margins[np.arange(len(rows)), columns] = -np.inf
     other_photos = [
@@ -230,7 +237,7 @@ def _known_margins(
         for row, person in zip(rows.tolist(), people.tolist(), strict=True)
         for mine in [np.setdiff1d(np.flatnonzero(stored.identity_ids == person), [row])]
     ]
-    own = head.margins(head.sides(queries), head.sides(Encodings.joined(other_photos)))
+    own = pair_margins(head, queries, Encodings.joined(other_photos), impostors)
     return _KnownMargins(people, own, margins.max(axis=1, initial=-np.inf))
 
 

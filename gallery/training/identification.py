@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from gallery.matching.gallery_margins import gallery_impostors, shortlist_margins
 from gallery.matching.head import Head
-from gallery.matching.scorer import shortlist_margins
-from gallery.training.calibrate import RandomGallery, draw_gallery
 from gallery.training.encode import EncodedPeople
 from gallery.training.pairs import PairSampler
+from gallery.training.random_galleries import RandomGallery, draw_gallery
 from gallery.types import Bool, Float64, Int64
 
 
@@ -55,7 +55,9 @@ def found_share(head: Head, people: EncodedPeople, *, rate: float, seed: int) ->
     for _ in range(5):
         drawn = draw_gallery(people, size, rng)
         probes = people.probes.take(drawn.probes)
-        margins = shortlist_margins(head, probes, drawn.templates.encodings)
+        templates = drawn.templates
+        impostors = gallery_impostors(head, templates.identity_ids, templates.encodings)
+        margins = shortlist_margins(head, probes, templates, impostors)
         candidates = top_candidates(margins.astype(np.float64), people, drawn)
         shares.append(candidates.dir_at(candidates.threshold_at_fpir(rate)))
     return float(np.mean(shares))

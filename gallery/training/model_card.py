@@ -22,9 +22,8 @@ from indexer.whole_file import atomic_write
 LIMITS = (
     "Fitted on press photos of adults, mostly men of European descent; error rates differ between"
     " groups of people and kinds of photo.",
-    "From about thirty identities on, the operating point adapts to the gallery's own people. With"
-    " fewer, on photos unlike those it was calibrated on, the false-positive rate was three to four"
-    " times the promised one (ORL, Yale): run `gallery calibrate`.",
+    "The operating point adapts to how alike the gallery's own people are. Strangers who are more"
+    " alike than these may match more often than stated: run `gallery calibrate`.",
     "It does not adapt to queries of much worse, or much better, quality than the enrolled photos.",
     "Beyond 2,000 identities, and below the curve's last rate, the rate is extrapolated.",
 )

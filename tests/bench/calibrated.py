@@ -1,6 +1,6 @@
 """The FPIR after `gallery calibrate`, where queries are unlike the enrolled photos.
 
-    python -m tests.bench.calibrated PEOPLE_FOLDER --save calibrated.json
+    python -m tests.bench.calibrated PEOPLE_FOLDER --encoder mobilefacenet --save calibrated.json
 
 Sixty people are enrolled with two unaltered photos each; queries are altered (see travel.py).
 The operating point is calibrated on sixty strangers and measured on all others, in twelve draws.
@@ -18,13 +18,14 @@ import numpy as np
 
 from gallery import Gallery
 from gallery.factory import build_pipeline
-from gallery.matching.operating_point import adjustment_from_strangers, operating_point
-from gallery.matching.scorer import gallery_adjustment, shortlist_margins
+from gallery.matching.adjustment import adjustment_from_strangers
+from gallery.matching.gallery_margins import gallery_impostors, shortlist_margins
+from gallery.matching.operating_point import operating_point
 from gallery.matching.templates import fuse_templates
-from gallery.training.calibrate import sample_per_person
 from gallery.training.cleaning import without_duplicates
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople, Views, encode_people
+from gallery.training.random_galleries import sample_per_person
 from tests.bench.travel import CONDITIONS, altered
 
 ENROLLED, STRANGERS, DRAWS, SEED = 60, 60, 12, 0
@@ -33,12 +34,14 @@ ENROLLED, STRANGERS, DRAWS, SEED = 60, 60, 12, 0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--encoder", required=True)
     parser.add_argument("--people", type=int, default=400)
     parser.add_argument("--work", type=Path, default=Path("build/travel"))
     parser.add_argument("--save", type=Path)
     arguments = parser.parse_args()
     folder = people_in(arguments.folder, "test")
-    with Gallery.open(arguments.work / "home") as gallery:
+    home = arguments.work / f"home-{arguments.encoder}"
+    with Gallery.open(home, encoder=arguments.encoder) as gallery:
         settings = gallery.settings
         people_by_condition: dict[str, EncodedPeople] = {}
         for name in CONDITIONS:
@@ -49,7 +52,7 @@ def main() -> None:
                     Views(settings.views_query, settings.views_enrolled),
                     settings.cache,
                     workers=os.cpu_count() or 1,
-                    pipeline_factory=partial(build_pipeline, settings),
+                    pipeline_factory=partial(build_pipeline, settings, gallery.spec),
                 )
             )
         head, rate = gallery.scorer.head, settings.false_positive_identification_rate
@@ -80,17 +83,20 @@ def _fpir(head, enrolled, probes, rate):  # type: ignore[no-untyped-def]
         rows = np.flatnonzero(np.isin(enrolled.people, members))
         rows = rows[sample_per_person(enrolled.people[rows], 2, rng)]
         owners, encodings = enrolled.people[rows], enrolled.enrolled.take(rows)
-        own = gallery_adjustment(head, owners, encodings)
+        templates = fuse_templates(owners, encodings)
+        own = gallery_impostors(head, owners, encodings)
         names = {enrolled.names[i] for i in members.tolist()}
         people = np.array([i for i in np.unique(probes.people) if probes.names[i] not in names])
         people = rng.permutation(people)
         fit, test = (np.isin(probes.people, p) for p in (people[:STRANGERS], people[STRANGERS:]))
-        tops = shortlist_margins(
-            head, probes.probes, fuse_templates(owners, encodings).encodings
-        ).max(axis=1)
-        adjustment = adjustment_from_strangers(calibration, tops[fit], STRANGERS, ENROLLED, own)
-        for used, shares in ((own, before), (adjustment, after)):
-            point = operating_point(calibration, ENROLLED, fpir=rate, adjustment=used)
+        tops = shortlist_margins(head, probes.probes, templates, own).max(axis=1)
+        adjustment = adjustment_from_strangers(
+            calibration, tops[fit], STRANGERS, ENROLLED, own.adjustment()
+        )
+        for used, shares in ((None, before), (adjustment, after)):
+            point = operating_point(
+                calibration, ENROLLED, fpir=rate, adjustment=used, impostors=own
+            )
             shares.append(float(point.is_same(tops[test]).mean()))
     return float(np.mean(before)), float(np.mean(after))
 

@@ -1,6 +1,7 @@
 """The FPIR of the shipped head on altered photos, and on other folders of people.
 
-    python -m tests.bench.travel PEOPLE_FOLDER [OTHER_FOLDER...] --save travel.json
+    python -m tests.bench.travel PEOPLE_FOLDER [OTHER_FOLDER...] --encoder mobilefacenet \\
+        --save travel.json
 
 The first folder's photos are altered, enrolled ones and queries alike; with a split.csv only its
 test people are used. The other folders are used as they are. Nothing is fitted.
@@ -73,12 +74,14 @@ def altered(folder: PeopleFolder, name: str, out: Path, limit: int) -> PeopleFol
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--encoder", required=True)
     parser.add_argument("--people", type=int, default=400)
     parser.add_argument("--work", type=Path, default=Path("build/travel"))
     parser.add_argument("--save", type=Path)
     arguments = parser.parse_args()
     report = {}
-    with Gallery.open(arguments.work / "home") as gallery:
+    home = arguments.work / f"home-{arguments.encoder}"
+    with Gallery.open(home, encoder=arguments.encoder) as gallery:
         first, *others = arguments.folders
         folders = {
             name: altered(people_in(first, "test"), name, arguments.work, arguments.people)
@@ -94,7 +97,7 @@ def main() -> None:
                     views,
                     settings.cache,
                     workers=os.cpu_count() or 1,
-                    pipeline_factory=partial(build_pipeline, settings),
+                    pipeline_factory=partial(build_pipeline, settings, gallery.spec),
                 )
             )
             half = len(np.unique(people.people)) // 2

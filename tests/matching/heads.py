@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from gallery.matching.calibration import Calibration, Caution, ImpostorPrior
 from gallery.matching.cohort import Cohort
 from gallery.matching.head import (
     FEATURES,
@@ -12,7 +13,7 @@ from gallery.matching.head import (
     HeadMetadata,
     PairNetwork,
 )
-from gallery.matching.operating_point import Calibration, OperatingCurve
+from gallery.matching.operating_curve import OperatingCurve
 
 ENCODER, SHA256 = "an-encoder", "ab" * 32
 
@@ -22,7 +23,8 @@ CURVE = OperatingCurve(np.array([-1.0, -2.0, -3.5]), np.array([-0.5, 1.0, 4.25])
 
 CALIBRATION = Calibration(
     CURVE,
-    CURVE,
+    ImpostorPrior(-1.0, 1.0, 0.9, 0.1, 0.1, per_face=True),
+    Caution((1, 30), (0.1, 0.01), ((2.0, 3.0), (1.0, 1.0))),
     0.9,
     np.sort(np.random.default_rng(0).normal(size=(3, 101))),
     np.array([0.5, 1.0, -0.1, 0.0]),

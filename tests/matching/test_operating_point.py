@@ -12,19 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gallery.matching.operating_point import (
-    DEFAULT_FPIR,
-    Adjustment,
-    Calibration,
-    OperatingCurve,
-    adjustment_from_pairs,
-    adjustment_from_strangers,
-    comparison_rate,
-    operating_point,
-)
+from gallery.matching.adjustment import Adjustment, adjustment_from_strangers
+from gallery.matching.calibration import Calibration, Caution, ImpostorPrior
+from gallery.matching.operating_curve import OperatingCurve
+from gallery.matching.operating_point import DEFAULT_FPIR, operating_point
 
 RATES = np.linspace(0.0, -4.0, 21)
 MARGINS = np.concatenate([np.linspace(-8.0, 2.0, 15), 2.0 + 0.7 * np.arange(1, 7)])
+
+PRIOR = ImpostorPrior(-2.0, 1.5, 1.4, 0.2, 0.3, per_face=True)
+CAUTION = Caution((1, 10, 100), (0.1, 0.01), ((2.0, 4.0), (1.5, 2.0), (1.0, 1.0)))
 
 
 @pytest.fixture
@@ -73,7 +70,7 @@ def test_lower_rate_never_has_a_lower_margin(
 @pytest.fixture
 def calibration(curve: OperatingCurve) -> Calibration:
     known = np.tile(np.linspace(-4.0, 12.0, 101), (3, 1)) + np.arange(3)[:, None]
-    return Calibration(curve, curve, 1.0, known, np.array([0.3, 0.5, -0.4, 0.1]))
+    return Calibration(curve, PRIOR, CAUTION, 1.0, known, np.array([0.3, 0.5, -0.4, 0.1]))
 
 
 def test_bias_grows_with_the_gallery(calibration: Calibration) -> None:
@@ -102,47 +99,33 @@ def test_fpir_is_below_the_stated_rate(calibration: Calibration, rate: float) ->
     assert point.bias == pytest.approx(curve.margin_at(-math.log1p(-point.target_fpir) / 20))
 
 
-def test_target_rate_approaches_the_stated_rate_with_more_people(calibration: Calibration) -> None:
-    """Pairs as on the curve: the more people, the closer the target is to the stated rate."""
-    curve, rng, aimed = calibration.enrolled, np.random.default_rng(2), []
-    for people in (3, 30, 300):
-        pairs = people * (people - 1) // 2
-        draws = np.interp(-np.log10(rng.random(pairs)), -RATES, MARGINS).astype(np.float32)
-        adjustment = adjustment_from_pairs(curve, draws, people)
-        aimed.append(operating_point(calibration, people, adjustment=adjustment).target_fpir)
-    assert operating_point(calibration, 3).target_fpir <= aimed[0] <= aimed[1] < aimed[2]
-    assert 0.01 / 1.6 < aimed[2] < 0.01
+def test_caution_falls_with_the_identities_and_lies_between_its_entries() -> None:
+    assert CAUTION.factor(1, 0.01) == CAUTION.factor(0, 0.001) == 4.0
+    assert CAUTION.factor(10, 0.1) == pytest.approx(1.5)
+    assert CAUTION.factor(10**6, 0.03) == 1.0
+    assert 2.0 < CAUTION.factor(3, 0.01) < 4.0
+    assert Caution.from_json(json.loads(json.dumps(CAUTION.as_json()))) == CAUTION
 
 
-def test_gallery_of_similar_people_raises_the_point(calibration: Calibration) -> None:
-    """Pairs 2 above the curve: many people move it by nearly 2, few people hardly at all."""
-    curve, rng = calibration.enrolled, np.random.default_rng(1)
-    shifts = []
-    for people in (3, 30, 300):
-        pairs = people * (people - 1) // 2
-        draws = np.interp(-np.log10(rng.random(pairs)), -RATES, MARGINS) + 2.0
-        shifts.append(
-            adjustment_from_pairs(curve, draws.astype(np.float32), people).to_gallery(3.0) - 3.0
-        )
-    assert abs(shifts[0]) < 1.5
-    assert shifts[1] == pytest.approx(2.0, abs=1.0)
-    assert shifts[2] == pytest.approx(2.0, abs=0.25)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sizes": [1, 10]},
+        {"sizes": [1, 10, 10]},
+        {"rates": [0.01, 0.1]},
+        {"factors": [[0.5, 1], [1, 1], [1, 1]]},
+    ],
+)
+def test_invalid_caution_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="a table"):
+        Caution.from_json(CAUTION.as_json() | change)
 
 
-def test_person_enrolled_twice_does_not_move_the_point(calibration: Calibration) -> None:
-    curve, rng = calibration.enrolled, np.random.default_rng(2)
-    draws = np.interp(-np.log10(rng.random(4_950)), -RATES, MARGINS).astype(np.float32)
-    before = adjustment_from_pairs(curve, draws, 100)
-    draws[:2] = 50.0
-    after = adjustment_from_pairs(curve, draws, 100)
-    assert after.to_gallery(5.0) == pytest.approx(
-        before.to_gallery(5.0), abs=0.25
-    )  # 50 is 43 above
-
-
-def test_single_identity_gives_no_adjustment(calibration: Calibration) -> None:
-    alone = adjustment_from_pairs(calibration.enrolled, np.empty(0, np.float32), 1)
-    assert (alone.offset, alone.scale, alone.pairs) == (0.0, 1.0, 0)
+@pytest.mark.parametrize("change", [{"residual": 0.0}, {"mean": math.nan}, {"probe_variance": -1}])
+def test_invalid_prior_is_refused(change: dict[str, Any]) -> None:
+    assert ImpostorPrior.from_json(PRIOR.as_json()) == PRIOR
+    with pytest.raises(ValueError, match="impossible moments"):
+        ImpostorPrior.from_json(PRIOR.as_json() | change)
 
 
 @given(st.floats(-3, 3), st.floats(0.6, 1.8), st.floats(-20, 20))
@@ -229,18 +212,20 @@ def test_crowding_counts_only_beyond_thirty_identities(calibration: Calibration)
         assert operating_point(crowded, size).bias == operating_point(calibration, size).bias
     assert operating_point(crowded, 3_000).bias < operating_point(calibration, 3_000).bias
     point = operating_point(crowded, 3_000)
-    expected = calibration.strangers.margin_at(-math.log1p(-point.target_fpir) / (30 * 100**0.9))
+    rate = -math.log1p(-point.target_fpir) / (30 * 100**0.9)
+    expected = calibration.strangers.margin_at(rate)
     assert point.bias == pytest.approx(expected)
 
 
 def test_higher_scoring_strangers_raise_the_point_and_few_raise_it_little(
     curve: OperatingCurve,
 ) -> None:
-    calibration = Calibration(curve, curve, 0.9, np.zeros((3, 101)), np.array([0.0, 1.0, 0.0, 0.0]))
+    weights = np.array([0.0, 1.0, 0.0, 0.0])
+    calibration = Calibration(curve, PRIOR, CAUTION, 0.9, np.zeros((3, 101)), weights)
 
     def expected_margins(count: int) -> Any:
         levels = (np.arange(count) + 0.5) / count
-        return np.array([curve.margin_at(comparison_rate(x, 50, 0.9)) for x in levels], np.float32)
+        return np.array([calibration.margin_at(x, 50) for x in levels], np.float32)
 
     def shift(margins: Any, strangers: int) -> float:
         adjustment = adjustment_from_strangers(calibration, margins, strangers, 50, Adjustment())
@@ -258,3 +243,11 @@ def test_adjustment_survives_json() -> None:
     for invalid in ({"scale": 0.0}, {"offset": math.nan}):
         with pytest.raises(ValueError, match="an adjustment of"):
             Adjustment.from_json(adjustment.as_json() | invalid)
+
+
+def test_point_that_finds_too_few_people_says_why(calibration: Calibration) -> None:
+    assert operating_point(calibration, 10).weakness(1) == ""
+    many = operating_point(calibration, 10**9).weakness(1)
+    assert "so many people are enrolled" in many and "gallery calibrate" in many
+    alike = operating_point(calibration, 10, adjustment=Adjustment(9.0)).weakness(1)
+    assert "look so alike" in alike and "no more than 1.0% of strangers" in alike

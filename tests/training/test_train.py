@@ -12,13 +12,12 @@ import pytest
 from gallery import Gallery
 from gallery.errors import NoPeople, PhotoUnreadable, TrainingDataTooSmall
 from gallery.matching.head import load_head
+from gallery.matching.templates import fuse_templates
 from gallery.training.calibrate import (
     TrainedHead,
-    draw_gallery,
     fit_and_calibrate,
-    impostor_margins,
     operating_curve,
-    sample_per_person,
+    stranger_margins,
     uncalibrated_head,
 )
 from gallery.training.choose_recipe import RecipeChoice, choose_recipe
@@ -35,6 +34,7 @@ from gallery.training.model_card import (
     write_report,
 )
 from gallery.training.pairs import PairSampler
+from gallery.training.random_galleries import draw_gallery, look_alike_people, sample_per_person
 from gallery.training.statistics import balanced_accuracy, interval, most_accurate_threshold
 from gallery.training.train import Recipe, cohort_of, halves, train
 from gallery.types import Encodings, Float32, Int64
@@ -97,14 +97,30 @@ def test_training_learns_and_is_reproducible(people: EncodedPeople, trained: Tra
 
 
 def test_operating_curve_holds_on_the_pairs_it_was_measured_on(trained: TrainedHead) -> None:
-    rng = np.random.default_rng(0)
-    strangers, enrolled = impostor_margins(trained.head, trained.held_out, rng)
-    for margins in (strangers, enrolled):
-        curve = operating_curve(margins)
-        for rate in (0.3, 0.05, 0.01):
-            assert (margins > curve.margin_at(rate)).mean() == pytest.approx(rate, rel=0.1)
+    margins = stranger_margins(trained.head, trained.held_out, np.random.default_rng(0))
+    curve = operating_curve(margins)
+    for rate in (0.3, 0.05, 0.01):
+        assert (margins > curve.margin_at(rate)).mean() == pytest.approx(rate, rel=0.1)
     people = len(set(trained.held_out.people))
-    assert len(strangers) == 3 * people * (people - 1) == 2 * len(enrolled)
+    assert len(margins) == 3 * people * (people - 1)
+
+
+def test_caution_covers_small_galleries_and_is_never_below_one(trained: TrainedHead) -> None:
+    caution = trained.head.metadata.calibration.caution
+    assert caution.sizes[:4] == (1, 2, 3, 5) and max(caution.sizes) <= 100
+    assert min(min(row) for row in caution.factors) >= 1.0
+    assert caution.factor(1_000_000, 0.01) == caution.factors[-1][caution.rates.index(0.01)]
+
+
+def test_clusters_of_look_alikes_part_the_people(people: EncodedPeople) -> None:
+    clusters = list(look_alike_people(people, 0))
+    templates = fuse_templates(people.people, people.enrolled).encodings.vectors
+    mixed = float((templates @ templates.T).mean())
+    coarse = clusters[:6]
+    assert sorted(p for c in coarse for p in set(c.people)) == sorted(set(people.people))
+    for cluster in coarse:
+        own = fuse_templates(cluster.people, cluster.enrolled).encodings.vectors
+        assert float((own @ own.T).mean()) > mixed
 
 
 def test_random_gallery_leaves_a_photo_of_each_person_to_query(people: EncodedPeople) -> None:

@@ -3,7 +3,7 @@ import { $, element, percent, plural } from "./elements.js";
 import { callApi } from "./http.js";
 
 const [LEFT, TOP, RIGHT, BOTTOM] = [84, 16, 624, 264];
-const SMALL_GALLERY = 30; // people
+const SMALL_GALLERY = 10; // people
 
 function svg(tag, attributes, text = "") {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);

@@ -19,9 +19,11 @@ from gallery.dedupe.clustering.operating_point import (
     ClusteringCalibration,
     shipped_calibration,
 )
+from gallery.matching.gallery_margins import gallery_impostors
+from gallery.matching.impostors import Impostors
 from gallery.matching.lookalikes import candidate_pairs
-from gallery.matching.operating_point import Adjustment, OperatingPoint
-from gallery.matching.scorer import Scorer, gallery_adjustment
+from gallery.matching.operating_point import OperatingPoint
+from gallery.matching.scorer import Scorer
 from gallery.types import Encodings, Float64, Int64
 from indexer import Edges
 
@@ -105,10 +107,10 @@ def same_person_clusters(
     constraints = Constraints() if constraints is None else constraints
     count = len(encodings)
     rows = np.sort(np.random.default_rng(0).permutation(count)[:_ADJUSTMENT_SAMPLE])
-    adjustment = _adjustment(
+    impostors = _impostors(
         encodings.take(rows), scorer, precision, constraints.of(rows), calibration
     )
-    point = calibration.point(scorer.head.metadata.calibration, count, precision, adjustment)
+    point = calibration.point(scorer.head.metadata.calibration, count, precision, impostors)
     edges = candidate_pairs(encodings, scorer, point, _NEIGHBOURS, progress)
     near_pairs = NearPairs.of(edges, encodings, scorer, point)
     labels, loosest = _labels(encodings, near_pairs, scorer, point, constraints)
@@ -126,13 +128,13 @@ def same_person_clusters(
     return Clustering(tuple(described), edges, point)
 
 
-def _adjustment(
+def _impostors(
     encodings: Encodings,
     scorer: Scorer,
     precision: float,
     constraints: Constraints,
     calibration: ClusteringCalibration,
-) -> Adjustment | None:
+) -> Impostors | None:
     """How alike different people are among these faces; None if there are too few to tell."""
     point = calibration.point(scorer.head.metadata.calibration, len(encodings), precision)
     edges = candidate_pairs(encodings, scorer, point, _NEIGHBOURS)
@@ -140,7 +142,7 @@ def _adjustment(
     labels, _ = _labels(encodings, near_pairs, scorer, point, constraints)
     if len(np.unique(labels)) < _LEAST_CLUSTERS:
         return None
-    return gallery_adjustment(scorer.head, labels, encodings)
+    return gallery_impostors(scorer.head, labels, encodings).for_pairs()
 
 
 def _labels(

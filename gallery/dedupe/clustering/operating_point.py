@@ -18,12 +18,9 @@ from scipy.special import expit
 
 from gallery.encoders.built_in import DLIB_TRAITS, TRAITS
 from gallery.errors import SettingInvalid
-from gallery.matching.operating_point import (
-    Adjustment,
-    Calibration,
-    OperatingPoint,
-    operating_point,
-)
+from gallery.matching.calibration import Calibration
+from gallery.matching.impostors import Impostors
+from gallery.matching.operating_point import OperatingPoint, operating_point
 from gallery.package_data import shipped_file
 
 DEFAULT_PRECISION = 0.99
@@ -52,7 +49,7 @@ class ClusteringCalibration:
         calibration: Calibration,
         faces: int,
         precision: float = DEFAULT_PRECISION,
-        adjustment: Adjustment | None = None,
+        impostors: Impostors | None = None,
     ) -> OperatingPoint:
         """The operating point for this many faces.
 
@@ -68,7 +65,7 @@ class ClusteringCalibration:
             for rates in self.rates
         ]
         rate = float(np.exp(np.interp(np.log(max(1, faces)), np.log(self.sizes), log_rates)))
-        return operating_point(calibration, max(1, faces), fpir=rate, adjustment=adjustment)
+        return operating_point(calibration, max(1, faces), fpir=rate, impostors=impostors)
 
     def probability(self, above: float) -> float:
         """That a cluster is all one person. above : the loosest member's margin above the point."""
