@@ -10,7 +10,7 @@ logit, and the argmax decides.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import expit
@@ -44,7 +44,7 @@ class OperatingPoint:
     comparisons: int
     adjustment: Adjustment
     calibration: Calibration
-    impostors: Impostors | None = None
+    impostors: Impostors | None = field(default=None, compare=False)
 
     def is_same(self, margins: Float32) -> Bool:
         """Return whether each verdict is "same", (n,) -> bool (n,).

@@ -62,7 +62,7 @@ def test_logits_do_not_depend_on_the_batch(head: Head, unit_rows) -> None:
     a, b = unit_rows(40, 6), unit_rows(40, 7)
     batched = logits(head, a, b)
     alone = np.concatenate([logits(head, a.row(i), b.row(i)) for i in range(40)])
-    np.testing.assert_allclose(batched, alone, atol=1e-4)
+    np.testing.assert_allclose(batched, alone, rtol=1e-5, atol=1e-4)
 
 
 def test_more_pairs_than_a_batch(unit_rows) -> None:
