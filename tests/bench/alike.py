@@ -95,6 +95,38 @@ def measured(head: Head, people: EncodedPeople) -> list[dict[str, Any]]:
     return rows
 
 
+def summary(groups: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Over the kinds of photos, and over the clusters: strangers named, known people found."""
+    names = {
+        "everyone": ["everyone"],
+        "photos of one kind": [n for n in groups if n in CONDITIONS],
+        "people who look alike": [n for n in groups if n.startswith("cluster")],
+    }
+    rows = []
+    for kind, parts in names.items():
+        for size in SIZES:
+            at = [
+                r for n in parts for r in groups[n] if (r["gallery"], r["promised"]) == (size, 0.01)
+            ]
+            strangers = [row["strangers_named"] for row in at]
+            rows.append(
+                {
+                    "kind": kind,
+                    "gallery": size,
+                    "groups": len(at),
+                    "strangers_named_lowest": min(strangers),
+                    "strangers_named_median": float(np.median(strangers)),
+                    "strangers_named_highest": max(strangers),
+                    "known_found": float(np.mean([r["known_found"] for r in at])),
+                    "cosine_with_hindsight_found": float(
+                        np.mean([r["cosine_with_hindsight_found"] for r in at])
+                    ),
+                    "calibration_error_highest": max(r["calibration_error"] for r in at),
+                }
+            )
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -121,11 +153,15 @@ def main() -> None:
                     f" {row['calibration_error']:.1%}",
                     flush=True,
                 )
+    whole = {
+        "encoder": arguments.encoder,
+        "seed": SEED,
+        "summary": summary(report),
+        "groups": report,
+    }
+    print(json.dumps(whole["summary"], indent=2))  # noqa: T201
     if arguments.save is not None:
-        arguments.save.write_text(
-            json.dumps({"encoder": arguments.encoder, "seed": SEED, "groups": report}, indent=2)
-            + "\n"
-        )
+        arguments.save.write_text(json.dumps(whole, indent=2) + "\n")
 
 
 if __name__ == "__main__":
