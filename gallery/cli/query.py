@@ -80,7 +80,7 @@ def _show(photo: Path, decision: Decision, explain: bool) -> None:
     if explain:
         for candidate in decision.candidates:
             years = candidate.years_apart
-            apart = "" if years is None else f", {count(round(years), 'year')} apart"
+            apart = "" if years is None else f"; nearest date {count(round(years), 'year')} away"
             say(
                 f"    {candidate.verdict:<9}  {certainty(candidate.probability):>6}"
                 f"  cosine {candidate.similarity:.3f}  {candidate.identity.name}"

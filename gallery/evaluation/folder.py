@@ -12,8 +12,9 @@ from gallery.evaluation.baselines import Cosine, Euclidean, HeadDecider
 from gallery.evaluation.comparison import DeciderScores, compare_deciders
 from gallery.evaluation.fpir import SIZES, measure_promise
 from gallery.evaluation.groups import Groups
-from gallery.matching.gallery_margins import gallery_impostors, shortlist_margins
+from gallery.matching.gallery_margins import gallery_impostors, pair_margins, shortlist_margins
 from gallery.matching.head import Head
+from gallery.matching.impostors import Impostors
 from gallery.matching.operating_point import operating_point
 from gallery.matching.templates import fuse_templates
 from gallery.progress import Progress, no_progress
@@ -114,11 +115,11 @@ def _mistakes(
 ) -> tuple[list[Mistake], list[Mistake], list[Mistake]]:
     """The three kinds of FolderFigures, with everyone enrolled and each photo left out in turn."""
     templates = fuse_templates(people.people, people.enrolled)
-    own = _own_margins(head, people)
     impostors = gallery_impostors(head, people.people, people.enrolled)
     margins = shortlist_margins(head, people.probes, templates, impostors)
     columns = np.searchsorted(templates.identity_ids, people.people)
     margins[np.arange(len(people)), columns] = -np.inf
+    own, alone = _own_margins(head, people, impostors)
     others = margins.max(axis=1)
     rival = templates.identity_ids[margins.argmax(axis=1)]
     calibration = head.metadata.calibration
@@ -143,7 +144,7 @@ def _mistakes(
     has_others = np.isfinite(own)
     is_wrong = (others > match) & has_others & (others > own)
     wrong = np.flatnonzero(is_wrong)
-    unlike = np.flatnonzero(has_others & (own <= different) & ~is_wrong)
+    unlike = np.flatnonzero(has_others & (alone <= different) & ~is_wrong)
     closest: dict[tuple[int, int], int] = {}  # row of each pair of people
     for row in np.flatnonzero((others > match) & ~is_wrong):
         pair = sorted((int(people.people[row]), int(rival[row])))
@@ -158,19 +159,24 @@ def _mistakes(
     )
 
 
-def _own_margins(head: Head, people: EncodedPeople) -> Float32:
-    """Each photo's margin to its person's other photos, float32 (n,); -inf if there are none."""
+def _own_margins(
+    head: Head, people: EncodedPeople, impostors: Impostors
+) -> tuple[Float32, Float32]:
+    """Each photo's margin to its person's other photos, in the gallery and as a single comparison,
+    float32 (n,) each; -inf if there are none.
+    """
     rows, templates = [], []
     for person in np.unique(people.people):
         mine = np.flatnonzero(people.people == person)
         for row in mine if len(mine) > 1 else ():
-            others = mine[mine != row]
+            rest = mine[mine != row]
             rows.append(row)
             templates.append(
-                fuse_templates(people.people[others], people.enrolled.take(others)).encodings
+                fuse_templates(people.people[rest], people.enrolled.take(rest)).encodings
             )
-    own = np.full(len(people), -np.inf, dtype=np.float32)
+    own, alone = (np.full(len(people), -np.inf, dtype=np.float32) for _ in range(2))
     if rows:
-        queries = people.probes.take(np.array(rows))
-        own[rows] = head.margins(head.sides(queries), head.sides(Encodings.joined(templates)))
-    return own
+        queries, others = people.probes.take(np.array(rows)), Encodings.joined(templates)
+        own[rows] = pair_margins(head, queries, others, impostors)
+        alone[rows] = head.margins(head.sides(queries), head.sides(others))
+    return own, alone

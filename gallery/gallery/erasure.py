@@ -29,11 +29,15 @@ class Erasure(OpenGallery):
         >>> gallery.forget("Grace Hopper").faces
         1
         """
-        return self._eraser().erase_identity(name_or_id)
+        receipt = self._eraser().erase_identity(name_or_id)
+        self._forget_cached()
+        return receipt
 
     def forget_faces(self, face_ids: Sequence[int]) -> list[Receipt]:
         """Erase single faces of people who have others. See gallery.erasure.erase."""
-        return self._eraser().erase_faces(face_ids)
+        receipts = self._eraser().erase_faces(face_ids)
+        self._forget_cached()
+        return receipts
 
     def faces_from(self, photo: str | Path) -> list[int]:
         """List the faces that were enrolled from this photo: a file, or a file's SHA-256.
@@ -59,7 +63,17 @@ class Erasure(OpenGallery):
 
     def expire(self) -> list[Receipt]:
         """Erase every identity that is due."""
-        return self._eraser().erase_identities([record.id for record in self.expired()], "expire")
+        due = [record.id for record in self.expired()]
+        receipts = self._eraser().erase_identities(due, "expire")
+        if receipts:
+            self._forget_cached()
+        return receipts
+
+    def _forget_cached(self) -> None:
+        """Drop what this process has in memory of enrolled people beside the index."""
+        scorer = self._runtime.parts().scorer.built
+        if scorer is not None:
+            scorer.forget()
 
     def _eraser(self) -> Eraser:
         settings = self.settings

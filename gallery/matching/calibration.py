@@ -91,10 +91,13 @@ class Caution:
             tuple(tuple(float(factor) for factor in row) for row in stored["factors"]),
         )
         factors = np.array(table.factors)
-        if factors.shape != (len(table.sizes), len(table.rates)) or not (factors >= 1).all():
+        is_full = factors.shape == (len(table.sizes), len(table.rates)) and factors.size > 0
+        if not (is_full and np.isfinite(factors).all() and (factors >= 1).all()):
             raise ValueError(f"a table of factors of shape {factors.shape}, or some below 1")
-        if (np.diff(table.sizes) <= 0).any() or (np.diff(table.rates) >= 0).any():
-            raise ValueError("a table whose sizes do not rise or whose rates do not fall")
+        if (np.diff(table.sizes, prepend=0) <= 0).any():
+            raise ValueError("a table whose sizes do not rise from 1")
+        if (np.diff(table.rates, prepend=1.0) >= 0).any() or table.rates[-1] <= 0:
+            raise ValueError("a table whose rates do not fall from below 1 to above 0")
         return table
 
 

@@ -34,6 +34,7 @@ from indexer.whole_file import atomic_write
 DIFFERENT, SAME = 0, 1
 """The indices of the two outputs."""
 _FORM = "pairwise-head-3"
+_OLD_FORM = "pairwise-head-2"  # another calibration, the same tensors
 _BATCH = 2_048  # pairs; larger batches do not fit the CPU cache
 _MEAN, _DEVIATION, _NORM, _AGREEMENT = range(DIMENSION, DIMENSION + 4)
 SIDE_WIDTH = DIMENSION + 4
@@ -258,6 +259,11 @@ def load_head(file: Path, encoder: str, encoder_sha256: str, spec: str | None = 
     """
     remedy = _remedy(spec)
     state, metadata = _read(file, remedy)
+    if metadata["form"] == _OLD_FORM:
+        raise HeadUnusable(
+            f"{file} was trained by an earlier version, whose calibration is not used any more;"
+            f" {remedy}"
+        )
     if (metadata.get("encoder"), metadata.get("encoder_sha256")) != (encoder, encoder_sha256):
         raise HeadUnusable(
             f"{file} was made for encoder {metadata.get('encoder')!r}"
@@ -290,7 +296,7 @@ def head_network_sha256(file: Path) -> str | None:
             metadata: dict[str, str] = opened.metadata() or {}
     except (OSError, SafetensorError):
         return None
-    if metadata.get("form") != _FORM:
+    if metadata.get("form") not in (_FORM, _OLD_FORM):
         return None
     return metadata.get("network_sha256", metadata.get("encoder_sha256"))
 
@@ -314,7 +320,7 @@ def strip_to_projection(file: Path) -> None:
 
 def _remedy(spec: str | None) -> str:
     if spec is None or spec in TRAITS:
-        return "train one with `gallery train-head`, or use the shipped one"
+        return "train one with `gallery train-head`, or remove that file to use the shipped one"
     return f"train one with `gallery train-head --encoder {spec} PEOPLE_FOLDER`"
 
 
@@ -328,7 +334,7 @@ def _read(file: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     except (OSError, SafetensorError) as error:
         raise HeadUnusable(f"{file} is not a head file: {error}; {remedy}") from error
     form = metadata.get("form")
-    if form != _FORM:
+    if form not in (_FORM, _OLD_FORM):
         raise HeadUnusable(f"{file} has form {form!r}, expected {_FORM!r}; {remedy}")
     return state, metadata
 

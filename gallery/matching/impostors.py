@@ -31,9 +31,13 @@ _HIGHER, _LOWER = 1.0, 0.3
 are seldom less alike than those of a mixed archive."""
 _DEVIATION_GROWTH, _MOST_ALIKE = 0.17, 5.0
 """Where margins are higher by one deviation, they spread more widely by this much, in ln."""
-_EXTREME_SHARE = 0.02
-"""So many of the highest margins between identities are cut: two may be one person."""
-_FEWEST_TO_CUT = 5
+_EXTREME = 4.0
+"""Margins so many deviations above the median are left out: two identities may be one person."""
+_FEWEST_FOR_MEDIAN, _MOST_SHIFTED = 5, 3.0
+"""Below so many identities most margins may be of one person, enrolled several times: none counts
+that is so many deviations above the prior's mean."""
+_PROBES_EXTREMES = 0.15
+"""Of a probe's margins, at most this share is left out as extreme: more are not its own person."""
 
 
 @dataclass(frozen=True)
@@ -87,20 +91,23 @@ class Impostors:
         )
         if size < 2:
             return unknown
-        margins = np.where(others, _without_extremes(margins, others), 0.0)
-        pairs = size * (size - 1) / 2
-        observed = float(margins[others].mean())
+        counted = others & (margins <= _highest(margins[others], size, prior))
+        if not counted.any():
+            return unknown
+        pairs = counted.sum() / 2
+        observed = float(margins[counted].mean())
+        margins = np.where(counted, margins, 0.0)
         variance = prior.deviation**2
         error = (4 * prior.identity_variance / size + variance / pairs) / variance
         spread = (_HIGHER if observed > prior.mean else _LOWER) ** 2
         mean = prior.mean + (observed - prior.mean) * spread / (spread + error)
         shift = float(np.clip((mean - prior.mean) / prior.deviation, -1.0, _MOST_ALIKE))
         growth = float(np.exp(_DEVIATION_GROWTH * shift))
-        deviation = _pooled(float(margins[others].var()), pairs, prior.deviation * growth)
-        by_face, by_template = (margins.sum(axis=axis) / (size - 1) for axis in (1, 0))
+        deviation = _pooled(float(margins[counted].var()), pairs, prior.deviation * growth)
+        by_face, by_template = (_means(margins, counted, observed, axis) for axis in (1, 0))
         residuals = margins - by_face[:, None] - by_template + observed
         freedom = max(0.0, pairs - size)
-        residual_variance = float((residuals[others] ** 2).sum()) / 2 / max(1.0, freedom)
+        residual_variance = float((residuals[counted] ** 2).sum()) / 2 / max(1.0, freedom)
         residual = _pooled(residual_variance, freedom, prior.residual * growth)
         between = max(0.0, float(by_template.var(ddof=1)) - residual_variance / (size - 1))
         if not freedom:
@@ -150,33 +157,42 @@ class Impostors:
 
         margins : (q, n).  effects : of the templates, (n,), or of each pair's, (q, n).
         sample : margins of the probes to the sample's templates, (q, s). Each probe's highest one
-            or two are left out, which may be its own person's.
+            or two are left out, which may be its own person's, and a few that are extreme.
         """
-        left_out = 1 if sample.shape[1] < 10 else 2
+        left_out = 1 if sample.shape[1] < 3 else 2
         rest = np.sort(sample - self.effects, axis=1)[:, : sample.shape[1] - left_out]
-        count = rest.shape[1]
-        if not count:
+        if not rest.shape[1]:
             return margins - effects
-        own = rest.mean(axis=1)
-        squares = ((rest - own[:, None]) ** 2).sum(axis=1)
-        variances = (squares + _PRIOR_MARGINS * self.residual**2) / (count - 1 + _PRIOR_MARGINS)
+        highest = np.median(rest, axis=1, keepdims=True) + _EXTREME * self.residual
+        is_extreme = rest > highest
+        is_extreme &= is_extreme.mean(axis=1, keepdims=True) <= _PROBES_EXTREMES
+        counts = (~is_extreme).sum(axis=1)
+        own = np.where(is_extreme, 0.0, rest).sum(axis=1) / counts
+        squares = np.where(is_extreme, 0.0, (rest - own[:, None]) ** 2).sum(axis=1)
+        variances = (squares + _PRIOR_MARGINS * self.residual**2) / (counts - 1 + _PRIOR_MARGINS)
         deviations = np.sqrt(np.maximum(variances, self.residual**2))
         prior = self.prior
         ratio = prior.probe_variance / max(prior.identity_variance, 1e-12)
-        share = _share(self.identity_variance * ratio, self.residual, count)
+        share = _share(self.identity_variance * ratio, self.residual, rest.shape[1])
         centred = margins - self.mean - effects - share * (own - self.mean)[:, None]
         normalised: Float64 = self.mean + centred * (self.residual / deviations)[:, None]
         return normalised
 
 
-def _without_extremes(margins: Float64, others: Bool) -> Float64:
-    """Cut the highest margins to the highest of the rest."""
-    if len(margins) < _FEWEST_TO_CUT:
-        return margins
-    values = np.sort(margins[others])
-    extremes = max(2, int(np.ceil(_EXTREME_SHARE * len(values))))
-    cut: Float64 = np.minimum(margins, values[-extremes - 1])
-    return cut
+def _highest(margins: Float64, size: int, prior: ImpostorPrior) -> float:
+    """Return the highest margin that counts as one of two people."""
+    if size < _FEWEST_FOR_MEDIAN:
+        return prior.mean + _MOST_SHIFTED * prior.deviation
+    median = float(np.median(margins))
+    deviation = 1.4826 * float(np.median(np.abs(margins - median)))  # of a normal distribution
+    return median + _EXTREME * max(deviation, prior.deviation)
+
+
+def _means(margins: Float64, counted: Bool, default: float, axis: int) -> Float64:
+    """Return the means of the margins that count, along an axis; `default` where none does."""
+    counts = counted.sum(axis=axis)
+    means: Float64 = np.where(counts, margins.sum(axis=axis) / np.maximum(counts, 1), default)
+    return means
 
 
 def _pooled(variance: float, count: float, prior: float) -> float:

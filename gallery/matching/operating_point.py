@@ -53,14 +53,6 @@ class OperatingPoint:
         """
         return margins.astype(np.float64) > self.bias
 
-    def expected_false_matches(self, margins: Float32) -> Float64:
-        """Return how many false matches above each margin a stranger is expected to have.
-
-        (n,) -> (n,)
-        """
-        on_curve = self.adjustment.from_gallery(margins.astype(np.float64))
-        return self.calibration.false_matches(on_curve, self.comparisons)
-
     def probabilities(self, margins: Float32) -> Float64:
         """Return the probability that each pair is one person, (n,) -> (n,).
 
@@ -79,17 +71,26 @@ class OperatingPoint:
         margins = self.calibration.known[min(max(photos, 1), 3) - 1]
         return float(1.0 - np.interp(self.bias, margins, np.linspace(0.0, 1.0, margins.size)))
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether it was fitted to photos of strangers."""
+        return self.adjustment.spread is not None
+
     def weakness(self, photos: int) -> str:
         """Return why too few known people are expected to be found; empty if enough are."""
         found = self.expected_found(photos)
         if found >= _USEFUL_SHARE:
             return ""
-        is_alike = self.adjustment.offset > self.calibration.prior.deviation
-        reason = "the enrolled people look so alike" if is_alike else "so many people are enrolled"
+        reason, remedy = "so many people are enrolled", "enrol more photos of each person"
+        if self.is_calibrated:
+            reason = "strangers look so like the people enrolled"
+        else:
+            remedy += ", and run `gallery calibrate` on photos of strangers"
+            if self.adjustment.offset > self.calibration.prior.deviation:
+                reason = "the enrolled people look so alike"
         return (
             f"only about {found:.0%} of known people are expected to be found, because {reason} and"
-            f" no more than {self.fpir:.1%} of strangers shall match; enrol more photos of each"
-            " person, and run `gallery calibrate` on photos of strangers"
+            f" no more than {100 * self.fpir:g} % of strangers shall match; {remedy}"
         )
 
 

@@ -82,9 +82,14 @@ class Scorer:
             self.head.metadata.calibration,
             identities,
             fpir=point.fpir,
-            adjustment=point.adjustment,
+            adjustment=point.adjustment if point.is_calibrated else None,
             impostors=point.impostors,
         )
+
+    def forget(self) -> None:
+        """Forget what is cached of the gallery, encodings of enrolled people among it."""
+        with self._lock:
+            self._cached = None
 
     def _operating_point(
         self,

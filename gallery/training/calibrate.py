@@ -252,7 +252,7 @@ def _strangers(queries: list[Queries], size: int) -> tuple[Float64, Float64]:
 
 
 def _sureness(queries: list[Queries], calibration: Calibration) -> Float64:
-    """Calibration.sureness: logistic regression on the likeliest candidates."""
+    """Calibration.probability_weights: logistic regression on the likeliest candidates."""
     evidence, weights = [], []
     for q in queries:
         evidence.append(probability_features(calibration, q.margins, q.size))

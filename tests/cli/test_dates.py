@@ -94,7 +94,7 @@ def test_query_names_the_years_to_the_nearest_photo(
         " the photo nearest in time was taken 24 years before this one"
     )
     explained = two("query", dated, "--explain").out
-    assert f"(face 1, {hopper}), 24 years apart\n" in explained
+    assert f"(face 1, {hopper}); nearest date 24 years away\n" in explained
     assert f"(face 2, {collins})\n" in explained
     near = two("query", dated, "--taken", "1958", "--json").line
     assert near["decided_by"]["years_apart"] == 2.0

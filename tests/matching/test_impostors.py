@@ -57,14 +57,23 @@ def test_few_people_move_them_less_and_hardly_ever_down() -> None:
     assert offset(100, -1.4) == pytest.approx(-1.4, abs=0.25)
 
 
-def test_person_enrolled_twice_hardly_moves_them() -> None:
-    margins = drawn(10, 0.0, 1.4, np.random.default_rng(2))
-    before = estimated(margins)
-    margins[0, 1] = margins[1, 0] = 8.0
-    after = estimated(margins)
-    assert after.adjustment().to_gallery(-3.0) == pytest.approx(
-        before.adjustment().to_gallery(-3.0), abs=0.6
-    )
+@pytest.mark.parametrize(("size", "times"), [(2, 2), (3, 2), (4, 2), (5, 2), (10, 2), (9, 3)])
+def test_person_enrolled_several_times_hardly_moves_them(size: int, times: int) -> None:
+    """Their margins to each other are those of one person."""
+    margins = drawn(size, 0.0, 1.4, np.random.default_rng(2))
+    before = estimated(margins).adjustment().to_gallery(-3.0)
+    margins[:times, :times] = 5.0
+    assert estimated(margins).adjustment().to_gallery(-3.0) == pytest.approx(before, abs=1.0)
+
+
+@pytest.mark.parametrize(("size", "times"), [(3, 2), (6, 2), (9, 3), (20, 3)])
+def test_probe_of_a_person_enrolled_several_times_matches_each(size: int, times: int) -> None:
+    rng = np.random.default_rng(6)
+    impostors = estimated(drawn(size, 0.0, 1.4, rng))
+    sample = PRIOR.mean + 1.4 * rng.normal(size=(1, size))
+    sample[0, :times] = 5.0
+    margins = impostors.normalised(sample, impostors.effects, sample)
+    assert margins[0, :times] == pytest.approx(5.0, abs=1.5)
 
 
 def test_face_like_everybodys_has_its_mean_subtracted() -> None:
@@ -87,7 +96,7 @@ def test_own_person_and_its_double_do_not_lower_a_probes_margin() -> None:
     margins = np.array([[5.0]])
     effects = np.zeros(1)
     before = impostors.normalised(margins, effects, sample)
-    sample[0, np.argsort(sample[0])[-2:]] = 9.0
+    sample[0, np.argsort(sample[0])[-2:]] = 9.0  # the two highest before, too
     assert impostors.normalised(margins, effects, sample) == pytest.approx(before)
 
 

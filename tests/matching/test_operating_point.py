@@ -250,4 +250,4 @@ def test_point_that_finds_too_few_people_says_why(calibration: Calibration) -> N
     many = operating_point(calibration, 10**9).weakness(1)
     assert "so many people are enrolled" in many and "gallery calibrate" in many
     alike = operating_point(calibration, 10, adjustment=Adjustment(9.0)).weakness(1)
-    assert "look so alike" in alike and "no more than 1.0% of strangers" in alike
+    assert "look so alike" in alike and "no more than 1 % of strangers" in alike

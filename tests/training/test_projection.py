@@ -12,7 +12,12 @@ from safetensors.torch import load_file, save_file
 
 from gallery.encoders.projection import Projection, padded
 from gallery.errors import HeadUnusable
-from gallery.matching.head import load_head, load_projection
+from gallery.matching.head import (
+    head_network_sha256,
+    load_head,
+    load_projection,
+    strip_to_projection,
+)
 from gallery.training.encode import EncodedPeople
 from gallery.training.projection import (
     KINDS,
@@ -132,3 +137,19 @@ def test_projection_of_another_dtype_is_refused(tmp_path: Path) -> None:
 def test_projection_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="expected"):
         Projection(np.zeros(shape, np.float32), NETWORK)
+
+
+def test_projection_of_a_head_of_an_earlier_form_is_kept(tmp_path: Path) -> None:
+    """Its calibration is of no use, but enrolled encodings need its projection."""
+    matrix = np.linalg.qr(np.random.default_rng(0).normal(size=(256, 128)))[0].astype(np.float32)
+    projection = Projection(matrix, NETWORK)
+    file = tmp_path / "head.safetensors"
+    make_head().with_projection(projection).save(file)
+    with safe_open(file, framework="pt") as opened:
+        metadata = opened.metadata() | {"form": "pairwise-head-2"}
+    save_file(load_file(file), file, metadata)
+    with pytest.raises(HeadUnusable, match="trained by an earlier version"):
+        load_head(file, ENCODER, SHA256)
+    assert head_network_sha256(file) == NETWORK
+    strip_to_projection(file)
+    assert load_projection(file, NETWORK, "onnx:m").sha256 == projection.sha256
