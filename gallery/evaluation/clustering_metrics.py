@@ -152,9 +152,11 @@ def fit_grouping(
 
 
 def _loosest_rates(precision: Float64) -> tuple[float, ...]:
-    """For each wanted precision, the loosest rate that reaches it along with all stricter rates."""
+    """For each wanted precision, the loosest rate that reaches it along with all stricter rates,
+    less one step: at the loosest, other people reach it only half of the time.
+    """
     too_low = [np.flatnonzero(precision < target) for target in _PRECISIONS]
-    first = [min(len(_RATES) - 1, int(rows[-1]) + 1 if len(rows) else 0) for rows in too_low]
+    first = [min(len(_RATES) - 1, int(rows[-1]) + 2 if len(rows) else 1) for rows in too_low]
     return tuple(float(_RATES[row]) for row in first)
 
 

@@ -4,8 +4,8 @@
 
 Everybody is of the folder's test people. People who look alike are clusters of the templates of
 another encoder (`--clusters-by`), so that no cluster is drawn by the encoder that is measured.
-Photos of one kind are altered as in travel.py. Galleries of 5, 10, 20 and 40 people with one photo
-of each; the strangers are the others of the same cluster or kind. Nothing is fitted.
+Photos of one kind are altered as in alterations.py. Galleries of 5, 10, 20 and 40 people with one
+photo of each; the strangers are the others of the same cluster or kind. Nothing is fitted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople, Views, encode_people
 from gallery.training.errata import corrected, read_errata
 from gallery.training.random_galleries import look_alike_people
-from tests.bench.travel import CONDITIONS, altered
+from tests.bench.alterations import CONDITIONS, altered
 
 SIZES, SEED = (5, 10, 20, 40), 0
 FIGURES = (
@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--clusters-by", default="dlib-resnet")
     parser.add_argument("--errata", type=Path, nargs="*", default=[])
     parser.add_argument("--people", type=int, default=250, help="whose photos are altered")
-    parser.add_argument("--work", type=Path, default=Path("build/travel"))
+    parser.add_argument("--work", type=Path, default=Path("build/altered"))
     parser.add_argument("--save", type=Path)
     arguments = parser.parse_args()
     head, people = encoded(arguments, arguments.encoder)

@@ -2,7 +2,7 @@
 
     python -m tests.bench.calibrated PEOPLE_FOLDER --encoder mobilefacenet --save calibrated.json
 
-Sixty people are enrolled with two unaltered photos each; queries are altered (see travel.py).
+Sixty people are enrolled with two unaltered photos each; queries are altered (see alterations.py).
 The operating point is calibrated on sixty strangers and measured on all others, in twelve draws.
 """
 
@@ -26,7 +26,7 @@ from gallery.training.cleaning import without_duplicates
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople, Views, encode_people
 from gallery.training.random_galleries import sample_per_person
-from tests.bench.travel import CONDITIONS, altered
+from tests.bench.alterations import CONDITIONS, altered
 
 ENROLLED, STRANGERS, DRAWS, SEED = 60, 60, 12, 0
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--encoder", required=True)
     parser.add_argument("--people", type=int, default=400)
-    parser.add_argument("--work", type=Path, default=Path("build/travel"))
+    parser.add_argument("--work", type=Path, default=Path("build/altered"))
     parser.add_argument("--save", type=Path)
     arguments = parser.parse_args()
     folder = people_in(arguments.folder, "test")
