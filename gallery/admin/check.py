@@ -64,7 +64,7 @@ def check(
     """Check every part."""
     return [
         *check_storage(settings, database, index),
-        _encoder(database, settings.cache),
+        _encoder(database, settings),
         *_head(database, scorer),
         *_weights(settings, database),
         Finding(
@@ -194,7 +194,7 @@ def _index(index: IndexReplica) -> Finding:
     return Finding("index", True, f"{stored}, consistent with the database")
 
 
-def _encoder(database: Database, cache: Path) -> Finding:
+def _encoder(database: Database, settings: Settings) -> Finding:
     """The encoder in use, an unfinished re-encoding, and the way back."""
     with database.reading() as session:
         current = encoders.current(session)
@@ -205,7 +205,8 @@ def _encoder(database: Database, cache: Path) -> Finding:
         pictures, size = kept_images.count_and_bytes(session)
     message = "none yet" if current is None else str(current)
     if current is None:
-        message += f"; the first enrolment would take {default_kind(cache)}"
+        first = settings.encoder or default_kind(settings.cache)
+        message += f"; the first enrolment would take {first}"
     if current is not None and current.name == DLIB_RESNET.name and previous is None:
         better = MOBILEFACENET.name
         message += (

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from gallery.matching.calibration import Calibration
-from gallery.matching.operating_curve import OperatingCurve
 from gallery.types import Float32, Float64
 
-MAX_VARIANCE = 0.85
+_MAX_VARIANCE = 0.85
 """The variance of ln(rate) for a gallery about which nothing is known."""
 _REFERENCE_RATE = 0.05
 _STRANGER_LEVELS = np.array([0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01])
@@ -47,11 +46,11 @@ class Adjustment:
         slope : d margin / d ln(rate).
         """
         if self.spread is None:
-            return MAX_VARIANCE
+            return _MAX_VARIANCE
         offset, covariance, scale = self.spread
         distance = margin - self.reference
         variance = (offset + 2 * covariance * distance + scale * distance**2) / slope**2
-        return float(np.clip(variance, 0.0, MAX_VARIANCE))
+        return float(np.clip(variance, 0.0, _MAX_VARIANCE))
 
     def to_gallery(self, margin: float) -> float:
         """Map a margin of the curve to this gallery."""
@@ -87,6 +86,9 @@ def adjustment_from_strangers(
 ) -> Adjustment:
     """Fit an adjustment to photos of strangers, each scored against the whole gallery.
 
+    It is the posterior mode of offset and scale, so that few people move the start little. The
+    priors around the start and the errors of the margins' quantiles are normal.
+
     margins : float32 (m,), each photo's margin to its most probable identity.
     strangers : how many people the photos show.
     comparisons : how many identities the gallery has.
@@ -95,48 +97,31 @@ def adjustment_from_strangers(
     curve = calibration.strangers
     reference = curve.margin_at(_REFERENCE_RATE)
     shift = start.offset + (start.scale - 1.0) * (reference - start.reference)
-    start = Adjustment(shift, start.scale, reference, start.pairs, start.spread)
-
-    def expected_margin(level: float) -> float:
-        return calibration.margin_at(level, comparisons)
-
-    return _fit(start, curve, expected_margin, _STRANGER_LEVELS, margins, strangers)
-
-
-def _fit(
-    start: Adjustment,
-    curve: OperatingCurve,
-    expected_margin: Callable[[float], float],
-    levels: Float64,
-    margins: Float32,
-    people: int,
-) -> Adjustment:
-    """Return the posterior mode of offset and scale, so that few people move the start little.
-
-    The priors around the start and the errors of the margins' quantiles are normal.
-    """
-    levels = levels[len(margins) * levels >= _MIN_SAMPLES_ABOVE_LEVEL]
+    levels = _STRANGER_LEVELS[len(margins) * _STRANGER_LEVELS >= _MIN_SAMPLES_ABOVE_LEVEL]
     if not len(levels):
-        return start
-    expected = np.array([expected_margin(level) for level in levels])
+        return replace(start, offset=shift, reference=reference)
+    expected = np.array([calibration.margin_at(level, comparisons) for level in levels])
     observed = np.quantile(margins.astype(np.float64), 1.0 - levels)
     # d margin / d ln(rate), and from it the quantiles' error covariance: a part of its own for
     # each level, and a part shared by all, since margins of one person are correlated.
+    lower, higher = levels / 1.2, np.minimum(levels * 1.2, 0.9)
     slopes = np.array(
-        [expected_margin(x / 1.2) - expected_margin(min(x * 1.2, 0.9)) for x in levels]
-    )
-    slopes /= np.log(np.minimum(levels * 1.2, 0.9)) - np.log(levels / 1.2)
+        [
+            calibration.margin_at(low, comparisons) - calibration.margin_at(high, comparisons)
+            for low, high in zip(lower, higher, strict=True)
+        ]
+    ) / np.log(higher / lower)
     errors = np.diag(slopes**2 / (levels * len(margins))) + 1e-4 * np.eye(len(levels))
-    errors += _PEOPLE_NOISE / people * np.outer(slopes, slopes)
-    terms = np.stack([np.ones(len(levels)), expected - start.reference], axis=1)
+    errors += _PEOPLE_NOISE / strangers * np.outer(slopes, slopes)
+    terms = np.stack([np.ones(len(levels)), expected - reference], axis=1)
     weighted = np.linalg.solve(errors, terms).T
     prior_offset_spread = (
         _OFFSET_SPREAD * abs(curve.margin_at(1e-3) - curve.margin_at(1e-2)) / np.log(10)
     )
     prior_precision = np.diag([prior_offset_spread**-2, _SCALE_SPREAD**-2])
-    prior_mean = np.array([start.offset, start.scale - 1.0])
+    prior_mean = np.array([shift, start.scale - 1.0])
     covariance = np.linalg.inv(weighted @ terms + prior_precision)
     offset, stretch = covariance @ (weighted @ (observed - expected) + prior_precision @ prior_mean)
     scale = float(np.clip(1.0 + stretch, *_SCALE_LIMITS))
     spread = float(covariance[0, 0]), float(covariance[0, 1]), float(covariance[1, 1])
-    return Adjustment(float(offset), scale, start.reference, len(margins), spread)
+    return Adjustment(float(offset), scale, reference, len(margins), spread)

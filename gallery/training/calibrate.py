@@ -16,16 +16,12 @@ from gallery.matching.calibration import (
 from gallery.matching.gallery_margins import cross_margins, gallery_impostors, gallery_margins
 from gallery.matching.head import Head, HeadMetadata
 from gallery.matching.operating_curve import OperatingCurve
-from gallery.matching.operating_point import probability_features
+from gallery.matching.operating_point import DEFAULT_FPIR, probability_features
 from gallery.matching.templates import fuse_templates
 from gallery.progress import Progress, no_progress
 from gallery.training.encode import EncodedPeople
-from gallery.training.random_galleries import (
-    Queries,
-    query_gallery,
-    random_queries,
-    sample_per_person,
-)
+from gallery.training.identification import found_share
+from gallery.training.random_galleries import Queries, random_queries, sample_per_person
 from gallery.training.train import Epoch, FittedNetworks, Recipe, halves, train
 from gallery.types import Float32, Float64
 
@@ -142,19 +138,8 @@ def impostor_prior(head: Head, people: EncodedPeople, rng: np.random.Generator) 
     for per_face in (False, True):
         candidate = replace(prior, per_face=per_face)
         tried = head.recalibrated(replace(NO_CALIBRATION, prior=candidate))
-        found[per_face] = _found(tried, people, np.random.default_rng(0))
+        found[per_face] = found_share(tried, people, rate=DEFAULT_FPIR, seed=0)
     return replace(prior, per_face=found[True] >= found[False] - _PER_FACE_LOSS)
-
-
-def _found(head: Head, people: EncodedPeople, rng: np.random.Generator) -> float:
-    """The share of known people found at an FPIR of 1 %, in galleries of half of them."""
-    shares = []
-    for _ in range(_DRAWS):
-        queries = query_gallery(head, people, len(np.unique(people.people)) // 2, 1, rng)
-        strangers = np.sort(queries.margins[~queries.known])
-        least = strangers[int(0.99 * len(strangers))] if len(strangers) else -np.inf
-        shares.append((queries.right & (queries.margins > least))[queries.known].mean())
-    return float(np.mean(shares))
 
 
 def operating_curve(margins: Float32) -> OperatingCurve:

@@ -312,3 +312,14 @@ def test_erasing_again_reports_the_earlier_erasure(people: Gallery) -> None:
     receipt = people.forget("Ada Lovelace")
     with pytest.raises(IdentityNotFound, match=f"erased at .* erasure {receipt.id}"):
         people.forget(1)
+
+
+def test_erased_person_is_not_kept_with_the_operating_point(people: Gallery) -> None:
+    """It caches the encodings of enrolled people."""
+    before = people.scorer.operating_point().impostors
+    erased, _ = people.identity("Annabel")
+    assert before is not None and erased.id in before.identity_ids
+    people.forget(erased.id)
+    assert people.scorer._cached is None
+    impostors = people.scorer.operating_point().impostors
+    assert impostors is not None and erased.id not in impostors.identity_ids
