@@ -128,13 +128,16 @@ class Client:
         *photos: PhotoSource,
         several: Several = Several.REFUSE,
         force: bool = False,
+        distinct: bool = False,
         taken: str | None = None,
     ) -> list[Enrolment]:
         """Enrol photos under a name, and return the outcome of each.
 
+        force, distinct : see Gallery.enroll.
         taken : when they were taken, see Gallery.enroll. Raises InvalidName or DateInvalid.
         """
-        params = _several_params(several) | ({"force": "true"} if force else {})
+        params = _several_params(several)
+        params |= {n: "true" for n, on in {"force": force, "distinct": distinct}.items() if on}
         files = [_file(photo) for photo in photos]
         parse = _list_of("enrolments", from_json.enrolment)
         data = {"name": name} | _taken_field(taken)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 MAX_VIEWS = 10
+Promise = Literal["face", "photo"]
 DATABASE_FILE, INDEX_FILE, REENCODE_LOCK = "gallery.db", "faces.index", "reencode.lock"
 """In the home folder. The lock is held while the gallery is re-encoded, or its head replaced."""
 ENCODINGS_FOLDER = "encodings"
@@ -119,6 +120,11 @@ class Settings(BaseSettings):
         ge=1e-6,
         le=0.5,
         description="The stated rate: about this share of strangers match somebody (FPIR).",
+    )
+    promise: Promise = Field(
+        default="face",
+        description="What the stated rate is for when all faces of a photo are asked about: `face`,"
+        " each stranger's; `photo`, each photo in which all are strangers.",
     )
     candidates: int = Field(
         default=10, ge=2, le=1000, description="Nearest identities that the head judges per query."

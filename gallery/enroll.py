@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gallery.dates import checked_date
 from gallery.errors import NoFaceFound, PhotoError, SeveralFacesFound
 from gallery.identify import Identifier
-from gallery.matching.decision import matches
+from gallery.matching.decision import CLEAR, matches
 from gallery.matching.lookalikes import is_unlike
 from gallery.matching.scorer import Scorer
 from gallery.names import checked_name
-from gallery.store import audit, faces, identities, kept_images
+from gallery.store import audit, faces, identities, kept_images, merges
 from gallery.store.change_log import latest_change
 from gallery.store.database import Database
 from gallery.store.records import NewFace
 from gallery.timing import stage
-from gallery.types import Enrolment, EnrolOutcome, IdentityRef, Photo, Refusal, Several
+from gallery.types import (
+    Candidate,
+    Enrolment,
+    EnrolOutcome,
+    IdentityRef,
+    Photo,
+    Refusal,
+    Several,
+)
 from gallery.vision.crops import Keep, picture_to_keep, thumbnail
 from gallery.vision.pipeline import FacePipeline, PhotoSource, source_name
 
@@ -56,12 +65,14 @@ class Enroller:
         *,
         several: Several = Several.REFUSE,
         force: bool = False,
+        distinct: bool = False,
         taken: str | None = None,
     ) -> Enrolment:
         """Enrol one photo. When this returns "enrolled", the face is on disk.
 
         several : which face to take when the photo has more than one; by default, none.
         force : enrol even if the face matches another identity.
+        distinct : also mark this person and those whom the face matches as different people.
         taken : when the photo was taken, see gallery.dates; None for what its EXIF data say.
         Raises InvalidName, DateInvalid and HomeError; a problem with the photo is an outcome.
         """
@@ -69,7 +80,9 @@ class Enroller:
         label = source_name(source)
         date = None if taken is None else checked_date(taken)
         try:
-            enrolment = self._enroll(name, source, label, several=several, force=force, taken=date)
+            enrolment = self._enroll(
+                name, source, label, several=several, force=force, distinct=distinct, taken=date
+            )
         except NoFaceFound as error:
             return _refused(label, _reason(error, label), Refusal.NO_FACE)
         except SeveralFacesFound as error:
@@ -92,6 +105,7 @@ class Enroller:
         *,
         several: Several,
         force: bool,
+        distinct: bool,
         taken: str | None,
     ) -> Enrolment:
         content = self._pipeline.content(source)
@@ -113,7 +127,9 @@ class Enroller:
                 return existing
             with self._database.reading() as session:
                 position = latest_change(session)
-            enrolment = self._enroll_unless_rivals(name, photo, new, position, force=force)
+            enrolment = self._enroll_unless_rivals(
+                name, photo, new, position, force=force, distinct=distinct
+            )
             if enrolment is not None:
                 return enrolment
 
@@ -128,24 +144,48 @@ class Enroller:
         return Enrolment(label, EnrolOutcome.ALREADY, record.ref, face_id, reason)
 
     def _enroll_unless_rivals(
-        self, name: str, photo: Photo, new: NewFace, position: int, *, force: bool
+        self, name: str, photo: Photo, new: NewFace, position: int, *, force: bool, distinct: bool
     ) -> Enrolment | None:
         """Enrol the face, or refuse it because it matches other identities.
 
         Returns None if the gallery changed after `position`: the face must be scored again.
         """
         decision = self._identifier.decide_face(photo, new.face, new.encodings)
-        rivals = [c for c in matches(decision.candidates) if c.identity.name != name]
+        rivals = self._rivals(name, matches(decision.candidates))
         rival_refs = tuple(c.identity for c in rivals)
         # The page parses "(90%, by " (api/page/elements.js) and "; warning: " (enroll.js).
         names = ", ".join(f"{c.identity.name} ({c.probability:.0%}, by {c.photo})" for c in rivals)
-        if rivals and not force:
-            reason = f"it matches {names}; use force to enrol it as {name} anyway"
+        if rivals and not (force or distinct):
+            reason = (
+                f"it matches {names}; if {name} is somebody else, enrol it as distinct, or use"
+                " force to enrol it anyway"
+            )
             return _refused(photo.source, reason, Refusal.MATCHES_ANOTHER, rival_refs)
-        warning = f"; warning: it matches {names}" if rivals else ""
-        warning += self._unlike_warning(name, new)
-        enrolment = self._store(name, photo, new, position, warning)
+        note = ""
+        if rivals:
+            note = f"; told apart from {names}" if distinct else f"; warning: it matches {names}"
+        note += self._unlike_warning(name, new)
+        others = [ref.id for ref in rival_refs] if distinct else []
+        enrolment = self._store(name, photo, new, position, note, others)
         return None if enrolment is None else replace(enrolment, rivals=rival_refs)
+
+    def _rivals(self, name: str, matched: Sequence[Candidate]) -> list[Candidate]:
+        """The other identities that the face may be of.
+
+        Those who were told apart from this one are not, unless they are clearly the likelier.
+        """
+        own = next((c for c in matched if c.identity.name == name), None)
+        others = [c for c in matched if c is not own]
+        if own is None or not others:
+            return others
+        with self._database.reading() as session:
+            told_apart = merges.distinct_from(session, own.identity.id)
+        preference = self._scorer.operating_point().preference
+        return [
+            c
+            for c in others
+            if c.identity.id not in told_apart or preference(c.margin - own.margin) >= CLEAR
+        ]
 
     def _unlike_warning(self, name: str, new: NewFace) -> str:
         with self._database.reading() as session:
@@ -157,9 +197,18 @@ class Enroller:
         return f"; warning: this photo does not look like the other {photos} of {name}"
 
     def _store(
-        self, name: str, photo: Photo, new: NewFace, position: int, warning: str
+        self,
+        name: str,
+        photo: Photo,
+        new: NewFace,
+        position: int,
+        note: str,
+        told_apart: Sequence[int],
     ) -> Enrolment | None:
-        """Store the face, unless the gallery changed after `position`: then return None."""
+        """Store the face, unless the gallery changed after `position`: then return None.
+
+        told_apart : ids of the identities that this one is marked as different from.
+        """
         with self._database.writing() as session:
             if latest_change(session) != position:
                 return None
@@ -175,10 +224,13 @@ class Enroller:
             if self._thumbnails:
                 kept_images.add_thumbnail(session, face_id, thumbnail(photo, new.face))
             audit.record(session, "enrol", identity_id=identity_id)
+            if told_apart:
+                merges.keep_distinct(session, identity_id, told_apart)
+                audit.record(session, "tell apart", identity_id=identity_id)
             face_count = identities.get(session, identity_id).faces
         identity = IdentityRef(identity_id, name)
         state = "new identity" if record is None else f"now {face_count} photos"
-        reason = f"enrolled as {name} ({state}){warning}"
+        reason = f"enrolled as {name} ({state}){note}"
         return Enrolment(photo.source, EnrolOutcome.ENROLLED, identity, face_id, reason)
 
 

@@ -231,8 +231,14 @@ class Runtime:
             from gallery.matching.search import CandidateSearch
 
             candidates = CandidateSearch(database, index, identities=settings.candidates)
-            views = settings.views_query
-            return Identifier(database, pipeline.get(), candidates, scorer.get(), views=views)
+            return Identifier(
+                database,
+                pipeline.get(),
+                candidates,
+                scorer.get(),
+                views=settings.views_query,
+                promise=settings.promise,
+            )
 
         def build_enroller() -> Enroller:
             from gallery.enroll import Enroller

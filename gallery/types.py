@@ -176,6 +176,8 @@ class Candidate:
     probability : that both are the same person, if every second query were a stranger's.
     verdict : the argmax of the head's two outputs at the gallery's operating point. It is stricter
         than an even chance, so that the stated false-alarm rate is kept.
+    margin : of the "same" output over the "different" one, in logits, less the operating point;
+        the verdict is "same" if it is positive.
     photo : the photo that the face was enrolled from, as it was named then.
     years_apart : from the query's date to that of the identity's photo nearest in time; None if
         either is unknown.
@@ -187,6 +189,7 @@ class Candidate:
     similarity: float
     probability: float
     verdict: Verdict
+    margin: float
     years_apart: float | None = None
 
 
@@ -200,6 +203,8 @@ class Decision:
     candidates : one per identity, likeliest first.
     fpir : the stated false-positive identification rate (FPIR) that the verdicts keep;
         None if nothing was judged.
+    photo_fpir : the share of photos of as many strangers as were judged here in which at least one
+        would match, at that rate.
     """
 
     outcome: Outcome
@@ -209,6 +214,7 @@ class Decision:
     candidates: tuple[Candidate, ...]
     reason: str
     fpir: float | None = None
+    photo_fpir: float | None = None
 
     @property
     def decided_by(self) -> Candidate | None:

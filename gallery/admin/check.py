@@ -33,6 +33,7 @@ from gallery.store import (
     faces,
     identities,
     kept_images,
+    merges,
     orphans,
     reencoding,
 )
@@ -249,18 +250,22 @@ def _look_alikes(database: Database, scorer: Scorer, point: OperatingPoint) -> F
         if len(names) > _MAX_COMPARED:
             message = f"not checked beyond {_MAX_COMPARED} identities; `gallery dedupe` finds them"
             return Finding("look-alikes", True, message)
-        stored = faces.encodings_of(session, names)
+        stored, told_apart = faces.encodings_of(session, names), merges.distinct_pairs(session)
     pairs = [
         f"{names[pair.first]} and {names[pair.second]} ({min(pair.probability, 0.999):.1%})"
         for pair in look_alikes(stored, scorer, point)
+        if (min(pair.first, pair.second), max(pair.first, pair.second)) not in told_apart
     ]
     if not pairs:
-        return Finding("look-alikes", True, "no two identities match each other")
+        message = "no two identities match each other"
+        message += ", but for those marked as different people" if told_apart else ""
+        return Finding("look-alikes", True, message)
     left = len(pairs) - _MAX_LISTED
     more = f", and {_count(left, 'more pair')}" if left > 0 else ""
     message = (
         f"{'; '.join(pairs[:_MAX_LISTED])}{more} may both match a query, which is then answered"
-        " `ambiguous`; if they are one person, run `gallery identities merge`"
+        " `ambiguous`; if they are one person, run `gallery identities merge`, if two, `gallery"
+        " identities distinct`"
     )
     return Finding("look-alikes", True, message, is_note=True)
 

@@ -50,6 +50,12 @@ def enroll_identity(
     force: Annotated[
         bool, typer.Option("--force", help="Enrol even if the face matches another identity.")
     ] = False,
+    distinct: Annotated[
+        bool,
+        typer.Option(
+            "--distinct", help="As --force, and mark the people who match as different people."
+        ),
+    ] = False,
     taken: TakenOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -61,7 +67,13 @@ def enroll_identity(
     """
     with open_gallery(context) as gallery:
         advise_on_encoder(gallery)
-        enrol = partial(gallery.enroll, several=several(largest), force=force, taken=taken)
+        enrol = partial(
+            gallery.enroll,
+            several=several(largest),
+            force=force,
+            distinct=distinct,
+            taken=taken,
+        )
         status = _enroll(enrol, _jobs(name, photos, from_folder), as_json)
     raise typer.Exit(status)
 
@@ -83,7 +95,8 @@ def _jobs(
 
 _REMEDIES = {
     Refusal.SEVERAL_FACES: "--largest enrols the largest of several faces.",
-    Refusal.MATCHES_ANOTHER: "--force enrols a face that matches another identity.",
+    Refusal.MATCHES_ANOTHER: "--distinct enrols a face that matches somebody else's, and marks the"
+    " two as different people; --force only enrols it.",
 }
 
 

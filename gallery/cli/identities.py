@@ -248,7 +248,8 @@ def distinct(
     undo: Annotated[bool, typer.Option("--undo", help="Compare the two again.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Mark two identities as different people, so that `dedupe` does not report them again.
+    """Mark two identities as different people. A query that matches both is answered with the one
+    that is clearly the likelier, and neither `check` nor `dedupe` takes them for one person.
 
     Example: `gallery identities distinct "Grace Hopper" "Grace Kelly"`
     """

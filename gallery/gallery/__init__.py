@@ -36,11 +36,13 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         *,
         several: Several = Several.REFUSE,
         force: bool = False,
+        distinct: bool = False,
         taken: str | None = None,
     ) -> Enrolment:
         """Enrol a photo of a person. The face is on the disk when this returns.
 
         force : enrol a face that matches another identity, too.
+        distinct : as force, and mark the two as different people: see `keep_distinct`.
         taken : when the photo was taken: "1998", "1998-07" or "1998-07-14"; None for its EXIF date.
         Returns an Enrolment: enrolled, already there, refused and why, or an error for a photo that
         cannot be used. Raises InvalidName, DateInvalid or HomeError.
@@ -50,7 +52,7 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         """
         return self._runtime.steady(
             lambda p: p.enroller.get().enroll(
-                name, photo, several=several, force=force, taken=taken
+                name, photo, several=several, force=force, distinct=distinct, taken=taken
             )
         )
 

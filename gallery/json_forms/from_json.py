@@ -38,6 +38,7 @@ def decision(data: Json) -> Decision:
         candidates=tuple(candidate(item) for item in data["candidates"]),
         reason=data["reason"],
         fpir=data["false_positive_identification_rate"],
+        photo_fpir=data["photo_false_positive_identification_rate"],
     )
 
 
@@ -49,6 +50,7 @@ def candidate(data: Json) -> Candidate:
         similarity=data["similarity"],
         probability=data["probability"],
         verdict=Verdict(data["verdict"]),
+        margin=data["margin"],
         years_apart=data["years_apart"],
     )
 

@@ -23,6 +23,7 @@ _CANDIDATE = {
     "similarity": 0.97,
     "probability": 0.99,
     "verdict": "same",
+    "margin": 4.2,
     "years_apart": 2.5,
 }
 _DECISION: dict[str, Any] = {
@@ -30,6 +31,7 @@ _DECISION: dict[str, Any] = {
     "identity": _HOPPER,
     "probability": 0.99,
     "false_positive_identification_rate": 0.01,
+    "photo_false_positive_identification_rate": 0.01,
     "photo": "unknown.jpg",
     "face": _FACE,
     "candidates": [_CANDIDATE],
@@ -100,6 +102,9 @@ class Candidate(Schema):
     similarity: float = Field(description="Cosine similarity of the encodings.")
     probability: float = Field(description="The probability that it is the same person.")
     verdict: Verdict
+    margin: float = Field(
+        description="How far it is above the operating point, in logits; above 0 is `same`."
+    )
     years_apart: float | None = Field(
         description="Years from the query's date to that of the identity's photo nearest in time;"
         " null if either is unknown."
@@ -116,6 +121,9 @@ class Decision(Schema):
     probability: float | None
     false_positive_identification_rate: float | None = Field(
         description="The share of strangers who may get a match at this operating point."
+    )
+    photo_false_positive_identification_rate: float | None = Field(
+        description="The share of photos of as many strangers in which somebody may get a match."
     )
     photo: str
     face: DetectedFace | None

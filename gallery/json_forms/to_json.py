@@ -33,6 +33,7 @@ def decision_json(photo: str, decision: Decision) -> Json:
         "identity": _ref(decision.identity),
         "probability": _rounded(decision.probability),
         "false_positive_identification_rate": decision.fpir,
+        "photo_false_positive_identification_rate": _rounded(decision.photo_fpir),
         "photo": photo,
         "face": None if decision.face is None else face_json(decision.face),
         "candidates": [candidate_json(c) for c in decision.candidates],
@@ -49,6 +50,7 @@ def error_json(photo: str, reason: str) -> Json:
         "identity": None,
         "probability": None,
         "false_positive_identification_rate": None,
+        "photo_false_positive_identification_rate": None,
         "photo": photo,
         "face": None,
         "candidates": [],
@@ -76,6 +78,7 @@ def candidate_json(candidate: Candidate) -> Json:
         "similarity": _rounded(candidate.similarity),
         "probability": _rounded(candidate.probability),
         "verdict": candidate.verdict.value,
+        "margin": round(candidate.margin, 3),
         "years_apart": candidate.years_apart,
     }
 

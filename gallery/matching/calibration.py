@@ -116,6 +116,8 @@ class Calibration:
     probability_weights : float64 (4,). The log-odds that the most probable candidate is right, if
         every second query is a stranger's, are probability_weights @ (1, margin, ln of the false
         matches expected at this margin, ln of the comparisons).
+    preference : the log-odds that the likelier of two identities is right, when a query matches
+        both and they are two people, for each logit by which its margin is the higher.
     """
 
     strangers: OperatingCurve
@@ -124,6 +126,7 @@ class Calibration:
     crowding: float
     known: Float64
     probability_weights: Float64
+    preference: float
 
     def comparison_rate(self, rate: float, comparisons: int) -> float:
         """Return the rate per comparison that amounts to this rate per query."""
@@ -156,6 +159,7 @@ class Calibration:
             "crowding": self.crowding,
             "known": self.known.tolist(),
             "sureness": self.probability_weights.tolist(),
+            "preference": self.preference,
         }
 
     @classmethod
@@ -164,10 +168,12 @@ class Calibration:
         known, sureness = np.array(stored["known"], float), np.array(stored["sureness"], float)
         if known.shape != (3, 101) or sureness.shape != (4,):
             raise ValueError(f"a calibration of {known.shape} margins and {sureness.shape} weights")
-        crowding = float(stored["crowding"])
-        if not (np.isfinite(known).all() and np.isfinite(sureness).all() and 0 < crowding <= 1):
+        crowding, preference = float(stored["crowding"]), float(stored["preference"])
+        is_finite = np.isfinite(known).all() and np.isfinite(sureness).all()
+        if not (is_finite and 0 < crowding <= 1 and 0 <= preference < np.inf):
             raise ValueError(
-                "a calibration with values that are not finite, or a crowding not in (0, 1]"
+                "a calibration with values that are not finite, a crowding not in (0, 1], or a"
+                " negative preference"
             )
         return cls(
             OperatingCurve.from_json(stored["strangers"]),
@@ -176,4 +182,5 @@ class Calibration:
             crowding,
             known,
             sureness,
+            preference,
         )

@@ -63,6 +63,13 @@ class OperatingPoint:
         probabilities: Float64 = expit(features @ self.calibration.probability_weights)
         return probabilities
 
+    def preference(self, lead: float) -> float:
+        """Return the probability that the likelier of two identities is right.
+
+        Both match a query, and they are two people. lead : of its margin over the other's, logits.
+        """
+        return float(expit(self.calibration.preference * lead / self.adjustment.scale))
+
     def expected_found(self, photos: int) -> float:
         """Return the expected share of known people found, with this many photos enrolled of each.
 
@@ -92,6 +99,16 @@ class OperatingPoint:
             f"only about {found:.0%} of known people are expected to be found, because {reason} and"
             f" no more than {100 * self.fpir:g} % of strangers shall match; {remedy}"
         )
+
+
+def rate_for_any(rate: float, faces: int) -> float:
+    """Return the share of photos of so many strangers in which at least one matches."""
+    return float(-np.expm1(faces * np.log1p(-rate)))
+
+
+def rate_for_each(rate: float, faces: int) -> float:
+    """Return the rate for each stranger that keeps this rate for photos of so many."""
+    return float(-np.expm1(np.log1p(-rate) / faces))
 
 
 def probability_features(calibration: Calibration, margins: Float64, comparisons: int) -> Float64:

@@ -11,7 +11,12 @@ from gallery.matching.adjustment import Adjustment
 from gallery.matching.gallery_margins import gallery_impostors, gallery_margins, identity_sample
 from gallery.matching.head import Head
 from gallery.matching.impostors import Impostors
-from gallery.matching.operating_point import DEFAULT_FPIR, OperatingPoint, operating_point
+from gallery.matching.operating_point import (
+    DEFAULT_FPIR,
+    OperatingPoint,
+    operating_point,
+    rate_for_each,
+)
 from gallery.matching.search import CandidateFaces
 from gallery.matching.templates import fuse_templates
 from gallery.store import calibrations, faces, identities
@@ -78,18 +83,42 @@ class Scorer:
 
     def point_at_size(self, point: OperatingPoint, identities: int) -> OperatingPoint:
         """Return a point as it would be with this many identities like those in the gallery."""
-        return operating_point(
-            self.head.metadata.calibration,
-            identities,
-            fpir=point.fpir,
-            adjustment=point.adjustment if point.is_calibrated else None,
-            impostors=point.impostors,
-        )
+        return self._moved(point, identities, point.fpir)
+
+    def point_for_faces(self, point: OperatingPoint, faces: int) -> OperatingPoint:
+        """Return the point that holds the stated rate for a photo of so many faces as a whole."""
+        return self._moved(point, point.comparisons, rate_for_each(point.fpir, faces))
+
+    def larger_half_that_matches(self, point: OperatingPoint, margin: float) -> int | None:
+        """Return the largest size of the gallery at which a candidate would have matched.
+
+        margin : of the candidate over `point`, at most 0.
+        Returns None if it would not even have with half as many identities.
+        """
+        low, high = (point.comparisons + 1) // 2, point.comparisons
+        if low == high or self.point_at_size(point, low).bias >= margin + point.bias:
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.point_at_size(point, middle).bias < margin + point.bias:
+                low = middle
+            else:
+                high = middle
+        return low
 
     def forget(self) -> None:
         """Forget what is cached of the gallery, encodings of enrolled people among it."""
         with self._lock:
             self._cached = None
+
+    def _moved(self, point: OperatingPoint, identities: int, fpir: float) -> OperatingPoint:
+        return operating_point(
+            self.head.metadata.calibration,
+            identities,
+            fpir=fpir,
+            adjustment=point.adjustment if point.is_calibrated else None,
+            impostors=point.impostors,
+        )
 
     def _operating_point(
         self,
@@ -149,6 +178,7 @@ class Scorer:
                     similarity=float(stored.encodings.vectors[row] @ query.vectors[0]),
                     probability=float(probabilities[i]),
                     verdict=Verdict.SAME if is_same[i] else Verdict.DIFFERENT,
+                    margin=float(margins[i]) - point.bias,
                 )
             )
         return candidates

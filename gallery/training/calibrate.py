@@ -22,6 +22,7 @@ from gallery.progress import Progress, no_progress
 from gallery.training.encode import EncodedPeople
 from gallery.training.identification import found_share
 from gallery.training.random_galleries import Queries, random_queries, sample_per_person
+from gallery.training.told_apart import preference_slope
 from gallery.training.train import Epoch, FittedNetworks, Recipe, halves, train
 from gallery.types import Float32, Float64
 
@@ -48,6 +49,7 @@ NO_CALIBRATION = Calibration(
     1.0,
     np.zeros((3, 101)),
     np.array([0.0, 1.0, 0.0, 0.0]),
+    0.0,
 )
 """Placeholder of a head that is not calibrated yet."""
 
@@ -103,7 +105,11 @@ def calibrate_head(head: Head, people: EncodedPeople, seed: int) -> Calibration:
     queries = list(random_queries(head.recalibrated(rough), people, rng))
     calibration = replace(rough, crowding=_crowding(queries, rough))
     calibration = replace(calibration, caution=_caution(queries, calibration))
-    return replace(calibration, probability_weights=_sureness(queries, calibration))
+    return replace(
+        calibration,
+        probability_weights=_sureness(queries, calibration),
+        preference=preference_slope(head.recalibrated(rough), people, rng),
+    )
 
 
 def impostor_prior(head: Head, people: EncodedPeople, rng: np.random.Generator) -> ImpostorPrior:

@@ -42,14 +42,16 @@ FIGURES = (
 )
 
 
-def encoded(arguments: argparse.Namespace, encoder: str) -> tuple[Head, dict[str, EncodedPeople]]:
-    """The head, and everyone as they are and in altered photos."""
+def encoded(
+    arguments: argparse.Namespace, encoder: str, *, altered_photos: bool = True
+) -> tuple[Head, dict[str, EncodedPeople]]:
+    """The head, and everyone as they are and, with the encoder measured, in altered photos."""
     folder = people_in(arguments.folder, "test")
     errata = read_errata(arguments.errata, arguments.folder)
     with Gallery.open(arguments.work / f"home-{encoder}", encoder=encoder) as gallery:
         settings = gallery.settings
         everyone = {"everyone": folder}
-        if encoder == arguments.encoder:
+        if altered_photos and encoder == arguments.encoder:
             everyone |= {
                 name: altered(folder, name, arguments.work, arguments.people)
                 for name in CONDITIONS

@@ -12,7 +12,8 @@ from gallery import Gallery
 from tests.cli.conftest import Run
 
 CANDIDATE_KEYS = {
-    "identity", "face_id", "photo", "similarity", "probability", "verdict", "years_apart",
+    "identity", "face_id", "photo", "similarity", "probability", "verdict", "margin",
+    "years_apart",
 }  # fmt: skip
 
 

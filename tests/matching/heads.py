@@ -28,6 +28,7 @@ CALIBRATION = Calibration(
     0.9,
     np.sort(np.random.default_rng(0).normal(size=(3, 101))),
     np.array([0.5, 1.0, -0.1, 0.0]),
+    1.5,
 )
 
 

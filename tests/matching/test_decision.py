@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gallery.matching.decision import decide, decision_without_face, one_face_per_identity
-from gallery.types import Box, Candidate, Decision, Face, IdentityRef, Outcome, Verdict
+from gallery.matching.decision import decide, decision_without_face
+from gallery.types import Box, Candidate, Face, IdentityRef, Outcome, Verdict
 
 FACE = Face(Box(0.0, 0.0, 80.0, 100.0), np.zeros((5, 2), np.float32), 0.999, 100.0)
 
@@ -23,7 +23,13 @@ def candidate(identity: int, probability: float, name: str | None = None) -> Can
         similarity=0.5,
         probability=probability,
         verdict=Verdict.SAME if probability > 0.5 else Verdict.DIFFERENT,
+        margin=10 * (probability - 0.5),
     )
+
+
+def preference(lead: float) -> float:
+    """A lead of 2 or more is clear."""
+    return 0.99 if lead >= 2.0 else 0.6
 
 
 def test_empty_gallery_is_unknown() -> None:
@@ -61,7 +67,9 @@ def test_several_matches_are_ambiguous() -> None:
     decision = decide(FACE, candidates)
     assert decision.outcome is Outcome.AMBIGUOUS and decision.identity is None
     assert decision.probability == 0.99 and decision.decided_by is None
-    assert decision.reason == "3 identities match: person 2, person 4, person 1"
+    assert decision.reason == (
+        "3 identities match: person 2 (99.0%), person 4 (70.0%), person 1 (60.0%)"
+    )
 
 
 def test_excluded_identities_are_no_candidates() -> None:
@@ -78,12 +86,23 @@ def test_excluded_identities_are_no_candidates() -> None:
     assert alone.reason == "there are no other candidates; you ruled out Ada"
 
 
-def test_distinct_people_who_match_are_called_so() -> None:
-    decision = decide(FACE, [candidate(1, 0.9), candidate(2, 0.8)], are_distinct=True)
-    assert decision.outcome is Outcome.AMBIGUOUS
+def test_the_clearly_likelier_of_people_told_apart_is_the_answer() -> None:
+    candidates = [candidate(1, 0.7, "Venus"), candidate(2, 0.95, "Serena"), candidate(3, 0.1)]
+    decision = decide(FACE, candidates, preference=preference)
+    assert decision.outcome is Outcome.MATCH and decision.identity == candidates[1].identity
+    assert decision.probability == 0.95 and decision.decided_by is candidates[1]
     assert decision.reason == (
-        "2 identities match, which you marked as different people: person 1, person 2"
+        "2 identities match, which you marked as different people: Serena (95.0%), Venus (70.0%);"
+        " Serena is clearly the likelier"
     )
+    assert decide(FACE, candidates).outcome is Outcome.AMBIGUOUS  # not told apart
+
+
+def test_people_told_apart_stay_ambiguous_where_neither_is_clearly_likelier() -> None:
+    candidates = [candidate(1, 0.9, "Venus"), candidate(2, 0.8, "Serena"), candidate(3, 0.6)]
+    decision = decide(FACE, candidates, preference=preference)
+    assert decision.outcome is Outcome.AMBIGUOUS and decision.identity is None
+    assert decision.reason.endswith("; Venus is the likelier, but not clearly")
 
 
 def test_probability_of_one_half_is_different() -> None:
@@ -91,7 +110,7 @@ def test_probability_of_one_half_is_different() -> None:
 
 
 def test_verdict_decides_not_the_probability() -> None:
-    probable = Candidate(IdentityRef(1, "Ada"), 1, "a.jpg", 0.5, 0.9, Verdict.DIFFERENT)
+    probable = Candidate(IdentityRef(1, "Ada"), 1, "a.jpg", 0.5, 0.9, Verdict.DIFFERENT, -1.0)
     assert decide(FACE, [probable]).outcome is Outcome.UNKNOWN
 
 
@@ -134,51 +153,6 @@ def test_decision_without_a_face_has_no_candidates(outcome: Outcome) -> None:
     assert (decision.outcome, decision.reason) == (outcome, "why")
     assert decision.identity is None and decision.face is None and decision.candidates == ()
     assert decision.decided_by is None and decision.runner_up is None
-
-
-def decisions(*matches: tuple[int | None, float]) -> list[Decision]:
-    """One decision per (matching identity or None, probability)."""
-    return [
-        decide(FACE, [candidate(9, 0.1)] if i is None else [candidate(i, p), candidate(9, 0.1)])
-        for i, p in matches
-    ]
-
-
-def test_most_probable_of_several_faces_keeps_the_identity() -> None:
-    before = decisions((1, 0.7), (2, 0.6), (1, 0.9), (None, 0.0), (1, 0.8))
-    after = one_face_per_identity(before)
-    ids = [d.identity.id if d.identity else None for d in after]
-    assert ids == [None, 2, 1, None, None]
-    for i in (1, 2, 3):
-        assert after[i] is before[i]
-    for i in (0, 4):
-        assert after[i].outcome is Outcome.UNKNOWN and after[i].decided_by is None
-        assert after[i].reason == "another face in this photo is more likely person 1"
-        assert after[i].face is before[i].face
-        assert after[i].candidates == before[i].candidates
-    assert after[0].runner_up is not None and after[0].runner_up.identity.id == 1
-
-
-def test_only_one_of_two_equally_probable_faces_keeps_the_identity() -> None:
-    after = one_face_per_identity(decisions((1, 0.7), (1, 0.7)))
-    assert [d.identity is not None for d in after] == [True, False]
-
-
-def test_distinct_identities_are_left_as_they_are() -> None:
-    assert one_face_per_identity([]) == []
-    before = decisions((1, 0.7), (2, 0.7), (None, 0.0))
-    assert one_face_per_identity(before) == before
-
-
-@given(st.lists(st.tuples(st.integers(1, 4), st.floats(0.51, 1.0)), max_size=10))
-def test_an_identity_is_given_to_at_most_one_face(matches) -> None:
-    after = one_face_per_identity(decisions(*matches))
-    ids = [d.identity.id for d in after if d.identity is not None]
-    assert sorted(ids) == sorted({i for i, _ in matches})
-    for decision in after:
-        if decision.identity is not None:
-            best = max(p for i, p in matches if i == decision.identity.id)
-            assert decision.probability == best
 
 
 # Dates

@@ -195,6 +195,7 @@ def _curve(**changes: object) -> str:
         {"calibration": _calibration(crowding=1.5)},
         {"calibration": _calibration(crowding="x")},
         {"calibration": _calibration(sureness=[1.0, float("nan"), 0.0, 0.0])},
+        {"calibration": _calibration(preference=-1.0)},
         {"calibration": _curve(margins=[1.0, 0.0, -1.0])},
         {"calibration": _curve(log10_rates=[-1.0])},
         {"calibration": _curve(tail="x")},

@@ -70,7 +70,7 @@ def test_lower_rate_never_has_a_lower_margin(
 @pytest.fixture
 def calibration(curve: OperatingCurve) -> Calibration:
     known = np.tile(np.linspace(-4.0, 12.0, 101), (3, 1)) + np.arange(3)[:, None]
-    return Calibration(curve, PRIOR, CAUTION, 1.0, known, np.array([0.3, 0.5, -0.4, 0.1]))
+    return Calibration(curve, PRIOR, CAUTION, 1.0, known, np.array([0.3, 0.5, -0.4, 0.1]), 1.5)
 
 
 def test_bias_grows_with_the_gallery(calibration: Calibration) -> None:
@@ -221,7 +221,7 @@ def test_higher_scoring_strangers_raise_the_point_and_few_raise_it_little(
     curve: OperatingCurve,
 ) -> None:
     weights = np.array([0.0, 1.0, 0.0, 0.0])
-    calibration = Calibration(curve, PRIOR, CAUTION, 0.9, np.zeros((3, 101)), weights)
+    calibration = Calibration(curve, PRIOR, CAUTION, 0.9, np.zeros((3, 101)), weights, 1.5)
 
     def expected_margins(count: int) -> Any:
         levels = (np.arange(count) + 0.5) / count

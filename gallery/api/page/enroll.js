@@ -12,18 +12,18 @@ const PRIVACY = "The gallery stores the face as numbers, and a thumbnail if thum
 export async function enrol(photo, decision, place, isOnlyFace, update) {
   const knownName = decision.outcome === "match" ? decision.identity.name : "";
   const [file, fileName] = await facePhoto(photo, decision, place, isOnlyFace);
-  const post = async (name, force) => {
+  const post = async (name, distinct) => {
     const form = new FormData();
     form.append("name", name);
     form.append("photo", file, fileName);
-    const { enrolments } = await postForm(`/v1/identities?largest=true${force ? "&force=true" : ""}`, form);
+    const { enrolments } = await postForm(`/v1/identities?largest=true${distinct ? "&distinct=true" : ""}`, form);
     return { name, ...enrolments[0] };
   };
   let enrolment = await ask(`Who is this? ${PRIVACY}`, "Enrol", { entry: knownName, act: (name) => post(validName(name), false) });
   if (enrolment?.refusal === "matches_another") {
     const { name } = enrolment;
     const rivals = enrolment.rivals.map((rival) => rival.name).join(", ");
-    enrolment = await ask(`This face matches ${rivals}. Enrol it as ${name} anyway?`, "Enrol anyway", { act: () => post(name, true) });
+    enrolment = await ask(`This face matches ${rivals}. Is ${name} somebody else?`, "Yes, enrol", { act: () => post(name, true) });
   }
   if (enrolment) showEnrolment(enrolment, update);
 }

@@ -82,6 +82,10 @@ def routes(gallery: Gallery) -> APIRouter:
         force: Annotated[
             bool, Query(description="Enrol even if the face matches another identity.")
         ] = False,
+        distinct: Annotated[
+            bool,
+            Query(description="As `force`, and mark the people who match as different people."),
+        ] = False,
     ) -> JSONResponse:
         """Enrol one or more photos under a name, and return the outcome of each.
 
@@ -96,6 +100,7 @@ def routes(gallery: Gallery) -> APIRouter:
             fields["name"],
             several=several,
             force=force,
+            distinct=distinct,
             taken=fields.get("taken"),
         )
         enrolments: list[Enrolment] = []
