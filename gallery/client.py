@@ -128,13 +128,14 @@ class Client:
         *photos: PhotoSource,
         several: Several = Several.REFUSE,
         force: bool = False,
+        new: bool = False,
         taken: str | None = None,
     ) -> list[Enrolment]:
         """Enrol photos under a name, and return the outcome of each.
 
-        taken : when they were taken, see Gallery.enroll. Raises InvalidName or DateInvalid.
+        new, taken : see Gallery.enroll. Raises InvalidName, NameAmbiguous or DateInvalid.
         """
-        params = _several_params(several) | ({"force": "true"} if force else {})
+        params = _several_params(several) | ({"force": "true"} if force else {}) | _new_param(new)
         files = [_file(photo) for photo in photos]
         parse = _list_of("enrolments", from_json.enrolment)
         data = {"name": name} | _taken_field(taken)
@@ -160,17 +161,19 @@ class Client:
         identity_id: int,
         *,
         new_name: str | None = None,
+        new: bool = False,
         external_id: str | None = None,
         details: dict[str, str] | None = None,
     ) -> IdentityRecord:
         """Change an identity; what is None stays as it is.
 
+        new : see Gallery.rename.
         Raises IdentityNotFound, InvalidName, DetailsInvalid or IdentityExists.
         """
         changes = {"name": new_name, "external_id": external_id, "details": details}
         body = {field: value for field, value in changes.items() if value is not None}
         path = f"/v1/identities/{identity_id}"
-        return self._json("PATCH", path, from_json.identity, json=body)
+        return self._json("PATCH", path, from_json.identity, params=_new_param(new), json=body)
 
     def expire_at(self, identity_id: int, when: str) -> IdentityRecord:
         """Set when to erase an identity: a date, a time, or days from now as `90d`; empty: never.
@@ -345,6 +348,10 @@ def _several_params(several: Several) -> dict[str, str]:
     if several is Several.CENTRAL:
         raise SettingInvalid("the HTTP API does not support several = central; use largest")
     return {"largest": "true"} if several is Several.LARGEST else {}
+
+
+def _new_param(new: bool) -> dict[str, str]:
+    return {"new": "true"} if new else {}
 
 
 def _taken_field(taken: str | None) -> dict[str, str]:

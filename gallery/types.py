@@ -239,6 +239,7 @@ class Refusal(StrEnum):
     NO_FACE = "no_face"
     SEVERAL_FACES = "several_faces"
     MATCHES_ANOTHER = "matches_another"  # can still be enrolled with force
+    NAME_AMBIGUOUS = "name_ambiguous"  # a near name of several people, among photos of others
 
 
 @dataclass(frozen=True)
@@ -249,6 +250,7 @@ class Enrolment:
     face_id : the stored face, also if it was enrolled before.
     refusal : why it was refused, for programs.
     rivals : other identities that the face matches.
+    notes : what else there is to say, such as that a near name was taken for the one given.
     """
 
     photo: str
@@ -258,6 +260,7 @@ class Enrolment:
     reason: str
     refusal: Refusal | None = None
     rivals: tuple[IdentityRef, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,11 @@ def complain(reason: str) -> None:
     err.print(f"[bold red]error:[/] {escape(printable(reason))}")
 
 
+def note(text: str) -> None:
+    """Print a remark on stderr, so that it is in nobody's JSON."""
+    err.print(escape(printable(text)), style="yellow")
+
+
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """A number with its noun: "1 face", "2 faces"."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
@@ -95,6 +100,11 @@ def show_receipt(receipt: Receipt, as_json: bool, name: str | None = None) -> No
         texts = count(receipt.too_plain, "text")
         say(f"    not searched for, because too short or only a number: {texts}", "dim")
     say(f"    receipt {receipt.id}", "dim")
+
+
+def saved_plans(number: int) -> str:
+    """What erasing deletes beside the person: "2 saved dedupe plans"."""
+    return count(number, "saved dedupe plan")
 
 
 class ProgressBar:

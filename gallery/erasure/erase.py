@@ -129,7 +129,7 @@ class Eraser:
         self._cache = cache
 
     def erase_identity(self, who: str | int) -> Receipt:
-        """Erase an identity, by name or id, with all its faces. This cannot be undone.
+        """Erase an identity, by its exact name or id, with all its faces. This cannot be undone.
 
         Raises IdentityNotFound. Raises HomeUnusable or DatabaseBusy if the rows are deleted but
         their bytes could not be erased yet; the next command on this gallery does it. Raises
@@ -137,7 +137,7 @@ class Eraser:
         """
         try:
             with self._database.reading() as session:
-                record = identities.get(session, who)
+                record = identities.get(session, who, exact=True)
         except IdentityNotFound:
             # The user may be retrying because the bytes could not be erased the first time.
             finish_erasing(self._database, self._index, self._home)

@@ -76,7 +76,9 @@ def trace_report(
     names: list[str] = []
     try:
         with database.reading() as session:
-            remains = person_data.collect(session, identities.get(session, who).id, None)
+            remains = person_data.collect(
+                session, identities.get(session, who, exact=True).id, None
+            )
         is_enrolled, is_unfinished = True, False
         lines = [f"identity {remains.identity_id} is in the gallery"]
         encodings, pictures = remains.encodings, remains.images

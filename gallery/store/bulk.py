@@ -12,7 +12,8 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from gallery.batching import batched
-from gallery.names import printable
+from gallery.names import folded, printable
+from gallery.store.expiry import set_expiry
 from gallery.store.faces import is_searchable
 from gallery.store.records import FaceBatch, NewIdentity
 from gallery.store.tables import (
@@ -166,7 +167,8 @@ def _identity_ids(session: Session, identities: Sequence[NewIdentity]) -> list[i
             row.details = {**identity.details, **row.details}
             if row.external_id is None and identity.external_id not in taken:
                 row.external_id = identity.external_id
-            row.expires_at = row.expires_at or identity.expires_at
+            if row.expires_at is None and identity.expires_at is not None:
+                set_expiry(row, identity.expires_at)
             ids.append(row.id)
             continue
         ids.append(first + len(new))
@@ -175,6 +177,7 @@ def _identity_ids(session: Session, identities: Sequence[NewIdentity]) -> list[i
     columns: dict[str, Iterable[Any]] = {
         "id": range(first, first + len(new)),
         "name": (identity.name for identity in new),
+        "folded_name": (folded(identity.name) for identity in new),
         "external_id": (None if i.external_id in taken else i.external_id for i in new),
         "details": (json.dumps(identity.details) for identity in new),
         "expires_at": (stored_text(identity.expires_at) for identity in new),
