@@ -72,7 +72,7 @@ def test_rename_to_a_near_name_is_refused_unless_new(two_alike: Database) -> Non
     with two_alike.writing() as session:
         identities.rename(session, "Jose Nunez", "анна", new=True)
     with two_alike.reading() as session:
-        assert [r.name for r in identities.near(session, "АННА")] == ["Анна", "анна"]
+        assert [r.name for r in identities.near(session, "АННА")] == ["Анна", "анна"]  # noqa: RUF001
 
 
 def test_near_names_are_found_by_an_index(two_alike: Database) -> None:

@@ -15,7 +15,7 @@ from gallery.errors import (
     NameAmbiguous,
     PlanUnusable,
 )
-from gallery.names import checked_name, printable
+from gallery.names import checked_name, folded, printable
 from gallery.store import corrections, decisions, identities, merges
 from gallery.store.corrections import Step
 from gallery.store.database import Session
@@ -257,6 +257,9 @@ class PlanExecution:
         name = checked_name(finding.suggested)
         if name in self._id_of:
             return self._current(self._id_of[name])
+        near = {self._current(i) for n, i in self._id_of.items() if folded(n) == folded(name)}
+        if len(near) == 1:
+            return near.pop()
         record = identities.meant(session, name)
         return None if record is None else record.id
 
