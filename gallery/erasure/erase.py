@@ -131,7 +131,8 @@ class Eraser:
     def erase_identity(self, who: str | int) -> Receipt:
         """Erase an identity, by its exact name or id, with all its faces. This cannot be undone.
 
-        Raises IdentityNotFound. Raises HomeUnusable or DatabaseBusy if the rows are deleted but
+        Raises IdentityNotFound, or DatabaseUnusable if the disk has no room to rebuild the file,
+        before anything is changed. Raises HomeUnusable or DatabaseBusy if the rows are deleted but
         their bytes could not be erased yet; the next command on this gallery does it. Raises
         ErasureIncomplete, with the files, if a trace is left. No receipt is issued in these cases.
         """
@@ -192,7 +193,11 @@ class Eraser:
                 )
 
     def _delete(self, identity_id: int, face_ids: list[int] | None, action: str) -> _Deletion:
-        """Delete the rows. face_ids : None for all, and the identity itself."""
+        """Delete the rows. face_ids : None for all, and the identity itself.
+
+        Raises DatabaseUnusable, before anything is changed, if the disk has no room to erase.
+        """
+        self._database.require_room_to_scrub()
         while True:
             with self._database.reading() as session:
                 remains = person_data.collect(session, identity_id, face_ids)
