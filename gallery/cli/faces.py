@@ -10,7 +10,7 @@ import typer
 
 from gallery.cli.app import Commands, JsonOption, app, open_gallery
 from gallery.cli.lookup import identity_meant
-from gallery.cli.output import count, emit, saved_plans, say, show_receipt
+from gallery.cli.output import count, emit, saved_plans, say, say_expiry, show_receipt
 from gallery.errors import FaceNotFound, SettingInvalid
 from gallery.json_forms.to_json import face_record_json
 
@@ -82,7 +82,7 @@ def move_face(
     else:
         say(f"face {face_id} now belongs to {record.name}")
         if record.expires_at != target.expires_at:
-            say(f"    {record.name} now expires {record.expires_at:%Y-%m-%d %H:%M} UTC", "yellow")
+            say_expiry(record)
 
 
 @faces.command("date")

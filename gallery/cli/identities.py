@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -12,13 +12,13 @@ from rich.table import Table
 
 from gallery.cli.app import Commands, JsonOption, app, open_gallery
 from gallery.cli.lookup import identity_meant, is_exact
-from gallery.cli.output import count, emit, saved_plans, say, show_receipt
+from gallery.cli.output import count, emit, saved_plans, say, say_expiry, show_receipt
 from gallery.cli.output import show as show_table
 from gallery.dates import years_covered
 from gallery.errors import SettingInvalid
 from gallery.json_forms.to_json import identity_json, identity_with_faces_json, merge_json
 from gallery.names import moment
-from gallery.store.records import FaceRecord, IdentityRecord
+from gallery.store.records import FaceRecord
 
 identities = Commands(no_args_is_help=True)
 app.add_typer(
@@ -161,22 +161,7 @@ def describe(
         return
     say(f"updated {record.name}")
     if expires is not None:
-        _say_expiry(record)
-
-
-def _say_expiry(record: IdentityRecord) -> None:
-    due = record.expires_at
-    if due is None:
-        say(f"{record.name} does not expire")
-    elif due <= datetime.now(UTC):
-        say(
-            f"{record.name} has expired: the next `gallery expire`, or a running server within a"
-            " minute, erases the person for good",
-            "yellow",
-        )
-    else:
-        date = f"{due:%Y-%m-%d}" if due.time() == time() else f"{due:%Y-%m-%d at %H:%M} UTC"
-        say(f"{record.name} expires on {date} and is erased from then on")
+        say_expiry(record)
 
 
 @identities.command()
@@ -209,6 +194,8 @@ def merge(
             f"{record.name} now has {count(record.faces, 'face')}{note};"
             f" `gallery identities unmerge {merged.merge_id}` undoes the merge"
         )
+        if record.expires_at != records[0].expires_at:
+            say_expiry(record)
 
 
 @identities.command()

@@ -301,6 +301,21 @@ def test_faces_forget_and_expire_name_the_plans_they_delete(
     assert "deleted" not in two("expire").out
 
 
+def test_expiry_that_comes_with_faces_is_said(two: Run, collins: Path, hopper: Path) -> None:
+    two("identities", "describe", "Eileen Collins", "--expires", "2031-01-02")
+    two("enroll-identity", "Eileen Collins", hopper, "--force")
+    (face,) = [
+        face["face_id"]
+        for face in two("identities", "show", "Eileen Collins", "--json").line["enrolled"]
+        if face["photo"] == str(collins)
+    ]
+    said = "Grace Hopper expires on 2031-01-02"
+    assert said in two("faces", "move", str(face), "grace hopper").out
+    two("faces", "move", str(face), "Eileen Collins")
+    assert two("identities", "show", "Grace Hopper", "--json").line["expires_at"] is None
+    assert said in two("identities", "merge", "Grace Hopper", "Eileen Collins", "--yes").out
+
+
 def test_near_name_is_taken_and_said(two: Run, hopper: Path, collins: Path) -> None:
     shown = two("identities", "show", "grace-hopper", "--json")
     assert shown.line["name"] == "Grace Hopper"
