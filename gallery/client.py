@@ -129,15 +129,16 @@ class Client:
         several: Several = Several.REFUSE,
         force: bool = False,
         distinct: bool = False,
+        new: bool = False,
         taken: str | None = None,
     ) -> list[Enrolment]:
         """Enrol photos under a name, and return the outcome of each.
 
-        force, distinct : see Gallery.enroll.
-        taken : when they were taken, see Gallery.enroll. Raises InvalidName or DateInvalid.
+        force, distinct, new, taken : see Gallery.enroll. Raises InvalidName, NameAmbiguous or
+            DateInvalid.
         """
-        params = _several_params(several)
-        params |= {n: "true" for n, on in {"force": force, "distinct": distinct}.items() if on}
+        flags = {"force": force, "distinct": distinct, "new": new}
+        params = _several_params(several) | {name: "true" for name, on in flags.items() if on}
         files = [_file(photo) for photo in photos]
         parse = _list_of("enrolments", from_json.enrolment)
         data = {"name": name} | _taken_field(taken)
@@ -163,17 +164,19 @@ class Client:
         identity_id: int,
         *,
         new_name: str | None = None,
+        new: bool = False,
         external_id: str | None = None,
         details: dict[str, str] | None = None,
     ) -> IdentityRecord:
         """Change an identity; what is None stays as it is.
 
+        new : see Gallery.rename.
         Raises IdentityNotFound, InvalidName, DetailsInvalid or IdentityExists.
         """
         changes = {"name": new_name, "external_id": external_id, "details": details}
         body = {field: value for field, value in changes.items() if value is not None}
         path = f"/v1/identities/{identity_id}"
-        return self._json("PATCH", path, from_json.identity, json=body)
+        return self._json("PATCH", path, from_json.identity, params=_new_param(new), json=body)
 
     def expire_at(self, identity_id: int, when: str) -> IdentityRecord:
         """Set when to erase an identity: a date, a time, or days from now as `90d`; empty: never.
@@ -348,6 +351,10 @@ def _several_params(several: Several) -> dict[str, str]:
     if several is Several.CENTRAL:
         raise SettingInvalid("the HTTP API does not support several = central; use largest")
     return {"largest": "true"} if several is Several.LARGEST else {}
+
+
+def _new_param(new: bool) -> dict[str, str]:
+    return {"new": "true"} if new else {}
 
 
 def _taken_field(taken: str | None) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gallery.dates import checked_date
-from gallery.errors import NoFaceFound, PhotoError, SeveralFacesFound
+from gallery.errors import NameAmbiguous, NoFaceFound, PhotoError, SeveralFacesFound
 from gallery.identify import Identifier
 from gallery.matching.decision import CLEAR, matches
 from gallery.matching.lookalikes import is_unlike
@@ -15,7 +15,7 @@ from gallery.matching.scorer import Scorer
 from gallery.names import checked_name
 from gallery.store import audit, faces, identities, kept_images, merges
 from gallery.store.change_log import latest_change
-from gallery.store.database import Database
+from gallery.store.database import Database, Session
 from gallery.store.records import NewFace
 from gallery.timing import stage
 from gallery.types import (
@@ -66,22 +66,35 @@ class Enroller:
         several: Several = Several.REFUSE,
         force: bool = False,
         distinct: bool = False,
+        new: bool = False,
         taken: str | None = None,
     ) -> Enrolment:
         """Enrol one photo. When this returns "enrolled", the face is on disk.
 
+        If nobody has exactly this name, the only identity with a near name is meant (see
+        gallery.names.folded), and the enrolment's notes say so.
+
         several : which face to take when the photo has more than one; by default, none.
         force : enrol even if the face matches another identity.
         distinct : also mark this person and those whom the face matches as different people.
+        new : a near name is another person's.
         taken : when the photo was taken, see gallery.dates; None for what its EXIF data say.
-        Raises InvalidName, DateInvalid and HomeError; a problem with the photo is an outcome.
+        Raises InvalidName, NameAmbiguous if several names are near, DateInvalid and HomeError; a
+        problem with the photo is an outcome.
         """
         name = checked_name(name)
         label = source_name(source)
         date = None if taken is None else checked_date(taken)
         try:
             enrolment = self._enroll(
-                name, source, label, several=several, force=force, distinct=distinct, taken=date
+                name,
+                source,
+                label,
+                several=several,
+                force=force,
+                distinct=distinct,
+                new=new,
+                taken=date,
             )
         except NoFaceFound as error:
             return _refused(label, _reason(error, label), Refusal.NO_FACE)
@@ -89,6 +102,12 @@ class Enroller:
             return _refused(label, _reason(error, label), Refusal.SEVERAL_FACES)
         except PhotoError as error:
             return Enrolment(label, EnrolOutcome.ERROR, None, None, _reason(error, label))
+        if enrolment.identity is not None and enrolment.identity.name != name:
+            note = (
+                f"{name!r} is taken to be {enrolment.identity.name!r}; use new if it is another"
+                " person"
+            )
+            enrolment = replace(enrolment, notes=(note,))
         if date is not None and enrolment.outcome is EnrolOutcome.ALREADY:
             reason = (
                 f"{enrolment.reason}, its date neither: `gallery faces date {enrolment.face_id}"
@@ -106,10 +125,13 @@ class Enroller:
         several: Several,
         force: bool,
         distinct: bool,
+        new: bool,
         taken: str | None,
     ) -> Enrolment:
         content = self._pipeline.content(source)
-        existing = self._existing(name, hashlib.sha256(content).hexdigest(), label)
+        with self._database.reading() as session:
+            person = _person(session, name, new=new)
+        existing = self._existing(person, hashlib.sha256(content).hexdigest(), label)
         if existing is not None:
             return existing
         with stage("decode"):
@@ -120,15 +142,17 @@ class Enroller:
         face = self._pipeline.pick(photo, faces_found, several)
         picture = picture_to_keep(self._keep, photo, face, content, len(faces_found))
         encoding = self._pipeline.encode(photo, [face], self._views)
-        new = NewFace(face, encoding, self._views, picture, taken)
+        new_face = NewFace(face, encoding, self._views, picture, taken)
         while True:
-            existing = self._existing(name, photo.sha256, label)
-            if existing is not None:  # another process may have enrolled it meanwhile
-                return existing
+            # Another process may have enrolled it, or somebody of a near name, meanwhile.
             with self._database.reading() as session:
                 position = latest_change(session)
+                person = _person(session, name, new=new)
+            existing = self._existing(person, photo.sha256, label)
+            if existing is not None:
+                return existing
             enrolment = self._enroll_unless_rivals(
-                name, photo, new, position, force=force, distinct=distinct
+                person, photo, new_face, position, force=force, distinct=distinct
             )
             if enrolment is not None:
                 return enrolment
@@ -232,6 +256,17 @@ class Enroller:
         state = "new identity" if record is None else f"now {face_count} photos"
         reason = f"enrolled as {name} ({state}){note}"
         return Enrolment(photo.source, EnrolOutcome.ENROLLED, identity, face_id, reason)
+
+
+def _person(session: Session, name: str, *, new: bool) -> str:
+    """Return the exact name of the person that a name means. Raises NameAmbiguous."""
+    if new:
+        return name
+    try:
+        record = identities.meant(session, name)
+    except NameAmbiguous as error:
+        raise NameAmbiguous(f"{error}, or use new to enrol another person") from error
+    return name if record is None else record.name
 
 
 def _reason(error: PhotoError, label: str) -> str:

@@ -13,6 +13,7 @@ GalleryError                     exit status 2 on the command line, never a trac
 ├── DetailsInvalid               an external id or details: too long, too many, or not valid text
 ├── DateInvalid                  the date of a photo: not a date, in the future, before 1826
 ├── IdentityNotFound             no identity of that name or id
+├── NameAmbiguous                a name that is near those of several identities
 ├── IdentityExists               a name that is taken
 ├── FaceNotFound                 no face with that id
 ├── LastFace                     the only face of an identity cannot be erased or moved
@@ -109,6 +110,11 @@ class DateInvalid(GalleryError):
 
 class IdentityNotFound(GalleryError):
     """The gallery has no such identity."""
+
+
+class NameAmbiguous(GalleryError):
+    """No identity has this name, and several have one that differs only in case, accents or
+    spacing."""
 
 
 class IdentityExists(GalleryError):

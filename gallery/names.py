@@ -13,6 +13,8 @@ LONGEST_NAME = 200
 MOST_DETAILS, LONGEST_DETAIL = 100, 2_000
 _FORBIDDEN = frozenset("/\\")
 _JOINERS = frozenset("\u200c\u200d")  # written inside Persian, Hindi and other names
+_DOTS = frozenset(".\u00b7\u2027\u30fb")  # also those between the parts of a foreign name
+_APOSTROPHES = str.maketrans("\u2018\u2019\u02bc", "'''")
 
 
 def printable(text: str) -> str:
@@ -26,18 +28,16 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 def escape_csv_cell(text: str) -> str:
     """Prefix an apostrophe to text that a spreadsheet would run as a formula.
 
-    An apostrophe before such a text, or before another apostrophe, is doubled, so that
-    unescape_csv_cell can tell; "'Abd" stays as it is.
+    So do apostrophes before such a text, which unescape_csv_cell takes away again. Any others, as
+    of "'t Hooft", stay as they are.
     """
-    formula = text.startswith(_FORMULA_STARTS)
-    escaped = text.startswith("'") and text[1:].startswith((*_FORMULA_STARTS, "'"))
-    return f"'{text}" if formula or escaped else text
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA_STARTS) else text
 
 
 def unescape_csv_cell(text: str) -> str:
     """Reverse escape_csv_cell."""
-    escaped = text.startswith("'") and text[1:].startswith((*_FORMULA_STARTS, "'"))
-    return text[1:] if escaped else text
+    is_escaped = text.startswith("'") and text.lstrip("'").startswith(_FORMULA_STARTS)
+    return text[1:] if is_escaped else text
 
 
 def checked_details(details: Mapping[str, str]) -> dict[str, str]:
@@ -93,6 +93,35 @@ def checked_name(name: str) -> str:
             f"the name {cleaned[:60]!r} has {shown}; use no slashes and no control characters"
         )
     return cleaned
+
+
+def folded(name: str) -> str:
+    """Return a name without case, accents, and how its parts are joined.
+
+    Names with the same result are probably one person's: "Mei Lin", "mei-lin" and "MEI_LIN"; "José"
+    and "Jose"; "Weiß" and "WEISS". Letters of different scripts stay different. A name without
+    letters stays as it is: "-1" is not "1".
+    """
+    text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
+    text = text.translate(_APOSTROPHES)
+    if not any(character.isalpha() for character in text):
+        return text
+    kept = (" " if _is_separator(c) else c for c in text if not _is_accent(c) and c not in _JOINERS)
+    return " ".join("".join(kept).split())
+
+
+def _is_separator(character: str) -> bool:
+    return character in _DOTS or unicodedata.category(character) in ("Zs", "Pd", "Pc")
+
+
+def _is_accent(character: str) -> bool:
+    """Whether it is a mark on a letter: an accent, or a point of Hebrew or Arabic.
+
+    The vowel signs of India and Thailand and the voicing marks of Japan, which have the combining
+    classes between and below, are letters of their own: without them, names would be others.
+    """
+    combining = unicodedata.combining(character)
+    return 10 <= combining <= 36 or combining >= 200
 
 
 _DAYS = re.compile(r"(\d{1,5})\s*d(ays?)?")

@@ -245,6 +245,7 @@ class Refusal(StrEnum):
     NO_FACE = "no_face"
     SEVERAL_FACES = "several_faces"
     MATCHES_ANOTHER = "matches_another"  # can still be enrolled with force
+    NAME_AMBIGUOUS = "name_ambiguous"  # a near name of several people, among photos of others
 
 
 @dataclass(frozen=True)
@@ -255,6 +256,7 @@ class Enrolment:
     face_id : the stored face, also if it was enrolled before.
     refusal : why it was refused, for programs.
     rivals : other identities that the face matches.
+    notes : what else there is to say, such as that a near name was taken for the one given.
     """
 
     photo: str
@@ -264,6 +266,7 @@ class Enrolment:
     reason: str
     refusal: Refusal | None = None
     rivals: tuple[IdentityRef, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -36,10 +37,10 @@ import numpy as np
 from gallery.config import MAX_VIEWS
 from gallery.dates import checked_date
 from gallery.errors import DateInvalid, DetailsInvalid, ExportUnusable, InvalidName, SettingInvalid
-from gallery.names import checked_details, checked_external_id, checked_name, moment
+from gallery.names import checked_details, checked_external_id, checked_name, folded, moment
 from gallery.progress import Progress, no_progress
-from gallery.store import audit, bulk, faces
-from gallery.store.database import Database
+from gallery.store import audit, bulk, faces, identities
+from gallery.store.database import Database, Session
 from gallery.store.records import FaceBatch, NewIdentity
 from gallery.types import DIMENSION, Encodings, Float64, Int64, UInt8
 from indexer.whole_file import atomic_write
@@ -99,25 +100,73 @@ def import_faces(
     file: Path,
     encoder: tuple[str, str],
     progress: Progress = no_progress,
+    *,
+    new: bool = False,
+    note: Callable[[str], None] = lambda _text: None,
 ) -> tuple[int, int]:
     """Store the faces of a file; return how many were added and how many were already enrolled.
+
+    A name that nobody has means the only identity with a near name (see gallery.names.folded), and
+    `note` is called with a sentence that says so. The same holds within a file without `owners`; in
+    one with them, near names are different people's.
 
     The whole file is checked before anything is stored. Each transaction stores about 20,000 faces,
     and all faces of an identity together. After an interruption, run it again to add the rest.
 
     encoder : name and SHA-256 of the weights of the gallery's encoder; the file's must be the same.
-    Raises ExportUnusable.
+    new : near names are other people's.
+    Raises ExportUnusable, also if a name is near those of several identities.
     """
     read = _read(file, encoder)
+    if not new:
+        with database.reading() as session:
+            read = _with_names_meant(session, file, read, note)
     added = done = 0
     for rows in _batches(read.owners):
         with database.writing() as session:
             encoder_id = faces.encoder_id(session, *encoder)
-            new = bulk.add_faces(session, read.take(rows), encoder_id)
-            audit.record(session, "import", outcome=f"{new} faces")
-        added, done = added + new, done + len(rows)
+            stored = bulk.add_faces(session, read.take(rows), encoder_id)
+            audit.record(session, "import", outcome=f"{stored} faces")
+        added, done = added + stored, done + len(rows)
         progress(done, len(read))
     return added, len(read) - added
+
+
+def _with_names_meant(
+    session: Session, file: Path, read: FaceBatch, note: Callable[[str], None]
+) -> FaceBatch:
+    """The same faces, each under the exact name of the identity that its name means."""
+    names = [person.name for person in read.identities]
+    spellings: dict[str, list[str]] = {}
+    for name in names:
+        spellings.setdefault(folded(name), []).append(name)
+    has_owners = "owners" in _arrays_in(file, ["owners"])
+    known = identities.names_by_fold(session, spellings)
+    meant: dict[str, str] = {}
+    for fold, written in spellings.items():
+        enrolled = known.get(fold, [])
+        for name in written:
+            if name in enrolled or (has_owners and len(written) > 1):
+                continue
+            if len(enrolled) > 1:
+                raise _unusable(
+                    file,
+                    f"{name!r} may be {' or '.join(map(repr, enrolled))}; use the exact name"
+                    " there, or new if it is another person",
+                )
+            if (other := (enrolled or written)[0]) != name:
+                note(f"{name!r} is taken to be {other!r}; use new if it is another person")
+                meant[name] = other
+    if not meant:
+        return read
+    people = {meant.get(person.name, person.name): person for person in reversed(read.identities)}
+    positions = {name: position for position, name in enumerate(people)}
+    places = np.array([positions[meant.get(name, name)] for name in names], dtype=np.int64)
+    return replace(
+        read,
+        identities=tuple(replace(person, name=name) for name, person in people.items()),
+        owners=places[read.owners],
+    )
 
 
 def encoder_in(file: Path) -> str:

@@ -142,6 +142,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object
 LargestOption = Annotated[
     bool, typer.Option("--largest", help="Use the largest face if a photo has several.")
 ]
+NewOption = Annotated[
+    bool,
+    typer.Option(
+        "--new",
+        help="A name that differs from an enrolled one only in case, accents, spaces, hyphens or"
+        " underscores is another person's.",
+    ),
+]
 TakenOption = Annotated[
     str | None,
     typer.Option(

@@ -12,6 +12,7 @@ import typer
 from gallery.cli.app import (
     JsonOption,
     LargestOption,
+    NewOption,
     TakenOption,
     advise_on_encoder,
     app,
@@ -19,8 +20,8 @@ from gallery.cli.app import (
     several,
 )
 from gallery.cli.exit_status import ERROR, FOUND, NONE
-from gallery.cli.output import count, emit, progress, say
-from gallery.errors import SettingInvalid
+from gallery.cli.output import count, emit, note, progress, say
+from gallery.errors import NameAmbiguous, SettingInvalid
 from gallery.json_forms.to_json import enrolment_json
 from gallery.names import checked_name
 from gallery.types import Enrolment, EnrolOutcome, Refusal
@@ -56,6 +57,7 @@ def enroll_identity(
             "--distinct", help="As --force, and mark the people who match as different people."
         ),
     ] = False,
+    new: NewOption = False,
     taken: TakenOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,10 +74,30 @@ def enroll_identity(
             several=several(largest),
             force=force,
             distinct=distinct,
+            new=new,
             taken=taken,
         )
-        status = _enroll(enrol, _jobs(name, photos, from_folder), as_json)
+        status = _enroll(_naming(enrol), _jobs(name, photos, from_folder), as_json)
     raise typer.Exit(status)
+
+
+def _naming(enrol: Callable[[str, Path], Enrolment]) -> Callable[[str, Path], Enrolment]:
+    """Say each note once, and let a name that may be several people's refuse only its photos."""
+    noted: set[str] = set()
+
+    def enrol_and_note(name: str, photo: Path) -> Enrolment:
+        try:
+            enrolment = enrol(name, photo)
+        except NameAmbiguous as error:
+            refused, refusal = EnrolOutcome.REFUSED, Refusal.NAME_AMBIGUOUS
+            return Enrolment(str(photo), refused, None, None, str(error), refusal)
+        for text in enrolment.notes:
+            if text not in noted:
+                note(text)
+        noted.update(enrolment.notes)
+        return enrolment
+
+    return enrol_and_note
 
 
 def _jobs(
@@ -95,6 +117,7 @@ def _jobs(
 
 _REMEDIES = {
     Refusal.SEVERAL_FACES: "--largest enrols the largest of several faces.",
+    Refusal.NAME_AMBIGUOUS: "--new enrols another person of such a name.",
     Refusal.MATCHES_ANOTHER: "--distinct enrols a face that matches somebody else's, and marks the"
     " two as different people; --force only enrols it.",
 }

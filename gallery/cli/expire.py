@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gallery.cli.app import JsonOption, app, open_gallery
-from gallery.cli.output import emit, say, show_receipt
+from gallery.cli.output import emit, saved_plans, say, show_receipt
 from gallery.json_forms.to_json import identity_json
 
 
@@ -28,6 +28,7 @@ def expire(
     """
     with open_gallery(context) as gallery:
         expired = gallery.expired() if dry_run else []
+        plan_count = gallery.saved_plans()
         receipts = [] if dry_run else gallery.expire()
     for record in expired:
         if as_json:
@@ -36,5 +37,7 @@ def expire(
             say(f"{record.name} (id {record.id}) has expired")
     for receipt in receipts:
         show_receipt(receipt, as_json)
+    if receipts and plan_count and not as_json:
+        say(f"    deleted {saved_plans(plan_count)}", "yellow")
     if not as_json and not expired and not receipts:
         say("nobody has expired", "dim")

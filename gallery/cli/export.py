@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from gallery.admin.export import FACE_COLUMNS, QUERY_COLUMNS, query_folder, write_table
-from gallery.cli.app import JsonOption, app, open_gallery
-from gallery.cli.output import count, emit, progress, say
+from gallery.cli.app import JsonOption, NewOption, app, open_gallery
+from gallery.cli.output import count, emit, note, progress, say
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
 from gallery.json_forms.to_json import decision_json, error_json, face_record_json
@@ -88,6 +88,7 @@ def _answer_rows(gallery: Gallery, folder: Path) -> list[dict[str, Any]]:
 def import_faces(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .npz file.", show_default=False)],
+    new: NewOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Enrol faces with their encodings from a NumPy archive written by `gallery export`.
@@ -99,7 +100,7 @@ def import_faces(
     Example: `gallery import faces.npz`
     """
     with open_gallery(context) as gallery, progress("importing") as advance:
-        added, already = gallery.import_from(file, advance)
+        added, already = gallery.import_from(file, advance, new=new, note=note)
     if as_json:
         emit({"file": str(file), "added": added, "already": already})
     else:

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from gallery.cli.app import Commands, JsonOption, app, open_gallery
-from gallery.cli.output import count, emit, say, show_receipt
+from gallery.cli.lookup import identity_meant
+from gallery.cli.output import count, emit, saved_plans, say, say_expiry, show_receipt
 from gallery.errors import FaceNotFound, SettingInvalid
 from gallery.json_forms.to_json import face_record_json
 
@@ -43,10 +44,12 @@ def forget_faces(
         raise SettingInvalid("give either face ids or --photo PHOTO")
     with open_gallery(context) as gallery:
         ids = list(face_ids or ()) if photo is None else gallery.faces_from(photo)
+        plan_count = gallery.saved_plans()
         if not yes:
             listed = ", ".join(map(str, ids))
+            also = f" This deletes {saved_plans(plan_count)} too." if plan_count else ""
             typer.confirm(
-                f"Erase {count(len(ids), 'face')} ({listed})? This cannot be undone.",
+                f"Erase {count(len(ids), 'face')} ({listed})?{also} This cannot be undone.",
                 abort=True,
                 err=True,
             )
@@ -54,6 +57,8 @@ def forget_faces(
         names = {record.id: record.name for record in gallery.identities()}
     for receipt in receipts:
         show_receipt(receipt, as_json, names.get(receipt.identity_id))
+    if plan_count and not as_json:
+        say(f"    deleted {saved_plans(plan_count)}", "yellow")
 
 
 @faces.command("move")
@@ -70,11 +75,14 @@ def move_face(
     Example: `gallery faces move 12 "Grace Hopper"`
     """
     with open_gallery(context) as gallery, _listed():
-        record = gallery.move_face(face_id, name)
+        target = identity_meant(gallery, name)
+        record = gallery.move_face(face_id, target.id)
     if as_json:
         emit({"face_id": face_id, "identity": record.name})
     else:
         say(f"face {face_id} now belongs to {record.name}")
+        if record.expires_at != target.expires_at:
+            say_expiry(record)
 
 
 @faces.command("date")

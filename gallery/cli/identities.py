@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -11,14 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from gallery.cli.app import Commands, JsonOption, app, open_gallery
-from gallery.cli.output import count, emit, say, show_receipt
+from gallery.cli.lookup import identity_meant, is_exact
+from gallery.cli.output import count, emit, saved_plans, say, say_expiry, show_receipt
 from gallery.cli.output import show as show_table
 from gallery.dates import years_covered
 from gallery.errors import SettingInvalid
 from gallery.json_forms.to_json import identity_json, identity_with_faces_json, merge_json
 from gallery.names import moment
-from gallery.store import plans
-from gallery.store.records import FaceRecord, IdentityRecord
+from gallery.store.records import FaceRecord
 
 identities = Commands(no_args_is_help=True)
 app.add_typer(
@@ -63,7 +63,7 @@ def show(context: typer.Context, name: Name, as_json: JsonOption = False) -> Non
     Example: `gallery identities show "Grace Hopper"`
     """
     with open_gallery(context) as gallery:
-        record, faces = gallery.identity(name)
+        record, faces = gallery.identity(identity_meant(gallery, name).id)
     if as_json:
         emit(identity_with_faces_json(record, faces))
         return
@@ -97,6 +97,12 @@ def rename(
     context: typer.Context,
     name: Name,
     new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", show_default=False)],
+    new: Annotated[
+        bool,
+        typer.Option(
+            "--new", help="Also if another's name differs only in case, accents or spacing."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Rename an identity.
@@ -104,8 +110,9 @@ def rename(
     Example: `gallery identities rename "G. Hopper" "Grace Hopper"`
     """
     with open_gallery(context) as gallery:
-        record = gallery.rename(name, new_name)
-    emit(identity_json(record)) if as_json else say(f"{name} is now called {record.name}")
+        before = identity_meant(gallery, name)
+        record = gallery.rename(before.id, new_name, new=new)
+    emit(identity_json(record)) if as_json else say(f"{before.name} is now called {record.name}")
 
 
 @identities.command()
@@ -137,8 +144,8 @@ def describe(
             raise SettingInvalid(f"--detail {item!r} is not KEY=VALUE")
     due = moment(expires) if expires else None
     with open_gallery(context) as gallery:
+        record = identity_meant(gallery, name)
         if due is not None and due <= datetime.now(UTC) and not yes:
-            record, _ = gallery.identity(name)
             typer.confirm(
                 f"{due:%Y-%m-%d %H:%M} UTC is in the past: the next `gallery expire`, or a running"
                 f" server within a minute, erases {record.name} for good. Set it?",
@@ -146,28 +153,15 @@ def describe(
                 err=True,
             )
         details = {key: value for key, _, value in pairs}
-        record = gallery.describe(name, external_id=external_id, details=details, expires=expires)
+        record = gallery.describe(
+            record.id, external_id=external_id, details=details, expires=expires
+        )
     if as_json:
         emit(identity_json(record))
         return
     say(f"updated {record.name}")
     if expires is not None:
-        _say_expiry(record)
-
-
-def _say_expiry(record: IdentityRecord) -> None:
-    due = record.expires_at
-    if due is None:
-        say(f"{record.name} does not expire")
-    elif due <= datetime.now(UTC):
-        say(
-            f"{record.name} has expired: the next `gallery expire`, or a running server within a"
-            " minute, erases the person for good",
-            "yellow",
-        )
-    else:
-        date = f"{due:%Y-%m-%d}" if due.time() == time() else f"{due:%Y-%m-%d at %H:%M} UTC"
-        say(f"{record.name} expires on {date} and is erased from then on")
+        say_expiry(record)
 
 
 @identities.command()
@@ -183,10 +177,13 @@ def merge(
     Example: `gallery identities merge "Grace Hopper" "G. Hopper"`
     """
     with open_gallery(context) as gallery:
-        if not yes:
-            typer.confirm(f"Merge {', '.join(others)} into {keep}?", abort=True, err=True)
-        before = {r.id: r.faces for r, _ in map(gallery.identity, (keep, *others))}
-        merged = gallery.merge(keep, others)
+        records = [gallery.identity(name)[0] for name in (keep, *others)]
+        exact = [is_exact(name, r) for name, r in zip((keep, *others), records, strict=True)]
+        if not yes or not all(exact):
+            kept, *rest = (record.name for record in records)
+            typer.confirm(f"Merge {', '.join(rest)} into {kept}?", abort=True, err=True)
+        before = {record.id: record.faces for record in records}
+        merged = gallery.merge(records[0].id, [record.id for record in records[1:]])
     record = merged.identity
     duplicates = sum(before.values()) - record.faces
     note = f" ({count(duplicates, 'duplicate')} set aside)" if duplicates > 0 else ""
@@ -197,6 +194,8 @@ def merge(
             f"{record.name} now has {count(record.faces, 'face')}{note};"
             f" `gallery identities unmerge {merged.merge_id}` undoes the merge"
         )
+        if record.expires_at != records[0].expires_at:
+            say_expiry(record)
 
 
 @identities.command()
@@ -228,8 +227,9 @@ def unmerge(
                 emit(merge_json(merge))
             else:
                 kept = names.get(merge.kept_id, "an identity merged since")
-                merged = ", ".join(str(other) for other in merge.others)
-                say(f"{merge.id}: id {merged} into {kept}, {merge.created_at:%Y-%m-%d %H:%M}")
+                pairs = zip(merge.names, merge.others, strict=True)
+                merged = ", ".join(f"{name} (id {other})" for name, other in pairs)
+                say(f"{merge.id}: {merged} into {kept}, {merge.created_at:%Y-%m-%d %H:%M}")
         if not merges and not as_json:
             say("no merges to undo", "dim")
         return
@@ -254,14 +254,15 @@ def distinct(
     Example: `gallery identities distinct "Grace Hopper" "Grace Kelly"`
     """
     with open_gallery(context) as gallery:
-        identity = gallery.identity(name)[0]
-        if identity.id == gallery.identity(other)[0].id:
-            raise SettingInvalid(f"{identity.name} (id {identity.id}) is one person; name two")
-        gallery.keep_distinct(name, other, distinct=not undo)
+        first, second = (identity_meant(gallery, each) for each in (name, other))
+        if first.id == second.id:
+            raise SettingInvalid(f"{first.name} (id {first.id}) is one person; name two")
+        gallery.keep_distinct(first.id, second.id, distinct=not undo)
     if as_json:
         emit({"identities": [name, other], "distinct": not undo})
     else:
-        say(f"{name} and {other} are {'compared again' if undo else 'marked as different people'}")
+        state = "compared again" if undo else "marked as different people"
+        say(f"{first.name} and {second.name} are {state}")
 
 
 @identities.command()
@@ -279,14 +280,12 @@ def forget(
     """
     with open_gallery(context) as gallery:
         record, _ = gallery.identity(name)
-        with gallery.database.reading() as session:
-            plan_count = plans.count(session)
-        saved = count(plan_count, "saved dedupe plan")
-        if not yes:
+        plan_count = gallery.saved_plans()
+        if not is_exact(name, record) or not yes:
             erased = f"{record.name} and {count(record.faces, 'face')}"
-            also = f" This deletes {saved} too." if plan_count else ""
+            also = f" This deletes {saved_plans(plan_count)} too." if plan_count else ""
             typer.confirm(f"Erase {erased}?{also} This cannot be undone.", abort=True, err=True)
         receipt = gallery.forget(record.id)
     show_receipt(receipt, as_json, record.name)
     if plan_count and not as_json:
-        say(f"    deleted {saved}", "yellow")
+        say(f"    deleted {saved_plans(plan_count)}", "yellow")

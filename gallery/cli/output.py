@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -24,7 +25,7 @@ from gallery.json_forms.to_json import receipt_json
 from gallery.names import printable
 
 if TYPE_CHECKING:
-    from gallery.store.records import Receipt
+    from gallery.store.records import IdentityRecord, Receipt
 
 
 _TABLE_WIDTH = 1_000
@@ -51,6 +52,11 @@ def show(table: Table) -> None:
 def complain(reason: str) -> None:
     """Print an error message on stderr."""
     err.print(f"[bold red]error:[/] {escape(printable(reason))}")
+
+
+def note(text: str) -> None:
+    """Print a remark on stderr, so that it is in nobody's JSON."""
+    err.print(escape(printable(text)), style="yellow")
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
@@ -95,6 +101,27 @@ def show_receipt(receipt: Receipt, as_json: bool, name: str | None = None) -> No
         texts = count(receipt.too_plain, "text")
         say(f"    not searched for, because too short or only a number: {texts}", "dim")
     say(f"    receipt {receipt.id}", "dim")
+
+
+def saved_plans(number: int) -> str:
+    """What erasing deletes beside the person: "2 saved dedupe plans"."""
+    return count(number, "saved dedupe plan")
+
+
+def say_expiry(record: IdentityRecord) -> None:
+    """Print when an identity is to be erased."""
+    due = record.expires_at
+    if due is None:
+        say(f"{record.name} does not expire")
+    elif due <= datetime.now(UTC):
+        say(
+            f"{record.name} has expired: the next `gallery expire`, or a running server within a"
+            " minute, erases the person for good",
+            "yellow",
+        )
+    else:
+        date = f"{due:%Y-%m-%d}" if due.time() == time() else f"{due:%Y-%m-%d at %H:%M} UTC"
+        say(f"{record.name} expires on {date} and is erased from then on")
 
 
 class ProgressBar:

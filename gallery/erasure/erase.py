@@ -129,15 +129,16 @@ class Eraser:
         self._cache = cache
 
     def erase_identity(self, who: str | int) -> Receipt:
-        """Erase an identity, by name or id, with all its faces. This cannot be undone.
+        """Erase an identity, by its exact name or id, with all its faces. This cannot be undone.
 
-        Raises IdentityNotFound. Raises HomeUnusable or DatabaseBusy if the rows are deleted but
+        Raises IdentityNotFound, or DatabaseUnusable if the disk has no room to rebuild the file,
+        before anything is changed. Raises HomeUnusable or DatabaseBusy if the rows are deleted but
         their bytes could not be erased yet; the next command on this gallery does it. Raises
         ErasureIncomplete, with the files, if a trace is left. No receipt is issued in these cases.
         """
         try:
             with self._database.reading() as session:
-                record = identities.get(session, who)
+                record = identities.get(session, who, exact=True)
         except IdentityNotFound:
             # The user may be retrying because the bytes could not be erased the first time.
             finish_erasing(self._database, self._index, self._home)
@@ -192,7 +193,11 @@ class Eraser:
                 )
 
     def _delete(self, identity_id: int, face_ids: list[int] | None, action: str) -> _Deletion:
-        """Delete the rows. face_ids : None for all, and the identity itself."""
+        """Delete the rows. face_ids : None for all, and the identity itself.
+
+        Raises DatabaseUnusable, before anything is changed, if the disk has no room to erase.
+        """
+        self._database.require_room_to_scrub()
         while True:
             with self._database.reading() as session:
                 remains = person_data.collect(session, identity_id, face_ids)

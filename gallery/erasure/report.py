@@ -76,7 +76,9 @@ def trace_report(
     names: list[str] = []
     try:
         with database.reading() as session:
-            remains = person_data.collect(session, identities.get(session, who).id, None)
+            remains = person_data.collect(
+                session, identities.get(session, who, exact=True).id, None
+            )
         is_enrolled, is_unfinished = True, False
         lines = [f"identity {remains.identity_id} is in the gallery"]
         encodings, pictures = remains.encodings, remains.images
@@ -86,6 +88,11 @@ def trace_report(
         lines, is_unfinished = _erased(database, index, who)
         encodings, pictures = np.empty((0, DIMENSION), dtype=np.float32), ()
         names, texts = [] if who.isdecimal() else [who], []
+        with database.reading() as session:
+            close = identities.near(session, who)
+        lines += [
+            f"{other.name} (id {other.id}), a near name, is in the gallery" for other in close
+        ]
     encodings = np.concatenate([encodings, *(photo.encodings for photo in photos)])
     texts += [text for photo in photos for text in (photo.name, photo.sha256)]
     searched = searchable_texts(names, texts)

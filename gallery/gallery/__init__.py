@@ -37,22 +37,33 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         several: Several = Several.REFUSE,
         force: bool = False,
         distinct: bool = False,
+        new: bool = False,
         taken: str | None = None,
     ) -> Enrolment:
         """Enrol a photo of a person. The face is on the disk when this returns.
 
+        name : if nobody has exactly this name, somebody whose name differs only in case, accents,
+        spaces, hyphens or underscores is meant, and `notes` of the enrolment say so.
         force : enrol a face that matches another identity, too.
         distinct : as force, and mark the two as different people: see `keep_distinct`.
+        new : a name that differs so is another person's.
         taken : when the photo was taken: "1998", "1998-07" or "1998-07-14"; None for its EXIF date.
         Returns an Enrolment: enrolled, already there, refused and why, or an error for a photo that
-        cannot be used. Raises InvalidName, DateInvalid or HomeError.
+        cannot be used. Raises InvalidName, NameAmbiguous if several people may be meant,
+        DateInvalid or HomeError.
 
         >>> gallery.enroll("Grace Hopper", "grace.jpg").outcome.value
         'enrolled'
         """
         return self._runtime.steady(
             lambda p: p.enroller.get().enroll(
-                name, photo, several=several, force=force, distinct=distinct, taken=taken
+                name,
+                photo,
+                several=several,
+                force=force,
+                distinct=distinct,
+                new=new,
+                taken=taken,
             )
         )
 

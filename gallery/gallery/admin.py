@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +51,19 @@ class Administration(OpenGallery):
 
         return export_faces(self.database, file)
 
-    def import_from(self, file: Path, progress: Progress = no_progress) -> tuple[int, int]:
-        """Enrol the faces of a NumPy archive. Returns how many were added, and were there."""
+    def import_from(
+        self,
+        file: Path,
+        progress: Progress = no_progress,
+        *,
+        new: bool = False,
+        note: Callable[[str], None] = lambda _text: None,
+    ) -> tuple[int, int]:
+        """Enrol the faces of a NumPy archive. Returns how many were added, and were there.
+
+        new, note : see gallery.admin.npz.import_faces.
+        Raises ExportUnusable.
+        """
         from gallery.admin.npz import encoder_in, import_faces
         from gallery.matching.head_files import built_in_sha256
 
@@ -63,7 +75,7 @@ class Administration(OpenGallery):
             encoder = current.name, current.weights_sha256
             with self.database.writing() as session:  # store what opens this encoder, too
                 faces.encoder_id(session, *encoder, current.network.traits.spec)
-        return import_faces(self.database, file, encoder, progress)
+        return import_faces(self.database, file, encoder, progress, new=new, note=note)
 
     def _kind_for_import(self, found: str) -> str:
         """The kind of encoder to import for: in a new gallery the archive's, if it is built in."""

@@ -12,7 +12,7 @@ from gallery.errors import ThumbnailNotFound
 from gallery.factory import build_pipeline, build_reader
 from gallery.gallery.base import OpenGallery
 from gallery.progress import Progress, StepProgress, no_progress, no_step_progress
-from gallery.store import corrections, kept_images
+from gallery.store import corrections, kept_images, plans
 
 if TYPE_CHECKING:
     from gallery.dedupe.findings import Findings, GalleryFindings
@@ -107,6 +107,11 @@ class Duplicates(OpenGallery):
 
         plan = read_plan(file)
         return apply_plan(self.database, plan, accept_over=accept_over, dry_run=dry_run)
+
+    def saved_plans(self) -> int:
+        """Return the number of plans that were written. Erasing deletes them with their files."""
+        with self.database.reading() as session:
+            return plans.count(session)
 
     def applied_plans(self) -> list[tuple[int, int, int]]:
         """List applied plans, newest first: number, steps, and steps that can be undone."""

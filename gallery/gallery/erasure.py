@@ -24,7 +24,9 @@ class Erasure(OpenGallery):
     """Erasing people. There is no undo."""
 
     def forget(self, name_or_id: str | int) -> Receipt:
-        """Erase a person, with no undo. Returns the receipt; see gallery.erasure.erase.
+        """Erase a person, by exact name or id, with no undo. Returns the receipt.
+
+        Raises IdentityNotFound and what gallery.erasure.erase does.
 
         >>> gallery.forget("Grace Hopper").faces
         1

@@ -31,8 +31,20 @@ class Identities(OpenGallery):
         with self.database.reading() as session:
             return identities.list_all(session)
 
+    def near(self, name: str) -> list[IdentityRecord]:
+        """List the identities whose names are this one but for case, accents and spacing.
+
+        Raises InvalidName.
+        """
+        with self.database.reading() as session:
+            return identities.near(session, name)
+
     def identity(self, name_or_id: str | int) -> tuple[IdentityRecord, list[FaceRecord]]:
-        """Return one identity and its faces. Raises IdentityNotFound."""
+        """Return one identity and its faces. Raises IdentityNotFound or NameAmbiguous.
+
+        Here and below, a name also finds the only identity whose name differs from it in nothing
+        but case, accents, spaces, hyphens and underscores. Merging and erasing need the exact one.
+        """
         with self.database.reading() as session:
             record = identities.get(session, name_or_id)
             return record, faces.records(session, identity_id=record.id)
@@ -47,10 +59,14 @@ class Identities(OpenGallery):
         with self.database.reading() as session:
             return faces.encodings_of(session, identities.ids(session))
 
-    def rename(self, name_or_id: str | int, new_name: str) -> IdentityRecord:
-        """Rename an identity. Raises IdentityNotFound, InvalidName or IdentityExists."""
+    def rename(self, name_or_id: str | int, new_name: str, *, new: bool = False) -> IdentityRecord:
+        """Rename an identity.
+
+        new : also if another identity has a name that differs only in case, accents or spacing.
+        Raises IdentityNotFound, NameAmbiguous, InvalidName or IdentityExists.
+        """
         with self.database.writing() as session:
-            record = identities.rename(session, name_or_id, new_name)
+            record = identities.rename(session, name_or_id, new_name, new=new)
             audit.record(session, "rename", identity_id=record.id)
             return record
 
@@ -59,6 +75,7 @@ class Identities(OpenGallery):
         name_or_id: str | int,
         *,
         new_name: str | None = None,
+        new: bool = False,
         external_id: str | None = None,
         details: dict[str, str],
         expires: str | None = None,
@@ -66,6 +83,7 @@ class Identities(OpenGallery):
     ) -> IdentityRecord:
         """Set an identity's name, external id, details and expiry, all of them or none.
 
+        new : see `rename`.
         expires : when `expire` may erase the identity, see gallery.names.moment; empty for never.
         first : called with the identity before anything changes; what it raises stops the change.
         Raises IdentityNotFound, InvalidName, DetailsInvalid, IdentityExists or SettingInvalid.
@@ -75,14 +93,17 @@ class Identities(OpenGallery):
             record = identities.get(session, name_or_id)
             first(record, faces.records(session, identity_id=record.id))
             if new_name is not None:
-                identities.rename(session, record.id, new_name)
+                identities.rename(session, record.id, new_name, new=new)
             if expires is not None:
                 identities.set_expiry(session, record.id, due)
             audit.record(session, "describe", identity_id=record.id)
             return identities.describe(session, record.id, external_id, details)
 
     def merge(self, keep: str | int, others: Sequence[str | int]) -> MergeResult:
-        """Merge other identities into one. Raises IdentityNotFound or MergeEmpty.
+        """Merge other identities into one, by exact names or ids.
+
+        The one that is kept gets the earliest expiry of all of them.
+        Raises IdentityNotFound or MergeEmpty.
 
         >>> merged = gallery.merge("Grace Hopper", ["G. Hopper"])
         >>> [record.name for record in gallery.undo_merge(merged.merge_id)]
@@ -124,6 +145,8 @@ class Identities(OpenGallery):
 
     def move_face(self, face_id: int, to: str | int) -> IdentityRecord:
         """Put a face under another identity, and return that one. Moving it back undoes it.
+
+        An expiry goes along with the face, unless the other's is earlier.
 
         Raises FaceNotFound, IdentityNotFound, LastFace for the only face of its identity (merge
         the two instead), FaceAlreadyEnrolled when the other has a face of the same photo.

@@ -78,6 +78,7 @@ def enrolment(data: Json) -> Enrolment:
         reason=data["reason"],
         refusal=None if data["refusal"] is None else Refusal(data["refusal"]),
         rivals=tuple(IdentityRef(**rival) for rival in data["rivals"]),
+        notes=tuple(data["notes"]),
     )
 
 
@@ -140,6 +141,7 @@ def merge(data: Json) -> MergeRecord:
         id=data["merge_id"],
         kept_id=data["kept"],
         others=tuple(data["others"]),
+        names=tuple(data["names"]),
         created_at=datetime.fromisoformat(data["created_at"]),
     )
 

@@ -24,6 +24,7 @@ PROBLEM_TYPES: dict[type[GalleryError], str] = {
     errors.DetailsInvalid: "details-invalid",
     errors.DateInvalid: "date-invalid",
     errors.IdentityNotFound: "identity-not-found",
+    errors.NameAmbiguous: "name-ambiguous",
     errors.IdentityExists: "identity-exists",
     errors.FaceNotFound: "face-not-found",
     errors.LastFace: "last-face",

@@ -209,6 +209,10 @@ class Enrolment(Schema):
         description="Why the photo was refused. `matches_another` can be overridden with `force`."
     )
     rivals: list[IdentityRef] = Field(description="Other identities that the face matches.")
+    notes: list[str] = Field(
+        description="What else there is to say: for example, that the name was taken to be one that"
+        " differs only in case, accents or spacing."
+    )
 
 
 class Enrolments(Schema):
@@ -265,6 +269,7 @@ class Merge(Schema):
     merge_id: int
     kept: int = Field(description="The id of the identity that was kept.")
     others: list[int] = Field(description="The ids of the identities merged into it.")
+    names: list[str] = Field(description="Their names, in the same order.")
     created_at: str
 
 

@@ -92,6 +92,7 @@ def enrolment_json(enrolment: Enrolment) -> Json:
         "reason": enrolment.reason,
         "refusal": None if enrolment.refusal is None else enrolment.refusal.value,
         "rivals": [_ref(rival) for rival in enrolment.rivals],
+        "notes": list(enrolment.notes),
     }
 
 
@@ -149,6 +150,7 @@ def merge_json(record: MergeRecord) -> Json:
         "merge_id": record.id,
         "kept": record.kept_id,
         "others": list(record.others),
+        "names": list(record.names),
         "created_at": record.created_at.isoformat(),
     }
 

@@ -12,7 +12,9 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from gallery.batching import batched
-from gallery.names import printable
+from gallery.names import folded, printable
+from gallery.store import faces
+from gallery.store.expiry import set_expiry
 from gallery.store.faces import is_searchable
 from gallery.store.records import FaceBatch, NewIdentity
 from gallery.store.tables import (
@@ -24,7 +26,7 @@ from gallery.store.tables import (
     PhotoRow,
 )
 from gallery.store.timestamps import stored_text, utc_now
-from gallery.types import DIMENSION, Encodings
+from gallery.types import DIMENSION, Box, Encodings, Face
 
 
 def all_faces(session: Session) -> FaceBatch:
@@ -91,6 +93,7 @@ def all_faces(session: Session) -> FaceBatch:
 def add_faces(session: Session, many: FaceBatch, encoder_id: int) -> int:
     """Store the faces that are not enrolled yet; return how many. The caller has validated them.
 
+    A face that was left without an encoding by the encoder in use gets it, and counts as stored.
     An existing identity, found by name, gets the faces, and the details, expiry and external id
     that it lacks, unless another identity has that external id.
     """
@@ -99,11 +102,17 @@ def add_faces(session: Session, many: FaceBatch, encoder_id: int) -> int:
     identity_of = dict(zip(indices, ids, strict=True))
     photo_of = _photo_ids(session, many)
     enrolled = _enrolled_pairs(session, ids)
+    left = _left_faces(session, ids)
+    brought_back = 0
     new: list[int] = []
     pairs: list[tuple[int, int]] = []
     for i, (owner, sha256) in enumerate(zip(many.owners.tolist(), many.photo_sha256, strict=True)):
         pair = identity_of[owner], photo_of[sha256]
-        if pair not in enrolled:
+        if pair in left:
+            face = _located_face(many, i)
+            faces.encode_anew(session, left.pop(pair), face, many.encodings.row(i), encoder_id)
+            brought_back += 1
+        elif pair not in enrolled:
             enrolled.add(pair)
             new.append(i)
             pairs.append(pair)
@@ -128,7 +137,7 @@ def add_faces(session: Session, many: FaceBatch, encoder_id: int) -> int:
     }
     _insert(session, FaceRow, columns)
     _insert(session, ChangeRow, {"face_id": face_ids})
-    return len(new)
+    return len(new) + brought_back
 
 
 def _insert(session: Session, table: type[Base], columns: Mapping[str, Iterable[Any]]) -> None:
@@ -166,7 +175,8 @@ def _identity_ids(session: Session, identities: Sequence[NewIdentity]) -> list[i
             row.details = {**identity.details, **row.details}
             if row.external_id is None and identity.external_id not in taken:
                 row.external_id = identity.external_id
-            row.expires_at = row.expires_at or identity.expires_at
+            if row.expires_at is None and identity.expires_at is not None:
+                set_expiry(row, identity.expires_at)
             ids.append(row.id)
             continue
         ids.append(first + len(new))
@@ -175,6 +185,7 @@ def _identity_ids(session: Session, identities: Sequence[NewIdentity]) -> list[i
     columns: dict[str, Iterable[Any]] = {
         "id": range(first, first + len(new)),
         "name": (identity.name for identity in new),
+        "folded_name": (folded(identity.name) for identity in new),
         "external_id": (None if i.external_id in taken else i.external_id for i in new),
         "details": (json.dumps(identity.details) for identity in new),
         "expires_at": (stored_text(identity.expires_at) for identity in new),
@@ -222,3 +233,22 @@ def _enrolled_pairs(session: Session, identity_ids: Sequence[int]) -> set[tuple[
         query = select(FaceRow.identity_id, FaceRow.photo_id).where(FaceRow.identity_id.in_(batch))
         pairs |= {(identity, photo) for identity, photo in session.execute(query)}
     return pairs
+
+
+def _left_faces(session: Session, identity_ids: Sequence[int]) -> dict[tuple[int, int], int]:
+    """Return the faces that the encoder in use has not encoded, by (identity id, photo id)."""
+    left: dict[tuple[int, int], int] = {}
+    for batch in batched(identity_ids, IDS_PER_QUERY):
+        query = select(FaceRow.identity_id, FaceRow.photo_id, FaceRow.id)
+        rows = session.execute(query.where(FaceRow.identity_id.in_(batch), ~is_searchable()))
+        left |= {(identity, photo): face for identity, photo, face in rows}
+    return left
+
+
+def _located_face(many: FaceBatch, i: int) -> Face | None:
+    """Return where a face is in its photo; None if the file did not say."""
+    if not many.boxes[i].any():
+        return None
+    landmarks = many.landmarks[i].astype(np.float32)
+    probability, sharpness = float(many.probabilities[i]), float(many.sharpness[i])
+    return Face(Box(*many.boxes[i].tolist()), landmarks, probability, sharpness)

@@ -13,6 +13,7 @@ from gallery.batching import batched
 from gallery.errors import FaceAlreadyEnrolled, LastFace
 from gallery.store.change_log import log_changes
 from gallery.store.decisions import face_key
+from gallery.store.expiry import move_along
 from gallery.store.packing import pack_face, unpack_face
 from gallery.store.records import IdentityRecord
 from gallery.store.tables import (
@@ -40,13 +41,22 @@ class Step:
 
 
 def move(session: Session, face_id: int, identity_id: int) -> Step:
-    """Move a face to another identity, which must not have a face from the same photo."""
+    """Move a face to another identity, which must not have a face from the same photo.
+
+    Of the expiry dates of the two, the earliest counts from now on; see gallery.store.expiry.
+    """
     row = session.get_one(FaceRow, face_id)
     step = Step("move", row.identity_id, identity_id, face_id)
-    session.execute(update(FaceRow).where(FaceRow.id == face_id).values(identity_id=identity_id))
+    _put_under(session, row, identity_id)
+    return step
+
+
+def _put_under(session: Session, row: FaceRow, identity_id: int) -> None:
+    move_along(session, row.id, row.identity_id, identity_id)
+    session.execute(update(FaceRow).where(FaceRow.id == row.id).values(identity_id=identity_id))
+    face_id = row.id
     session.expire_all()
     log_changes(session, [face_id])
-    return step
 
 
 def check_move(
@@ -73,9 +83,7 @@ def move_back(session: Session, step: Step) -> bool:
         return False
     if has_photo(session, step.first_id, row.photo_id):
         return False
-    session.execute(update(FaceRow).where(FaceRow.id == row.id).values(identity_id=step.first_id))
-    session.expire_all()
-    log_changes(session, [row.id])
+    _put_under(session, row, step.first_id)
     return True
 
 

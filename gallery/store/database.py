@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,11 +18,12 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from gallery.config import Settings
 from gallery.errors import DatabaseBusy, DatabaseNewer, DatabaseUnusable, HomeUnusable
+from gallery.store import scrubbing
 from gallery.store.encryption import key_setter, read_key, sqlcipher_driver
 from gallery.store.tables import MarkRow
 from indexer.whole_file import fsync_folder
 
-SCHEMA = "0007"
+SCHEMA = "0008"
 """The newest migration. Numbers let an older program recognise a newer file."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -105,22 +106,21 @@ class Database:
     def scrub(self) -> None:
         """Remove erased bytes: rebuild the file and empty the write-ahead log.
 
-        Raises DatabaseBusy when a reader in another process holds the log for too long.
+        Raises DatabaseUnusable when the disk has no room for that, DatabaseBusy when a reader in
+        another process holds the log for too long.
         """
-        with _errors_translated(self.file):
-            pooled = self._engine.raw_connection()
-            try:
-                cursor = pooled.cursor()
-                cursor.execute("VACUUM")
-                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                row = cursor.fetchone()
-            finally:
-                pooled.close()
-        if row is None or row[0]:
+        with _errors_translated(self.file), closing(self._engine.raw_connection()) as pooled:
+            is_empty = scrubbing.rebuild(pooled, self.file)
+        if not is_empty:
             raise DatabaseBusy(
                 f"{self.file}: another process is reading, so erased bytes remain in the"
                 " write-ahead log; stop that process and run any command on this gallery"
             )
+
+    def require_room_to_scrub(self) -> None:
+        """Raise DatabaseUnusable if the disk has no room for `scrub`."""
+        with _errors_translated(self.file), closing(self._engine.raw_connection()) as pooled:
+            scrubbing.require_room(pooled, self.file)
 
     def copy_to(self, file: Path) -> None:
         """Copy the database to a new file; writers need not stop.

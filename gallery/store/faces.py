@@ -25,7 +25,7 @@ from gallery.store.tables import (
     PhotoRow,
     ThumbnailRow,
 )
-from gallery.types import DIMENSION, Box, Encodings, IdentityRef, Photo
+from gallery.types import DIMENSION, Box, Encodings, Face, IdentityRef, Photo
 
 _UNIT_TOLERANCE = 1e-3
 _EncodingRow = Row[int, int, bytes, float, float]
@@ -117,6 +117,27 @@ def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder:
     session.flush()
     log_changes(session, [row.id])
     return row.id
+
+
+def encode_anew(
+    session: Session, face_id: int, face: Face | None, encodings: Encodings, encoder: int
+) -> None:
+    """Give a face that only an earlier encoder encoded an encoding, (1, 128), by the one in use.
+
+    What a rollback needs stays. face : where it is in its photo; None if that is unknown, so that
+    it is taken to be the same face.
+    """
+    row = session.get_one(FaceRow, face_id)
+    box = Box(row.left, row.top, row.right, row.bottom) if face is None else face.box
+    _set_earlier_aside(session, row, box, encoder)
+    if face is not None:
+        row.left, row.top, row.right, row.bottom = box.left, box.top, box.right, box.bottom
+        row.landmarks = face.landmarks.tolist()
+        row.probability, row.sharpness = face.probability, face.sharpness
+    row.encoder_id, row.encoding = encoder, encodings.vectors.astype("<f4").tobytes()
+    row.norm, row.agreement = float(encodings.norms[0]), float(encodings.agreement[0])
+    session.flush()
+    log_changes(session, [face_id])
 
 
 def _set_earlier_aside(session: Session, row: FaceRow, box: Box, encoder: int) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
 from gallery.batching import batched
-from gallery.errors import IdentityExists, IdentityNotFound
-from gallery.names import checked_details, checked_external_id, checked_name
-from gallery.store import photo_cache
+from gallery.errors import IdentityExists, IdentityNotFound, NameAmbiguous
+from gallery.names import checked_details, checked_external_id, checked_name, folded
+from gallery.store import expiry, photo_cache
 from gallery.store.change_log import log_changes, request_scrub
 from gallery.store.records import IdentityRecord
 from gallery.store.tables import (
@@ -23,26 +24,80 @@ from gallery.store.tables import (
     PhotoRow,
 )
 
+_SIMILARITY, _MOST_SIMILAR = 0.75, 3  # difflib's ratio; how many similar names are suggested
+_NEIGHBOURS = 2_000  # of an unknown name in the alphabet, on each side: searched for similar names
+
 
 def find(session: Session, name: str) -> IdentityRecord | None:
     """Return the identity with exactly this name. Raises InvalidName."""
     return next(iter(_records(session, IdentityRow.name == checked_name(name))), None)
 
 
-def get(session: Session, name_or_id: str | int) -> IdentityRecord:
-    """Return an identity by id, or for a string by name, else by id.
+def near(session: Session, name: str) -> list[IdentityRecord]:
+    """Return the identities whose names are this one but for case, accents and spacing.
 
-    Raises IdentityNotFound.
+    See gallery.names.folded. Raises InvalidName.
+    """
+    return _records(session, IdentityRow.folded_name == folded(checked_name(name)))
+
+
+def names_by_fold(session: Session, folds: Iterable[str]) -> dict[str, list[str]]:
+    """Return the names of identities by folded name, see gallery.names.folded, if it has any."""
+    names: dict[str, list[str]] = {}
+    for batch in batched(folds, IDS_PER_QUERY):
+        rows = select(IdentityRow.folded_name, IdentityRow.name).order_by(IdentityRow.name)
+        for fold, name in session.execute(rows.where(IdentityRow.folded_name.in_(batch))):
+            names.setdefault(fold, []).append(name)
+    return names
+
+
+def meant(session: Session, name: str) -> IdentityRecord | None:
+    """Return the identity with exactly this name, else the only one with a near name.
+
+    Raises InvalidName, or NameAmbiguous if several have a near name.
+    """
+    record = find(session, name)
+    close = near(session, name) if record is None else []
+    if len(close) > 1:
+        shown = " or ".join(f"{other.name!r} (id {other.id})" for other in close)
+        raise NameAmbiguous(f"{name!r} may be {shown}; give the exact name")
+    return next(iter(close), record)
+
+
+def get(session: Session, name_or_id: str | int, *, exact: bool = False) -> IdentityRecord:
+    """Return an identity by id, or for a string by name, else by id, else by a near name.
+
+    exact : not by a near name, for what cannot be taken back.
+    Raises IdentityNotFound, which suggests similar names, or NameAmbiguous.
     """
     record = find(session, name_or_id) if isinstance(name_or_id, str) else None
     is_id = isinstance(name_or_id, int) or (name_or_id.isdecimal() and len(name_or_id) < 19)
     if record is None and is_id:
         record = next(iter(_records(session, IdentityRow.id == int(name_or_id))), None)
+    if record is None and isinstance(name_or_id, str) and not exact:
+        record = meant(session, name_or_id)
     if record is None:
+        similar = _similar_names(session, name_or_id) if isinstance(name_or_id, str) else []
+        hint = f"did you mean {' or '.join(map(repr, similar))}? " if similar else ""
         raise IdentityNotFound(
-            f"there is no identity {name_or_id!r}; `gallery identities list` lists them"
+            f"there is no identity {name_or_id!r}; {hint}`gallery identities list` lists them"
         )
     return record
+
+
+def _similar_names(session: Session, name: str) -> list[str]:
+    """Return up to three names that may be meant, the most similar first.
+
+    Only the names beside it in the alphabet are compared, so that large galleries answer at once.
+    """
+    key, column = folded(name), IdentityRow.folded_name
+    names: dict[str, list[str]] = {}
+    for side, order in ((column < key, column.desc()), (column >= key, column.asc())):
+        rows = select(IdentityRow.name, column).where(side).order_by(order).limit(_NEIGHBOURS)
+        for found, folded_name in session.execute(rows):
+            names.setdefault(folded_name, []).append(found)
+    close = difflib.get_close_matches(key, names, cutoff=_SIMILARITY)
+    return [found for folded_name in close for found in names[folded_name]][:_MOST_SIMILAR]
 
 
 def list_all(session: Session) -> list[IdentityRecord]:
@@ -100,13 +155,25 @@ def describe(
     return get(session, row.name)
 
 
-def rename(session: Session, name_or_id: str | int, new_name: str) -> IdentityRecord:
-    """Rename an identity. Raises IdentityNotFound, InvalidName or IdentityExists."""
+def rename(
+    session: Session, name_or_id: str | int, new_name: str, *, new: bool = False
+) -> IdentityRecord:
+    """Rename an identity.
+
+    new : also if another identity has a near name.
+    Raises IdentityNotFound, NameAmbiguous, InvalidName or IdentityExists.
+    """
     record = get(session, name_or_id)
     taken = find(session, new_name)
     if taken is not None and taken.id != record.id:
         raise IdentityExists(
             f"there is already an identity {taken.name!r}; merge them or choose another name"
+        )
+    close = [other for other in near(session, new_name) if other.id != record.id]
+    if close and taken is None and not new:
+        raise IdentityExists(
+            f"there is already an identity {close[0].name!r}, whose name is near {new_name!r};"
+            " merge them, choose another name, or use `new` if they are two people"
         )
     row = session.get_one(IdentityRow, record.id)
     row.name = checked_name(new_name)
@@ -117,7 +184,7 @@ def rename(session: Session, name_or_id: str | int, new_name: str) -> IdentityRe
 def set_expiry(session: Session, name_or_id: str | int, moment: datetime | None) -> IdentityRecord:
     """Set when an identity is due for erasure; None means never. Raises IdentityNotFound."""
     row = session.get_one(IdentityRow, get(session, name_or_id).id)
-    row.expires_at = moment
+    expiry.set_expiry(row, moment)
     session.flush()
     return get(session, row.id)
 
@@ -163,6 +230,7 @@ def delete_faces(session: Session, face_ids: Sequence[int]) -> None:
 
     The change is logged. Erased bytes remain in the files until they are scrubbed, which is noted.
     """
+    expiry.forget_faces(session, face_ids)
     for batch in batched(face_ids, IDS_PER_QUERY):
         photo_query = select(PhotoRow.id, PhotoRow.sha256).join(
             FaceRow, FaceRow.photo_id == PhotoRow.id

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from gallery.errors import IdentityExists, MergeEmpty, MergeNotFound, MergeTooOld
 from gallery.store import identities
 from gallery.store.change_log import log_changes
+from gallery.store.expiry import earliest, read, set_expiry, stored
 from gallery.store.packing import pack_face, unpack_face
 from gallery.store.records import IdentityRecord, MergeRecord, MergeResult
 from gallery.store.tables import DistinctRow, FaceRow, IdentityRow, MergeRow, MisfiledDecisionRow
@@ -23,11 +24,12 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
     """Merge the other identities into `keep`, undoably.
 
     `keep` gets the others' faces; those from photos it already has a face from are set aside. It
-    gets an external id and details that it lacks. Its expiry does not change.
+    gets an external id and details that it lacks, and the earliest expiry of all of them.
     Raises IdentityNotFound, or MergeEmpty if there is no other, before anything is changed.
     """
-    kept = identities.get(session, keep)
-    merged = {record.id: record for record in (identities.get(session, o) for o in others)}
+    kept = identities.get(session, keep, exact=True)
+    records = [identities.get(session, other, exact=True) for other in others]
+    merged = {record.id: record for record in records}
     merged.pop(kept.id, None)
     if not merged:
         raise MergeEmpty(f"{kept.name!r} cannot be merged with itself; name another identity")
@@ -79,6 +81,7 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
         session.execute(delete(IdentityRow).where(IdentityRow.id == other.id))
         row.external_id = other.external_id if row.external_id is None else row.external_id
         row.details = {**other.details, **row.details}
+        set_expiry(row, earliest(row.expires_at, other.expires_at))
         session.flush()
     merge_row = MergeRow(
         kept_id=kept.id, holder_id=kept.id, before=before, after=_overwritten(row), others=journal
@@ -97,7 +100,8 @@ def list_all(session: Session) -> list[MergeRecord]:
 def undo(session: Session, merge_id: int) -> list[IdentityRecord]:
     """Undo a merge; return the kept identity and the restored ones.
 
-    Faces enrolled since, and a name or details set since, stay with the kept identity.
+    Faces enrolled since, and a name or details set since, stay with the kept identity. An expiry
+    set since counts for the restored ones too, unless theirs is earlier.
     Raises MergeNotFound; MergeTooOld if a later merge includes it; IdentityExists if a name has
     been taken meanwhile.
     """
@@ -114,9 +118,14 @@ def undo(session: Session, merge_id: int) -> list[IdentityRecord]:
         row.external_id = merge_row.before["external_id"]
     if row.details == merge_row.after["details"]:
         row.details = merge_row.before["details"]
+    set_since = None
+    if stored(row.expires_at) != merge_row.after.get("expires_at"):
+        set_since = row.expires_at
+    else:
+        set_expiry(row, read(merge_row.before.get("expires_at")))
     session.flush()
     for other in merge_row.others:
-        _restore(session, kept_id, other)
+        _restore(session, kept_id, other, set_since)
     restored = {other["id"] for other in merge_row.others}
     session.delete(merge_row)
     session.flush()
@@ -158,14 +167,13 @@ def distinct_pairs(session: Session) -> set[tuple[int, int]]:
     return {(row.first_id, row.second_id) for row in session.scalars(select(DistinctRow))}
 
 
-def _restore(session: Session, kept_id: int, other: Json) -> None:
+def _restore(session: Session, kept_id: int, other: Json, set_since: datetime | None) -> None:
     if identities.find(session, other["name"]) is not None:
         raise IdentityExists(
             f"there is already an identity {other['name']!r}; rename it, then undo the merge"
         )
     holder = select(IdentityRow.id).where(IdentityRow.external_id == other["external_id"])
     free = other["external_id"] is not None and session.scalar(holder) is None
-    expiry = other.get("expires_at")
     session.add(
         IdentityRow(
             id=other["id"],
@@ -173,7 +181,7 @@ def _restore(session: Session, kept_id: int, other: Json) -> None:
             external_id=other["external_id"] if free else None,
             details=other["details"],
             created_at=datetime.fromisoformat(other["created_at"]),
-            expires_at=None if expiry is None else datetime.fromisoformat(expiry),
+            expires_at=earliest(read(other.get("expires_at")), set_since),
         )
     )
     session.flush()
@@ -223,7 +231,7 @@ def _overwritten(row: IdentityRow) -> Json:
     return {
         "external_id": row.external_id,
         "details": dict(row.details),
-        "expires_at": None if row.expires_at is None else row.expires_at.isoformat(),
+        "expires_at": stored(row.expires_at),
     }
 
 
@@ -232,5 +240,6 @@ def _record(row: MergeRow) -> MergeRecord:
         id=row.id,
         kept_id=row.kept_id,
         others=tuple(other["id"] for other in row.others),
+        names=tuple(other["name"] for other in row.others),
         created_at=row.created_at,
     )

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from gallery.batching import batched
 from gallery.errors import FaceNotFound
+from gallery.names import folded
 from gallery.store import identities
 from gallery.store.tables import (
     ENCODING_BYTES,
@@ -36,7 +37,8 @@ class PersonData:
     merged_ids : of identities merged into it.
     face_ids : enrolled faces.  set_aside : ids of faces that a merge or a plan set aside.
     encodings : float32 (n, 128), by every encoder, of all these faces.
-    names : of the person.  texts : external ids, details, photo names and SHA-256s.
+    names : of the person, also folded, see gallery.names.
+    texts : external ids, details, photo names and SHA-256s.
     images : thumbnails and images for re-encoding, as files.
     row_counts : number of rows by kind.
     """
@@ -134,7 +136,7 @@ def collect(session: Session, identity_id: int, face_ids: Sequence[int] | None) 
         set_aside=tuple(face["id"] for face in set_aside),
         whole=face_ids is None,
         encodings=joined.astype(np.float32),
-        names=tuple(dict.fromkeys(names)),
+        names=tuple(dict.fromkeys((*names, *map(folded, names)))),
         texts=tuple(dict.fromkeys(text for text in texts if text)),
         images=tuple(images),
         row_counts=row_counts,

@@ -231,11 +231,15 @@ class JobRecord:
 
 @dataclass(frozen=True)
 class MergeRecord:
-    """A merge that can be undone. others : ids of the identities merged into kept_id."""
+    """A merge that can be undone.
+
+    others : ids of the identities merged into kept_id.  names : theirs, in the same order.
+    """
 
     id: int
     kept_id: int
     others: tuple[int, ...]
+    names: tuple[str, ...]
     created_at: datetime
 
 

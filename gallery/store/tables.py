@@ -14,8 +14,9 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, validates
 
+from gallery.names import folded
 from gallery.store.timestamps import UtcDateTime, utc_now
 from gallery.types import DIMENSION
 
@@ -60,7 +61,7 @@ class EncoderRow(Base):
 
 
 class IdentityRow(Base):
-    """An enrolled person."""
+    """An enrolled person. lent_expiry : see gallery.store.expiry."""
 
     __tablename__ = "identities"
     # AUTOINCREMENT: the id of an erased identity is never reused.
@@ -68,13 +69,20 @@ class IdentityRow(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(200), unique=True)
+    folded_name: Mapped[str] = mapped_column(String, index=True)
     external_id: Mapped[str | None] = mapped_column(String(200), unique=True)
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now, onupdate=utc_now)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime(), index=True)
+    lent_expiry: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
     faces: Mapped[list[FaceRow]] = relationship(back_populates="identity", passive_deletes="all")
+
+    @validates("name")
+    def _fold(self, _key: str, name: str) -> str:
+        self.folded_name = folded(name)
+        return name
 
 
 class PhotoRow(Base):

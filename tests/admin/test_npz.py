@@ -75,6 +75,41 @@ def test_encoder_names_and_encodings_are_enough(
     assert people.identity("Ada")[0].faces == 2
 
 
+def test_near_name_means_the_person_and_is_noted(
+    people: Gallery, tmp_path: Path, rows: Encodings
+) -> None:
+    file, notes = tmp_path / "x.npz", []
+    names = np.array(["Person_1", "Mei Lin", "mei-lin"])
+    np.savez(file, encoder=ENCODER, names=names, encodings=rows.vectors[40:43])
+    assert people.import_from(file, note=notes.append) == (3, 0)
+    assert [
+        (r.name, r.faces) for r in people.identities() if r.name in ("Mei Lin", "person 1")
+    ] == [
+        ("Mei Lin", 2),
+        ("person 1", 4),
+    ]
+    assert len(people.identities()) == 5
+    assert notes == [
+        "'Person_1' is taken to be 'person 1'; use new if it is another person",
+        "'mei-lin' is taken to be 'Mei Lin'; use new if it is another person",
+    ]
+    assert people.import_from(file, new=True) == (2, 1)  # Mei Lin's is there
+    assert {"Person_1", "mei-lin"} < {record.name for record in people.identities()}
+    np.savez(file, encoder=ENCODER, names=np.array(["PERSON 1"]), encodings=rows.vectors[50:51])
+    with pytest.raises(ExportUnusable, match="'PERSON 1' may be 'Person_1' or 'person 1'"):
+        people.import_from(file)
+
+
+def test_exported_people_of_near_names_stay_two(people: Gallery, tmp_path: Path) -> None:
+    people.rename("person 2", "Person-1", new=True)
+    file = tmp_path / "x.npz"
+    people.export(file)
+    with new_gallery(people, tmp_path) as gallery:
+        for expected in ((12, 0), (0, 12)):
+            assert gallery.import_from(file) == expected
+        assert [r.name for r in gallery.identities()] == [r.name for r in people.identities()]
+
+
 def test_ids_are_not_reused(people: Gallery, tmp_path: Path, rows: Encodings) -> None:
     people.forget("person 3")
     newest = max(f.id for f in people.faces())

@@ -23,6 +23,7 @@ from gallery.errors import (
     IdentityNotFound,
     InvalidName,
     MergeNotFound,
+    NameAmbiguous,
     PhotoUndecodable,
     PhotoUnreadable,
     ServerRefused,
@@ -42,6 +43,7 @@ from gallery.store.records import Receipt
 from gallery.types import EnrolOutcome, Outcome, Several
 from gallery.vision.pipeline import FacePipeline
 from tests.api.conftest import Serve
+from tests.api.requests import is_problem
 
 
 @pytest.fixture
@@ -165,6 +167,26 @@ def test_importing_the_client_does_not_import_torch_or_faiss() -> None:
 Answer = tuple[int, dict[str, str], bytes]
 JSON = {"content-type": "application/json"}
 RETRY: Answer = (503, {"retry-after": "0"}, b"{}")
+
+
+def test_near_names(server: httpx.Client, client: Client, hopper: Path, collins: Path) -> None:
+    client.enroll("Mei Lin", hopper)
+    (same,) = client.enroll("mei-lin", hopper)
+    assert (same.outcome, same.identity.name) == (EnrolOutcome.ALREADY, "Mei Lin")
+    assert same.notes == ("'mei-lin' is taken to be 'Mei Lin'; use new if it is another person",)
+    (other,) = client.enroll("mei-lin", collins, new=True)
+    assert (other.identity.name, other.notes) == ("mei-lin", ())
+    with pytest.raises(NameAmbiguous, match="'MEI LIN' may be 'Mei Lin'"):
+        client.enroll("MEI LIN", hopper)
+    files = {"photo": hopper.read_bytes()}
+    refused = server.post("/v1/identities", data={"name": "MEI LIN"}, files=files)
+    assert is_problem(refused, 409, "name-ambiguous")
+    near = server.get("/v1/identities", params={"near": "MEI_LIN"}).json()
+    assert [identity["name"] for identity in near["identities"]] == ["Mei Lin", "mei-lin"]
+    client.describe(other.identity.id, new_name="Eileen")
+    with pytest.raises(IdentityExists, match="merge them, choose another name, or use `new`"):
+        client.describe(other.identity.id, new_name="MEI LIN")
+    assert client.describe(other.identity.id, new_name="MEI LIN", new=True).name == "MEI LIN"
 
 
 @contextmanager

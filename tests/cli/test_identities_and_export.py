@@ -63,7 +63,7 @@ def test_merge_can_be_undone(two: Run, collins: Path) -> None:
     assert merge["merge_id"] == 1
     (listed,) = two("identities", "unmerge", "--json").lines
     assert (listed["merge_id"], listed["kept"], listed["others"]) == (1, 1, [2])
-    assert "id 2 into Grace Hopper" in two("identities", "unmerge").out
+    assert "1: Eileen Collins (id 2) into Grace Hopper, " in two("identities", "unmerge").out
     back = two("identities", "unmerge", "1", "--json").lines
     assert [record["name"] for record in back] == ["Grace Hopper", "Eileen Collins"]
     after = two("identities", "list", "--json").lines
@@ -283,6 +283,74 @@ def test_forget_names_the_person_and_the_plans_it_deletes(
     assert "deleted 1 saved dedupe plan" in erased
     gone = two("dedupe", "--apply", plan).err
     assert "plan.json does not exist; plans are deleted when a person is erased" in gone
+
+
+def test_faces_forget_and_expire_name_the_plans_they_delete(
+    two: Run, hopper: Path, tmp_path: Path
+) -> None:
+    two("enroll-identity", "G. Hopper", hopper, "--force")
+    assert two("dedupe", "--plan", tmp_path / "plan").status == 0
+    merged = two("identities", "merge", "Grace Hopper", "Eileen Collins", "--yes")
+    assert merged.status == 0
+    asked = two("faces", "forget", "2")
+    assert "Erase 1 face (2)? This deletes 1 saved dedupe plan too." in asked.err
+    assert "deleted 1 saved dedupe plan" in two("faces", "forget", "2", "--yes").out
+    assert two("dedupe", "--plan", tmp_path / "plan").status == 0
+    two("identities", "describe", "G. Hopper", "--expires", "2020-01-01", "--yes")
+    assert "deleted 1 saved dedupe plan" in two("expire").out
+    assert "deleted" not in two("expire").out
+
+
+def test_expiry_that_comes_with_faces_is_said(two: Run, collins: Path, hopper: Path) -> None:
+    two("identities", "describe", "Eileen Collins", "--expires", "2031-01-02")
+    two("enroll-identity", "Eileen Collins", hopper, "--force")
+    (face,) = [
+        face["face_id"]
+        for face in two("identities", "show", "Eileen Collins", "--json").line["enrolled"]
+        if face["photo"] == str(collins)
+    ]
+    said = "Grace Hopper expires on 2031-01-02"
+    assert said in two("faces", "move", str(face), "grace hopper").out
+    two("faces", "move", str(face), "Eileen Collins")
+    assert two("identities", "show", "Grace Hopper", "--json").line["expires_at"] is None
+    assert said in two("identities", "merge", "Grace Hopper", "Eileen Collins", "--yes").out
+
+
+def test_near_name_is_taken_and_said(two: Run, hopper: Path, collins: Path) -> None:
+    shown = two("identities", "show", "grace-hopper", "--json")
+    assert shown.line["name"] == "Grace Hopper"
+    assert shown.err == "'grace-hopper' is taken to be 'Grace Hopper'\n"
+    assert two("identities", "show", "Grace Hopper").err == ""
+    enrolled = two("enroll-identity", "GRACE_HOPPER", hopper, "--json")
+    note = "'GRACE_HOPPER' is taken to be 'Grace Hopper'; use new if it is another person"
+    assert (enrolled.line["outcome"], enrolled.line["notes"]) == ("already", [note])
+    assert note in enrolled.err.replace("\n", " ")
+    assert "did you mean 'Grace Hopper'?" in two("identities", "show", "Grace Hoper").err
+    refused = two("identities", "rename", "Eileen Collins", "grace hopper")
+    assert refused.status == 2 and "already an identity 'Grace Hopper'" in refused.err
+    assert len(two("identities", "list", "--json").lines) == 2
+
+
+@pytest.mark.parametrize(
+    "command", [["forget", "eileen collins"], ["merge", "Grace Hopper", "eileen collins"]]
+)
+def test_near_name_is_not_erased_or_merged_unasked(two: Run, command: list[str]) -> None:
+    refused = two("identities", *command, "--yes")
+    assert refused.status == 2 and refused.out == ""
+    assert "if 'Eileen Collins' is meant, give exactly this name" in refused.err
+    assert len(two("identities", "list", "--json").lines) == 2
+
+
+def test_new_enrols_another_person_of_a_near_name(two: Run, hopper: Path, tmp_path: Path) -> None:
+    new = two("enroll-identity", "grace hopper", hopper, "--new", "--force", "--json").line
+    assert (new["identity"], new["notes"]) == ({"id": 3, "name": "grace hopper"}, [])
+    folder = tmp_path / "GRACE HOPPER"
+    folder.mkdir()
+    (folder / "1.jpg").write_bytes(hopper.read_bytes())
+    enrolled = two("enroll-identity", "--from-folder", tmp_path, "--json")
+    assert (enrolled.status, enrolled.line["refusal"]) == (1, "name_ambiguous")
+    assert "may be 'Grace Hopper' (id 1) or 'grace hopper' (id 3)" in enrolled.line["reason"]
+    assert len(two("identities", "list", "--json").lines) == 3
 
 
 def test_check_of_an_empty_and_of_a_small_gallery(run: Run, hopper: Path) -> None:

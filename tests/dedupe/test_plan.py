@@ -76,6 +76,57 @@ def test_name_like_a_formula_is_escaped_in_csv(findings: Findings, tmp_path: Pat
     assert read_plan(tmp_path / "a.csv") == plan
 
 
+def test_name_written_into_the_csv_keeps_every_character(
+    filled: Gallery, findings: Findings, tmp_path: Path
+) -> None:
+    written(filled, findings, tmp_path / "plan")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "plan" / "plan.csv").read_text())))
+    for row in rows:
+        is_whole = (row["kind"], row["line"]) == ("misfiled", "0")
+        row["accept"] = "yes" if is_whole else ""
+        row["suggested"] = "''t Hooft" if is_whole else ""
+    file = tmp_path / "named.csv"
+    with file.open("w", newline="") as opened:
+        writer = csv.DictWriter(opened, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    assert filled.apply_plan(file).lines == ("photos/5.jpg is now ''t Hooft, not Bob",)
+
+
+@pytest.mark.parametrize("name", ["ADA", "countess"])
+def test_suggested_name_may_be_near(
+    filled: Gallery, findings: Findings, tmp_path: Path, name: str
+) -> None:
+    before = {record.name for record in filled.identities()}
+    plan = written(filled, findings, tmp_path / "plan")
+    file = saved(
+        plan,
+        tmp_path / "yes.json",
+        lambda f: replace(
+            f, accept=f.kind == "misfiled" or None, suggested=name, suggested_id=None
+        ),
+    )
+    (line,) = filled.apply_plan(file).lines
+    assert line.split(",")[0].removeprefix("photos/5.jpg is now ") in before
+    assert {record.name for record in filled.identities()} == before
+
+
+def test_suggested_name_near_two_is_refused(
+    filled: Gallery, findings: Findings, tmp_path: Path
+) -> None:
+    filled.rename("Countess", "ada", new=True)
+    plan = written(filled, replace(findings, identities=()), tmp_path / "plan")
+    file = saved(
+        plan,
+        tmp_path / "yes.json",
+        lambda f: replace(
+            f, accept=f.kind == "misfiled" or None, suggested="ADA", suggested_id=None
+        ),
+    )
+    with pytest.raises(PlanUnusable, match=r"'ADA' may be 'Ada' \(id 1\) or 'ada' \(id 2\)"):
+        filled.apply_plan(file)
+
+
 def test_undecided_plan_changes_nothing(
     filled: Gallery, findings: Findings, tmp_path: Path
 ) -> None:

@@ -166,10 +166,10 @@ def test_only_expired_identities_are_erased(people: Gallery, rows: Encodings) ->
     assert people.identity("Annabel")[0].expires_at is None
 
 
-def test_merge_clears_the_expiry_and_undo_restores_it(people: Gallery) -> None:
+def test_merge_keeps_the_earliest_expiry_and_undo_restores_each(people: Gallery) -> None:
     people.describe("Annabel", details={}, expires="2031-01-01")
     merged = people.merge("Ada Lovelace", ["Annabel"])
-    assert merged.identity.expires_at is None
+    assert merged.identity.expires_at == datetime(2031, 1, 1, tzinfo=UTC)
     people.undo_merge(merged.merge_id)
     assert people.identity("Annabel")[0].expires_at == datetime(2031, 1, 1, tzinfo=UTC)
 

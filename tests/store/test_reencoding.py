@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from gallery.admin.npz import import_faces
 from gallery.encoders.weights import DLIB_RESNET
 from gallery.errors import CannotReencode
 from gallery.store import (
@@ -54,6 +56,36 @@ def encode_all(database: Database, name: EncoderName, rows: Encodings, *skipped:
         for face in list(reencoding.to_encode(session, record.id)):
             if face.id not in skipped:
                 reencoding.save(session, record.id, face.id, rows.row(face.id - 1))
+
+
+def test_importing_encodings_by_the_new_encoder_brings_left_faces_back(
+    people: Database, unit_rows: UnitRows, tmp_path: Path
+) -> None:
+    before, after = unit_rows(3, 1), unit_rows(3, 2)
+    encode_all(people, B, after, 2, 3)
+    switch_to(people, B)
+    with people.reading() as session:
+        assert faces.ids(session) == [1]
+        photos = [face.photo_sha256 for face in faces.records(session)]
+    file = tmp_path / "new.npz"
+    np.savez(
+        file,
+        encoder=np.array(B),
+        names=np.array(["Ada", "Ada", "Countess"]),
+        encodings=after.vectors,
+        photo_sha256=np.array(photos),
+    )
+    assert import_faces(people, file, B) == (2, 1)
+    assert import_faces(people, file, B) == (0, 3)
+    with people.reading() as session:
+        assert faces.ids(session) == [1, 2, 3]
+        stored = faces.encodings_by_id(session, [1, 2, 3]).encodings.vectors
+        assert np.array_equal(stored, after.vectors)
+        assert faces.records(session)[1].box == BOX  # the archive has none
+    switch_to(people, A)  # the way back
+    with people.reading() as session:
+        stored = faces.encodings_by_id(session, [1, 2, 3]).encodings.vectors
+        assert np.array_equal(stored, before.vectors)
 
 
 def switch_to(database: Database, name: EncoderName) -> None:

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gallery.errors import InvalidName
-from gallery.names import LONGEST_NAME, checked_name
+from gallery.names import (
+    LONGEST_NAME,
+    checked_name,
+    escape_csv_cell,
+    folded,
+    unescape_csv_cell,
+)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +106,90 @@ def test_a_checked_name_is_checked_already(name: str) -> None:
     assert 0 < len(kept) <= LONGEST_NAME and not set(kept) & set("/\\\0\n")
     for form in ("NFC", "NFD"):
         assert checked_name(unicodedata.normalize(form, name)) == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        (
+            "Mei Lin",
+            [
+                "mei lin",
+                "MEI LIN",
+                "Mei  Lin",
+                "mei-lin",
+                "Mei_Lin",
+                "mei.lin",
+                "\uff2d\uff45\uff49 Lin",
+            ],
+        ),
+        ("Al Sharpton", ["Al_Sharpton", "al\N{NO-BREAK SPACE}sharpton", "AL\N{EN DASH}SHARPTON"]),
+        ("José Núñez", ["Jose Nunez", "JOSÉ NÚÑEZ", "jose\u0301-nunez"]),
+        ("Weiß", ["WEISS", "Weiss", "weiẞ"]),
+        ("İlker", ["ilker", "Ilker"]),
+        ("J. R. Smith", ["J R Smith", "j.r.smith"]),
+        ("O'Brien", ["O\u2019Brien", "o\u02bcbrien"]),
+        ("Наталья Фёдорова", ["наталья-федорова"]),
+        ("Τσίπρας", ["ΤΣΙΠΡΑΣ", "Τσιπρας"]),
+        ("עִבְרִית", ["עברית"]),
+        ("مُحَمَّد", ["محمد"]),
+        ("علی\u200cرضا", ["علیرضا"]),  # noqa: RUF001
+        ("玛丽·居里", ["玛丽・居里", "玛丽 居里"]),
+        ("\uff34anaka", ["tanaka"]),
+    ],
+)
+def test_near_names_fold_to_the_same(name: str, others: list[str]) -> None:
+    for other in others:
+        assert folded(checked_name(other)) == folded(checked_name(name)), other
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Mei Lin", "Meilin"),
+        ("Mei Lin", "Mei Ling"),
+        ("Ann", "Anna"),
+        ("Анна", "Aннa"),  # two letters of the second are Latin
+        ("किरण", "करण"),  # Kiran and Karan: a vowel sign is a letter
+        ("ใจดี", "ใจดู"),
+        ("たなか", "たなが"),
+        ("1", "-1"),
+        ("1.0", "1 0"),
+        ("...", "-"),
+        ("person 1", "person 11"),
+    ],
+)
+def test_other_names_stay_apart(one: str, other: str) -> None:
+    assert folded(checked_name(one)) != folded(checked_name(other))
+
+
+@given(st.text(max_size=50))
+def test_folding_is_stable_and_blind_to_form(name: str) -> None:
+    assert folded(folded(name)) == folded(name)
+    for form in ("NFC", "NFD"):
+        assert folded(unicodedata.normalize(form, name)) == folded(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("'t Hooft", "'t Hooft"),
+        ("''t Hooft", "''t Hooft"),
+        ("'Abd", "'Abd"),
+        ("'", "'"),
+        ("''", "''"),
+        ("=1+1", "'=1+1"),
+        ("-rf", "'-rf"),
+        ("'=1+1", "''=1+1"),
+        ("''@a", "'''@a"),
+    ],
+)
+def test_only_formulas_are_escaped_in_a_cell(text: str, cell: str) -> None:
+    assert escape_csv_cell(text) == cell
+    assert unescape_csv_cell(cell) == text
+
+
+@given(st.text(alphabet="'=-+@\t at", max_size=6))
+def test_a_cell_is_read_as_it_was(text: str) -> None:
+    assert unescape_csv_cell(escape_csv_cell(text)) == text
+    assert not escape_csv_cell(text).startswith(("=", "+", "-", "@", "\t", "\r"))

@@ -5,8 +5,9 @@ const MAX_NAME_LENGTH = 200; // characters, as on the server
 let count = 0;
 
 // entry: the initial text, or null for a dialog without input. act(text): the action; its errors are
-// shown in the dialog. Resolves to the result of act, or null if cancelled.
-export function ask(question, yes, { entry = null, label = "Name", names = [], isSecret = false, message = "", act = (text) => text } = {}) {
+// shown in the dialog. choices: further buttons, each with its result. Resolves to the result, or null
+// if cancelled.
+export function ask(question, yes, { entry = null, label = "Name", names = [], choices = [], isSecret = false, message = "", act = (text) => text } = {}) {
   const [title, errorId, list] = ["question", "wrong", "names"].map((part) => `${part}-${++count}`);
   const input = Object.assign(element("input"), { type: isSecret ? "password" : "text", value: entry ?? "", autocomplete: "off" });
   input.setAttribute("aria-describedby", errorId);
@@ -21,7 +22,8 @@ export function ask(question, yes, { entry = null, label = "Name", names = [], i
       input.setAttribute("list", list);
     }
   }
-  form.append(error, Object.assign(element("p", "", confirm, cancel), { className: "row" }));
+  const further = choices.map(([text]) => Object.assign(element("button", text), { type: "button" }));
+  form.append(error, Object.assign(element("p", "", confirm, ...further, cancel), { className: "row" }));
   const dialog = element("dialog", "", form);
   dialog.setAttribute("aria-labelledby", title);
   document.body.append(dialog);
@@ -46,6 +48,10 @@ export function ask(question, yes, { entry = null, label = "Name", names = [], i
         confirm.textContent = yes;
       }
     });
+    further.forEach((choice, index) => choice.addEventListener("click", () => {
+      result = choices[index][1];
+      dialog.close();
+    }));
     cancel.addEventListener("click", () => isBusy || dialog.close());
     dialog.addEventListener("cancel", (event) => isBusy && event.preventDefault());
     dialog.addEventListener("close", () => {

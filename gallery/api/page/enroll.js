@@ -2,7 +2,7 @@
 import { ask, validName } from "./dialog.js";
 import { $, button, sentence, showStatus, withPercent } from "./elements.js";
 import { eraseFace } from "./identities.js";
-import { postForm } from "./http.js";
+import { callApi, postForm } from "./http.js";
 
 const MARGIN = 0.5; // around a face cut out of a group photo, in box sizes
 const PRIVACY = "The gallery stores the face as numbers, and a thumbnail if thumbnails are on, but not the photo.";
@@ -12,20 +12,41 @@ const PRIVACY = "The gallery stores the face as numbers, and a thumbnail if thum
 export async function enrol(photo, decision, place, isOnlyFace, update) {
   const knownName = decision.outcome === "match" ? decision.identity.name : "";
   const [file, fileName] = await facePhoto(photo, decision, place, isOnlyFace);
-  const post = async (name, distinct) => {
+  const post = async (name, { isNew = false, distinct = false } = {}) => {
     const form = new FormData();
     form.append("name", name);
     form.append("photo", file, fileName);
-    const { enrolments } = await postForm(`/v1/identities?largest=true${distinct ? "&distinct=true" : ""}`, form);
-    return { name, ...enrolments[0] };
+    const { enrolments } = await postForm(`/v1/identities?largest=true&new=${isNew}&distinct=${distinct}`, form);
+    return { name, isNew, ...enrolments[0] };
   };
-  let enrolment = await ask(`Who is this? ${PRIVACY}`, "Enrol", { entry: knownName, act: (name) => post(validName(name), false) });
+  const postUnlessNear = async (name) => {
+    const near = await namesNear(validName(name));
+    return near.length && !near.includes(name.normalize("NFC")) ? { name, near } : post(name);
+  };
+  let enrolment = await ask(`Who is this? ${PRIVACY}`, "Enrol", { entry: knownName, act: postUnlessNear });
+  if (enrolment?.near) {
+    const choice = await whoIsMeant(enrolment.name, enrolment.near);
+    enrolment = choice && (await post(choice.name, choice));
+  }
   if (enrolment?.refusal === "matches_another") {
-    const { name } = enrolment;
+    const { name, isNew } = enrolment;
     const rivals = enrolment.rivals.map((rival) => rival.name).join(", ");
-    enrolment = await ask(`This face matches ${rivals}. Is ${name} somebody else?`, "Yes, enrol", { act: () => post(name, true) });
+    enrolment = await ask(`This face matches ${rivals}. Is ${name} somebody else?`, "Yes, enrol", { act: () => post(name, { isNew, distinct: true }) });
   }
   if (enrolment) showEnrolment(enrolment, update);
+}
+
+// Names of enrolled people that differ from this one in case, accents or spacing at most.
+async function namesNear(name) {
+  const { identities } = await callApi(`/v1/identities?near=${encodeURIComponent(name)}`);
+  return identities.map((identity) => identity.name);
+}
+
+function whoIsMeant(name, [first, ...others]) {
+  const question = others.length ? `${[first, ...others].join(" and ")} are there already: which of them?` : `${first} is there already: the same person?`;
+  const choices = others.map((other) => [`Enrol as ${other}`, { name: other }]);
+  choices.push(["Another person", { name, isNew: true }]);
+  return ask(question, `Enrol as ${first}`, { choices, act: () => ({ name: first }) });
 }
 
 function showEnrolment(enrolment, update) {

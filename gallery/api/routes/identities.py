@@ -47,6 +47,13 @@ IdentityId = Annotated[int, Path(ge=1, le=_MAX_ID, description="The id of an ide
 OtherId = Annotated[int, Path(ge=1, le=_MAX_ID, description="The id of another identity.")]
 MergeId = Annotated[int, Path(ge=1, le=_MAX_ID, description="The id of a merge.")]
 FaceId = Annotated[int, Path(ge=1, le=_MAX_ID, description="The id of an enrolled face.")]
+New = Annotated[
+    bool,
+    Query(
+        description="A name that differs from another's only in case, accents or spacing is another"
+        " person's."
+    ),
+]
 IfNoneMatch = Annotated[
     str | None, Header(description="ETags the client has; if one is current, the answer is 304.")
 ]
@@ -86,10 +93,12 @@ def routes(gallery: Gallery) -> APIRouter:
             bool,
             Query(description="As `force`, and mark the people who match as different people."),
         ] = False,
+        new: New = False,
     ) -> JSONResponse:
         """Enrol one or more photos under a name, and return the outcome of each.
 
-        A new name creates an identity.
+        A new name creates an identity. A name that differs from an enrolled person's only in case,
+        accents, spaces, hyphens or underscores means that person, and `notes` say so.
         """
         photos, fields = await read_photos(request, "photo")
         if not photos["photo"] or "name" not in fields:
@@ -101,6 +110,7 @@ def routes(gallery: Gallery) -> APIRouter:
             several=several,
             force=force,
             distinct=distinct,
+            new=new,
             taken=fields.get("taken"),
         )
         enrolments: list[Enrolment] = []
@@ -131,6 +141,13 @@ def routes(gallery: Gallery) -> APIRouter:
         search: Annotated[
             str, Query(max_length=200, description="Part of the name; case is ignored.")
         ] = "",
+        near: Annotated[
+            str,
+            Query(
+                max_length=200,
+                description="A name: only those that are it but for case, accents and spacing.",
+            ),
+        ] = "",
         limit: Annotated[int, Query(ge=1, le=1_000, description="Identities per page.")] = 100,
         offset: Annotated[int, Query(ge=0, le=10**9, description="Identities to skip.")] = 0,
     ) -> dict[str, Any]:
@@ -138,7 +155,8 @@ def routes(gallery: Gallery) -> APIRouter:
 
         def read() -> dict[str, Any]:
             part = search.casefold()
-            matches = [record for record in gallery.identities() if part in record.name.casefold()]
+            everyone = gallery.near(near) if near else gallery.identities()
+            matches = [record for record in everyone if part in record.name.casefold()]
             page = matches[offset : offset + limit]
             return {"total": len(matches), "identities": [identity_json(r) for r in page]}
 
@@ -174,6 +192,7 @@ def routes(gallery: Gallery) -> APIRouter:
         response: Response,
         identity: IdentityId,
         changes: IdentityChanges,
+        new: New = False,
         if_match: IfMatch = None,
     ) -> dict[str, Any]:
         """Change the name, the external id or details; fields not given stay as they are."""
@@ -188,6 +207,7 @@ def routes(gallery: Gallery) -> APIRouter:
             lambda: gallery.describe(
                 identity,
                 new_name=changes.name,
+                new=new,
                 external_id=changes.external_id,
                 details=changes.details,
                 first=check,

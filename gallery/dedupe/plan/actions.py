@@ -8,8 +8,14 @@ from dataclasses import dataclass, replace
 from scipy.cluster.hierarchy import DisjointSet
 
 from gallery.dedupe.plan.model import FindingDecision, Member, Plan, PlannedFinding
-from gallery.errors import IdentityExists, IdentityNotFound, InvalidName, PlanUnusable
-from gallery.names import checked_name, printable
+from gallery.errors import (
+    IdentityExists,
+    IdentityNotFound,
+    InvalidName,
+    NameAmbiguous,
+    PlanUnusable,
+)
+from gallery.names import checked_name, folded, printable
 from gallery.store import corrections, decisions, identities, merges
 from gallery.store.corrections import Step
 from gallery.store.database import Session
@@ -116,7 +122,7 @@ class PlanExecution:
         }
         try:
             return list(actions[task.kind](session, task))
-        except (IdentityNotFound, IdentityExists, InvalidName) as error:
+        except (IdentityNotFound, IdentityExists, InvalidName, NameAmbiguous) as error:
             raise PlanUnusable(f"finding {task.finding.id}: {error}") from error
 
     def _check(self, session: Session, tasks: Sequence[Task]) -> None:
@@ -251,7 +257,10 @@ class PlanExecution:
         name = checked_name(finding.suggested)
         if name in self._id_of:
             return self._current(self._id_of[name])
-        record = identities.find(session, name)
+        near = {self._current(i) for n, i in self._id_of.items() if folded(n) == folded(name)}
+        if len(near) == 1:
+            return near.pop()
+        record = identities.meant(session, name)
         return None if record is None else record.id
 
     def _drop_copies(self, session: Session, task: Task) -> Steps:

@@ -72,6 +72,26 @@ def test_face_that_matches_another_identity_is_enrolled_only_after_confirmation(
     shot("ambiguous")
 
 
+def test_near_name_is_asked_about(
+    page: Page, shot: Shot, server: httpx.Client, hopper: Path, collins: Path
+) -> None:
+    enrol(server, "Grace Hopper", hopper)
+    choose_photo(page, collins)
+    page.get_by_role("button", name="Enrol face 1").click()
+    confirm(page, "grace hopper")
+    question = page.locator(".question")
+    expect(question).to_have_text("Grace Hopper is there already: the same person?")
+    shot("near")
+    page.get_by_role("button", name="Another person").click()
+    expect(page.locator("#note")).to_have_text("Enrolled as grace hopper (new identity).")
+    choose_photo(page, hopper)
+    page.get_by_role("button", name="Enrol face 1").click()
+    confirm(page, "GRACE-HOPPER")
+    expect(question).to_contain_text("are there already: which of them?")
+    page.get_by_role("button", name="Enrol as Grace Hopper", exact=True).click()
+    expect(page.locator("#note")).to_contain_text("this photo is already enrolled for Grace Hopper")
+
+
 def test_no_face_invalid_photo_and_no_server_are_reported(
     page: Page, shot: Shot, no_one: list[Path], tmp_path: Path
 ) -> None:
