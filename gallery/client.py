@@ -141,7 +141,10 @@ class Client:
         return self._json("POST", "/v1/identities", parse, params=params, data=data, files=files)
 
     def identities(self, search: str = "") -> Iterator[IdentityRecord]:
-        """Yield the identities whose names contain `search` (case is ignored), by name."""
+        """Yield the identities whose names contain `search`, by name.
+
+        Case and accents are ignored.
+        """
         offset = 0
         while True:
             params = {"search": search, "limit": _PAGE_SIZE, "offset": offset}

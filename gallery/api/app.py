@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import FileResponse, Response
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
@@ -17,6 +17,7 @@ from fastapi.staticfiles import StaticFiles
 from gallery.api.access_log import AccessLog, json_log
 from gallery.api.audit_buffer import AuditBuffer
 from gallery.api.auth import Authentication
+from gallery.api.content_encoding import ContentEncoding
 from gallery.api.head_requests import HeadRequests
 from gallery.api.idempotency import Idempotency
 from gallery.api.limits import RequestLimits
@@ -26,6 +27,7 @@ from gallery.api.openapi import add_openapi
 from gallery.api.problems import add_error_handlers
 from gallery.api.routes import guide, jobs, query
 from gallery.api.routes import identities as identity_routes
+from gallery.api.routes.query_parameters import refuse_unknown_parameters
 from gallery.api.same_origin import LOOPBACK
 from gallery.api.worker_pool import WorkerPool
 from gallery.gallery import Gallery
@@ -82,6 +84,7 @@ def create_app(
         redoc_url=None,
         openapi_url="/v1/openapi.json",
         lifespan=lifespan,
+        dependencies=[Depends(refuse_unknown_parameters)],
         generate_unique_id_function=_operation_id,
     )
     app.state.photo_pool = photo_pool
@@ -117,6 +120,7 @@ def create_app(
         max_requests=settings.workers + settings.api_queue + _EXTRA_REQUESTS,
         seconds=settings.api_seconds,
     )
+    app.add_middleware(ContentEncoding)
     app.add_middleware(AccessLog, metrics=metrics, log=log)
     return app
 

@@ -31,13 +31,22 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A name, or an id.", s
 
 
 @identities.command("list")
-def list_all(context: typer.Context, as_json: JsonOption = False) -> None:
+def list_all(
+    context: typer.Context,
+    search: Annotated[
+        str,
+        typer.Option(
+            help="Only names with this part; case and accents are ignored.", show_default=False
+        ),
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
     """List everyone enrolled.
 
-    Example: `gallery identities list`
+    Examples: `gallery identities list`, `gallery identities list --search muller`
     """
     with open_gallery(context) as gallery:
-        records = gallery.identities()
+        records = gallery.identities(search)
     if as_json:
         for record in records:
             emit(identity_json(record))

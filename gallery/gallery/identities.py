@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 
 from gallery.dates import checked_date
@@ -18,18 +19,27 @@ from gallery.store.records import (
     StoredEncodings,
 )
 
+_LETTERS = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"}
+)
+"""Letters that Unicode does not take apart into a plain letter and an accent."""
+
 
 class Identities(OpenGallery):
     """Listing and changing who is enrolled."""
 
-    def identities(self) -> list[IdentityRecord]:
+    def identities(self, search: str = "") -> list[IdentityRecord]:
         """List everyone enrolled, by name.
 
-        >>> [(record.name, record.faces) for record in gallery.identities()]
+        search : part of the name; case and accents are ignored. Empty for everyone.
+
+        >>> [(record.name, record.faces) for record in gallery.identities("hopper")]
         [('Grace Hopper', 1)]
         """
         with self.database.reading() as session:
-            return identities.list_all(session)
+            records = identities.list_all(session)
+        part = _folded(search)
+        return [record for record in records if part in _folded(record.name)] if part else records
 
     def identity(self, name_or_id: str | int) -> tuple[IdentityRecord, list[FaceRecord]]:
         """Return one identity and its faces. Raises IdentityNotFound."""
@@ -169,3 +179,9 @@ class Identities(OpenGallery):
         if owner is None:
             raise FaceNotFound(f"no face {face_id}")
         return owner
+
+
+def _folded(text: str) -> str:
+    """The text without case and accents: "Müller" and "MULLER" are both "muller"."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(c for c in decomposed if not unicodedata.combining(c)).translate(_LETTERS)

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from gallery.api import etags
 from gallery.api.routes.query import NAME_AND_PHOTOS, Largest
-from gallery.api.uploads import read_photos
+from gallery.api.uploads import read_fields
 from gallery.api.worker_pool import Unavailable
 from gallery.gallery import Gallery
 from gallery.json_forms.schemas import (
@@ -87,19 +87,18 @@ def routes(gallery: Gallery) -> APIRouter:
 
         A new name creates an identity.
         """
-        photos, fields = await read_photos(request, "photo")
-        if not photos["photo"] or "name" not in fields:
-            raise HTTPException(HTTPStatus.BAD_REQUEST, "expected a name and at least one photo")
+        fields = await read_fields(request, "photo")
+        name, photos = fields.named_photos()
         several = Several.LARGEST if largest else Several.REFUSE
         enrol_photo = partial(
             gallery.enroll,
-            fields["name"],
+            name,
             several=several,
             force=force,
-            taken=fields.get("taken"),
+            taken=fields.texts.get("taken"),
         )
         enrolments: list[Enrolment] = []
-        for photo in photos["photo"]:
+        for photo in photos:
             try:
                 enrolment = await request.app.state.photo_pool.run(
                     request, partial(enrol_photo, photo)
@@ -124,7 +123,8 @@ def routes(gallery: Gallery) -> APIRouter:
     async def list_identities(
         request: Request,
         search: Annotated[
-            str, Query(max_length=200, description="Part of the name; case is ignored.")
+            str,
+            Query(max_length=200, description="Part of the name; case and accents are ignored."),
         ] = "",
         limit: Annotated[int, Query(ge=1, le=1_000, description="Identities per page.")] = 100,
         offset: Annotated[int, Query(ge=0, le=10**9, description="Identities to skip.")] = 0,
@@ -132,8 +132,7 @@ def routes(gallery: Gallery) -> APIRouter:
         """Return a page of the identities, by name."""
 
         def read() -> dict[str, Any]:
-            part = search.casefold()
-            matches = [record for record in gallery.identities() if part in record.name.casefold()]
+            matches = gallery.identities(search)
             page = matches[offset : offset + limit]
             return {"total": len(matches), "identities": [identity_json(r) for r in page]}
 
