@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from gallery.cli.command_names import meant
 from gallery.cli.output import err
 from gallery.config import load_settings
 from gallery.encoders.registry import Spec, read_spec
@@ -62,10 +63,27 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A group of commands."""
+    """A group of commands. Of a command that it does not have, it says which one was meant."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_flag_types(super().get_params(ctx))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        word = args[0]
+        if word not in self.commands and not ctx.resilient_parsing and not word.startswith("-"):
+            group = ctx.command_path.partition(" ")[2]
+            known = meant(word, list(_full_names(ctx.find_root().command)), group)
+            hint = f" Did you mean {' or '.join(f'`gallery {name}`' for name in known)}?"
+            lists = f" `{ctx.command_path} --help` lists the commands."
+            ctx.fail(f"No such command {word!r}.{hint if known else lists}")
+        return super().resolve_command(ctx, args)
+
+
+def _full_names(group: Any, path: str = "") -> Iterator[str]:
+    """Yield every command below a group by its full name, such as "identities show"."""
+    for name, command in group.commands.items():
+        yield f"{path}{name}"
+        yield from _full_names(command, f"{path}{name} ") if hasattr(command, "commands") else ()
 
 
 def _without_flag_types(parameters: list[Any]) -> list[Any]:

@@ -142,3 +142,10 @@ def test_missing_photo_names_the_fields_that_came(client: httpx.Client, hopper: 
     assert "name is 5, expected a text" in response.json()["detail"]
     response = client.post("/v1/compare", json={})
     assert "no field came" in response.json()["detail"]
+
+
+def test_search_ignores_case_and_accents(client: httpx.Client, hopper: Path) -> None:
+    enrol(client, "J\u00fcrgen M\u00fcller", hopper)
+    found = client.get("/v1/identities", params={"search": "muller"}).json()
+    assert [identity["name"] for identity in found["identities"]] == ["J\u00fcrgen M\u00fcller"]
+    assert client.get("/v1/identities", params={"search": "miller"}).json()["total"] == 0
