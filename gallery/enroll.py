@@ -19,7 +19,8 @@ from gallery.store.records import NewFace
 from gallery.timing import stage
 from gallery.types import Enrolment, EnrolOutcome, IdentityRef, Photo, Refusal, Several
 from gallery.vision.crops import Keep, picture_to_keep, thumbnail
-from gallery.vision.pipeline import FacePipeline, PhotoSource, source_name
+from gallery.vision.photo_source import PhotoSource, source_name
+from gallery.vision.pipeline import FacePipeline
 
 
 class Enroller:

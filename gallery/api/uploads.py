@@ -14,7 +14,7 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from gallery.vision.pipeline import Upload
+from gallery.vision.photo_source import Upload
 
 _MAX_FIELDS = 100
 _MAX_INLINE_BYTES = 256 * 2**10  # larger JSON is parsed in a thread
