@@ -59,6 +59,8 @@ def create_app(
         threads=_DATABASE_THREADS, queue=settings.api_queue + _EXTRA_REQUESTS
     )
     log = json_log()
+    if gallery.database.read_only is not None:
+        log.warning("read-only", reason=gallery.database.read_only)
     metrics = Metrics(lambda: photo_pool.pending)
     audit_buffer = AuditBuffer(gallery.database, log)
     runner = jobs.JobRunner(gallery, log)
@@ -131,24 +133,34 @@ def warm_up(gallery: Gallery) -> None:
 
 
 def _add_health(app: FastAPI, gallery: Gallery, metrics: Metrics) -> None:
-    @app.get("/healthz", tags=["health"], response_model=Health, summary="Check liveness")
-    async def healthz() -> dict[str, str]:
+    def health(status: str) -> dict[str, Any]:
+        return {"status": status, "read_only": gallery.database.read_only is not None or None}
+
+    @app.get(
+        "/healthz",
+        tags=["health"],
+        response_model=Health,
+        response_model_exclude_none=True,
+        summary="Check liveness",
+    )
+    async def healthz() -> dict[str, Any]:
         """Answer as long as the process runs."""
-        return {"status": "alive"}
+        return health("alive")
 
     @app.get(
         "/readyz",
         tags=["health"],
         response_model=Health,
+        response_model_exclude_none=True,
         responses=PROBLEMS,
         summary="Check readiness",
     )
-    async def readyz() -> dict[str, str]:
+    async def readyz() -> dict[str, Any]:
         """Answer once the weights and the index are loaded."""
         if not app.state.ready:
             await anyio.to_thread.run_sync(lambda: warm_up(gallery))
             app.state.ready = True
-        return {"status": "ready"}
+        return health("ready")
 
     text: dict[int | str, dict[str, Any]] = {
         200: {"content": {"text/plain": {"schema": {"type": "string"}}}}

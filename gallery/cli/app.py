@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 from gallery.cli.command_names import meant
@@ -19,6 +20,7 @@ from gallery.encoders.registry import Spec, read_spec
 from gallery.encoders.weights import DLIB_RESNET, MOBILEFACENET
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
+from gallery.names import printable
 from gallery.types import Several
 
 _SUMMARY = "Which enrolled person is in this photo? Exactly one, or none."
@@ -241,7 +243,13 @@ def global_options(
 def open_gallery(context: typer.Context) -> Gallery:
     """Open the gallery at --home with the encoder named by --encoder, else its own."""
     given: GlobalOptions = context.obj
-    return Gallery.open(given.home, encoder=given.spec)
+    gallery = Gallery.open(given.home, encoder=given.spec)
+    if gallery.database.read_only is not None:
+        err.print(
+            f"[yellow]nothing can be written to this gallery, only read:[/]"
+            f" {escape(printable(gallery.database.read_only))}"
+        )
+    return gallery
 
 
 def advise_on_encoder(gallery: Gallery) -> None:
