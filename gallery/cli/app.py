@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -15,10 +17,10 @@ from typer.core import TyperCommand, TyperGroup
 
 from gallery.cli.command_names import meant
 from gallery.cli.output import err
-from gallery.config import load_settings
+from gallery.config import DATABASE_FILE, load_settings
 from gallery.encoders.registry import Spec, read_spec
 from gallery.encoders.weights import DLIB_RESNET, MOBILEFACENET
-from gallery.errors import SettingInvalid
+from gallery.errors import HomeUnusable, SettingInvalid
 from gallery.gallery import Gallery
 from gallery.names import printable
 from gallery.types import Several
@@ -241,15 +243,45 @@ def global_options(
 
 
 def open_gallery(context: typer.Context) -> Gallery:
-    """Open the gallery at --home with the encoder named by --encoder, else its own."""
+    """Open the gallery at --home with the encoder named by --encoder, else its own.
+
+    A gallery that is created, or cannot be written to, is announced on stderr.
+    """
     given: GlobalOptions = context.obj
-    gallery = Gallery.open(given.home, encoder=given.spec)
+    settings = load_settings(home=given.home, encoder=given.spec)
+    is_new = not has_gallery(settings.home)
+    gallery = Gallery(settings)
+    if is_new:
+        err.print(f"[dim]created a gallery in {escape(printable(str(settings.home)))}[/]")
     if gallery.database.read_only is not None:
-        err.print(
-            f"[yellow]nothing can be written to this gallery, only read:[/]"
-            f" {escape(printable(gallery.database.read_only))}"
-        )
+        reason = escape(printable(gallery.database.read_only))
+        err.print(f"[yellow]nothing can be written to this gallery, only read:[/] {reason}")
     return gallery
+
+
+def open_existing(context: typer.Context) -> Gallery:
+    """Open the gallery at --home as `open_gallery` does. Raises HomeUnusable if there is none."""
+    home = load_settings(home=context.obj.home).home
+    if not has_gallery(home):
+        raise HomeUnusable(
+            f"there is no gallery in {home}; {_near_home(home)}`gallery enroll-identity` creates"
+            " one"
+        )
+    return open_gallery(context)
+
+
+def has_gallery(home: Path) -> bool:
+    """Whether there is a gallery in this folder."""
+    return (home / DATABASE_FILE).exists()
+
+
+def _near_home(home: Path) -> str:
+    """A gallery beside a home that does not exist, if its name is like it: "did you mean ...?"."""
+    with suppress(OSError):
+        beside = [folder.name for folder in home.parent.iterdir() if has_gallery(folder)]
+        for near in get_close_matches(home.name, beside, n=1):
+            return f"did you mean {home.parent / near}? "
+    return ""
 
 
 def advise_on_encoder(gallery: Gallery) -> None:

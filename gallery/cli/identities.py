@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from gallery.cli.app import Commands, JsonOption, app, open_gallery
+from gallery.cli.app import Commands, JsonOption, app, open_existing
 from gallery.cli.output import count, emit, say, show_receipt
 from gallery.cli.output import show as show_table
 from gallery.dates import years_covered
@@ -45,7 +45,7 @@ def list_all(
 
     Examples: `gallery identities list`, `gallery identities list --search muller`
     """
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         records = gallery.identities(search)
     if as_json:
         for record in records:
@@ -71,7 +71,7 @@ def show(context: typer.Context, name: Name, as_json: JsonOption = False) -> Non
 
     Example: `gallery identities show "Grace Hopper"`
     """
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         record, faces = gallery.identity(name)
     if as_json:
         emit(identity_with_faces_json(record, faces))
@@ -112,7 +112,7 @@ def rename(
 
     Example: `gallery identities rename "G. Hopper" "Grace Hopper"`
     """
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         record = gallery.rename(name, new_name)
     emit(identity_json(record)) if as_json else say(f"{name} is now called {record.name}")
 
@@ -145,7 +145,7 @@ def describe(
         if not key or not equals:
             raise SettingInvalid(f"--detail {item!r} is not KEY=VALUE")
     due = moment(expires) if expires else None
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         if due is not None and due <= datetime.now(UTC) and not yes:
             record, _ = gallery.identity(name)
             typer.confirm(
@@ -191,7 +191,7 @@ def merge(
 
     Example: `gallery identities merge "Grace Hopper" "G. Hopper"`
     """
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         if not yes:
             typer.confirm(f"Merge {', '.join(others)} into {keep}?", abort=True, err=True)
         before = {r.id: r.faces for r, _ in map(gallery.identity, (keep, *others))}
@@ -225,7 +225,7 @@ def unmerge(
 
     Example: `gallery identities unmerge 3`
     """
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         if merge_id is None:
             merges = gallery.merges()
             names = {record.id: record.name for record in gallery.identities()}
@@ -261,7 +261,7 @@ def distinct(
 
     Example: `gallery identities distinct "Grace Hopper" "Grace Kelly"`
     """
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         identity = gallery.identity(name)[0]
         if identity.id == gallery.identity(other)[0].id:
             raise SettingInvalid(f"{identity.name} (id {identity.id}) is one person; name two")
@@ -285,7 +285,7 @@ def forget(
 
     Example: `gallery identities forget "Grace Hopper"`
     """
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         record, _ = gallery.identity(name)
         with gallery.database.reading() as session:
             plan_count = plans.count(session)

@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from gallery.cli.app import JsonOption, LargestOption, TakenOption, app, open_gallery, several
+from gallery.cli.app import (
+    JsonOption,
+    LargestOption,
+    TakenOption,
+    app,
+    open_existing,
+    open_gallery,
+    several,
+)
 from gallery.cli.exit_status import ERROR, FOUND, NONE
 from gallery.cli.output import certainty, complain, count, emit, progress, say
 from gallery.errors import PhotoError, SettingInvalid, SeveralFacesFound
@@ -53,7 +61,7 @@ def query(
     if all_faces and largest:
         raise SettingInvalid("give either --all-faces or --largest")
     has_several = False
-    with open_gallery(context) as gallery, progress("querying") as advance:
+    with open_existing(context) as gallery, progress("querying") as advance:
         files, unusable = _files(photos)
         for place, reason in unusable:
             _refuse(place, reason, as_json)
