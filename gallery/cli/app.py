@@ -261,7 +261,7 @@ def open_gallery(context: typer.Context) -> Gallery:
 
 def open_existing(context: typer.Context) -> Gallery:
     """Open the gallery at --home as `open_gallery` does. Raises HomeUnusable if there is none."""
-    home = load_settings(home=context.obj.home).home
+    home = load_settings(home=context.obj.home, encoder=context.obj.spec).home
     if not has_gallery(home):
         raise HomeUnusable(
             f"there is no gallery in {home}; {_near_home(home)}`gallery enroll-identity` creates"

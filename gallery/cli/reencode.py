@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -156,11 +157,12 @@ def _reencode(
         f"{result.encoded} of {count(result.faces, 'face')} encoded with {name}, now in use",
         "green",
     )
-    previous = gallery.previous_encoder()
-    say(
-        f"`gallery re-encode --rollback` goes back to {previous}; --finish erases its encodings",
-        "dim",
-    )
+    with suppress(CannotReencode):  # a new gallery has no previous encoder
+        say(
+            f"`gallery re-encode --rollback` goes back to {gallery.previous_encoder()}; --finish"
+            " erases its encodings",
+            "dim",
+        )
 
 
 def _list_missing(faces: Sequence[FaceToEncode], as_json: bool) -> None:
@@ -217,4 +219,4 @@ def _names_to_lose(gallery: Gallery) -> str:
             for record in encoders.with_encodings(session)
             if record.state is not EncoderState.CURRENT
         ]
-    return " and ".join(others) or "other encoders, of which there are none"
+    return " and ".join(others) or "other encoders"
