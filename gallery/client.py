@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,11 +29,9 @@ from gallery.json_forms.problem_types import PREFIX, error_of
 from gallery.progress import Progress, no_progress
 from gallery.store.records import FaceRecord, IdentityRecord, MergeRecord, MergeResult, Receipt
 from gallery.types import Comparison, Decision, Enrolment, Several
+from gallery.vision.photo_source import PhotoSource, content_in_memory, source_name
 
 T = TypeVar("T")
-PhotoSource = str | Path | bytes
-"""A path, or the bytes of a file."""
-
 _PAGE_SIZE = 1_000
 _ENDED = ("done", "failed", "cancelled")
 _POLL_INTERVAL = 0.5  # seconds
@@ -87,7 +86,7 @@ class Client:
         self,
         photo: PhotoSource,
         *,
-        several: Several = Several.REFUSE,
+        several: Several | str = Several.REFUSE,
         taken: str | None = None,
     ) -> Decision:
         """Identify the one face in a photo. taken : see Gallery.enroll.
@@ -109,7 +108,7 @@ class Client:
         return self._json("POST", "/v1/query", parse, params=params, data=data, files=files)
 
     def compare(
-        self, first: PhotoSource, second: PhotoSource, *, several: Several = Several.REFUSE
+        self, first: PhotoSource, second: PhotoSource, *, several: Several | str = Several.REFUSE
     ) -> Comparison:
         """Tell whether two photos show the same person. Raises PhotoError."""
         files = [_file(first, "first"), _file(second, "second")]
@@ -126,7 +125,7 @@ class Client:
         self,
         name: str,
         *photos: PhotoSource,
-        several: Several = Several.REFUSE,
+        several: Several | str = Several.REFUSE,
         force: bool = False,
         distinct: bool = False,
         new: bool = False,
@@ -145,7 +144,10 @@ class Client:
         return self._json("POST", "/v1/identities", parse, params=params, data=data, files=files)
 
     def identities(self, search: str = "") -> Iterator[IdentityRecord]:
-        """Yield the identities whose names contain `search` (case is ignored), by name."""
+        """Yield the identities whose names contain `search`, by name.
+
+        Case and accents are ignored.
+        """
         offset = 0
         while True:
             params = {"search": search, "limit": _PAGE_SIZE, "offset": offset}
@@ -347,10 +349,11 @@ def _merged(data: Json) -> MergeResult:
     return MergeResult(from_json.identity(data), data["merge_id"])
 
 
-def _several_params(several: Several) -> dict[str, str]:
-    if several is Several.CENTRAL:
+def _several_params(several: Several | str) -> dict[str, str]:
+    rule = Several.of(several)
+    if rule is Several.CENTRAL:
         raise SettingInvalid("the HTTP API does not support several = central; use largest")
-    return {"largest": "true"} if several is Several.LARGEST else {}
+    return {"largest": "true"} if rule is Several.LARGEST else {}
 
 
 def _new_param(new: bool) -> dict[str, str]:
@@ -362,13 +365,14 @@ def _taken_field(taken: str | None) -> dict[str, str]:
 
 
 def _file(photo: PhotoSource, field: str = "photo") -> tuple[str, tuple[str, bytes]]:
-    if isinstance(photo, bytes):
-        return field, ("(bytes)", photo)
+    name = source_name(photo)
+    if not isinstance(photo, str | os.PathLike):
+        return field, (name, content_in_memory(photo))
     try:
-        return field, (str(photo), Path(photo).read_bytes())
+        return field, (name, Path(photo).read_bytes())
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise PhotoUnreadable(f"{photo} cannot be read: {reason}") from error
+        raise PhotoUnreadable(f"{name} cannot be read: {reason}") from error
 
 
 def _error(response: httpx.Response) -> GalleryError:

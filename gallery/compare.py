@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gallery.matching.scorer import Scorer
 from gallery.types import Comparison, Encodings, Face, Several
-from gallery.vision.pipeline import FacePipeline, PhotoSource
+from gallery.vision.photo_source import PhotoSource
+from gallery.vision.pipeline import FacePipeline
 
 
 class Comparer:

@@ -28,7 +28,8 @@ from gallery.types import (
     Several,
 )
 from gallery.vision.crops import Keep, picture_to_keep, thumbnail
-from gallery.vision.pipeline import FacePipeline, PhotoSource, source_name
+from gallery.vision.photo_source import PhotoSource, source_name
+from gallery.vision.pipeline import FacePipeline
 
 
 class Enroller:

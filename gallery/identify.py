@@ -26,7 +26,8 @@ from gallery.store import decisions, faces
 from gallery.store.database import Database
 from gallery.timing import stage
 from gallery.types import Candidate, Decision, Encodings, Face, Outcome, Photo, Several
-from gallery.vision.pipeline import FacePipeline, PhotoSource
+from gallery.vision.photo_source import PhotoSource
+from gallery.vision.pipeline import FacePipeline
 
 
 class Identifier:

@@ -15,6 +15,10 @@ _FORBIDDEN = frozenset("/\\")
 _JOINERS = frozenset("\u200c\u200d")  # written inside Persian, Hindi and other names
 _DOTS = frozenset(".\u00b7\u2027\u30fb")  # also those between the parts of a foreign name
 _APOSTROPHES = str.maketrans("\u2018\u2019\u02bc", "'''")
+_LETTERS = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "\u0131": "i", "æ": "ae", "œ": "oe"}
+)
+"""Letters that Unicode does not take apart into a plain letter and an accent."""
 
 
 def printable(text: str) -> str:
@@ -103,7 +107,7 @@ def folded(name: str) -> str:
     letters stays as it is: "-1" is not "1".
     """
     text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
-    text = text.translate(_APOSTROPHES)
+    text = text.translate(_APOSTROPHES).translate(_LETTERS)
     if not any(character.isalpha() for character in text):
         return text
     kept = (" " if _is_separator(c) else c for c in text if not _is_accent(c) and c not in _JOINERS)

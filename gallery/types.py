@@ -9,6 +9,8 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from gallery.errors import SettingInvalid
+
 UInt8 = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -92,6 +94,15 @@ class Several(StrEnum):
     REFUSE = "refuse"
     LARGEST = "largest"
     CENTRAL = "central"  # the face nearest the photo's centre, as in a portrait
+
+    @classmethod
+    def of(cls, value: Several | str) -> Several:
+        """The rule, or the rule with this value. Raises SettingInvalid."""
+        try:
+            return cls(value)
+        except ValueError as error:
+            known = " or ".join(repr(str(rule)) for rule in cls)
+            raise SettingInvalid(f"several is {value!r:.60}, expected {known}") from error
 
     def pick(self, photo: Photo, faces: Sequence[Face]) -> Face | None:
         """Return the face to use, or None to refuse. faces : at least one, largest first."""

@@ -117,6 +117,8 @@ def exposed_files(home: Path) -> list[Path]:
 
 def _database(database: Database) -> Finding:
     problems = database.problems()
+    if database.read_only is not None:
+        problems.append(f"nothing can be written: {database.read_only}")
     if problems:
         return Finding("database", False, "; ".join(problems[:5]))
     with database.reading() as session:

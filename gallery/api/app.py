@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import FileResponse, Response
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
@@ -17,6 +17,7 @@ from fastapi.staticfiles import StaticFiles
 from gallery.api.access_log import AccessLog, json_log
 from gallery.api.audit_buffer import AuditBuffer
 from gallery.api.auth import Authentication
+from gallery.api.content_encoding import ContentEncoding
 from gallery.api.head_requests import HeadRequests
 from gallery.api.idempotency import Idempotency
 from gallery.api.limits import RequestLimits
@@ -26,6 +27,7 @@ from gallery.api.openapi import add_openapi
 from gallery.api.problems import add_error_handlers
 from gallery.api.routes import guide, jobs, query
 from gallery.api.routes import identities as identity_routes
+from gallery.api.routes.query_parameters import refuse_unknown_parameters
 from gallery.api.same_origin import LOOPBACK
 from gallery.api.worker_pool import WorkerPool
 from gallery.gallery import Gallery
@@ -57,6 +59,8 @@ def create_app(
         threads=_DATABASE_THREADS, queue=settings.api_queue + _EXTRA_REQUESTS
     )
     log = json_log()
+    if gallery.database.read_only is not None:
+        log.warning("read-only", reason=gallery.database.read_only)
     metrics = Metrics(lambda: photo_pool.pending)
     audit_buffer = AuditBuffer(gallery.database, log)
     runner = jobs.JobRunner(gallery, log)
@@ -82,6 +86,7 @@ def create_app(
         redoc_url=None,
         openapi_url="/v1/openapi.json",
         lifespan=lifespan,
+        dependencies=[Depends(refuse_unknown_parameters)],
         generate_unique_id_function=_operation_id,
     )
     app.state.photo_pool = photo_pool
@@ -117,6 +122,7 @@ def create_app(
         max_requests=settings.workers + settings.api_queue + _EXTRA_REQUESTS,
         seconds=settings.api_seconds,
     )
+    app.add_middleware(ContentEncoding)
     app.add_middleware(AccessLog, metrics=metrics, log=log)
     return app
 
@@ -127,24 +133,34 @@ def warm_up(gallery: Gallery) -> None:
 
 
 def _add_health(app: FastAPI, gallery: Gallery, metrics: Metrics) -> None:
-    @app.get("/healthz", tags=["health"], response_model=Health, summary="Check liveness")
-    async def healthz() -> dict[str, str]:
+    def health(status: str) -> dict[str, Any]:
+        return {"status": status, "read_only": gallery.database.read_only is not None or None}
+
+    @app.get(
+        "/healthz",
+        tags=["health"],
+        response_model=Health,
+        response_model_exclude_none=True,
+        summary="Check liveness",
+    )
+    async def healthz() -> dict[str, Any]:
         """Answer as long as the process runs."""
-        return {"status": "alive"}
+        return health("alive")
 
     @app.get(
         "/readyz",
         tags=["health"],
         response_model=Health,
+        response_model_exclude_none=True,
         responses=PROBLEMS,
         summary="Check readiness",
     )
-    async def readyz() -> dict[str, str]:
+    async def readyz() -> dict[str, Any]:
         """Answer once the weights and the index are loaded."""
         if not app.state.ready:
             await anyio.to_thread.run_sync(lambda: warm_up(gallery))
             app.state.ready = True
-        return {"status": "ready"}
+        return health("ready")
 
     text: dict[int | str, dict[str, Any]] = {
         200: {"content": {"text/plain": {"schema": {"type": "string"}}}}

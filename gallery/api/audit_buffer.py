@@ -23,12 +23,13 @@ _CAPACITY = 100_000
 
 
 class AuditBuffer:
-    """The buffer of one gallery. Failed writes are reported to `log` and tried again."""
+    """The buffer of one gallery. A failed write is tried again; the first is reported to `log`."""
 
     def __init__(self, database: Database, log: Any) -> None:
         self._database = database
         self._log = log
         self._lock = Lock()
+        self._has_failed = False
         self._entries: deque[tuple[datetime, Actor, str, str]] = deque(maxlen=_CAPACITY)
 
     def add(self, action: str, outcome: str) -> None:
@@ -46,8 +47,11 @@ class AuditBuffer:
                     for at, actor, action, outcome in batch:
                         audit.record(session, action, outcome=outcome, actor=actor, at=at)
             except GalleryError as error:
-                self._log.error("audit trail not written", waiting=len(batch), error=str(error))
+                if not self._has_failed:
+                    self._log.error("audit trail not written", waiting=len(batch), error=str(error))
+                self._has_failed = True
                 return
+            self._has_failed = False
             for entry in batch:  # a full deque may have dropped its oldest entries meanwhile
                 if self._entries and self._entries[0] is entry:
                     self._entries.popleft()

@@ -15,15 +15,23 @@ _SERVER = Actor("server")
 
 
 async def run_maintenance(gallery: Gallery, log: Any) -> None:
-    """Maintain the gallery now and every minute until cancelled; log erasures by number."""
+    """Maintain the gallery now and every minute until cancelled; log erasures by number.
+
+    Of failures in a row, the first is logged.
+    """
+    has_failed = False
 
     def maintain() -> None:
+        nonlocal has_failed
         act_as(_SERVER)
         try:
             receipts = gallery.upkeep()
         except (GalleryError, OSError) as error:
-            log.error("upkeep not done", error=type(error).__name__)
+            if not has_failed:
+                log.error("upkeep not done", error=type(error).__name__)
+            has_failed = True
             return
+        has_failed = False
         for receipt in receipts:
             log.info("expired", identity_id=receipt.identity_id, receipt=receipt.id)
 

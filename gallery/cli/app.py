@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
+from gallery.cli.command_names import meant
 from gallery.cli.output import err
-from gallery.config import load_settings
+from gallery.config import DATABASE_FILE, load_settings
 from gallery.encoders.registry import Spec, read_spec
 from gallery.encoders.weights import DLIB_RESNET, MOBILEFACENET
-from gallery.errors import SettingInvalid
+from gallery.errors import HomeUnusable, SettingInvalid
 from gallery.gallery import Gallery
+from gallery.names import printable
 from gallery.types import Several
 
 _SUMMARY = "Which enrolled person is in this photo? Exactly one, or none."
@@ -62,10 +67,27 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A group of commands."""
+    """A group of commands. Of a command that it does not have, it says which one was meant."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_flag_types(super().get_params(ctx))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        word = args[0]
+        if word not in self.commands and not ctx.resilient_parsing and not word.startswith("-"):
+            group = ctx.command_path.partition(" ")[2]
+            known = meant(word, list(_full_names(ctx.find_root().command)), group)
+            hint = f" Did you mean {' or '.join(f'`gallery {name}`' for name in known)}?"
+            lists = f" `{ctx.command_path} --help` lists the commands."
+            ctx.fail(f"No such command {word!r}.{hint if known else lists}")
+        return super().resolve_command(ctx, args)
+
+
+def _full_names(group: Any, path: str = "") -> Iterator[str]:
+    """Yield every command below a group by its full name, such as "identities show"."""
+    for name, command in group.commands.items():
+        yield f"{path}{name}"
+        yield from _full_names(command, f"{path}{name} ") if hasattr(command, "commands") else ()
 
 
 def _without_flag_types(parameters: list[Any]) -> list[Any]:
@@ -229,9 +251,45 @@ def global_options(
 
 
 def open_gallery(context: typer.Context) -> Gallery:
-    """Open the gallery at --home with the encoder named by --encoder, else its own."""
+    """Open the gallery at --home with the encoder named by --encoder, else its own.
+
+    A gallery that is created, or cannot be written to, is announced on stderr.
+    """
     given: GlobalOptions = context.obj
-    return Gallery.open(given.home, encoder=given.spec)
+    settings = load_settings(home=given.home, encoder=given.spec)
+    is_new = not has_gallery(settings.home)
+    gallery = Gallery(settings)
+    if is_new:
+        err.print(f"[dim]created a gallery in {escape(printable(str(settings.home)))}[/]")
+    if gallery.database.read_only is not None:
+        reason = escape(printable(gallery.database.read_only))
+        err.print(f"[yellow]nothing can be written to this gallery, only read:[/] {reason}")
+    return gallery
+
+
+def open_existing(context: typer.Context) -> Gallery:
+    """Open the gallery at --home as `open_gallery` does. Raises HomeUnusable if there is none."""
+    home = load_settings(home=context.obj.home, encoder=context.obj.spec).home
+    if not has_gallery(home):
+        raise HomeUnusable(
+            f"there is no gallery in {home}; {_near_home(home)}`gallery enroll-identity` creates"
+            " one"
+        )
+    return open_gallery(context)
+
+
+def has_gallery(home: Path) -> bool:
+    """Whether there is a gallery in this folder."""
+    return (home / DATABASE_FILE).exists()
+
+
+def _near_home(home: Path) -> str:
+    """A gallery beside a home that does not exist, if its name is like it: "did you mean ...?"."""
+    with suppress(OSError):
+        beside = [folder.name for folder in home.parent.iterdir() if has_gallery(folder)]
+        for near in get_close_matches(home.name, beside, n=1):
+            return f"did you mean {home.parent / near}? "
+    return ""
 
 
 def advise_on_encoder(gallery: Gallery) -> None:

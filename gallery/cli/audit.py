@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gallery.cli.app import JsonOption, app, open_gallery
+from gallery.cli.app import JsonOption, app, open_existing
 from gallery.cli.exit_status import ERROR, FOUND
 from gallery.cli.output import complain, count, emit, say
 from gallery.json_forms.to_json import audit_json
@@ -27,7 +27,7 @@ def audit(
 
     Example: `gallery audit --limit 10`
     """
-    with open_gallery(context) as gallery, gallery.database.reading() as session:
+    with open_existing(context) as gallery, gallery.database.reading() as session:
         entries, problems = trail.entries(session, limit), trail.problems(session)
         total = trail.count(session)
     for entry in entries:

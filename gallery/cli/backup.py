@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gallery.admin.backup import BackupInfo, restore, verify
-from gallery.cli.app import JsonOption, app, open_gallery
+from gallery.cli.app import JsonOption, app, open_existing
 from gallery.cli.output import count, emit, progress, say
 from gallery.config import load_settings
 from gallery.errors import SettingInvalid
@@ -27,7 +27,7 @@ def backup(context: typer.Context, file: BackupFile, as_json: JsonOption = False
     """
     if not file.parent.is_dir():
         raise SettingInvalid(f"{file.parent} is not a folder; create it first")
-    with open_gallery(context) as gallery, progress("backup") as advance:
+    with open_existing(context) as gallery, progress("backup") as advance:
         info = gallery.back_up(file, advance)
     _show(file, info, as_json)
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gallery.cli.app import JsonOption, app, open_with_encoder
+from gallery.cli.app import JsonOption, app, has_gallery, open_with_encoder
 from gallery.cli.output import emit, err, say
 from gallery.config import Settings, load_settings
-from gallery.encoders.registry import read_spec
+from gallery.encoders.registry import default_kind, read_spec
 from gallery.errors import SettingInvalid
+from gallery.types import DIMENSION
 
 if TYPE_CHECKING:
     from gallery.admin.encoders import UnusableEncoder, UsableEncoder
@@ -64,13 +65,19 @@ def encoders(
         )
     from gallery.admin.encoders import list_encoders
 
-    gallery, named = open_with_encoder(context, None, None)
-    with gallery:
-        own = gallery.spec
-        others = (own, named, *(read_spec(text) for text in encoder or ()))
-        for spec, found in list_encoders(gallery.settings, others):
-            record = _encoder_json(found) | {"in_use": spec == own}
-            emit(record) if as_json else _show(record)
+    settings = load_settings(home=context.obj.home, encoder=context.obj.spec)
+    own = named = None
+    if has_gallery(settings.home):
+        gallery, named = open_with_encoder(context, None, None)
+        with gallery:
+            settings, own = gallery.settings, None if gallery.is_new else gallery.spec
+    elif settings.encoder is not None:
+        named = read_spec(settings.encoder)
+    of_new = read_spec(default_kind(settings.cache))
+    others = (own, named, *(read_spec(text) for text in encoder or ()))
+    for spec, found in list_encoders(settings, others):
+        record = _encoder_json(found) | {"in_use": spec == own}
+        emit(record) if as_json else _show(record, of_new=own is None and spec == of_new)
 
 
 def _encoder_json(encoder: UsableEncoder | UnusableEncoder) -> dict[str, Any]:
@@ -93,15 +100,19 @@ def _encoder_json(encoder: UsableEncoder | UnusableEncoder) -> dict[str, Any]:
     }
 
 
-def _show(record: dict[str, Any]) -> None:
+def _show(record: dict[str, Any], *, of_new: bool) -> None:
     mark = "  (in use by this gallery)" if record["in_use"] else ""
+    mark = "  (of new galleries)" if of_new else mark
     say(f"{record['encoder']}{mark}", "bold")
     if not record["usable"]:
         say(f"    not usable: {record['reason']}", "yellow")
         return
     width, height = record["chip"]
+    numbers = f"{record['dimension']} numbers from the network"
+    if record["dimension"] != DIMENSION:
+        numbers += f", projected to the {DIMENSION} that are stored"
     say(
-        f"    {record['dimension']} dimensions, face crops of {width} x {height},"
+        f"    {numbers}; face crops of {width} x {height};"
         f" {record['milliseconds_a_query']} ms per query on this machine"
     )
     say(f"    code: {record['licence_code']}")

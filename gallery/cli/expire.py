@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gallery.cli.app import JsonOption, app, open_gallery
+from gallery.cli.app import JsonOption, app, open_existing
 from gallery.cli.output import emit, saved_plans, say, show_receipt
 from gallery.json_forms.to_json import identity_json
 
@@ -26,7 +26,7 @@ def expire(
 
     Example: `gallery expire`
     """
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         expired = gallery.expired() if dry_run else []
         plan_count = gallery.saved_plans()
         receipts = [] if dry_run else gallery.expire()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gallery.admin.export import FACE_COLUMNS, QUERY_COLUMNS, query_folder, write_table
-from gallery.cli.app import JsonOption, NewOption, app, open_gallery
+from gallery.cli.app import JsonOption, NewOption, app, open_existing, open_gallery
 from gallery.cli.output import count, emit, note, progress, say
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
@@ -43,7 +43,7 @@ def export(
         raise SettingInvalid(f"{file.parent} is not a folder; create it first")
     if suffix == ".npz" and queries is not None:
         raise SettingInvalid(f"answers cannot be written to {file}; end it in .csv or .json")
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         if suffix == ".npz":
             number = gallery.export(file)
         elif queries is None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gallery.cli.app import Commands, JsonOption, app, open_gallery
+from gallery.cli.app import Commands, JsonOption, app, open_existing
 from gallery.cli.lookup import identity_meant
 from gallery.cli.output import count, emit, saved_plans, say, say_expiry, show_receipt
 from gallery.errors import FaceNotFound, SettingInvalid
@@ -42,7 +42,7 @@ def forget_faces(
     """
     if bool(face_ids) == (photo is not None):
         raise SettingInvalid("give either face ids or --photo PHOTO")
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         ids = list(face_ids or ()) if photo is None else gallery.faces_from(photo)
         plan_count = gallery.saved_plans()
         if not yes:
@@ -74,7 +74,7 @@ def move_face(
 
     Example: `gallery faces move 12 "Grace Hopper"`
     """
-    with open_gallery(context) as gallery, _listed():
+    with open_existing(context) as gallery, _listed():
         target = identity_meant(gallery, name)
         record = gallery.move_face(face_id, target.id)
     if as_json:
@@ -103,7 +103,7 @@ def date_face(
 
     Example: `gallery faces date 12 1998`
     """
-    with open_gallery(context) as gallery, _listed():
+    with open_existing(context) as gallery, _listed():
         face = gallery.set_taken(face_id, taken or None)
     if as_json:
         emit(face_record_json(face))

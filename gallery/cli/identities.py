@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from gallery.cli.app import Commands, JsonOption, app, open_gallery
+from gallery.cli.app import Commands, JsonOption, app, open_existing
 from gallery.cli.lookup import identity_meant, is_exact
 from gallery.cli.output import count, emit, saved_plans, say, say_expiry, show_receipt
 from gallery.cli.output import show as show_table
@@ -31,13 +31,22 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A name, or an id.", s
 
 
 @identities.command("list")
-def list_all(context: typer.Context, as_json: JsonOption = False) -> None:
+def list_all(
+    context: typer.Context,
+    search: Annotated[
+        str,
+        typer.Option(
+            help="Only names with this part; case and accents are ignored.", show_default=False
+        ),
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
     """List everyone enrolled.
 
-    Example: `gallery identities list`
+    Examples: `gallery identities list`, `gallery identities list --search muller`
     """
-    with open_gallery(context) as gallery:
-        records = gallery.identities()
+    with open_existing(context) as gallery:
+        records = gallery.identities(search)
     if as_json:
         for record in records:
             emit(identity_json(record))
@@ -62,7 +71,7 @@ def show(context: typer.Context, name: Name, as_json: JsonOption = False) -> Non
 
     Example: `gallery identities show "Grace Hopper"`
     """
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         record, faces = gallery.identity(identity_meant(gallery, name).id)
     if as_json:
         emit(identity_with_faces_json(record, faces))
@@ -109,7 +118,7 @@ def rename(
 
     Example: `gallery identities rename "G. Hopper" "Grace Hopper"`
     """
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         before = identity_meant(gallery, name)
         record = gallery.rename(before.id, new_name, new=new)
     emit(identity_json(record)) if as_json else say(f"{before.name} is now called {record.name}")
@@ -143,7 +152,7 @@ def describe(
         if not key or not equals:
             raise SettingInvalid(f"--detail {item!r} is not KEY=VALUE")
     due = moment(expires) if expires else None
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         record = identity_meant(gallery, name)
         if due is not None and due <= datetime.now(UTC) and not yes:
             typer.confirm(
@@ -176,7 +185,7 @@ def merge(
 
     Example: `gallery identities merge "Grace Hopper" "G. Hopper"`
     """
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         records = [gallery.identity(name)[0] for name in (keep, *others)]
         exact = [is_exact(name, r) for name, r in zip((keep, *others), records, strict=True)]
         if not yes or not all(exact):
@@ -215,7 +224,7 @@ def unmerge(
 
     Example: `gallery identities unmerge 3`
     """
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         if merge_id is None:
             merges = gallery.merges()
             names = {record.id: record.name for record in gallery.identities()}
@@ -253,7 +262,7 @@ def distinct(
 
     Example: `gallery identities distinct "Grace Hopper" "Grace Kelly"`
     """
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         first, second = (identity_meant(gallery, each) for each in (name, other))
         if first.id == second.id:
             raise SettingInvalid(f"{first.name} (id {first.id}) is one person; name two")
@@ -278,7 +287,7 @@ def forget(
 
     Example: `gallery identities forget "Grace Hopper"`
     """
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         record, _ = gallery.identity(name)
         plan_count = gallery.saved_plans()
         if not is_exact(name, record) or not yes:

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from gallery.cli.app import Commands, JsonOption, app, open_gallery
+from gallery.cli.app import Commands, JsonOption, app, open_existing, open_gallery
 from gallery.cli.output import count, emit, say, show
 from gallery.json_forms.to_json import key_json
 from gallery.store import api_keys, audit
@@ -59,7 +59,7 @@ def list_keys(context: typer.Context, as_json: JsonOption = False) -> None:
 
     Example: `gallery keys list`
     """
-    with open_gallery(context) as gallery, gallery.database.reading() as session:
+    with open_existing(context) as gallery, gallery.database.reading() as session:
         records = api_keys.list_all(session)
     if as_json:
         for key in records:

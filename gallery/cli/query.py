@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gallery.cli.app import JsonOption, LargestOption, TakenOption, app, open_gallery, several
+from gallery.cli.app import (
+    JsonOption,
+    LargestOption,
+    TakenOption,
+    app,
+    open_existing,
+    open_gallery,
+    several,
+)
 from gallery.cli.exit_status import ERROR, FOUND, NONE
-from gallery.cli.output import certainty, complain, count, emit, say
+from gallery.cli.output import certainty, complain, count, emit, progress, say
 from gallery.errors import PhotoError, SettingInvalid, SeveralFacesFound
 from gallery.json_forms.to_json import comparison_json, decision_json, error_json
+from gallery.matching.decision import matches
 from gallery.types import Decision, Outcome
 
 _STYLES = {Outcome.MATCH: "green", Outcome.AMBIGUOUS: "yellow"}
@@ -20,7 +30,12 @@ _STYLES = {Outcome.MATCH: "green", Outcome.AMBIGUOUS: "yellow"}
 @app.command()
 def query(
     context: typer.Context,
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", show_default=False)],
+    photos: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PHOTO...", help="Photos, or folders of photos.", show_default=False
+        ),
+    ],
     all_faces: Annotated[
         bool, typer.Option("--all-faces", help="Answer for every face in each photo.")
     ] = False,
@@ -33,15 +48,25 @@ def query(
 ) -> None:
     """Find who is in a photo: exactly one enrolled person, or none.
 
-    Exit status: 0 every photo has a match, 1 some have none, 2 an error.
+    Of a folder, every photo in it and in its subfolders is answered, in order of its path. A photo
+    that cannot be used does not stop the others.
 
-    Example: `gallery query unknown.jpg`
+    To write the answers for every face in a folder to a table, use `gallery export answers.csv
+    --queries FOLDER`.
+
+    Exit status: 0 every photo has a match, 1 some have none, 2 some could not be used.
+
+    Examples: `gallery query unknown.jpg`, `gallery query holiday/ --json`
     """
     if all_faces and largest:
         raise SettingInvalid("give either --all-faces or --largest")
-    status, has_several = FOUND, False
-    with open_gallery(context) as gallery:
-        for photo in photos:
+    has_several = False
+    with open_existing(context) as gallery, progress("querying") as advance:
+        files, unusable = _files(photos)
+        for place, reason in unusable:
+            _refuse(place, reason, as_json)
+        status = ERROR if unusable else FOUND
+        for done, photo in enumerate(files, start=1):
             try:
                 if all_faces:
                     decisions = gallery.query_all(photo, taken=taken)
@@ -49,34 +74,73 @@ def query(
                     decisions = [gallery.query(photo, several=several(largest), taken=taken)]
             except PhotoError as error:
                 status = ERROR
-                if as_json:
-                    emit(error_json(str(photo), str(error)))
-                else:
-                    complain(str(error))
-                continue
+                _refuse(str(photo), str(error), as_json)
+                decisions = []
             has_several |= any(d.outcome is Outcome.SEVERAL_FACES for d in decisions)
-            for decision in decisions:
-                if as_json:
+            if as_json:
+                for decision in decisions:
                     emit(decision_json(str(photo), decision))
-                else:
-                    _show(photo, decision, explain)
-            if not any(decision.identity for decision in decisions):
+            else:
+                _show(photo, decisions, explain)
+            if decisions and not any(decision.identity for decision in decisions):
                 status = max(status, NONE)
+            advance(done, len(files))
     if has_several and not as_json:
         say("--all-faces answers for every face, --largest for the largest.", "dim")
     raise typer.Exit(status)
 
 
-def _show(photo: Path, decision: Decision, explain: bool) -> None:
+def _files(named: list[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
+    """The photos named, those of a folder in its place; and (place, reason) of what has none."""
+    from gallery.vision.photo import photos_in
+
+    files: list[Path] = []
+    unusable: list[tuple[str, str]] = []
+    for path in named:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        unlisted: list[tuple[str, str]] = []
+        try:
+            found = photos_in(path, unlisted)
+        except PhotoError as error:
+            unusable.append((str(path), str(error)))
+            continue
+        unusable += [(folder, f"{folder} {reason}") for folder, reason in unlisted]
+        if not found:
+            unusable.append((str(path), f"{path} is a folder without photos; name another"))
+        files += found
+    return files, unusable
+
+
+def _refuse(photo: str, reason: str, as_json: bool) -> None:
+    if as_json:
+        emit(error_json(photo, reason))
+    else:
+        complain(reason)
+
+
+def _show(photo: Path, decisions: Sequence[Decision], explain: bool) -> None:
+    """Print the answers for the faces of one photo, from left to right."""
+    ordered = sorted(decisions, key=lambda d: d.face.box.left if d.face is not None else 0.0)
+    for number, decision in enumerate(ordered, start=1):
+        which = "" if len(ordered) == 1 else f", face {number} of {len(ordered)}"
+        _show_decision(f"{photo}{which}", decision, explain)
+
+
+def _show_decision(place: str, decision: Decision, explain: bool) -> None:
     if decision.identity is None:
         answer = decision.outcome.value.replace("_", " ")
     else:
         answer = f"{decision.identity.name} ({certainty(decision.probability)})"
-    place = ""
     if decision.face is not None:
-        left, top, right, bottom = (round(v) for v in decision.face.box.as_list())
-        place = f" at {left},{top} to {right},{bottom}"
-    say(f"{photo}{place}: {answer}; {decision.reason}", _STYLES.get(decision.outcome, ""))
+        # A face may reach beyond the border of its photo.
+        left, top, right, bottom = (max(0, round(v)) for v in decision.face.box.as_list())
+        place += f" at {left},{top} to {right},{bottom}"
+    say(f"{place}: {answer}; {decision.reason}", _STYLES.get(decision.outcome, ""))
+    if decision.outcome is Outcome.AMBIGUOUS and not explain:
+        for candidate in matches(decision.candidates):
+            say(f"    {certainty(candidate.probability):>6}  {candidate.identity.name}", "dim")
     if explain:
         for candidate in decision.candidates:
             years = candidate.years_apart

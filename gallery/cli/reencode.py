@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,8 @@ from gallery.cli.output import count, emit, progress, say
 from gallery.config import REENCODE_LOCK
 from gallery.errors import CannotReencode, SettingInvalid
 from gallery.gallery import Gallery
+from gallery.store import encoders
+from gallery.store.encoders import EncoderState
 
 if TYPE_CHECKING:
     from gallery.reencode import ReencodingPlan
@@ -45,9 +48,20 @@ def re_encode(
         ),
     ] = False,
     rollback: Annotated[
-        bool, typer.Option("--rollback", help="Go back to the previous encoder.")
+        bool,
+        typer.Option(
+            "--rollback",
+            help="Go back to the previous encoder. It and this one change places: a second"
+            " --rollback undoes the first.",
+        ),
     ] = False,
-    finish: Annotated[bool, typer.Option("--finish", help="Erase what --rollback needs.")] = False,
+    finish: Annotated[
+        bool,
+        typer.Option(
+            "--finish",
+            help="Erase the encodings of the previous encoder; then there is no way back to it.",
+        ),
+    ] = False,
     drop_pictures: Annotated[
         bool, typer.Option("--drop-pictures", help="Erase the photos and face crops that are kept.")
     ] = False,
@@ -143,7 +157,12 @@ def _reencode(
         f"{result.encoded} of {count(result.faces, 'face')} encoded with {name}, now in use",
         "green",
     )
-    say("`gallery re-encode --rollback` undoes this; --finish erases what that needs", "dim")
+    with suppress(CannotReencode):  # a new gallery has no previous encoder
+        say(
+            f"`gallery re-encode --rollback` goes back to {gallery.previous_encoder()}; --finish"
+            " erases its encodings",
+            "dim",
+        )
 
 
 def _list_missing(faces: Sequence[FaceToEncode], as_json: bool) -> None:
@@ -184,8 +203,20 @@ def _face_json(face: FaceToEncode) -> dict[str, Any]:
 
 
 def _erase(gallery: Gallery, *, pictures: bool, yes: bool, as_json: bool) -> None:
-    kind = "kept pictures" if pictures else "encodings of other encoders"
+    kind = "kept pictures" if pictures else f"encodings of {_names_to_lose(gallery)}"
     if not yes and not as_json:
-        typer.confirm(f"Erase the {kind}?", abort=True)
+        loss = "" if pictures else " There is no way back to it then."
+        typer.confirm(f"Erase the {kind}?{loss}", abort=True)
     erased = gallery.drop_pictures() if pictures else gallery.finish_reencoding()
     emit({"erased": erased}) if as_json else say(f"erased {erased} {kind}", "green")
+
+
+def _names_to_lose(gallery: Gallery) -> str:
+    """The encoders that --finish leaves no encodings of."""
+    with gallery.database.reading() as session:
+        others = [
+            str(record)
+            for record in encoders.with_encodings(session)
+            if record.state is not EncoderState.CURRENT
+        ]
+    return " and ".join(others) or "other encoders"

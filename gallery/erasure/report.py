@@ -20,7 +20,8 @@ from gallery.store import audit, identities, person_data
 from gallery.store.change_log import pending_scrub
 from gallery.store.database import Database
 from gallery.types import DIMENSION, Float32
-from gallery.vision.pipeline import FacePipeline, PhotoSource, source_name
+from gallery.vision.photo_source import PhotoSource, source_name
+from gallery.vision.pipeline import FacePipeline
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from gallery.gallery.reencoding import Reencoding
 from gallery.types import Comparison, Decision, Enrolment, Several
 
 if TYPE_CHECKING:
-    from gallery.vision.pipeline import PhotoSource
+    from gallery.vision.photo_source import PhotoSource
 
 
 class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
@@ -34,7 +34,7 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         name: str,
         photo: PhotoSource,
         *,
-        several: Several = Several.REFUSE,
+        several: Several | str = Several.REFUSE,
         force: bool = False,
         distinct: bool = False,
         new: bool = False,
@@ -44,22 +44,24 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
 
         name : if nobody has exactly this name, somebody whose name differs only in case, accents,
         spaces, hyphens or underscores is meant, and `notes` of the enrolment say so.
+        photo, several : as in `query`.
         force : enrol a face that matches another identity, too.
         distinct : as force, and mark the two as different people: see `keep_distinct`.
         new : a name that differs so is another person's.
         taken : when the photo was taken: "1998", "1998-07" or "1998-07-14"; None for its EXIF date.
         Returns an Enrolment: enrolled, already there, refused and why, or an error for a photo that
         cannot be used. Raises InvalidName, NameAmbiguous if several people may be meant,
-        DateInvalid or HomeError.
+        DateInvalid, SettingInvalid or HomeError.
 
         >>> gallery.enroll("Grace Hopper", "grace.jpg").outcome.value
         'enrolled'
         """
+        rule = Several.of(several)
         return self._runtime.steady(
             lambda p: p.enroller.get().enroll(
                 name,
                 photo,
-                several=several,
+                several=rule,
                 force=force,
                 distinct=distinct,
                 new=new,
@@ -71,21 +73,24 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         self,
         photo: PhotoSource,
         *,
-        several: Several = Several.REFUSE,
+        several: Several | str = Several.REFUSE,
         taken: str | None = None,
     ) -> Decision:
         """Decide whose face is in a photo: exactly one known identity, or none.
 
-        photo : a path, or a file's bytes.
-        several : what to do with a photo of several faces.
+        photo : a path, a file's bytes, a file opened with mode "rb", a PIL image, or an array:
+            uint8, (H, W, 3), RGB, upright.
+        several : what to do with a photo of several faces: a Several, or its value.
         taken : when the photo was taken, as in `enroll`.
-        Raises PhotoError or DateInvalid. A photo without a face is a decision, not an error.
+        Raises PhotoError, DateInvalid or SettingInvalid. A photo without a face is a decision, not
+        an error.
 
         >>> gallery.query("unknown.jpg").identity.name
         'Grace Hopper'
         """
+        rule = Several.of(several)
         return self._runtime.steady(
-            lambda p: p.identifier.get().query(photo, several=several, taken=taken)
+            lambda p: p.identifier.get().query(photo, several=rule, taken=taken)
         )
 
     def query_all(self, photo: PhotoSource, *, taken: str | None = None) -> list[Decision]:
@@ -100,13 +105,12 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         return self._runtime.steady(lambda p: p.identifier.get().query_all(photo, taken=taken))
 
     def compare(
-        self, first: PhotoSource, second: PhotoSource, *, several: Several = Several.REFUSE
+        self, first: PhotoSource, second: PhotoSource, *, several: Several | str = Several.REFUSE
     ) -> Comparison:
-        """Compare two photos: the same person or not. Raises PhotoError.
+        """Compare two photos: the same person or not. Raises PhotoError or SettingInvalid.
 
         >>> gallery.compare("grace.jpg", "unknown.jpg").same
         1
         """
-        return self._runtime.steady(
-            lambda p: p.comparer.get().compare(first, second, several=several)
-        )
+        rule = Several.of(several)
+        return self._runtime.steady(lambda p: p.comparer.get().compare(first, second, several=rule))

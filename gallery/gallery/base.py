@@ -32,7 +32,7 @@ class OpenGallery:
         self._runtime = Runtime(settings, self.database)
         # Finish an interrupted erasure. If it still cannot be finished, queries go on and `check`
         # reports it.
-        with contextlib.suppress(HomeError):
+        with contextlib.suppress(HomeError, OSError):
             self._finish_erasing()
             self._prune_audit_trail()
 

@@ -17,7 +17,7 @@ from gallery.store.records import IdentityRecord, Receipt
 
 if TYPE_CHECKING:
     from gallery.erasure.report import EncodedPhoto, TraceReport
-    from gallery.vision.pipeline import PhotoSource
+    from gallery.vision.photo_source import PhotoSource
 
 
 class Erasure(OpenGallery):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from gallery.dates import checked_date
 from gallery.errors import FaceNotFound
 from gallery.gallery.base import OpenGallery
-from gallery.names import moment
+from gallery.names import folded, moment
 from gallery.store import audit, corrections, faces, identities, merges
 from gallery.store.database import Session
 from gallery.store.records import (
@@ -22,14 +22,18 @@ from gallery.store.records import (
 class Identities(OpenGallery):
     """Listing and changing who is enrolled."""
 
-    def identities(self) -> list[IdentityRecord]:
+    def identities(self, search: str = "") -> list[IdentityRecord]:
         """List everyone enrolled, by name.
 
-        >>> [(record.name, record.faces) for record in gallery.identities()]
+        search : part of the name; case and accents are ignored. Empty for everyone.
+
+        >>> [(record.name, record.faces) for record in gallery.identities("hopper")]
         [('Grace Hopper', 1)]
         """
         with self.database.reading() as session:
-            return identities.list_all(session)
+            records = identities.list_all(session)
+        part = folded(search)
+        return [record for record in records if part in folded(record.name)] if part else records
 
     def near(self, name: str) -> list[IdentityRecord]:
         """List the identities whose names are this one but for case, accents and spacing.

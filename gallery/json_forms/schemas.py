@@ -397,3 +397,6 @@ class Calibration(Schema):
 
 class Health(Schema):
     status: str = Field(description="`alive` or `ready`.")
+    read_only: bool | None = Field(
+        None, description="True if nothing can be written, as on a full disk; else absent."
+    )

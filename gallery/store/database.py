@@ -9,12 +9,13 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import URL, Connection, create_engine, event, exc, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session as Session  # re-exported
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from gallery.config import Settings
 from gallery.errors import DatabaseBusy, DatabaseNewer, DatabaseUnusable, HomeUnusable
@@ -29,6 +30,14 @@ SCHEMA = "0008"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _GALLERY_ID = "gallery_id"
 _WRITES = "gallery_writes"
+_UNWRITABLE = (
+    sqlite3.SQLITE_CANTOPEN,  # e.g. no log can be created on a read-only disk
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,  # e.g. no room for the log's index
+)
+"""What SQLite reports of a disk that is full or read-only."""
 
 
 class Database:
@@ -40,47 +49,58 @@ class Database:
 
     A write is durable once its `writing` block has ended. Opening and every use may raise
     HomeUnusable, DatabaseBusy, DatabaseNewer or DatabaseUnusable.
+
+    A database of this schema on a full or read-only disk is opened all the same, for reading.
     """
 
     def __init__(self, file: Path, *, busy_timeout: float, key: str | None = None) -> None:
         self.file = file
+        self.read_only: str | None = None
+        """Why nothing can be written, and what is not seen; None unless a write was tried in vain.
+
+        It is None again after the next write that succeeds.
+        """
+        self._key = key
         # Not a string: the file's name may contain characters that are special in a URL.
         url = URL.create("sqlite", database=str(file))
-        self._engine = create_engine(
-            url,
-            connect_args={"timeout": busy_timeout, "check_same_thread": False},
-            module=sqlite3 if key is None else sqlcipher_driver(),
-            max_overflow=-1,  # one connection per thread
+        self._engine = self._prepared(
+            create_engine(
+                url,
+                connect_args={"timeout": busy_timeout, "check_same_thread": False},
+                module=self._driver,
+                max_overflow=-1,  # one connection per thread
+            )
         )
-        if key is not None:  # must be the first statement of a connection
-            event.listen(self._engine, "connect", key_setter(key))
-        event.listen(self._engine, "connect", _prepare)
-        event.listen(self._engine, "begin", _begin)
+        self._readable = self._engine
         with _errors_translated(file):
             _create_private(file)
-            with self._engine.connect() as connection:
-                version = _version(connection)
-                mode = connection.execute(text("PRAGMA journal_mode")).scalar()
-            if mode != "wal" and version in (None, SCHEMA):  # a copied file loses it
-                self._enable_wal()
-            if version != SCHEMA:
-                self._migrate()
-                if mode != "wal":
-                    self._enable_wal()
+            try:
+                self._open()
+            except Exception as error:
+                if _code(error) not in _UNWRITABLE or not self._open_unlogged():
+                    raise
+                self._note_unwritable(error)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Open a read transaction: one consistent view of the database."""
-        with _errors_translated(self.file), Session(self._engine) as session:
+        with _errors_translated(self.file), Session(self._readable) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """Open a write transaction, which holds the write lock; commit unless the block raises."""
         engine = self._engine.execution_options(**{_WRITES: True})
-        with _errors_translated(self.file), Session(engine) as session, session.begin():
-            session.connection()  # begins the transaction
-            yield session
+        with _errors_translated(self.file):
+            try:
+                with Session(engine) as session, session.begin():
+                    session.connection()  # begins the transaction
+                    yield session
+            except Exception as error:
+                if _code(error) in _UNWRITABLE:
+                    self._note_unwritable(error)
+                raise
+        self.read_only, self._readable = None, self._engine
 
     def gallery_id(self) -> str:
         """Return the random id given at creation; a saved index must bear the same id."""
@@ -89,7 +109,7 @@ class Database:
 
     def problems(self) -> list[str]:
         """Return what SQLite's integrity and foreign key checks report; empty when all is well."""
-        with _errors_translated(self.file), self._engine.connect() as connection:
+        with _errors_translated(self.file), self._readable.connect() as connection:
             messages = [str(row[0]) for row in connection.execute(text("PRAGMA integrity_check"))]
             orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
         problems = [] if messages == ["ok"] else messages
@@ -100,7 +120,7 @@ class Database:
 
     def free_pages(self) -> int:
         """Return the number of unused pages in the file."""
-        with _errors_translated(self.file), self._engine.connect() as connection:
+        with _errors_translated(self.file), self._readable.connect() as connection:
             return int(connection.execute(text("PRAGMA freelist_count")).scalar() or 0)
 
     def scrub(self) -> None:
@@ -129,7 +149,7 @@ class Database:
         """
         _create_private(file)  # SQLite treats an empty file as new
         with _errors_translated(file):
-            pooled = self._engine.raw_connection()
+            pooled = self._readable.raw_connection()
             try:
                 pooled.cursor().execute("VACUUM INTO ?", [str(file)])
             finally:
@@ -143,6 +163,62 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+    def _open(self) -> None:
+        with self._engine.connect() as connection:
+            version = _version(connection)
+            mode = connection.execute(text("PRAGMA journal_mode")).scalar()
+        if mode != "wal" and version in (None, SCHEMA):  # a copied file loses it
+            self._enable_wal()
+        if version != SCHEMA:
+            self._migrate()
+            if mode != "wal":
+                self._enable_wal()
+
+    def _open_unlogged(self) -> bool:
+        """Read the file alone, without its write-ahead log. Returns whether that is possible.
+
+        SQLite reads a log only beside files that it may create. Without them, the file is right as
+        of the last checkpoint; after an erasure there is always one. It is opened anew for each
+        read, because other processes may write to it once they can.
+        """
+        uri = f"{self.file.absolute().as_uri()}?immutable=1"
+        connect = self._driver.connect
+        engine = self._prepared(
+            create_engine(
+                "sqlite://",
+                creator=lambda: connect(uri, uri=True, check_same_thread=False),
+                module=self._driver,
+                poolclass=NullPool,
+            )
+        )
+        try:
+            with engine.connect() as connection:
+                is_current = _version(connection) == SCHEMA
+        except exc.DBAPIError:
+            return False
+        if is_current:
+            self._readable = engine
+        return is_current
+
+    def _note_unwritable(self, error: Exception) -> None:
+        self.read_only = str(_translated(self.file, error))
+        if self._readable is not self._engine:
+            log = self.file.with_name(f"{self.file.name}-wal")
+            size = log.stat().st_size if log.exists() else 0
+            if size:
+                self.read_only += f"; changes still in {log.name} ({size:,} bytes) are not seen"
+
+    @property
+    def _driver(self) -> Any:
+        return sqlite3 if self._key is None else sqlcipher_driver()
+
+    def _prepared(self, engine: Engine) -> Engine:
+        if self._key is not None:  # must be the first statement of a connection
+            event.listen(engine, "connect", key_setter(self._key))
+        event.listen(engine, "connect", _prepare)
+        event.listen(engine, "begin", _begin)
+        return engine
 
     def _enable_wal(self) -> None:
         """Turn on the write-ahead log. The file remembers it; no transaction may be open."""
@@ -233,11 +309,15 @@ def _errors_translated(file: Path) -> Iterator[None]:
         raise
 
 
-def _translated(file: Path, error: Exception) -> Exception:
+def _code(error: Exception) -> int:
+    """SQLite's primary result code; 0 for an error that is not SQLite's."""
     origin = error.orig if isinstance(error, exc.DBAPIError) else error
-    message = str(origin)
-    code = getattr(origin, "sqlite_errorcode", 0) & 0xFF
-    match code:
+    return int(getattr(origin, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _translated(file: Path, error: Exception) -> Exception:
+    message = str(error.orig if isinstance(error, exc.DBAPIError) else error)
+    match _code(error):
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return DatabaseBusy(
                 f"{file} is being written by another process; try again, or raise"

@@ -114,11 +114,13 @@ class PhotoReader:
     def __init__(self, *, max_bytes: int, max_pixels: int, working_side: int) -> None:
         Image.init()  # without it, Pillow knows only the most common formats
         pillow_heif.register_heif_opener()
+        # Once for the process: warnings.catch_warnings around each photo is not thread-safe.
+        warnings.filterwarnings("ignore", module=r"PIL\.|pillow_heif")
         self.max_bytes = max_bytes
         self.max_pixels = max_pixels
         self.working_side = working_side
 
-    def content(self, path: str | Path) -> bytes:
+    def content(self, path: str | os.PathLike[str]) -> bytes:
         """A file's bytes.
 
         Raises PhotoUnreadable for anything but a readable regular file, or PhotoTooLarge.
@@ -153,7 +155,7 @@ class PhotoReader:
             raise self._too_many_bytes(source, len(content))
         if not content:
             raise PhotoUndecodable(f"{source} is empty (0 bytes); {_REMEDY}")
-        with _decoder_errors(source):
+        with decoder_errors(source):
             image, width, height, taken = self._open(content, source)
             pixels = _rgb(image)
         if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
@@ -234,12 +236,10 @@ def _check_scans(content: bytes, source: str) -> None:
 
 
 @contextmanager
-def _decoder_errors(source: str) -> Iterator[None]:
-    """Map what a decoder raises on a broken file to PhotoUndecodable; silence its warnings."""
+def decoder_errors(source: str) -> Iterator[None]:
+    """Map what a decoder raises on a broken file to PhotoUndecodable."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     except UnidentifiedImageError as error:
         raise PhotoUndecodable(
             f"{source} is not a photo in a supported format ({', '.join(FORMATS)}); {_REMEDY}"

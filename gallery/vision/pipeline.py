@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,26 +21,11 @@ from gallery.timing import stage
 from gallery.types import Encodings, Face, Photo, Several
 from gallery.vision.detection import VIEWS, FaceDetector, align
 from gallery.vision.photo import PhotoReader
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A file's bytes and its name; its text form is the name."""
-
-    content: bytes
-    name: str
-
-    def __str__(self) -> str:
-        return self.name
-
-
-PhotoSource = str | Path | bytes | Upload
-"""A path, or a file's bytes."""
-
-
-def source_name(source: PhotoSource) -> str:
-    """The name of a photo in messages."""
-    return "(bytes)" if isinstance(source, bytes) else str(source)
+from gallery.vision.photo_source import (
+    PhotoSource,
+    content_in_memory,
+    source_name,
+)
 
 
 class FacePipeline:
@@ -80,10 +65,11 @@ class FacePipeline:
         return photo if date is None else replace(photo, taken=date)
 
     def content(self, source: PhotoSource) -> bytes:
-        """The file's bytes. Raises PhotoUnreadable or PhotoTooLarge."""
-        if isinstance(source, Upload):
-            return source.content
-        return source if isinstance(source, bytes) else self.reader.content(source)
+        """The file's bytes. Raises PhotoUnreadable, PhotoTooLarge or PhotoUndecodable."""
+        reader = self.reader
+        if isinstance(source, str | os.PathLike):
+            return reader.content(source)
+        return content_in_memory(source, max_bytes=reader.max_bytes, max_pixels=reader.max_pixels)
 
     def faces(self, photo: Photo) -> list[Face]:
         """Every usable face, largest first. Raises TooManyFaces."""

@@ -82,7 +82,7 @@ def test_request_is_logged_as_json_without_names(
 def test_internal_error_is_logged_but_not_shown_to_the_client(
     log: io.StringIO, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Gallery) -> None:
+    def broken(self: Gallery, search: str) -> None:
         raise RuntimeError("the secret")
 
     monkeypatch.setattr(Gallery, "identities", broken)

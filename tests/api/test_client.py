@@ -15,7 +15,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from gallery import Client, Gallery
 from gallery.errors import (
@@ -280,3 +282,25 @@ def test_client_cancels_a_job_only_when_interrupted() -> None:
     ):
         client.dedupe(interrupt)
     assert requests[-1][0] == "POST /v1/jobs/ab/cancel"
+
+
+def test_photos_are_arrays_images_open_files_bytes_and_paths(
+    client: Client, hopper: Path, tmp_path: Path, cache: Path
+) -> None:
+    with Image.open(hopper) as image, hopper.open("rb") as opened:
+        pixels = np.asarray(image)
+        (enrolment,) = client.enroll("Grace", pixels, several="largest")
+        assert enrolment.outcome == EnrolOutcome.ENROLLED and enrolment.photo == "(array)"
+        for photo in (pixels, image, opened, hopper, hopper.read_bytes()):
+            assert client.query(photo, several="largest").outcome == Outcome.MATCH
+        assert client.query_all(image)[0].outcome == Outcome.MATCH
+        assert client.compare(pixels, opened).same == 1
+    # A gallery in this process recognises the same array.
+    with Gallery.open(tmp_path / "home", cache=cache, threads=1) as gallery:
+        assert gallery.enroll("Grace", pixels).outcome == EnrolOutcome.ALREADY
+    with pytest.raises(PhotoUndecodable, match="type float64"):
+        client.query(np.zeros((9, 9, 3)))
+    with pytest.raises(PhotoUnreadable, match="dict is not a kind of photo"):
+        client.query({})  # type: ignore[arg-type]
+    with pytest.raises(SettingInvalid, match="'biggest'"):
+        client.query(hopper, several="biggest")

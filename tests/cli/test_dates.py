@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
+from gallery.gallery import Gallery
 from tests.cli.conftest import Run
 
 
@@ -65,8 +66,9 @@ def test_given_date_goes_before_the_exif_date(run: Run, dated: Path, collins: Pa
 @pytest.mark.parametrize("command", [("enroll-identity", "Ada"), ("query",)])
 @pytest.mark.parametrize("date", ["soon", "98", "1998-13", "2999", ""])
 def test_wrong_date_is_one_clear_error(
-    run: Run, hopper: Path, command: tuple[str, ...], date: str
+    run: Run, home: Path, hopper: Path, command: tuple[str, ...], date: str
 ) -> None:
+    Gallery.open(home).close()
     ran = run(*command, hopper, "--taken", date)
     assert ran.status == 2 and ran.out == ""
     *_, error = ran.err.splitlines()  # after the advice on encoders, if any

@@ -92,7 +92,10 @@ def test_exit_status_is_the_worst_of_all_photos(
     assert "error:" in shown.err
 
 
-def test_empty_gallery_matches_nobody(run: Run, hopper: Path, no_one: list[Path]) -> None:
+def test_empty_gallery_matches_nobody(
+    run: Run, home: Path, hopper: Path, no_one: list[Path]
+) -> None:
+    Gallery.open(home).close()
     assert run("query", hopper, "--json").line["outcome"] == "unknown"
     nothing = run("query", no_one[0], "--json")
     assert (nothing.status, nothing.line["outcome"]) == (1, "no_face")

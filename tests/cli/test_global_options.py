@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gallery.cli.main import enroll_identity_main
-from gallery.config import DATABASE_FILE
+from gallery.gallery import Gallery
 from tests.cli.conftest import Run, run_main
 
 
@@ -27,8 +27,32 @@ def test_home_is_taken_from_anywhere(
 ) -> None:
     home = tmp_path / "other"
     given = [argument.replace("HOME", str(home)) for argument in arguments]
+    assert f"there is no gallery in {home};" in run_main(capsys, *given).err
+    Gallery.open(home).close()
     assert run_main(capsys, *given).status == 0
-    assert (home / DATABASE_FILE).exists()
+
+
+def test_mistyped_home_creates_nothing_and_names_the_one_that_was_meant(
+    run: Run, tmp_path: Path, hopper: Path
+) -> None:
+    created = run("enroll-identity", "Grace Hopper", hopper, at=tmp_path / "people")
+    assert f"created a gallery in {tmp_path / 'people'}\n" in created.err
+    for command in (
+        ("query", hopper),
+        ("identities", "list"),
+        ("export", tmp_path / "faces.csv"),
+        ("backup", tmp_path / "a.backup"),
+        ("audit",),
+        ("keys", "list"),
+    ):
+        ran = run(*command, at=tmp_path / "peple")
+        assert (ran.status, ran.out) == (2, "")
+        assert ran.err == (
+            f"error: there is no gallery in {tmp_path / 'peple'}; did you mean"
+            f" {tmp_path / 'people'}? `gallery enroll-identity` creates one\n"
+        )
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["people"]
+    assert "created" not in run("query", hopper, at=tmp_path / "people").err
 
 
 def test_home_behind_the_photos_is_not_a_photo(

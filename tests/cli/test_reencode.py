@@ -80,7 +80,8 @@ def test_killed_run_continues_and_can_be_rolled_back(
     assert similarities(changed) == pytest.approx(similarities(known), abs=1e-4)
     assert cli("check").status == 0
 
-    assert cli("re-encode", "--rollback").status == 0
+    rolled_back = cli("re-encode", "--rollback")
+    assert rolled_back.status == 0 and f"--rollback` goes back to {spec}" in rolled_back.out
     assert answer(cli, collins) == known and facts(cli) == before
     assert cli("re-encode", "--encoder", spec).status == 0
     assert cli("re-encode", "--encoder", "dlib-resnet").status == 0  # there and back
@@ -243,6 +244,12 @@ def test_impossible_requests_are_refused(cli: Cli, hopper: Path, model: Path) ->
 
 
 def test_encoders_are_listed(cli: Cli, hopper: Path, model: Path) -> None:
+    none = cli("encoders")
+    assert "in use" not in none.out and none.out.count("(of new galleries)") == 1
+    assert "128 numbers from the network; face crops" in none.out
+    assert not cli.home.exists()
+    open_gallery(cli).close()
+    assert "in use" not in cli("encoders").out
     with open_gallery(cli) as gallery:
         gallery.enroll("Grace Hopper", hopper)
     listed = cli("encoders", "--encoder", f"onnx:{model}", "--json").lines

@@ -57,7 +57,10 @@ curl -F name="Grace Hopper" -F photo=@grace1.jpg http://127.0.0.1:8000/v1/identi
 ## Conventions
 
 - **Photos** are sent as a multipart field, as base64 in JSON (`{"photo": "..."}`), or as the
-  request body itself (`image/*` or `application/octet-stream`). Uploads stay in memory.
+  request body itself (`image/*` or `application/octet-stream`). Uploads stay in memory. Base64 may
+  be a `data:` URL, be wrapped into lines, use the URL-safe alphabet and lack its padding.
+- **Bodies** may be compressed with `Content-Encoding: gzip`. The limits below count inflated bytes.
+- **Query parameters** that a request does not have are 422; the detail names those that it has.
 - **Keys** are sent as `Authorization: Bearer gallery_...`. Each request below names the scope it
   needs; the scope `admin` is enough for everything. Without any key in the gallery, only this
   machine may ask.

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from gallery.api import etags
 from gallery.api.routes.query import NAME_AND_PHOTOS, Largest
-from gallery.api.uploads import read_photos
+from gallery.api.uploads import read_fields
 from gallery.api.worker_pool import Unavailable
 from gallery.gallery import Gallery
 from gallery.json_forms.schemas import (
@@ -100,21 +100,20 @@ def routes(gallery: Gallery) -> APIRouter:
         A new name creates an identity. A name that differs from an enrolled person's only in case,
         accents, spaces, hyphens or underscores means that person, and `notes` say so.
         """
-        photos, fields = await read_photos(request, "photo")
-        if not photos["photo"] or "name" not in fields:
-            raise HTTPException(HTTPStatus.BAD_REQUEST, "expected a name and at least one photo")
+        fields = await read_fields(request, "photo")
+        name, photos = fields.named_photos()
         several = Several.LARGEST if largest else Several.REFUSE
         enrol_photo = partial(
             gallery.enroll,
-            fields["name"],
+            name,
             several=several,
             force=force,
             distinct=distinct,
             new=new,
-            taken=fields.get("taken"),
+            taken=fields.texts.get("taken"),
         )
         enrolments: list[Enrolment] = []
-        for photo in photos["photo"]:
+        for photo in photos:
             try:
                 enrolment = await request.app.state.photo_pool.run(
                     request, partial(enrol_photo, photo)
@@ -139,7 +138,8 @@ def routes(gallery: Gallery) -> APIRouter:
     async def list_identities(
         request: Request,
         search: Annotated[
-            str, Query(max_length=200, description="Part of the name; case is ignored.")
+            str,
+            Query(max_length=200, description="Part of the name; case and accents are ignored."),
         ] = "",
         near: Annotated[
             str,
@@ -154,9 +154,10 @@ def routes(gallery: Gallery) -> APIRouter:
         """Return a page of the identities, by name."""
 
         def read() -> dict[str, Any]:
-            part = search.casefold()
-            everyone = gallery.near(near) if near else gallery.identities()
-            matches = [record for record in everyone if part in record.name.casefold()]
+            matches = gallery.identities(search)
+            if near:
+                ids = {record.id for record in gallery.near(near)}
+                matches = [record for record in matches if record.id in ids]
             page = matches[offset : offset + limit]
             return {"total": len(matches), "identities": [identity_json(r) for r in page]}
 

@@ -7,7 +7,6 @@ merged or marked as different since then are left out.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -73,9 +72,15 @@ class JobRunner:
         """Run a job unless another server process runs it; a process's lock ends with it."""
         lock = FileLock(self._lock_file, mode=0o600)
         while not self._is_stopping:
-            with suppress(Timeout), lock.acquire(timeout=_PROGRESS_INTERVAL):
-                if any(job.id == job_id for job in self._unfinished()):
-                    self._run_job(job_id)
+            try:
+                with lock.acquire(timeout=_PROGRESS_INTERVAL):
+                    if any(job.id == job_id for job in self._unfinished()):
+                        self._run_job(job_id)
+                    return
+            except Timeout:
+                continue
+            except OSError as error:  # a read-only home
+                self._log.error("job not run", job=job_id, error=type(error).__name__)
                 return
 
     def _run_job(self, job_id: str) -> None:

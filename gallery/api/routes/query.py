@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 
 from gallery.api.audit_buffer import AuditBuffer
 from gallery.api.metrics import Metrics
-from gallery.api.uploads import read_photos, single_photos
+from gallery.api.uploads import read_fields
 from gallery.gallery import Gallery
 from gallery.json_forms.schemas import PROBLEMS, Calibration, Comparison, Decision, Decisions
 from gallery.json_forms.to_json import comparison_json, decision_json, promise_json
@@ -84,9 +84,9 @@ def routes(gallery: Gallery, audit_buffer: AuditBuffer, metrics: Metrics) -> API
 
         With `all_faces`, return `{"answers": [...]}`, one decision per face, the largest first.
         """
-        photos, fields = await read_photos(request, "photo")
-        taken = fields.get("taken")
-        (photo,) = single_photos(photos, "photo")
+        fields = await read_fields(request, "photo")
+        taken = fields.texts.get("taken")
+        (photo,) = fields.single("photo")
         several = Several.LARGEST if largest else Several.REFUSE
         pool = request.app.state.photo_pool
         if all_faces:
@@ -111,8 +111,8 @@ def routes(gallery: Gallery, audit_buffer: AuditBuffer, metrics: Metrics) -> API
     )
     async def compare(request: Request, largest: Largest = False) -> dict[str, Any]:
         """Tell whether two photos show the same person: `same` is 1 or 0."""
-        photos, _ = await read_photos(request, "first", "second")
-        first, second = single_photos(photos, "first", "second")
+        fields = await read_fields(request, "first", "second")
+        first, second = fields.single("first", "second")
         several = Several.LARGEST if largest else Several.REFUSE
         comparison = await request.app.state.photo_pool.run(
             request, lambda: gallery.compare(first, second, several=several)
