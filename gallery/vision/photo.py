@@ -15,6 +15,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -153,13 +154,12 @@ class PhotoReader:
             raise self._too_many_bytes(source, len(content))
         if not content:
             raise PhotoUndecodable(f"{source} is empty (0 bytes); {_REMEDY}")
-        with _decoder_errors(source):
-            image, width, height, taken = self._open(content, source)
-            pixels = _rgb(image)
+        pixels, width, height, taken = self._pixels(content, source, self.working_side)
         if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
             raise PhotoUndecodable(
                 f"{source} decodes to an array of shape {pixels.shape}, not to an image; {_REMEDY}"
             )
+        is_shrunk = max(width, height) > max(pixels.shape[:2])
         return Photo(
             pixels=pixels,
             scale=max(width, height) / max(pixels.shape[:2]),
@@ -168,10 +168,25 @@ class PhotoReader:
             sha256=hashlib.sha256(content).hexdigest(),
             source=source,
             taken=taken,
+            full=cache(partial(self._full, content, source)) if is_shrunk else None,
         )
 
-    def _open(self, content: bytes, source: str) -> tuple[Image.Image, int, int, str | None]:
-        """The first frame, upright and shrunk; the upright file's width, height and EXIF date."""
+    def _full(self, content: bytes, source: str) -> UInt8:
+        return self._pixels(content, source, None)[0]
+
+    def _pixels(
+        self, content: bytes, source: str, side: int | None
+    ) -> tuple[UInt8, int, int, str | None]:
+        """The first frame, upright, its longer side shrunk to at most `side`; the upright file's
+        width, height and EXIF date.
+        """
+        with _decoder_errors(source):
+            image, width, height, taken = self._open(content, source, side)
+            return _rgb(image), width, height, taken
+
+    def _open(
+        self, content: bytes, source: str, side: int | None
+    ) -> tuple[Image.Image, int, int, str | None]:
         image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
         width, height = image.size
         if width * height > self.max_pixels:
@@ -182,14 +197,14 @@ class PhotoReader:
         if image.format in ("JPEG", "MPO"):
             _check_scans(content, source)
             # libjpeg can decode at 1/2, 1/4 or 1/8, never below the requested size.
-            image.draft("RGB", self._shrunk(width, height))
+            image.draft("RGB", _shrunk(width, height, side))
         image.load()
         orientation, taken = _orientation(image), _date_taken(image)
         image = _eight_bit(image)
-        factor = max(image.size) // self.working_side
+        factor = 1 if side is None else max(image.size) // side
         if factor >= 2:
             image = image.reduce(factor)
-        if image.size != (shrunk := self._shrunk(*image.size)):
+        if image.size != (shrunk := _shrunk(*image.size, side)):
             image = image.resize(shrunk, Image.Resampling.BOX)
         if orientation in _UPRIGHT:
             image = image.transpose(_UPRIGHT[orientation])
@@ -197,18 +212,19 @@ class PhotoReader:
             width, height = height, width
         return image, width, height, taken
 
-    def _shrunk(self, width: int, height: int) -> tuple[int, int]:
-        longer = max(width, height)
-        if longer <= self.working_side:
-            return width, height
-        factor = self.working_side / longer
-        return max(1, round(width * factor)), max(1, round(height * factor))
-
     def _too_many_bytes(self, source: str, size: int) -> PhotoTooLarge:
         return PhotoTooLarge(
             f"{source} has {size:,} bytes, more than the limit of {self.max_bytes:,};"
             " shrink it or raise GALLERY_MAX_PHOTO_BYTES"
         )
+
+
+def _shrunk(width: int, height: int, side: int | None) -> tuple[int, int]:
+    longer = max(width, height)
+    if side is None or longer <= side:
+        return width, height
+    factor = side / longer
+    return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def _check_scans(content: bytes, source: str) -> None:
@@ -323,4 +339,4 @@ def _rgb(image: Image.Image) -> UInt8:
     if image.mode == "RGBA":
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
