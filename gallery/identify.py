@@ -63,7 +63,7 @@ class Identifier:
         photo = self._pipeline.open(source, taken)
         found = self._pipeline.faces(photo)
         if not found:
-            return self._no_face()
+            return self._no_face(photo)
         face = several.pick(photo, found)
         if face is None:
             reason = f"{len(found)} faces were found; query all of them, or only the largest"
@@ -79,7 +79,7 @@ class Identifier:
         photo = self._pipeline.open(source, taken)
         found = self._pipeline.faces(photo)
         if not found:
-            return [self._no_face()]
+            return [self._no_face(photo)]
         return one_face_per_identity(self._identify(photo, found))
 
     def _identify(self, photo: Photo, found: list[Face]) -> list[Decision]:
@@ -115,8 +115,5 @@ class Identifier:
                 weakness=operating_point.weakness(1),
             )
 
-    def _no_face(self) -> Decision:
-        smallest = self._pipeline.min_face
-        return decision_without_face(
-            Outcome.NO_FACE, f"no face of at least {smallest} pixels was found"
-        )
+    def _no_face(self, photo: Photo) -> Decision:
+        return decision_without_face(Outcome.NO_FACE, f"{self._pipeline.no_face(photo)} was found")

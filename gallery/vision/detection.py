@@ -17,6 +17,7 @@ from PIL import Image
 from gallery.config import MAX_VIEWS
 from gallery.encoders.template import DLIB_150, Template, fit_similarity
 from gallery.types import Box, Face, Float32, Float64, Photo, UInt8
+from gallery.vision import second_looks
 from gallery.vision.cascade import Cascade, Detection
 
 _BORDER = 0.25
@@ -81,7 +82,30 @@ class FaceDetector:
         detections = self._find(photo.pixels, min_side)
         faces = [_face(photo, detection) for detection in detections]
         faces += self._find_small(photo, min_side, faces)
+        if not faces:
+            faces = [_face(photo, detection) for detection in self._look_again(photo)]
         return sorted(faces, key=lambda f: (-f.box.side, f.box.left, f.box.top))
+
+    def min_side_of_second_look(self, photo: Photo) -> int:
+        """The smallest face found in a photo that lies on its side or is badly lit: file pixels."""
+        return max(self.min_face, math.ceil(_SMALLEST_SHRUNK * photo.scale * _halving(photo)))
+
+    def _look_again(self, photo: Photo) -> list[Detection]:
+        """Faces of a photo that shows none as it is, from the look with the likeliest ones."""
+        factor = _halving(photo)
+        pixels = photo.pixels
+        if factor > 1:
+            pixels = np.array(Image.fromarray(pixels).reduce(factor))
+        min_side = math.ceil(self.min_side_of_second_look(photo) / (photo.scale * factor))
+        for looks in (second_looks.evened(pixels), second_looks.turned(pixels)):
+            found = [
+                [look.to_photo(d) for d in self._find(look.picture, min_side)] for look in looks
+            ]
+            best = max(found, key=lambda faces: sum(d.probability for d in faces))
+            if best:
+                break
+        half = (factor - 1) / 2.0  # pixel centres, as in _region
+        return [Detection(d.box * factor, d.landmarks * factor + half, d.probability) for d in best]
 
     def _min_side(self, photo: Photo) -> int:
         """The smallest face to look for in the working image, in its pixels."""
@@ -130,6 +154,11 @@ def _face(photo: Photo, detection: Detection) -> Face:
         probability=detection.probability,
         sharpness=_sharpness(align(photo, landmarks, VIEWS[:1])[0]),
     )
+
+
+def _halving(photo: Photo) -> int:
+    """How far a shrunk photo is shrunk for the second looks: there are many of them."""
+    return 1 if photo.full is None else 2
 
 
 def _overlaps(first: Box, second: Box) -> bool:
