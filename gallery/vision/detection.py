@@ -18,7 +18,7 @@ from gallery.config import MAX_VIEWS
 from gallery.encoders.template import DLIB_150, Template, fit_similarity
 from gallery.types import Box, Face, Float32, Float64, Photo, UInt8
 from gallery.vision import second_looks
-from gallery.vision.cascade import Cascade, Detection
+from gallery.vision.cascade import PROPOSED, SURELY_PROPOSED, Cascade, Detection
 
 _BORDER = 0.25
 """Width of the border added around a photo whose face fills the frame, over its longer side."""
@@ -99,7 +99,8 @@ class FaceDetector:
         min_side = math.ceil(self.min_side_of_second_look(photo) / (photo.scale * factor))
         for looks in (second_looks.evened(pixels), second_looks.turned(pixels)):
             found = [
-                [look.to_photo(d) for d in self._find(look.picture, min_side)] for look in looks
+                [look.to_photo(d) for d in self._find(look.picture, min_side, SURELY_PROPOSED)]
+                for look in looks
             ]
             best = max(found, key=lambda faces: sum(d.probability for d in faces))
             if best:
@@ -111,8 +112,8 @@ class FaceDetector:
         """The smallest face to look for in the working image, in its pixels."""
         return min(self.min_face, max(_SMALLEST_SHRUNK, round(self.min_face / photo.scale)))
 
-    def _find(self, pixels: UInt8, min_side: int) -> list[Detection]:
-        detections = self._cascade.detect(pixels, min_side)
+    def _find(self, pixels: UInt8, min_side: int, proposed: float = PROPOSED) -> list[Detection]:
+        detections = self._cascade.detect(pixels, min_side, proposed)
         cut = [d for d in detections if _is_cut(pixels, d.box)]
         if detections and not cut:
             return detections
