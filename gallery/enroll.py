@@ -144,6 +144,7 @@ class Enroller:
             return _refused(photo.source, reason, Refusal.MATCHES_ANOTHER, rival_refs)
         warning = f"; warning: it matches {names}" if rivals else ""
         warning += self._unlike_warning(name, new)
+        warning += f"; warning: {photo.note}" if photo.note else ""
         enrolment = self._store(name, photo, new, position, warning)
         return None if enrolment is None else replace(enrolment, rivals=rival_refs)
 

@@ -12,6 +12,8 @@ Each step lives in a module of its own:
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gallery.matching.decision import decide, decision_without_face, matches, one_face_per_identity
 from gallery.matching.scorer import Scorer
 from gallery.matching.search import CandidateSearch
@@ -67,7 +69,7 @@ class Identifier:
         face = several.pick(photo, found)
         if face is None:
             reason = f"{len(found)} faces were found; query all of them, or only the largest"
-            return decision_without_face(Outcome.SEVERAL_FACES, reason)
+            return decision_without_face(Outcome.SEVERAL_FACES, photo.noted(reason))
         return self._identify(photo, [face])[0]
 
     def query_all(self, source: PhotoSource, *, taken: str | None = None) -> list[Decision]:
@@ -104,7 +106,7 @@ class Identifier:
                 dates = {}
                 if photo.taken is not None:
                     dates = faces.dates_of(session, [c.identity.id for c in candidates])
-            return decide(
+            decision = decide(
                 face,
                 candidates,
                 operating_point.fpir,
@@ -114,6 +116,8 @@ class Identifier:
                 dates=dates,
                 weakness=operating_point.weakness(1),
             )
+            return replace(decision, reason=photo.noted(decision.reason))
 
     def _no_face(self, photo: Photo) -> Decision:
-        return decision_without_face(Outcome.NO_FACE, f"{self._pipeline.no_face(photo)} was found")
+        reason = f"{self._pipeline.no_face(photo)} was found"
+        return decision_without_face(Outcome.NO_FACE, photo.noted(reason))

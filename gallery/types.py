@@ -29,6 +29,7 @@ class Photo:
     sha256 : of the file's bytes, hexadecimal.
     source : where it came from, as the user named it.
     taken : when it was taken, as far as that is known: 1998, 1998-07 or 1998-07-14.
+    note : what is wrong with a file that could be read; mostly empty. It ends an answer's reason.
     full : decodes the file at its own size once, and keeps it: uint8 (height, width, 3). None if
         `pixels` is that.
     """
@@ -40,7 +41,12 @@ class Photo:
     sha256: str
     source: str
     taken: str | None = None
+    note: str = ""
     full: Callable[[], UInt8] | None = None
+
+    def noted(self, reason: str) -> str:
+        """The reason of an answer about this photo, with the note on its file."""
+        return f"{reason}; {self.note}" if self.note else reason
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import re
 import stat
 import struct
 import warnings
@@ -21,10 +20,12 @@ from pathlib import Path
 import numpy as np
 import pillow_heif
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from gallery.dates import exif_date
 from gallery.errors import PhotoTooLarge, PhotoUndecodable, PhotoUnreadable
 from gallery.types import Photo, UInt8
+from gallery.vision import jpeg
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "BMP", "DIB", "GIF", "PPM")
 """The formats that are decoded, by Pillow's names. EPS and other programs are never opened."""
@@ -55,8 +56,6 @@ SUFFIXES = frozenset(
 )
 """Files that count as photos in a folder; a file named by the user is opened in any case."""
 
-_MAX_SCANS, _MAX_SEGMENTS = 100, 10_000  # a progressive JPEG has about ten scans
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # skips stuffed bytes and restart markers
 _REMEDY = "export it as JPEG or PNG and try again"
 # What Pillow's decoders are known to raise on broken files.
 _DECODER_ERRORS = (
@@ -154,7 +153,15 @@ class PhotoReader:
             raise self._too_many_bytes(source, len(content))
         if not content:
             raise PhotoUndecodable(f"{source} is empty (0 bytes); {_REMEDY}")
-        pixels, width, height, taken = self._pixels(content, source, self.working_side)
+        picture, note = jpeg.without_header(content), ""
+        try:
+            pixels, width, height, taken = self._pixels(picture, source, self.working_side)
+        except PhotoUndecodable:
+            completed = jpeg.completed(picture)
+            if completed is None:
+                raise
+            picture, note = completed
+            pixels, width, height, taken = self._pixels(picture, source, self.working_side)
         if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
             raise PhotoUndecodable(
                 f"{source} decodes to an array of shape {pixels.shape}, not to an image; {_REMEDY}"
@@ -168,7 +175,8 @@ class PhotoReader:
             sha256=hashlib.sha256(content).hexdigest(),
             source=source,
             taken=taken,
-            full=cache(partial(self._full, content, source)) if is_shrunk else None,
+            full=cache(partial(self._full, picture, source)) if is_shrunk else None,
+            note=note,
         )
 
     def _full(self, content: bytes, source: str) -> UInt8:
@@ -195,7 +203,7 @@ class PhotoReader:
                 f" of {self.max_pixels:,}; shrink it or raise GALLERY_MAX_PHOTO_PIXELS"
             )
         if image.format in ("JPEG", "MPO"):
-            _check_scans(content, source)
+            jpeg.check_scans(content, source)
             # libjpeg can decode at 1/2, 1/4 or 1/8, never below the requested size.
             image.draft("RGB", _shrunk(width, height, side))
         image.load()
@@ -225,28 +233,6 @@ def _shrunk(width: int, height: int, side: int | None) -> tuple[int, int]:
         return width, height
     factor = side / longer
     return max(1, round(width * factor)), max(1, round(height * factor))
-
-
-def _check_scans(content: bytes, source: str) -> None:
-    """Refuse a JPEG with too many scans: each one is a pass over all pixels, for a few bytes.
-
-    Counting stops at the end of the first image: later frames and videos are not decoded.
-    """
-    scans = segments = position = 0
-    while (marker := _JPEG_MARKER.search(content, position)) is not None:
-        kind, position = marker[0][1], marker.end()
-        if kind == 0xD9:  # end of image
-            return
-        if kind in (0xD8, 0x01):  # start of image, TEM: markers without a length
-            continue
-        position += int.from_bytes(content[position : position + 2], "big")
-        segments += 1
-        scans += kind == 0xDA  # start of scan
-        if scans > _MAX_SCANS or segments > _MAX_SEGMENTS:
-            raise PhotoUndecodable(
-                f"{source} is a JPEG with more than {_MAX_SCANS} scans or {_MAX_SEGMENTS:,}"
-                f" segments; {_REMEDY}"
-            )
 
 
 @contextmanager
@@ -309,7 +295,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         # A PNG without an alpha channel may declare one colour transparent.
         return image.convert("RGBA") if "transparency" in image.info else image
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_scaled_to_eight_bit(np.asarray(image)))
+        return Image.fromarray(_scaled_to_eight_bit(np.asarray(image), _declared_white(image)))
     if image.mode == "1":
         return image.convert("L")
     if image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info:
@@ -317,8 +303,25 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _scaled_to_eight_bit(values: np.ndarray) -> UInt8:
-    """One channel of more than eight bits. The largest value decides which one is white."""
+_MAX_SAMPLE_VALUE_TAG = 281
+
+
+def _declared_white(image: Image.Image) -> float:
+    """The largest value that a TIFF declares for its pixels; 0.0 if there is none."""
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    value = tags.get(_MAX_SAMPLE_VALUE_TAG, 0)
+    return float(value[0] if isinstance(value, tuple) else value)
+
+
+_SENSOR_BITS = (12, 14)
+"""Of a camera's pixels in files of 16 bits. With fewer in use, a file is taken for a dark one."""
+
+
+def _scaled_to_eight_bit(values: np.ndarray, declared: float) -> UInt8:
+    """One channel of more than eight bits. The largest value decides which one is white.
+
+    declared : the white that the file states, if that is not below the largest value.
+    """
     scaled = values.astype(
         np.float32
     )  # in place from here on, since a photo may have 100 megapixels
@@ -328,8 +331,11 @@ def _scaled_to_eight_bit(values: np.ndarray) -> UInt8:
         white = 1.0
     elif largest <= 255.0:
         white = 255.0
+    elif declared >= largest:
+        white = declared
     else:
-        white = max(65535.0, largest)
+        fitting = (2.0**bits - 1 for bits in _SENSOR_BITS if 2 ** (bits - 2) <= largest < 2**bits)
+        white = next(fitting, max(65535.0, largest))
     scaled *= 255.0 / white
     np.clip(scaled, 0.0, 255.0, out=scaled)
     return scaled.astype(np.uint8)
