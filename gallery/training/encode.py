@@ -24,8 +24,8 @@ from gallery.vision.workers import Workers, map_photos
 
 _SAVE_EVERY = 500
 _DETECTION = "detection 2"
-"""In place of the SHA-256 of a photo that was skipped. One that an earlier detection skipped is read
-anew; the encodings of faces that it found have stayed the same."""
+"""In place of the SHA-256 of a photo that was skipped. One that an earlier detection skipped is
+read anew; the encodings of faces that it found have stayed the same."""
 
 
 @dataclass(frozen=True)

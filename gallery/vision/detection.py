@@ -99,7 +99,13 @@ class FaceDetector:
         min_side = math.ceil(self.min_side_of_second_look(photo) / (photo.scale * factor))
         for looks in (second_looks.evened(pixels), second_looks.turned(pixels)):
             found = [
-                [look.to_photo(d) for d in self._find(look.picture, min_side, SURELY_PROPOSED)]
+                [
+                    face
+                    for face in map(
+                        look.to_photo, self._find(look.picture, min_side, SURELY_PROPOSED)
+                    )
+                    if not look.is_turned or _fits(pixels, face.box)
+                ]
                 for look in looks
             ]
             best = max(found, key=lambda faces: sum(d.probability for d in faces))
@@ -165,6 +171,12 @@ def _halving(photo: Photo) -> int:
 def _overlaps(first: Box, second: Box) -> bool:
     """Whether the centre of one box lies in the other."""
     return second.contains(first.centre) or first.contains(second.centre)
+
+
+def _fits(pixels: UInt8, box: Float64) -> bool:
+    """Whether a box is no larger than the photo. In turned lettering, some are found that are."""
+    height, width = pixels.shape[:2]
+    return bool(box[2] - box[0] <= width and box[3] - box[1] <= height)
 
 
 def _is_cut(pixels: UInt8, box: Float64) -> bool:

@@ -29,6 +29,10 @@ class Look:
     picture: UInt8
     matrix: Float64
 
+    @property
+    def is_turned(self) -> bool:
+        return bool(self.matrix[0, 0] != 1.0)
+
     def to_photo(self, found: Detection) -> Detection:
         """The detection in the photo's pixels. Its box keeps its size, and stays level."""
         turn, shift = self.matrix[:, :2], self.matrix[:, 2]
