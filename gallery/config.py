@@ -75,7 +75,7 @@ class Settings(BaseSettings):
         default=40,
         ge=20,
         le=1000,
-        description="Smallest usable face: its shorter side in pixels, after shrinking.",
+        description="Smallest usable face: its shorter side in pixels of the photo as it is.",
     )
     min_face_probability: float = Field(
         default=0.99,
@@ -104,7 +104,8 @@ class Settings(BaseSettings):
         default=2048,
         ge=256,
         le=8192,
-        description="Photos are shrunk to this longer side, in pixels, before detection.",
+        description="Photos are shrunk to this longer side, in pixels, to find large faces. Small"
+        " ones are found at full size.",
     )
     views_enrolled: int = Field(
         default=10,

@@ -190,6 +190,7 @@ class Enroller:
         if rivals:
             note = f"; told apart from {names}" if distinct else f"; warning: it matches {names}"
         note += self._unlike_warning(name, new)
+        note += f"; warning: {photo.note}" if photo.note else ""
         others = [ref.id for ref in rival_refs] if distinct else []
         enrolment = self._store(name, photo, new, position, note, others)
         return None if enrolment is None else replace(enrolment, rivals=rival_refs)

@@ -75,11 +75,11 @@ class Identifier:
         photo = self._pipeline.open(source, taken)
         found = self._pipeline.faces(photo)
         if not found:
-            return self._no_face()
+            return self._no_face(photo)
         face = several.pick(photo, found)
         if face is None:
             reason = f"{len(found)} faces were found; query all of them, or only the largest"
-            return decision_without_face(Outcome.SEVERAL_FACES, reason)
+            return decision_without_face(Outcome.SEVERAL_FACES, photo.noted(reason))
         encoding = self._pipeline.encode(photo, [face], self._views)
         return self.decide_face(photo, face, encoding)
 
@@ -92,7 +92,7 @@ class Identifier:
         photo = self._pipeline.open(source, taken)
         found = self._pipeline.faces(photo)
         if not found:
-            return [self._no_face()]
+            return [self._no_face(photo)]
         encodings = self._pipeline.encode(photo, found, self._views)
         point = self._scorer.operating_point()
         if self._promise == "photo":
@@ -144,7 +144,8 @@ class Identifier:
                 dates=dates,
                 note=self._note([c for c in candidates if c.identity.id not in excluded], point),
             )
-        return replace(decision, photo_fpir=photo_fpir), preference
+        reason = photo.noted(decision.reason)
+        return replace(decision, reason=reason, photo_fpir=photo_fpir), preference
 
     def _note(self, candidates: Sequence[Candidate], point: OperatingPoint) -> str:
         """What to say if nobody matches: that the likeliest would have in a smaller gallery, or
@@ -161,8 +162,6 @@ class Identifier:
             f" {point.bias:.2f}"
         )
 
-    def _no_face(self) -> Decision:
-        smallest = self._pipeline.min_face
-        return decision_without_face(
-            Outcome.NO_FACE, f"no face of at least {smallest} pixels was found"
-        )
+    def _no_face(self, photo: Photo) -> Decision:
+        reason = f"{self._pipeline.no_face(photo)} was found"
+        return decision_without_face(Outcome.NO_FACE, photo.noted(reason))

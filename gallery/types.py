@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -31,6 +31,9 @@ class Photo:
     sha256 : of the file's bytes, hexadecimal.
     source : where it came from, as the user named it.
     taken : when it was taken, as far as that is known: 1998, 1998-07 or 1998-07-14.
+    note : what is wrong with a file that could be read; mostly empty. It ends an answer's reason.
+    full : decodes the file at its own size once, and keeps it: uint8 (height, width, 3). None if
+        `pixels` is that.
     """
 
     pixels: UInt8
@@ -40,6 +43,12 @@ class Photo:
     sha256: str
     source: str
     taken: str | None = None
+    note: str = ""
+    full: Callable[[], UInt8] | None = None
+
+    def noted(self, reason: str) -> str:
+        """The reason of an answer about this photo, with the note on its file."""
+        return f"{reason}; {self.note}" if self.note else reason
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,9 @@ class Box:
     def side(self) -> float:
         """The shorter side: the size of a face."""
         return min(self.width, self.height)
+
+    def contains(self, point: tuple[float, float]) -> bool:
+        return self.left <= point[0] <= self.right and self.top <= point[1] <= self.bottom
 
     def as_list(self) -> list[float]:
         return [round(v, 1) for v in (self.left, self.top, self.right, self.bottom)]

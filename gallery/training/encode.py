@@ -23,6 +23,9 @@ from gallery.vision.pipeline import FacePipeline
 from gallery.vision.workers import Workers, map_photos
 
 _SAVE_EVERY = 500
+_DETECTION = "detection 2"
+"""In place of the SHA-256 of a photo that was skipped. One that an earlier detection skipped is
+read anew; the encodings of faces that it found have stayed the same."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,11 @@ def encode_people(
     """
     key = f"2 {pipeline.fingerprint} {views.probe} {views.enrolled} {folder.root.resolve()}"
     file = cache / ENCODINGS_FOLDER / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
-    cached = encoding_cache.load(file)
+    cached = {
+        mark: entry
+        for mark, entry in encoding_cache.load(file).items()
+        if not entry[2] or entry[1] == _DETECTION
+    }
     photos = [
         (person, path, _mark(folder.root, path))
         for person, paths in enumerate(folder.people.values())
@@ -177,7 +184,7 @@ def _encode(pipeline: FacePipeline, photo_mark: tuple[Path, str], views: Views) 
         return np.concatenate(rows), photo.sha256, ""
     except (PhotoError, InvalidEncoding) as error:
         width = 2 * (pipeline.encoder.network.traits.dimension + 2)
-        return np.zeros(width, dtype=np.float32), "", str(error)
+        return np.zeros(width, dtype=np.float32), _DETECTION, str(error)
 
 
 def _packed(encoding: Encodings) -> Float32:

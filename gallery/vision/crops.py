@@ -11,6 +11,7 @@ from PIL import Image
 from gallery.encoders.template import DLIB_150
 from gallery.store.records import KeptImage
 from gallery.types import Face, Float32, Photo
+from gallery.vision.detection import sharp_pixels
 from gallery.vision.photo import PhotoReader
 
 Keep = Literal["nothing", "chips", "photos"]
@@ -39,18 +40,19 @@ def picture_to_keep(
 
 
 def _chip(photo: Photo, face: Face) -> KeptImage:
-    """The face and its surroundings, as lossless WebP cut from the working image."""
-    points = face.landmarks.astype(np.float64) / photo.scale
+    """The face and its surroundings, as lossless WebP cut from the pixels that are encoded."""
+    source, scale = sharp_pixels(photo, face.landmarks)
+    points = face.landmarks.astype(np.float64) / scale
     eyes = float(np.linalg.norm(points[1] - points[0]))
     template_eyes = DLIB_150.points[1][0] - DLIB_150.points[0][0]
-    ratio = max(eyes / template_eyes, 1e-3)  # pixels of the working image to one of the chip
+    ratio = max(eyes / template_eyes, 1e-3)  # pixels of the source to one of the chip
     centre = points[:3].mean(axis=0)
     half = _HALF_SIDE * DLIB_150.width * ratio
-    height, width = photo.pixels.shape[:2]
+    height, width = source.shape[:2]
     left, top = (max(0, int(np.floor(v - half))) for v in centre)
     right, bottom = (int(np.ceil(v + half)) for v in centre)
     right, bottom = max(left + 1, min(width, right)), max(top + 1, min(height, bottom))
-    image = Image.fromarray(photo.pixels[top:bottom, left:right])
+    image = Image.fromarray(source[top:bottom, left:right])
     points = points - (left, top)
     factor = 1
     while ratio / factor > _MAX_PIXEL_RATIO:
@@ -83,12 +85,13 @@ def thumbnail(photo: Photo, face: Face) -> bytes:
     It is cut at the border of the photo, and then not square.
     """
     box = face.box
-    half = (0.5 + _THUMBNAIL_MARGIN) * max(box.width, box.height) / photo.scale
-    x, y = (v / photo.scale for v in box.centre)
-    height, width = photo.pixels.shape[:2]
+    source, scale = sharp_pixels(photo, face.landmarks)
+    half = (0.5 + _THUMBNAIL_MARGIN) * max(box.width, box.height) / scale
+    x, y = (v / scale for v in box.centre)
+    height, width = source.shape[:2]
     left, top = max(0, round(x - half)), max(0, round(y - half))
     right, bottom = min(width, round(x + half)), min(height, round(y + half))
-    image = Image.fromarray(photo.pixels[top : max(bottom, top + 1), left : max(right, left + 1)])
+    image = Image.fromarray(source[top : max(bottom, top + 1), left : max(right, left + 1)])
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=_THUMBNAIL_QUALITY)

@@ -9,24 +9,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from facenet_pytorch import MTCNN
-from facenet_pytorch.models.utils.detect_face import detect_face
 from PIL import Image
 
 from gallery.config import MAX_VIEWS
 from gallery.encoders.template import DLIB_150, Template, fit_similarity
-from gallery.encoders.weights import MTCNN_NETWORKS
-from gallery.errors import PhotoUndecodable
 from gallery.types import Box, Face, Float32, Float64, Photo, UInt8
+from gallery.vision import second_looks
+from gallery.vision.cascade import PROPOSED, SURELY_PROPOSED, Cascade, Detection
 
 _BORDER = 0.25
 """Width of the border added around a photo whose face fills the frame, over its longer side."""
-_MIN_PHOTO_SIDE = 12
-"""MTCNN's first network takes windows of 12 x 12 pixels; smaller photos have no face for it."""
+_SMALLEST_SHRUNK = 40
+"""Side in pixels of the smallest face looked for in a shrunk photo; smaller ones at full size."""
+_SHARP_ENOUGH = 42
+"""Pixels of the working image that a chip's width must span. Else the full photo has more to show.
+Of the faces with 40 pixels or more there, 1 in 200 spans less."""
 
 
 @dataclass(frozen=True)
@@ -61,88 +61,98 @@ VIEWS = _views()
 assert len(VIEWS) == MAX_VIEWS
 
 
-class _Detection(NamedTuple):
-    """box (4,): left, top, right, bottom; landmarks (5, 2). In pixels of the working image."""
-
-    box: Float64
-    landmarks: Float64
-    probability: float
-
-
 class FaceDetector:
     """Finds faces. Photos never share a batch, so that the same photo always gives the same faces.
 
-    min_face : minimum length of a face's shorter side, in pixels of the working image.
+    min_face : minimum length of a face's shorter side, in pixels of the file.
     min_probability : minimum probability of a detection.
     """
 
     def __init__(self, *, min_face: int, min_probability: float, device: torch.device) -> None:
         self.min_face = min_face
         self.min_probability = min_probability
-        for source in MTCNN_NETWORKS:
-            source.read()  # verifies the checksum; MTCNN opens the same files itself
-        self._mtcnn = MTCNN(device=device).eval()
+        self._cascade = Cascade(min_probability=min_probability, device=device)
 
     def find(self, photo: Photo) -> list[Face]:
         """Every usable face, largest first.
 
         Raises PhotoUndecodable when the detector itself fails on the pixels.
         """
-        detections = self._detect(photo.pixels, self.min_face)
-        cut = [d for d in detections if _is_cut(photo.pixels, d.box)]
-        if not detections or cut:
-            # In a tight crop the detector's window never holds the whole face: it misses the face,
-            # or places its landmarks badly (cosine to the uncropped face .95 instead of .99).
-            framed = self._detect_framed(photo.pixels)
-            whole = [d for d in detections if not _is_cut(photo.pixels, d.box)]
-            unmatched = [d for d in cut if not any(_is_same_place(d, f) for f in framed)]
-            better = [f for f in framed if not detections or any(_is_same_place(f, d) for d in cut)]
-            detections = whole + unmatched + better
+        min_side = self._min_side(photo)
+        detections = self._find(photo.pixels, min_side)
         faces = [_face(photo, detection) for detection in detections]
+        faces += self._find_small(photo, min_side, faces)
+        if not faces:
+            faces = [_face(photo, detection) for detection in self._look_again(photo)]
         return sorted(faces, key=lambda f: (-f.box.side, f.box.left, f.box.top))
 
-    def _detect_framed(self, pixels: UInt8) -> list[_Detection]:
+    def min_side_of_second_look(self, photo: Photo) -> int:
+        """The smallest face found in a photo that lies on its side or is badly lit: file pixels."""
+        return max(self.min_face, math.ceil(_SMALLEST_SHRUNK * photo.scale * _halving(photo)))
+
+    def _look_again(self, photo: Photo) -> list[Detection]:
+        """Faces of a photo that shows none as it is, from the look with the likeliest ones."""
+        factor = _halving(photo)
+        pixels = photo.pixels
+        if factor > 1:
+            pixels = np.array(Image.fromarray(pixels).reduce(factor))
+        min_side = math.ceil(self.min_side_of_second_look(photo) / (photo.scale * factor))
+        for looks in (second_looks.evened(pixels), second_looks.turned(pixels)):
+            found = [
+                [
+                    face
+                    for face in map(
+                        look.to_photo, self._find(look.picture, min_side, SURELY_PROPOSED)
+                    )
+                    if not look.is_turned or _fits(pixels, face.box)
+                ]
+                for look in looks
+            ]
+            best = max(found, key=lambda faces: sum(d.probability for d in faces))
+            if best:
+                break
+        half = (factor - 1) / 2.0  # pixel centres, as in _region
+        return [Detection(d.box * factor, d.landmarks * factor + half, d.probability) for d in best]
+
+    def _min_side(self, photo: Photo) -> int:
+        """The smallest face to look for in the working image, in its pixels."""
+        return min(self.min_face, max(_SMALLEST_SHRUNK, round(self.min_face / photo.scale)))
+
+    def _find(self, pixels: UInt8, min_side: int, proposed: float = PROPOSED) -> list[Detection]:
+        detections = self._cascade.detect(pixels, min_side, proposed)
+        cut = [d for d in detections if _is_cut(pixels, d.box)]
+        if detections and not cut:
+            return detections
+        # In a tight crop the detector's window never holds the whole face: it misses the face,
+        # or places its landmarks badly (cosine to the uncropped face .95 instead of .99).
+        framed = self._detect_framed(pixels, min_side)
+        whole = [d for d in detections if not _is_cut(pixels, d.box)]
+        unmatched = [d for d in cut if not any(_is_same_place(d, f) for f in framed)]
+        better = [f for f in framed if not detections or any(_is_same_place(f, d) for d in cut)]
+        return whole + unmatched + better
+
+    def _detect_framed(self, pixels: UInt8, min_side: int) -> list[Detection]:
         """Faces that fill a quarter of the image or more, detected with a border around it."""
         border = round(_BORDER * max(pixels.shape[:2]))
         framed = np.pad(pixels, ((border, border), (border, border), (0, 0)), mode="edge")
-        min_side = max(self.min_face, min(pixels.shape[:2]) // 4)
         return [
-            _Detection(box - border, landmarks - border, probability)
-            for box, landmarks, probability in self._detect(framed, min_side)
+            Detection(box - border, landmarks - border, probability)
+            for box, landmarks, probability in self._cascade.detect(
+                framed, max(min_side, min(pixels.shape[:2]) // 4)
+            )
         ]
 
-    def _detect(self, pixels: UInt8, min_side: int) -> list[_Detection]:
-        if min(pixels.shape[:2]) < max(min_side, _MIN_PHOTO_SIDE):
+    def _find_small(self, photo: Photo, min_side: int, known: list[Face]) -> list[Face]:
+        """Faces that are too small in the working image, found in the full one."""
+        largest = min_side * photo.scale
+        if photo.full is None or largest <= self.min_face:
             return []
-        mtcnn = self._mtcnn
-        try:
-            with torch.inference_mode():
-                (boxes,), (landmarks,) = detect_face(
-                    pixels,
-                    min_side,
-                    mtcnn.pnet,
-                    mtcnn.rnet,
-                    mtcnn.onet,
-                    mtcnn.thresholds,
-                    mtcnn.factor,
-                    mtcnn.device,
-                )
-        except (RuntimeError, IndexError) as error:
-            # facenet-pytorch fails on windows that lie entirely outside the image.
-            raise PhotoUndecodable(f"the face detector failed on this photo: {error}") from error
-        detections = [
-            _Detection(np.asarray(box[:4], float), np.asarray(points, float), float(box[4]))
-            for box, points in zip(boxes, landmarks, strict=True)
-        ]
-        return [
-            d
-            for d in detections
-            if d.probability >= self.min_probability
-            and min(d.box[2] - d.box[0], d.box[3] - d.box[1]) >= min_side
-        ]
+        detections = self._cascade.detect_small(photo.full(), self.min_face, largest)
+        faces = [_face(replace(photo, scale=1.0), d) for d in detections]
+        return [f for f in faces if not any(_overlaps(f.box, k.box) for k in known)]
 
 
-def _face(photo: Photo, detection: _Detection) -> Face:
+def _face(photo: Photo, detection: Detection) -> Face:
     left, top, right, bottom = (float(v) * photo.scale for v in detection.box)
     landmarks = (detection.landmarks * photo.scale).astype(np.float32)
     return Face(
@@ -153,6 +163,22 @@ def _face(photo: Photo, detection: _Detection) -> Face:
     )
 
 
+def _halving(photo: Photo) -> int:
+    """How far a shrunk photo is shrunk for the second looks: there are many of them."""
+    return 1 if photo.full is None else 2
+
+
+def _overlaps(first: Box, second: Box) -> bool:
+    """Whether the centre of one box lies in the other."""
+    return second.contains(first.centre) or first.contains(second.centre)
+
+
+def _fits(pixels: UInt8, box: Float64) -> bool:
+    """Whether a box is no larger than the photo. In turned lettering, some are found that are."""
+    height, width = pixels.shape[:2]
+    return bool(box[2] - box[0] <= width and box[3] - box[1] <= height)
+
+
 def _is_cut(pixels: UInt8, box: Float64) -> bool:
     """Whether a box that fills a quarter of the image or more reaches beyond its border."""
     height, width = pixels.shape[:2]
@@ -160,7 +186,7 @@ def _is_cut(pixels: UInt8, box: Float64) -> bool:
     return bool(outside and box[3] - box[1] >= min(height, width) // 4)
 
 
-def _is_same_place(first: _Detection, second: _Detection) -> bool:
+def _is_same_place(first: Detection, second: Detection) -> bool:
     """Whether the centre of each box lies in the inner half of the other."""
     a, b = first.box, second.box
     distance = np.abs((a[:2] + a[2:]) - (b[:2] + b[2:])) / 2.0
@@ -176,13 +202,29 @@ def align(
     """
     centre = np.array([(template.width - 1) / 2.0, 0.0])
     shrink = np.array([1.0 / template.stretch, 1.0])
+    pixels, scale = sharp_pixels(photo, landmarks)
     matrix = fit_similarity(
         (np.array(template.points) - centre) * shrink + centre,
-        landmarks.astype(np.float64) / photo.scale,
+        landmarks.astype(np.float64) / scale,
         template.weights,
-    )  # (2, 3), chip -> working image
-    source, matrix = _region(photo.pixels, matrix, template)
+    )  # (2, 3), chip -> pixels
+    source, matrix = _region(pixels, matrix, template)
     return np.stack([_chip(source, matrix, view, template) for view in views])
+
+
+def sharp_pixels(photo: Photo, landmarks: Float32) -> tuple[UInt8, float]:
+    """The working image, or the full one for a face that is small in it, and its scale.
+
+    landmarks : float32 (5, 2), in pixels of the upright file. They alone decide, so that a kept
+        photo gives the same chip when it is encoded again.
+    """
+    if photo.full is None:
+        return photo.pixels, photo.scale
+    matrix = fit_similarity(
+        np.array(DLIB_150.points), landmarks.astype(np.float64) / photo.scale, DLIB_150.weights
+    )
+    span = DLIB_150.width * math.hypot(matrix[0, 0], matrix[1, 0])
+    return (photo.pixels, photo.scale) if span >= _SHARP_ENOUGH else (photo.full(), 1.0)
 
 
 def _region(pixels: UInt8, matrix: Float64, template: Template) -> tuple[Image.Image, Float64]:
@@ -230,7 +272,7 @@ def _chip(source: Image.Image, matrix: Float64, view: View, template: Template) 
             [0.0, 0.0, 1.0],
         ]
     )
-    combined = matrix @ framing  # (2, 3), chip pixel of the view -> working image
+    combined = matrix @ framing  # (2, 3), chip pixel of the view -> pixels
     # Pillow puts pixel centres at +1/2, we put them at whole numbers.
     half = np.array([0.5, 0.5])
     shift = combined[:, 2] + half - combined[:, :2] @ half

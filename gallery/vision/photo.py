@@ -9,21 +9,23 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import re
 import stat
 import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pillow_heif
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from gallery.dates import exif_date
 from gallery.errors import PhotoTooLarge, PhotoUndecodable, PhotoUnreadable
 from gallery.types import Photo, UInt8
+from gallery.vision import jpeg
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "BMP", "DIB", "GIF", "PPM")
 """The formats that are decoded, by Pillow's names. EPS and other programs are never opened."""
@@ -54,8 +56,6 @@ SUFFIXES = frozenset(
 )
 """Files that count as photos in a folder; a file named by the user is opened in any case."""
 
-_MAX_SCANS, _MAX_SEGMENTS = 100, 10_000  # a progressive JPEG has about ten scans
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # skips stuffed bytes and restart markers
 _REMEDY = "export it as JPEG or PNG and try again"
 # What Pillow's decoders are known to raise on broken files.
 _DECODER_ERRORS = (
@@ -155,13 +155,20 @@ class PhotoReader:
             raise self._too_many_bytes(source, len(content))
         if not content:
             raise PhotoUndecodable(f"{source} is empty (0 bytes); {_REMEDY}")
-        with decoder_errors(source):
-            image, width, height, taken = self._open(content, source)
-            pixels = _rgb(image)
+        picture, note = jpeg.without_header(content), ""
+        try:
+            pixels, width, height, taken = self._pixels(picture, source, self.working_side)
+        except PhotoUndecodable:
+            completed = jpeg.completed(picture)
+            if completed is None:
+                raise
+            picture, note = completed
+            pixels, width, height, taken = self._pixels(picture, source, self.working_side)
         if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
             raise PhotoUndecodable(
                 f"{source} decodes to an array of shape {pixels.shape}, not to an image; {_REMEDY}"
             )
+        is_shrunk = max(width, height) > max(pixels.shape[:2])
         return Photo(
             pixels=pixels,
             scale=max(width, height) / max(pixels.shape[:2]),
@@ -170,10 +177,26 @@ class PhotoReader:
             sha256=hashlib.sha256(content).hexdigest(),
             source=source,
             taken=taken,
+            full=cache(partial(self._full, picture, source)) if is_shrunk else None,
+            note=note,
         )
 
-    def _open(self, content: bytes, source: str) -> tuple[Image.Image, int, int, str | None]:
-        """The first frame, upright and shrunk; the upright file's width, height and EXIF date."""
+    def _full(self, content: bytes, source: str) -> UInt8:
+        return self._pixels(content, source, None)[0]
+
+    def _pixels(
+        self, content: bytes, source: str, side: int | None
+    ) -> tuple[UInt8, int, int, str | None]:
+        """The first frame, upright, its longer side shrunk to at most `side`; the upright file's
+        width, height and EXIF date.
+        """
+        with decoder_errors(source):
+            image, width, height, taken = self._open(content, source, side)
+            return _rgb(image), width, height, taken
+
+    def _open(
+        self, content: bytes, source: str, side: int | None
+    ) -> tuple[Image.Image, int, int, str | None]:
         image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
         width, height = image.size
         if width * height > self.max_pixels:
@@ -182,29 +205,22 @@ class PhotoReader:
                 f" of {self.max_pixels:,}; shrink it or raise GALLERY_MAX_PHOTO_PIXELS"
             )
         if image.format in ("JPEG", "MPO"):
-            _check_scans(content, source)
+            jpeg.check_scans(content, source)
             # libjpeg can decode at 1/2, 1/4 or 1/8, never below the requested size.
-            image.draft("RGB", self._shrunk(width, height))
+            image.draft("RGB", _shrunk(width, height, side))
         image.load()
         orientation, taken = _orientation(image), _date_taken(image)
         image = _eight_bit(image)
-        factor = max(image.size) // self.working_side
+        factor = 1 if side is None else max(image.size) // side
         if factor >= 2:
             image = image.reduce(factor)
-        if image.size != (shrunk := self._shrunk(*image.size)):
+        if image.size != (shrunk := _shrunk(*image.size, side)):
             image = image.resize(shrunk, Image.Resampling.BOX)
         if orientation in _UPRIGHT:
             image = image.transpose(_UPRIGHT[orientation])
         if orientation in _ON_ITS_SIDE:
             width, height = height, width
         return image, width, height, taken
-
-    def _shrunk(self, width: int, height: int) -> tuple[int, int]:
-        longer = max(width, height)
-        if longer <= self.working_side:
-            return width, height
-        factor = self.working_side / longer
-        return max(1, round(width * factor)), max(1, round(height * factor))
 
     def _too_many_bytes(self, source: str, size: int) -> PhotoTooLarge:
         return PhotoTooLarge(
@@ -213,26 +229,12 @@ class PhotoReader:
         )
 
 
-def _check_scans(content: bytes, source: str) -> None:
-    """Refuse a JPEG with too many scans: each one is a pass over all pixels, for a few bytes.
-
-    Counting stops at the end of the first image: later frames and videos are not decoded.
-    """
-    scans = segments = position = 0
-    while (marker := _JPEG_MARKER.search(content, position)) is not None:
-        kind, position = marker[0][1], marker.end()
-        if kind == 0xD9:  # end of image
-            return
-        if kind in (0xD8, 0x01):  # start of image, TEM: markers without a length
-            continue
-        position += int.from_bytes(content[position : position + 2], "big")
-        segments += 1
-        scans += kind == 0xDA  # start of scan
-        if scans > _MAX_SCANS or segments > _MAX_SEGMENTS:
-            raise PhotoUndecodable(
-                f"{source} is a JPEG with more than {_MAX_SCANS} scans or {_MAX_SEGMENTS:,}"
-                f" segments; {_REMEDY}"
-            )
+def _shrunk(width: int, height: int, side: int | None) -> tuple[int, int]:
+    longer = max(width, height)
+    if side is None or longer <= side:
+        return width, height
+    factor = side / longer
+    return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 @contextmanager
@@ -293,7 +295,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         # A PNG without an alpha channel may declare one colour transparent.
         return image.convert("RGBA") if "transparency" in image.info else image
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_scaled_to_eight_bit(np.asarray(image)))
+        return Image.fromarray(_scaled_to_eight_bit(np.asarray(image), _declared_white(image)))
     if image.mode == "1":
         return image.convert("L")
     if image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info:
@@ -301,8 +303,25 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _scaled_to_eight_bit(values: np.ndarray) -> UInt8:
-    """One channel of more than eight bits. The largest value decides which one is white."""
+_MAX_SAMPLE_VALUE_TAG = 281
+
+
+def _declared_white(image: Image.Image) -> float:
+    """The largest value that a TIFF declares for its pixels; 0.0 if there is none."""
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    value = tags.get(_MAX_SAMPLE_VALUE_TAG, 0)
+    return float(value[0] if isinstance(value, tuple) else value)
+
+
+_SENSOR_BITS = (12, 14)
+"""Of a camera's pixels in files of 16 bits. With fewer in use, a file is taken for a dark one."""
+
+
+def _scaled_to_eight_bit(values: np.ndarray, declared: float) -> UInt8:
+    """One channel of more than eight bits. The largest value decides which one is white.
+
+    declared : the white that the file states, if that is not below the largest value.
+    """
     scaled = values.astype(
         np.float32
     )  # in place from here on, since a photo may have 100 megapixels
@@ -312,8 +331,11 @@ def _scaled_to_eight_bit(values: np.ndarray) -> UInt8:
         white = 1.0
     elif largest <= 255.0:
         white = 255.0
+    elif declared >= largest:
+        white = declared
     else:
-        white = max(65535.0, largest)
+        fitting = (2.0**bits - 1 for bits in _SENSOR_BITS if 2 ** (bits - 2) <= largest < 2**bits)
+        white = next(fitting, max(65535.0, largest))
     scaled *= 255.0 / white
     np.clip(scaled, 0.0, 255.0, out=scaled)
     return scaled.astype(np.uint8)
@@ -323,4 +345,4 @@ def _rgb(image: Image.Image) -> UInt8:
     if image.mode == "RGBA":
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))

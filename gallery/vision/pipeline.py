@@ -40,11 +40,6 @@ class FacePipeline:
         self._max_faces = max_faces
 
     @property
-    def min_face(self) -> int:
-        """Minimum size of a face, in pixels of the working image."""
-        return self._detector.min_face
-
-    @property
     def fingerprint(self) -> str:
         """Everything that the encodings of a photo depend on, except the number of views."""
         traits = self.encoder.network.traits
@@ -82,6 +77,18 @@ class FacePipeline:
             )
         return faces
 
+    def no_face(self, photo: Photo) -> str:
+        """Say what a photo without faces has none of."""
+        upright = self._detector.min_face
+        otherwise = self._detector.min_side_of_second_look(photo)
+        reason = f"no face of at least {upright} pixels"
+        if otherwise > upright:
+            reason += (
+                f" (on its side or in poor light: {otherwise} pixels; a larger GALLERY_WORKING_SIDE"
+                " finds smaller ones)"
+            )
+        return reason
+
     def one_face(self, photo: Photo, several: Several) -> Face:
         """Detect the photo's only face, or pick one of several by the given rule.
 
@@ -93,8 +100,7 @@ class FacePipeline:
         """Pick from faces already detected, largest first. Raises as one_face does."""
         if not faces:
             raise NoFaceFound(
-                f"{photo.source} has no face of at least {self._detector.min_face} pixels;"
-                " use a larger or clearer photo"
+                f"{photo.source} has {self.no_face(photo)}; use a larger or clearer photo"
             )
         face = several.pick(photo, faces)
         if face is None:

@@ -100,7 +100,7 @@ def test_file_that_is_not_a_photo_is_refused(
 @pytest.mark.parametrize(
     "image_format", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "BMP", "PPM"]
 )
-@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.8])
 def test_truncated_photo_is_refused(
     reader: PhotoReader, picture: Image.Image, image_format: str, share: float
 ) -> None:

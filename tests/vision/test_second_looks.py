@@ -1,0 +1,155 @@
+"""Faces of large photos, of photos on their side, and of badly lit ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gallery.errors import NoFaceFound
+from gallery.types import Face, Float32, Several, UInt8
+from gallery.vision.crops import picture_to_keep
+from gallery.vision.detection import VIEWS, align
+from gallery.vision.pipeline import FacePipeline
+from tests.vision.images import encoded
+
+
+def png(pixels: UInt8 | Image.Image) -> bytes:
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    return encoded(image, "PNG", compress_level=1)
+
+
+def only(pipeline: FacePipeline, content: bytes) -> tuple[Face, Float32]:
+    photo = pipeline.open(content)
+    (face,) = pipeline.faces(photo)
+    vector: Float32 = pipeline.encode(photo, [face], 2).vectors[0]
+    return face, vector
+
+
+@pytest.fixture(scope="module")
+def portrait(collins: Path) -> Image.Image:
+    """Collins, her face about 60 pixels wide."""
+    return Image.open(collins).convert("RGB").resize((300, 300), Image.Resampling.LANCZOS)
+
+
+# Large photos
+
+
+@pytest.mark.parametrize(
+    ("size", "places"),
+    [
+        ((6000, 4000), [(0, 0), (5700, 3700), (2900, 1850)]),
+        ((16000, 1200), [(7900, 400), (100, 900)]),
+        ((2600, 6000), [(1100, 60)]),
+    ],
+)
+def test_small_faces_of_a_large_photo_are_found(
+    pipeline: FacePipeline,
+    portrait: Image.Image,
+    size: tuple[int, int],
+    places: list[tuple[int, int]],
+) -> None:
+    expected, vector = only(pipeline, png(portrait))
+    assert 40 <= expected.box.side < 40 * max(size) / 2048
+    canvas = Image.new("RGB", size, (120, 130, 140))
+    for place in places:
+        canvas.paste(portrait, place)
+    photo = pipeline.open(png(canvas))
+    faces = pipeline.faces(photo)
+    assert len(faces) == len(places)
+    encodings = pipeline.encode(photo, faces, 2).vectors
+    assert (encodings @ vector > 0.97).all()  # from the full photo's pixels
+    for place in places:
+        centre = np.add(expected.box.centre, place)
+        nearest = min(faces, key=lambda f: np.abs(np.subtract(f.box.centre, centre)).max())
+        assert np.abs(np.subtract(nearest.box.centre, centre)).max() < 8
+        np.testing.assert_allclose(nearest.landmarks, expected.landmarks + place, atol=6)
+
+
+def test_large_and_small_faces_are_found_once_each(
+    pipeline: FacePipeline, portrait: Image.Image
+) -> None:
+    canvas = Image.new("RGB", (6000, 4000), (120, 130, 140))
+    canvas.paste(portrait, (4800, 700))
+    canvas.paste(portrait.resize((1800, 1800)), (200, 200))
+    large, small = pipeline.faces(pipeline.open(png(canvas)))
+    assert large.box.side > 5 * small.box.side
+    assert large.box.right < 2000 < 4800 < small.box.left
+
+
+def test_face_below_the_limit_is_not_found_in_a_large_photo(
+    pipeline: FacePipeline, portrait: Image.Image
+) -> None:
+    canvas = Image.new("RGB", (4000, 3000), (120, 130, 140))
+    canvas.paste(portrait.resize((150, 150)), (1900, 1400))
+    photo = pipeline.open(png(canvas))
+    with pytest.raises(NoFaceFound, match=r"at least 40 pixels .*157 pixels.*WORKING_SIDE"):
+        pipeline.one_face(photo, Several.REFUSE)
+
+
+def test_kept_chip_of_a_small_face_gives_the_same_encoding(
+    pipeline: FacePipeline, portrait: Image.Image
+) -> None:
+    canvas = Image.new("RGB", (6000, 4000), (120, 130, 140))
+    canvas.paste(portrait, (3000, 2000))
+    photo = pipeline.open(png(canvas))
+    (face,) = pipeline.faces(photo)
+    kept = picture_to_keep("chips", photo, face, b"", 1)
+    assert kept is not None
+    chips = [
+        align(source, landmarks, VIEWS[:1])
+        for source, landmarks in (
+            (photo, face.landmarks),
+            (pipeline.open(kept.content), kept.landmarks),
+        )
+    ]
+    np.testing.assert_array_equal(*chips)
+
+
+# Photos on their side
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270, 60, -60])
+def test_face_of_a_turned_photo_is_found_where_it_is(
+    pipeline: FacePipeline, collins: Path, degrees: int
+) -> None:
+    upright = Image.open(collins).convert("RGB")
+    expected, vector = only(pipeline, png(upright))
+    turned = upright.rotate(degrees, Image.Resampling.BICUBIC)
+    face, turned_vector = only(pipeline, png(turned))
+    assert turned_vector @ vector > 0.9  # so it was aligned upright
+    turn = np.radians(degrees)
+    matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    centre = (np.array(upright.size) - 1) / 2
+    landmarks = (expected.landmarks - centre) @ matrix.T + centre
+    np.testing.assert_allclose(face.landmarks, landmarks, atol=0.12 * expected.box.side)
+    box = matrix @ (np.array(expected.box.centre) - centre) + centre
+    assert np.abs(box - face.box.centre).max() < 0.2 * expected.box.side
+
+
+def test_turned_large_photo(pipeline: FacePipeline, collins: Path) -> None:
+    upright = Image.open(collins).convert("RGB").resize((3000, 3000), Image.Resampling.BICUBIC)
+    expected, vector = only(pipeline, png(upright))
+    face, turned_vector = only(pipeline, png(upright.transpose(Image.Transpose.ROTATE_90)))
+    assert turned_vector @ vector > 0.9
+    landmarks = np.column_stack([expected.landmarks[:, 1], 2999 - expected.landmarks[:, 0]])
+    np.testing.assert_allclose(face.landmarks, landmarks, atol=0.12 * expected.box.side)
+
+
+# Light
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_face_lit_from_one_side_is_found(pipeline: FacePipeline, hopper: Path, side: str) -> None:
+    photo = pipeline.open(hopper)
+    (face,) = pipeline.faces(photo)
+    box = [round(v) for v in face.box.as_list()]
+    pixels = photo.pixels[box[1] : box[3], box[0] : box[2]].astype(float)
+    across = np.linspace(0, 1, pixels.shape[1])
+    light = 0.05 + 0.95 / (1 + np.exp(-25 * ((across if side == "left" else 1 - across) - 0.6)))
+    dark = np.rint(pixels * light[None, :, None]).astype(np.uint8)
+    found, _ = only(pipeline, png(dark))
+    expected = face.landmarks - (box[0], box[1])
+    np.testing.assert_allclose(found.landmarks, expected, atol=0.2 * face.box.side)
