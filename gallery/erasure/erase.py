@@ -254,7 +254,7 @@ class Eraser:
                     )
                 audit.record(session, action, identity_id=identity_id, outcome=receipt_id)
                 # Before the rows are gone for good: if interrupted, it is repeated.
-                _remove_plans(plans.drop_all(session))
+                plans.remove_files(plans.drop_all(session))
             return _Deletion(
                 receipt_id, erased_at, remains, traces, cached, tuple(learned), tuple(holding)
             )
@@ -364,18 +364,6 @@ def finish_erasing(database: Database, index: IndexReplica, home: Path) -> None:
         clear_scrub(session, note)
         if head is not None:
             clear_head_removal(session, head)
-
-
-def _remove_plans(kept: Sequence[plans.PlanRecord]) -> None:
-    """Remove the files of dedupe plans, which contain names and faces.
-
-    A file at a plan's path that does not contain the plan's id was replaced by the user, and stays.
-    """
-    for plan in kept:
-        for file in map(Path, plan.files):
-            with contextlib.suppress(OSError):
-                if plan.id.encode() in file.read_bytes():
-                    file.unlink()
 
 
 def _refuse_last_face(owned: Sequence[FaceRecord], ids: Sequence[int]) -> None:

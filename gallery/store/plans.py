@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import uuid4
 
 from sqlalchemy import delete, func, select
@@ -85,6 +88,18 @@ def drop_all(session: Session) -> list[PlanRecord]:
     plans = [_record(row) for row in session.scalars(select(PlanRow))]
     session.execute(delete(PlanRow))
     return plans
+
+
+def remove_files(kept: Sequence[PlanRecord]) -> None:
+    """Remove the files of dedupe plans, which contain names and faces.
+
+    A file at a plan's path that does not contain the plan's id was replaced by the user, and stays.
+    """
+    for plan in kept:
+        for file in map(Path, plan.files):
+            with contextlib.suppress(OSError):
+                if plan.id.encode() in file.read_bytes():
+                    file.unlink()
 
 
 def changes(before: State, now: State) -> list[tuple[int, str]]:
