@@ -28,7 +28,7 @@ def is_exact(name: str, record: IdentityRecord) -> bool:
         return True
     if not sys.stdin.isatty():
         raise IdentityNotFound(
-            f"there is no identity {name!r}; if {record.name!r} is meant, give exactly this name"
+            f"there is no identity {name!r}; if you mean {record.name!r}, write it exactly so"
         )
     return False
 

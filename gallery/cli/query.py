@@ -21,7 +21,6 @@ from gallery.cli.exit_status import ERROR, FOUND, NONE
 from gallery.cli.output import certainty, complain, count, emit, progress, say
 from gallery.errors import PhotoError, SettingInvalid, SeveralFacesFound
 from gallery.json_forms.to_json import comparison_json, decision_json, error_json
-from gallery.matching.decision import matches
 from gallery.types import Decision, Outcome
 
 _STYLES = {Outcome.MATCH: "green", Outcome.AMBIGUOUS: "yellow"}
@@ -126,6 +125,12 @@ def _show(photo: Path, decisions: Sequence[Decision], explain: bool) -> None:
     for number, decision in enumerate(ordered, start=1):
         which = "" if len(ordered) == 1 else f", face {number} of {len(ordered)}"
         _show_decision(f"{photo}{which}", decision, explain)
+    if len(ordered) > 1 and ordered[0].photo_fpir is not None:
+        say(
+            f"{photo}: if all {len(ordered)} were strangers, somebody would be named in about"
+            f" {ordered[0].photo_fpir:.1%} of such photos",
+            "dim",
+        )
 
 
 def _show_decision(place: str, decision: Decision, explain: bool) -> None:
@@ -138,9 +143,6 @@ def _show_decision(place: str, decision: Decision, explain: bool) -> None:
         left, top, right, bottom = (max(0, round(v)) for v in decision.face.box.as_list())
         place += f" at {left},{top} to {right},{bottom}"
     say(f"{place}: {answer}; {decision.reason}", _STYLES.get(decision.outcome, ""))
-    if decision.outcome is Outcome.AMBIGUOUS and not explain:
-        for candidate in matches(decision.candidates):
-            say(f"    {certainty(candidate.probability):>6}  {candidate.identity.name}", "dim")
     if explain:
         for candidate in decision.candidates:
             years = candidate.years_apart

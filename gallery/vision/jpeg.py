@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -63,11 +62,9 @@ def completed(content: bytes) -> tuple[bytes, str] | None:
     """
     ended = content + bytes([0xFF, _END])
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(ended), formats=["JPEG"])
-            image.draft("L", (image.width // 8, image.height // 8))
-            rows = np.asarray(image)
+        image = Image.open(io.BytesIO(ended), formats=["JPEG"])
+        image.draft("L", (image.width // 8, image.height // 8))
+        rows = np.asarray(image)
     except (OSError, ValueError, SyntaxError):
         return None
     kinds = [kind for kind, _ in _segments(content)]

@@ -129,14 +129,20 @@ def summary(groups: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """A parser of the arguments that `encoded` needs."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--encoder", required=True)
-    parser.add_argument("--clusters-by", default="dlib-resnet")
     parser.add_argument("--errata", type=Path, nargs="*", default=[])
-    parser.add_argument("--people", type=int, default=250, help="whose photos are altered")
     parser.add_argument("--work", type=Path, default=Path("build/altered"))
+    return parser
+
+
+def main() -> None:
+    parser = parser_of(__doc__)
+    parser.add_argument("--clusters-by", default="dlib-resnet")
+    parser.add_argument("--people", type=int, default=250, help="whose photos are altered")
     parser.add_argument("--save", type=Path)
     arguments = parser.parse_args()
     head, people = encoded(arguments, arguments.encoder)

@@ -9,9 +9,6 @@ time make one photo. At the stated rate of 1 %, once for each face and once for 
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 
 from gallery.matching.gallery_margins import gallery_impostors, shortlist_margins
@@ -24,7 +21,7 @@ from gallery.matching.operating_point import (
 )
 from gallery.training.encode import EncodedPeople
 from gallery.training.random_galleries import draw_gallery
-from tests.bench.alike import SEED, encoded
+from tests.bench.alike import SEED, encoded, parser_of
 
 SIZES, FACES, DRAWS, PHOTOS = (10, 100, 1_000), (2, 5, 14), 10, 4_000
 
@@ -56,12 +53,7 @@ def shares(head: Head, people: EncodedPeople, size: int) -> dict[tuple[str, int]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--encoder", required=True)
-    parser.add_argument("--errata", type=Path, nargs="*", default=[])
-    parser.add_argument("--work", type=Path, default=Path("build/altered"))
-    arguments = parser.parse_args()
+    arguments = parser_of(__doc__).parse_args()
     head, people = encoded(arguments, arguments.encoder, altered_photos=False)
     for size in SIZES:
         for (promise, faces), figures in shares(head, people["everyone"], size).items():

@@ -10,25 +10,17 @@ who are not told apart. Nothing is fitted.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 
 from gallery.matching.decision import CLEAR
 from gallery.matching.operating_point import DEFAULT_FPIR, operating_point
 from gallery.training.statistics import interval
 from gallery.training.told_apart import leads_of_pairs
-from tests.bench.alike import SEED, encoded
+from tests.bench.alike import SEED, encoded, parser_of
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--encoder", required=True)
-    parser.add_argument("--errata", type=Path, nargs="*", default=[])
-    parser.add_argument("--work", type=Path, default=Path("build/altered"))
-    arguments = parser.parse_args()
+    arguments = parser_of(__doc__).parse_args()
     head, people = encoded(arguments, arguments.encoder, altered_photos=False)
     calibration = head.metadata.calibration
     point = operating_point(calibration, 10)

@@ -222,3 +222,34 @@ def test_photo_may_be_given_as_bytes(gallery: Gallery, hopper: Path) -> None:
         image.rotate(5).save(turned, "PNG")
     decision = gallery.query(turned.getvalue())
     assert decision.identity is not None
+
+
+def test_person_who_matches_another_is_enrolled_as_distinct(
+    run: Run, hopper: Path, mirrored: Path
+) -> None:
+    run("enroll-identity", "Grace Hopper", hopper)
+    refused = run("enroll-identity", "Grace Kelly", mirrored)
+    assert refused.status == 1 and "--distinct" in refused.out
+    enrolled = run("enroll-identity", "Grace Kelly", mirrored, "--distinct", "--json")
+    assert enrolled.status == 0 and enrolled.line["outcome"] == "enrolled"
+    assert [rival["name"] for rival in enrolled.line["rivals"]] == ["Grace Hopper"]
+    assert "told apart from Grace Hopper" in enrolled.line["reason"]
+    assert "which you marked as different people" in run("query", hopper).out
+    again = run("enroll-identity", "Grace Kelly", mirrored, "--json")
+    assert again.line["outcome"] == "already"
+
+
+def test_answers_for_all_faces_say_what_they_mean_for_the_photo(
+    run: Run, hopper: Path, both: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("enroll-identity", "Grace Hopper", hopper)
+    assert "if all 2 were strangers, somebody would be named in about 2.0%" in (
+        run("query", "--all-faces", both).out
+    )
+    one = run("query", "--all-faces", both, "--json").lines[0]
+    assert one["false_positive_identification_rate"] == 0.01
+    assert one["photo_false_positive_identification_rate"] == pytest.approx(0.0199)
+    monkeypatch.setenv("GALLERY_PROMISE", "photo")
+    one = run("query", "--all-faces", both, "--json").lines[0]
+    assert one["false_positive_identification_rate"] == pytest.approx(0.005, abs=1e-4)
+    assert one["photo_false_positive_identification_rate"] == pytest.approx(0.01)
