@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from gallery.dates import checked_date
 from gallery.errors import NoFaceFound, PhotoError, SeveralFacesFound
@@ -17,9 +19,36 @@ from gallery.store.change_log import latest_change
 from gallery.store.database import Database
 from gallery.store.records import NewFace
 from gallery.timing import stage
-from gallery.types import Enrolment, EnrolOutcome, IdentityRef, Photo, Refusal, Several
+from gallery.types import (
+    Candidate,
+    Encodings,
+    Enrolment,
+    EnrolOutcome,
+    Face,
+    IdentityRef,
+    Photo,
+    Refusal,
+    Several,
+)
 from gallery.vision.crops import Keep, picture_to_keep, thumbnail
 from gallery.vision.pipeline import FacePipeline, PhotoSource, source_name
+
+_LEAST_OTHERS = 2
+
+
+@dataclass(frozen=True)
+class EncodedFace:
+    """A photo's face that was found and encoded before it is enrolled.
+
+    sha256 : of the photo's file.  faces : how many faces it has.
+    encoder : SHA-256 of the encoder's weights.  encoding : one row, of an enrolled face's views.
+    """
+
+    sha256: str
+    encoder: str
+    face: Face
+    encoding: Encodings
+    faces: int
 
 
 class Enroller:
@@ -57,10 +86,12 @@ class Enroller:
         several: Several = Several.REFUSE,
         force: bool = False,
         taken: str | None = None,
+        encoded: EncodedFace | None = None,
     ) -> Enrolment:
         """Enrol one photo. When this returns "enrolled", the face is on disk.
 
         several : which face to take when the photo has more than one; by default, none.
+        encoded : the face to take, if it is known; ignored if the file or the encoder has changed.
         force : enrol even if the face matches another identity.
         taken : when the photo was taken, see gallery.dates; None for what its EXIF data say.
         Raises InvalidName, DateInvalid and HomeError; a problem with the photo is an outcome.
@@ -69,7 +100,9 @@ class Enroller:
         label = source_name(source)
         date = None if taken is None else checked_date(taken)
         try:
-            enrolment = self._enroll(name, source, label, several=several, force=force, taken=date)
+            enrolment = self._enroll(
+                name, source, label, several=several, force=force, taken=date, encoded=encoded
+            )
         except NoFaceFound as error:
             return _refused(label, _reason(error, label), Refusal.NO_FACE)
         except SeveralFacesFound as error:
@@ -93,6 +126,7 @@ class Enroller:
         several: Several,
         force: bool,
         taken: str | None,
+        encoded: EncodedFace | None,
     ) -> Enrolment:
         content = self._pipeline.content(source)
         existing = self._existing(name, hashlib.sha256(content).hexdigest(), label)
@@ -102,11 +136,11 @@ class Enroller:
             photo = self._pipeline.reader.decode(content, label)
         if taken is not None:
             photo = replace(photo, taken=taken)
-        faces_found = self._pipeline.faces(photo)
-        face = self._pipeline.pick(photo, faces_found, several)
-        picture = picture_to_keep(self._keep, photo, face, content, len(faces_found))
-        encoding = self._pipeline.encode(photo, [face], self._views)
-        new = NewFace(face, encoding, self._views, picture, taken)
+        current = photo.sha256, self._pipeline.encoder.weights_sha256
+        if encoded is None or (encoded.sha256, encoded.encoder) != current:
+            encoded = self._encoded(photo, several)
+        picture = picture_to_keep(self._keep, photo, encoded.face, content, encoded.faces)
+        new = NewFace(encoded.face, encoded.encoding, self._views, picture, taken)
         while True:
             existing = self._existing(name, photo.sha256, label)
             if existing is not None:  # another process may have enrolled it meanwhile
@@ -116,6 +150,13 @@ class Enroller:
             enrolment = self._enroll_unless_rivals(name, photo, new, position, force=force)
             if enrolment is not None:
                 return enrolment
+
+    def _encoded(self, photo: Photo, several: Several) -> EncodedFace:
+        faces_found = self._pipeline.faces(photo)
+        face = self._pipeline.pick(photo, faces_found, several)
+        encoding = self._pipeline.encode(photo, [face], self._views)
+        encoder = self._pipeline.encoder.weights_sha256
+        return EncodedFace(photo.sha256, encoder, face, encoding, len(faces_found))
 
     def _existing(self, name: str, sha256: str, label: str) -> Enrolment | None:
         """The enrolment of this photo for this identity, if there is one."""
@@ -135,7 +176,11 @@ class Enroller:
         Returns None if the gallery changed after `position`: the face must be scored again.
         """
         decision = self._identifier.decide_face(photo, new.face, new.encodings)
-        rivals = [c for c in matches(decision.candidates) if c.identity.name != name]
+        rivals = [
+            candidate
+            for candidate in matches(decision.candidates)
+            if candidate.identity.name != name and not self._is_by_odd_face(candidate, new)
+        ]
         rival_refs = tuple(c.identity for c in rivals)
         # The page parses "(90%, by " (api/page/elements.js) and "; warning: " (enroll.js).
         names = ", ".join(f"{c.identity.name} ({c.probability:.0%}, by {c.photo})" for c in rivals)
@@ -143,9 +188,27 @@ class Enroller:
             reason = f"it matches {names}; use force to enrol it as {name} anyway"
             return _refused(photo.source, reason, Refusal.MATCHES_ANOTHER, rival_refs)
         warning = f"; warning: it matches {names}" if rivals else ""
-        warning += self._unlike_warning(name, new)
-        enrolment = self._store(name, photo, new, position, warning)
-        return None if enrolment is None else replace(enrolment, rivals=rival_refs)
+        unlike_warning = self._unlike_warning(name, new)
+        enrolment = self._store(name, photo, new, position, warning + unlike_warning)
+        if enrolment is None:
+            return None
+        return replace(enrolment, rivals=rival_refs, unlike=bool(unlike_warning))
+
+    def _is_by_odd_face(self, rival: Candidate, new: NewFace) -> bool:
+        """Whether the new face matches the rival only by a face that is unlike its others.
+
+        Of two faces that do not match, nothing tells which one is wrong: both count.
+        """
+        with self._database.reading() as session:
+            stored = faces.encodings_of(session, [rival.identity.id])
+        matching = stored.face_ids == rival.face_id
+        others = stored.encodings.take(np.flatnonzero(~matching))
+        if len(others) < _LEAST_OTHERS or not matching.any():
+            return False
+        face = stored.encodings.take(np.flatnonzero(matching))
+        return is_unlike(self._scorer, face, others) and is_unlike(
+            self._scorer, new.encodings, others
+        )
 
     def _unlike_warning(self, name: str, new: NewFace) -> str:
         with self._database.reading() as session:

@@ -239,6 +239,7 @@ class Refusal(StrEnum):
     NO_FACE = "no_face"
     SEVERAL_FACES = "several_faces"
     MATCHES_ANOTHER = "matches_another"  # can still be enrolled with force
+    MISFILED = "misfiled"  # in another person's folder; can still be enrolled with force
 
 
 @dataclass(frozen=True)
@@ -249,6 +250,7 @@ class Enrolment:
     face_id : the stored face, also if it was enrolled before.
     refusal : why it was refused, for programs.
     rivals : other identities that the face matches.
+    unlike : enrolled, although it does not look like the identity's other photos.
     """
 
     photo: str
@@ -258,6 +260,7 @@ class Enrolment:
     reason: str
     refusal: Refusal | None = None
     rivals: tuple[IdentityRef, ...] = ()
+    unlike: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -19,11 +19,13 @@ from gallery.cli.app import (
     several,
 )
 from gallery.cli.exit_status import ERROR, FOUND, NONE
-from gallery.cli.output import count, emit, progress, say
+from gallery.cli.left_out import say_left_out
+from gallery.cli.output import count, emit, on_one_line, progress, say
 from gallery.errors import SettingInvalid
 from gallery.json_forms.to_json import enrolment_json
 from gallery.names import checked_name
 from gallery.types import Enrolment, EnrolOutcome, Refusal
+from gallery.vision.folder import LeftOut
 
 _STYLES = {
     EnrolOutcome.ENROLLED: "green",
@@ -59,69 +61,119 @@ def enroll_identity(
 
     Example: `gallery enroll-identity "Grace Hopper" grace1.jpg grace2.jpg`
     """
+    report = _Report(as_json)
     with open_gallery(context) as gallery:
         advise_on_encoder(gallery)
-        enrol = partial(gallery.enroll, several=several(largest), force=force, taken=taken)
-        status = _enroll(enrol, _jobs(name, photos, from_folder), as_json)
-    raise typer.Exit(status)
+        if from_folder is None:
+            enrol = partial(gallery.enroll, several=several(largest), force=force, taken=taken)
+            named, files = _named(name, photos)
+            with progress("enrolling") as advance:
+                for done, photo in enumerate(files, start=1):
+                    report.add(enrol(named, photo))
+                    advance(done, len(files))
+        else:
+            if name is not None or photos:
+                raise SettingInvalid("give either NAME and photos, or --from-folder DIR")
+            with progress("reading photos") as bar:
+                for enrolment in gallery.enroll_folder(
+                    from_folder,
+                    several=several(largest),
+                    force=force,
+                    taken=taken,
+                    progress=bar.step,
+                    left_out=report.left_out,
+                ):
+                    report.add(enrolment)
+    report.close(is_bulk=from_folder is not None)
+    raise typer.Exit(report.status)
 
 
-def _jobs(
-    name: str | None, photos: list[Path] | None, from_folder: Path | None
-) -> list[tuple[str, Path]]:
-    if from_folder is not None:
-        if name is not None or photos:
-            raise SettingInvalid("give either NAME and photos, or --from-folder DIR")
-        from gallery.training.dataset import people_in
-
-        people = people_in(from_folder).people
-        return [(checked_name(person), file) for person, files in people.items() for file in files]
+def _named(name: str | None, photos: list[Path] | None) -> tuple[str, list[Path]]:
     if name is None or not photos:
         raise SettingInvalid("give a NAME and at least one photo, or --from-folder DIR")
-    return [(checked_name(name), photo) for photo in photos]
+    return checked_name(name), photos
 
 
 _REMEDIES = {
     Refusal.SEVERAL_FACES: "--largest enrols the largest of several faces.",
     Refusal.MATCHES_ANOTHER: "--force enrols a face that matches another identity.",
+    Refusal.MISFILED: "--force enrols a photo that looks like someone else.",
+}
+_REFUSED = {
+    Refusal.NO_FACE: "no face",
+    Refusal.SEVERAL_FACES: "several faces",
+    Refusal.MATCHES_ANOTHER: "matches another identity",
+    Refusal.MISFILED: "looks like someone else",
 }
 
 
-def _enroll(
-    enrol: Callable[[str, Path], Enrolment], jobs: list[tuple[str, Path]], as_json: bool
-) -> int:
-    counts = dict.fromkeys(EnrolOutcome, 0)
-    refusals: set[Refusal] = set()
-    with progress("enrolling") as advance:
-        for done, (person, photo) in enumerate(jobs, start=1):
-            result = enrol(person, photo)
-            counts[result.outcome] += 1
-            if result.refusal is not None:
-                refusals.add(result.refusal)
-            if as_json:
-                emit(enrolment_json(result))
-            else:
-                reason = result.reason.replace("(100%, by ", "(99.9%, by ")  # never certain
-                say(f"{result.outcome}  {result.photo}: {reason}", _STYLES[result.outcome])
-            advance(done, len(jobs))
-    if not as_json and len(jobs) > 1:
-        say(_summary(counts), "bold")
-    remedies = [text for refusal, text in _REMEDIES.items() if refusal in refusals]
-    if not as_json and remedies:
-        say(" ".join(remedies), "dim")
-    if counts[EnrolOutcome.ERROR]:
-        return ERROR
-    return NONE if counts[EnrolOutcome.REFUSED] else FOUND
+class _Report:
+    """Prints each outcome, and at the end what was not enrolled, and why."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._enrolments: list[Enrolment] = []
+        self.left_out: list[LeftOut] = []
+
+    @property
+    def status(self) -> int:
+        """The exit status: of the worst outcome."""
+        outcomes = {enrolment.outcome for enrolment in self._enrolments}
+        if EnrolOutcome.ERROR in outcomes:
+            return ERROR
+        return NONE if EnrolOutcome.REFUSED in outcomes else FOUND
+
+    def add(self, enrolment: Enrolment) -> None:
+        self._enrolments.append(enrolment)
+        if self._as_json:
+            emit(enrolment_json(enrolment))
+            return
+        reason = enrolment.reason.replace("(100%, by ", "(99.9%, by ")  # never certain
+        if enrolment.unlike:
+            number = enrolment.face_id
+            reason += (
+                f" (`gallery faces move {number} NAME` moves it, `gallery faces forget {number}`"
+                " erases it)"
+            )
+        style = _STYLES[enrolment.outcome]
+        say(f"{enrolment.outcome}  {on_one_line(enrolment.photo)}: {reason}", style)
+
+    def close(self, *, is_bulk: bool) -> None:
+        """is_bulk : name the photos that were not enrolled again, by reason."""
+        if self._as_json:
+            return
+        if is_bulk:
+            for refusal, title in _REFUSED.items():
+                self._say_again(
+                    f"refused, {title}", [e for e in self._enrolments if e.refusal is refusal]
+                )
+            errors = [e for e in self._enrolments if e.outcome is EnrolOutcome.ERROR]
+            self._say_again("could not be used", errors)
+            say_left_out(self.left_out)
+        if is_bulk or len(self._enrolments) > 1:
+            say(_summary(self._enrolments), "bold")
+        refusals = {enrolment.refusal for enrolment in self._enrolments}
+        remedies = [text for refusal, text in _REMEDIES.items() if refusal in refusals]
+        if remedies:
+            say(" ".join(remedies), "dim")
+
+    @staticmethod
+    def _say_again(title: str, enrolments: list[Enrolment]) -> None:
+        if enrolments:
+            say(f"{title}: {len(enrolments)}", "yellow")
+            for enrolment in enrolments:
+                say(f"    {on_one_line(enrolment.photo)}", "yellow")
 
 
-def _summary(counts: dict[EnrolOutcome, int]) -> str:
+def _summary(enrolments: list[Enrolment]) -> str:
     nouns = {
         EnrolOutcome.ALREADY: ("already enrolled",) * 2,
         EnrolOutcome.ERROR: ("error", "errors"),
     }
+    counts = Counter(enrolment.outcome for enrolment in enrolments)
     parts = [
-        count(number, *nouns.get(outcome, (outcome, outcome)))
-        for outcome, number in counts.items()
-        if number
+        count(counts[outcome], *nouns.get(outcome, (outcome, outcome)))
+        for outcome in EnrolOutcome
+        if counts[outcome]
     ]
     return ", ".join(parts)

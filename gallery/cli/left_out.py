@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gallery.cli.output import count, say
+from gallery.cli.output import count, on_one_line, say
 from gallery.vision.folder import LeftOut, Why
 
 _MOST_NAMED = 5
@@ -28,7 +28,7 @@ def say_left_out(left_out: Sequence[LeftOut]) -> None:
         of_kind = [other for other in left_out if other.why is why]
         if not of_kind:
             continue
-        names = ", ".join(str(other.path) for other in of_kind[:_MOST_NAMED])
+        names = ", ".join(on_one_line(str(other.path)) for other in of_kind[:_MOST_NAMED])
         more = len(of_kind) - _MOST_NAMED
         names += f" and {more} more" if more > 0 else ""
         style = "dim" if why in (Why.CLUTTER, Why.NO_PHOTO) else "yellow"

@@ -43,6 +43,11 @@ def say(text: str, style: str = "") -> None:
     out.print(escape(printable(text)), style=style)
 
 
+def on_one_line(text: str) -> str:
+    """Escape line breaks and other control characters, which file names may have."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def show(table: Table) -> None:
     """Print a table at its full width: a truncated cell is of no use in a file or a pipe."""
     Console(width=_TABLE_WIDTH, highlight=False).print(table)

@@ -78,7 +78,7 @@ def mislabelled_findings(
     if not len(rows):
         return (), ()
     encodings = scan.encodings.take(rows)
-    wrong = wrong_names(owners, encodings, scorer, _operating_point(scorer, owners, encodings))
+    wrong = wrong_names(owners, encodings, scorer, point_among(scorer, owners, encodings))
     misfiled = tuple(
         Misfiled(
             face=scan.face(int(rows[finding.row])),
@@ -155,7 +155,7 @@ def _repeated(copies: Sequence[CopyGroup], names: Sequence[str | None]) -> set[i
     return repeated
 
 
-def _operating_point(scorer: Scorer, owners: Int64, encodings: Encodings) -> OperatingPoint:
+def point_among(scorer: Scorer, owners: Int64, encodings: Encodings) -> OperatingPoint:
     """The operating point of a query against these people."""
     return operating_point(
         scorer.head.metadata.calibration,

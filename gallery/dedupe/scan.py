@@ -143,7 +143,7 @@ def _mark(path: Path, pipeline: FacePipeline, views: int) -> str:
         version = "unreadable"
     # The encoder's own hash too: its projection is part of what is stored.
     settings = f"{pipeline.fingerprint} {pipeline.encoder.weights_sha256} {views}"
-    key = f"2 {settings} {os.path.abspath(path)} {version}"
+    key = f"3 {settings} {os.path.abspath(path)} {version}"
     return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
 
@@ -219,6 +219,8 @@ def read_photo(pipeline: FacePipeline, listed_photo: ListedPhoto, views: int) ->
         hashes=perceptual_hashes(grey),
         boxes=np.array([face.box.as_list() for face in faces], np.float32).reshape(-1, 4),
         landmarks=np.array(landmarks, np.float32).reshape(-1, 5, 2),
+        probabilities=np.array([face.probability for face in faces], np.float32),
+        sharpness=np.array([face.sharpness for face in faces], np.float32),
         encodings=encodings,
     )
 

@@ -38,13 +38,11 @@ SUFFIXES = frozenset(
 """Files that count as photos in a folder; a file named by the user is opened in any case."""
 
 _RAW = frozenset(
-    ".3fr .arw .cr2 .cr3 .crw .dng .erf .kdc .mrw .nef .nrw .orf .pef .raf .raw .rw2 .sr2 .srw"
-    " .x3f".split()
-)
+    [".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".erf", ".kdc", ".mrw", ".nef", ".nrw"]
+) | frozenset([".orf", ".pef", ".raf", ".raw", ".rw2", ".sr2", ".srw", ".x3f"])
 _CLUTTER = frozenset(
-    ["@eadir", "#recycle", "$recycle.bin", "system volume information", "__macosx", "thumbs.db"]
-    + ["ehthumbs.db", "desktop.ini", "icon\r", "picasa.ini"]
-)
+    ["@eadir", "#recycle", "$recycle.bin", "system volume information", "__macosx"]
+) | frozenset(["thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "picasa.ini"])
 _CLUTTER_ENDS = (".lrdata",)  # previews of Lightroom
 _CLUTTER_STARTS = (".", "@__thumb")
 
