@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gallery.dates import checked_date
+from gallery.dedupe.image_similarity import NEAR_BITS, grey_jpeg, perceptual_hashes
 from gallery.errors import NoFaceFound, PhotoError, SeveralFacesFound
 from gallery.identify import Identifier
 from gallery.matching.decision import matches
-from gallery.matching.lookalikes import is_unlike
+from gallery.matching.lookalikes import SAME_PICTURE_COSINE, is_unlike
 from gallery.matching.scorer import Scorer
 from gallery.names import checked_name
-from gallery.store import audit, faces, identities, kept_images
+from gallery.store import audit, faces, identities, kept_images, recalled
 from gallery.store.change_log import latest_change
 from gallery.store.database import Database
-from gallery.store.records import NewFace
+from gallery.store.records import FaceRecord, NewFace
 from gallery.timing import stage
 from gallery.types import (
     Candidate,
@@ -87,11 +89,14 @@ class Enroller:
         force: bool = False,
         taken: str | None = None,
         encoded: EncodedFace | None = None,
+        again: bool = False,
     ) -> Enrolment:
         """Enrol one photo. When this returns "enrolled", the face is on disk.
 
         several : which face to take when the photo has more than one; by default, none.
         encoded : the face to take, if it is known; ignored if the file or the encoder has changed.
+        again : the photo may have been enrolled before, under any name. Without force, a picture
+            that is enrolled is left as it is, and one that was erased is refused.
         force : enrol even if the face matches another identity.
         taken : when the photo was taken, see gallery.dates; None for what its EXIF data say.
         Raises InvalidName, DateInvalid and HomeError; a problem with the photo is an outcome.
@@ -101,7 +106,14 @@ class Enroller:
         date = None if taken is None else checked_date(taken)
         try:
             enrolment = self._enroll(
-                name, source, label, several=several, force=force, taken=date, encoded=encoded
+                name,
+                source,
+                label,
+                several=several,
+                force=force,
+                taken=date,
+                encoded=encoded,
+                again=again,
             )
         except NoFaceFound as error:
             return _refused(label, _reason(error, label), Refusal.NO_FACE)
@@ -127,11 +139,17 @@ class Enroller:
         force: bool,
         taken: str | None,
         encoded: EncodedFace | None,
+        again: bool,
     ) -> Enrolment:
         content = self._pipeline.content(source)
-        existing = self._existing(name, hashlib.sha256(content).hexdigest(), label)
+        sha256 = hashlib.sha256(content).hexdigest()
+        existing = self._existing(name, sha256, label)
         if existing is not None:
             return existing
+        was_erased = self._was_erased(name, sha256)
+        if was_erased and again and not force:
+            reason = f"this photo was erased from {name} before; use force to enrol it again"
+            return _refused(label, reason, Refusal.FORGOTTEN)
         with stage("decode"):
             photo = self._pipeline.reader.decode(content, label)
         if taken is not None:
@@ -140,14 +158,18 @@ class Enroller:
         if encoded is None or (encoded.sha256, encoded.encoder) != current:
             encoded = self._encoded(photo, several)
         picture = picture_to_keep(self._keep, photo, encoded.face, content, encoded.faces)
-        new = NewFace(encoded.face, encoded.encoding, self._views, picture, taken)
+        picture_hash = perceptual_hashes(grey_jpeg(photo))[0].tobytes().hex()
+        new = NewFace(encoded.face, encoded.encoding, self._views, picture, taken, picture_hash)
+        warning = f"; warning: this photo was erased from {name} before" if was_erased else ""
         while True:
             existing = self._existing(name, photo.sha256, label)
             if existing is not None:  # another process may have enrolled it meanwhile
                 return existing
             with self._database.reading() as session:
                 position = latest_change(session)
-            enrolment = self._enroll_unless_rivals(name, photo, new, position, force=force)
+            enrolment = self._enroll_unless_rivals(
+                name, photo, new, position, force=force, again=again, warning=warning
+            )
             if enrolment is not None:
                 return enrolment
 
@@ -169,13 +191,26 @@ class Enroller:
         return Enrolment(label, EnrolOutcome.ALREADY, record.ref, face_id, reason)
 
     def _enroll_unless_rivals(
-        self, name: str, photo: Photo, new: NewFace, position: int, *, force: bool
+        self,
+        name: str,
+        photo: Photo,
+        new: NewFace,
+        position: int,
+        *,
+        force: bool,
+        again: bool,
+        warning: str,
     ) -> Enrolment | None:
         """Enrol the face, or refuse it because it matches other identities.
 
         Returns None if the gallery changed after `position`: the face must be scored again.
         """
         decision = self._identifier.decide_face(photo, new.face, new.encodings)
+        if again and not force:
+            copy = self._same_picture(photo, new, decision.candidates)
+            if copy is not None:
+                reason = f"this picture is already enrolled, as {copy.identity.name}"
+                return Enrolment(photo.source, EnrolOutcome.ALREADY, copy.identity, copy.id, reason)
         rivals = [
             candidate
             for candidate in matches(decision.candidates)
@@ -187,12 +222,31 @@ class Enroller:
         if rivals and not force:
             reason = f"it matches {names}; use force to enrol it as {name} anyway"
             return _refused(photo.source, reason, Refusal.MATCHES_ANOTHER, rival_refs)
-        warning = f"; warning: it matches {names}" if rivals else ""
+        warning += f"; warning: it matches {names}" if rivals else ""
         unlike_warning = self._unlike_warning(name, new)
         enrolment = self._store(name, photo, new, position, warning + unlike_warning)
         if enrolment is None:
             return None
         return replace(enrolment, rivals=rival_refs, unlike=bool(unlike_warning))
+
+    def _was_erased(self, name: str, sha256: str) -> bool:
+        with self._database.reading() as session:
+            record = identities.find(session, name)
+            return record is not None and recalled.is_photo_erased(session, record.id, sha256)
+
+    def _same_picture(
+        self, photo: Photo, new: NewFace, candidates: Sequence[Candidate]
+    ) -> FaceRecord | None:
+        """The enrolled face from the same file, or from the same picture in another file."""
+        near = [c.face_id for c in candidates if c.similarity >= SAME_PICTURE_COSINE]
+        with self._database.reading() as session:
+            records = faces.records_by_id(session, near)
+        for record in records.values():
+            if record.photo_sha256 == photo.sha256 or _is_near(
+                record.picture_hash, new.picture_hash
+            ):
+                return record
+        return None
 
     def _is_by_odd_face(self, rival: Candidate, new: NewFace) -> bool:
         """Whether the new face matches the rival only by a face that is unlike its others.
@@ -237,12 +291,20 @@ class Enroller:
                 kept_images.save(session, face_id, new.kept_image)
             if self._thumbnails:
                 kept_images.add_thumbnail(session, face_id, thumbnail(photo, new.face))
+            recalled.forget_photo(session, identity_id, photo.sha256)
             audit.record(session, "enrol", identity_id=identity_id)
             face_count = identities.get(session, identity_id).faces
         identity = IdentityRef(identity_id, name)
         state = "new identity" if record is None else f"now {face_count} photos"
         reason = f"enrolled as {name} ({state}){warning}"
         return Enrolment(photo.source, EnrolOutcome.ENROLLED, identity, face_id, reason)
+
+
+def _is_near(first: str | None, second: str | None) -> bool:
+    """Whether two perceptual hashes differ in few bits."""
+    if first is None or second is None:
+        return False
+    return (int(first, 16) ^ int(second, 16)).bit_count() <= NEAR_BITS
 
 
 def _reason(error: PhotoError, label: str) -> str:

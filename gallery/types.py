@@ -239,6 +239,7 @@ class Refusal(StrEnum):
     NO_FACE = "no_face"
     SEVERAL_FACES = "several_faces"
     MATCHES_ANOTHER = "matches_another"  # can still be enrolled with force
+    FORGOTTEN = "forgotten"  # erased before; can still be enrolled with force
     MISFILED = "misfiled"  # in another person's folder; can still be enrolled with force
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from gallery.bulk.judgement import Judgement, NamedPhoto, judge
+from gallery.bulk.judgement import Judgement, NamedPhoto, is_mostly, judge
 from gallery.bulk.people import people_under
 from gallery.dedupe.scan import list_photos, read_photos
 from gallery.enroll import EncodedFace
 from gallery.errors import PhotoError
 from gallery.matching.scorer import Scorer
 from gallery.progress import StepProgress, no_step_progress
-from gallery.store import faces, identities, photo_cache
+from gallery.store import faces, identities, photo_cache, recalled
 from gallery.store.database import Database
 from gallery.store.photo_cache import CachedPhoto
 from gallery.types import Encodings, Enrolment, EnrolOutcome, Refusal, Several
@@ -59,19 +59,23 @@ def enroll_folder(
         left_out += people.left_out
     for folder, reason in people.unusable:
         yield Enrolment(str(folder), EnrolOutcome.ERROR, None, None, reason)
-    names = {path: name for name, paths in people.photos.items() for path in paths}
+    present = _present_names(database, people.photos)
+    names = {path: present[name] for name, paths in people.photos.items() for path in paths}
     enrolled = _already_enrolled(names, pipeline, database)
     listed, _ = list_photos([path for path in names if path not in enrolled], pipeline, views)
     read_photos(listed, database, pipeline, views, workers, partial(progress, "reading photos"))
     with database.reading() as session:
         marks = {photo.mark: photo.path for photo in listed}
         read = {marks[photo.mark]: photo for photo in photo_cache.photos(session, list(marks))}
-    judgement = judge(
-        [NamedPhoto(names[path], path, photo) for path, photo in read.items()],
-        _enrolled(database, people.photos),
-        scorer,
-        several,
-    )
+    known = _enrolled(database, set(names.values()))
+    for former, paths in people.photos.items():
+        name = present[former]
+        if former != name and enrolled.isdisjoint(paths):
+            photos = [read[path] for path in paths if path in read]
+            if not is_mostly(photos, known.get(name, Encodings.none()), scorer):
+                names |= dict.fromkeys(paths, former)  # somebody else of that name
+    named = [NamedPhoto(names[path], path, photo) for path, photo in read.items()]
+    judgement = judge(named, known, scorer, several)
     for done, (path, name) in enumerate(names.items(), start=1):
         photo = read.get(path)
         outcome = None if force else _held_back(name, path, judgement)
@@ -81,6 +85,15 @@ def enroll_folder(
             outcome = enroll(name, path, _encoded(photo, judgement.faces.get(path), pipeline))
         yield outcome
         progress("enrolling", done, len(names))
+
+
+def _present_names(database: Database, names: Collection[str]) -> dict[str, str]:
+    """The name that an identity has now, by each name that it has or once had; else that name."""
+    with database.reading() as session:
+        name_of = {record.id: record.name for record in identities.list_all(session)}
+        free = set(names) - set(name_of.values())
+        former = recalled.holders(session, free)
+    return {name: name_of[former[name]] if name in former else name for name in names}
 
 
 def _already_enrolled(
@@ -99,7 +112,7 @@ def _already_enrolled(
     return enrolled
 
 
-def _enrolled(database: Database, people: Mapping[str, object]) -> dict[str, Encodings]:
+def _enrolled(database: Database, people: Collection[str]) -> dict[str, Encodings]:
     """The faces that the gallery has of these people, by name."""
     with database.reading() as session:
         ids = {

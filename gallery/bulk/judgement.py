@@ -64,6 +64,12 @@ def judge(
     return Judgement(faces, misfiled)
 
 
+def is_mostly(photos: Sequence[CachedPhoto], shown: Encodings, scorer: Scorer) -> bool:
+    """Whether half of the photos with one face, or more, show the person that these faces show."""
+    single = [photo.encodings for photo in photos if len(photo.boxes) == 1]
+    return 2 * len(_alike(Encodings.joined(single), shown, scorer)) >= max(1, len(single))
+
+
 def _takes_largest(named: NamedPhoto, several: Several) -> bool:
     return several is Several.LARGEST and len(named.photo.boxes) > 1
 

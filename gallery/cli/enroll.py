@@ -98,12 +98,14 @@ _REMEDIES = {
     Refusal.SEVERAL_FACES: "--largest enrols the largest of several faces.",
     Refusal.MATCHES_ANOTHER: "--force enrols a face that matches another identity.",
     Refusal.MISFILED: "--force enrols a photo that looks like someone else.",
+    Refusal.FORGOTTEN: "--force enrols a photo that was erased before.",
 }
 _REFUSED = {
     Refusal.NO_FACE: "no face",
     Refusal.SEVERAL_FACES: "several faces",
     Refusal.MATCHES_ANOTHER: "matches another identity",
     Refusal.MISFILED: "looks like someone else",
+    Refusal.FORGOTTEN: "erased before",
 }
 
 

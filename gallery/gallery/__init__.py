@@ -90,7 +90,13 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         def enroll(name: str, photo: Path, encoded: EncodedFace | None) -> Enrolment:
             return self._runtime.steady(
                 lambda p: p.enroller.get().enroll(
-                    name, photo, several=several, force=force, taken=taken, encoded=encoded
+                    name,
+                    photo,
+                    several=several,
+                    force=force,
+                    taken=taken,
+                    encoded=encoded,
+                    again=True,
                 )
             )
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from gallery.batching import batched
 from gallery.errors import IdentityExists, IdentityNotFound
 from gallery.names import checked_details, checked_external_id, checked_name
-from gallery.store import photo_cache
+from gallery.store import photo_cache, recalled
 from gallery.store.change_log import log_changes, request_scrub
 from gallery.store.records import IdentityRecord
 from gallery.store.tables import (
@@ -111,6 +111,8 @@ def rename(session: Session, name_or_id: str | int, new_name: str) -> IdentityRe
     row = session.get_one(IdentityRow, record.id)
     row.name = checked_name(new_name)
     session.flush()
+    if row.name != record.name:
+        recalled.add(session, row.id, [recalled.name_item(record.name)])
     return get(session, new_name)
 
 

@@ -120,6 +120,7 @@ class FaceRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
     # When the photo was taken, see gallery.dates; of the face, so that erasing it erases the date.
     taken: Mapped[str | None] = mapped_column(String(10))
+    picture_hash: Mapped[str | None] = mapped_column(String(16))  # perceptual; hexadecimal
 
     identity: Mapped[IdentityRow] = relationship(back_populates="faces")
     photo: Mapped[PhotoRow] = relationship()
@@ -245,6 +246,18 @@ class DistinctRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
 
 
+class RecalledRow(Base):
+    """What a folder that is enrolled again is recognised by, see gallery.store.recalled."""
+
+    __tablename__ = "recalled"
+
+    identity_id: Mapped[int] = mapped_column(
+        ForeignKey("identities.id", ondelete="CASCADE"), primary_key=True
+    )
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    value: Mapped[str] = mapped_column(String(200), primary_key=True, index=True)
+
+
 class KeyRow(Base):
     """An API key, with the hash of its secret only."""
 
@@ -293,11 +306,9 @@ class JobRow(Base):
 
 
 class CachedPhotoRow(Base):
-    """The cached detections and encodings of one photo in a folder.
+    """The cached detections and encodings of one photo in a folder: see gallery.store.photo_cache.
 
-    mark : digest of the photo's path, size and time, and of the pipeline.
-    look : a small grey JPEG.  hashes : perceptual hashes.
-    faces : packed, see gallery.store.photo_cache.  reason : why the photo is unusable, or empty.
+    look : a small grey JPEG.  faces : packed.  reason : why the photo is unusable, or empty.
     Any erasure deletes all rows: a photo of the erased person may be among them.
     """
 
