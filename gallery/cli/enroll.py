@@ -143,6 +143,7 @@ class _Report:
     def close(self, *, is_bulk: bool) -> None:
         """is_bulk : name the photos that were not enrolled again, by reason."""
         if self._as_json:
+            say_left_out(self.left_out, as_json=True)
             return
         if is_bulk:
             for refusal, title in _REFUSED.items():

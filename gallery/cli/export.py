@@ -61,7 +61,7 @@ def export(
     else:
         noun = "face" if queries is None else "answer"
         say(f"exported {count(number, noun)} to {file}")
-        say_left_out(left_out)
+    say_left_out(left_out, as_json=as_json)
 
 
 def _face_rows(gallery: Gallery) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gallery.cli.output import count, on_one_line, say
+from gallery.cli.output import count, err, on_one_line, out, say
 from gallery.vision.folder import LeftOut, Why
 
 _MOST_NAMED = 5
@@ -22,8 +22,11 @@ _NOUNS = {
 }
 
 
-def say_left_out(left_out: Sequence[LeftOut]) -> None:
-    """Print one line for each reason: how many files, and the first of them."""
+def say_left_out(left_out: Sequence[LeftOut], *, as_json: bool = False) -> None:
+    """Print one line for each reason: how many files, and the first of them.
+
+    as_json : on stderr, because JSON is on stdout.
+    """
     for why, nouns in _NOUNS.items():
         of_kind = [other for other in left_out if other.why is why]
         if not of_kind:
@@ -32,4 +35,8 @@ def say_left_out(left_out: Sequence[LeftOut]) -> None:
         more = len(of_kind) - _MOST_NAMED
         names += f" and {more} more" if more > 0 else ""
         style = "dim" if why in (Why.CLUTTER, Why.NO_PHOTO) else "yellow"
-        say(f"not read: {count(sum(o.files for o in of_kind), *nouns)} ({names})", style)
+        say(
+            f"not read: {count(sum(o.files for o in of_kind), *nouns)} ({names})",
+            style,
+            err if as_json else out,
+        )

@@ -38,9 +38,9 @@ def emit(value: Any) -> None:
     typer.echo(printable(json.dumps(value, ensure_ascii=False)))
 
 
-def say(text: str, style: str = "") -> None:
+def say(text: str, style: str = "", console: Console = out) -> None:
     """Print a line for a person. Markup in the text is printed as it is."""
-    out.print(escape(printable(text)), style=style)
+    console.print(escape(printable(text)), style=style)
 
 
 def on_one_line(text: str) -> str:
