@@ -23,7 +23,8 @@ from gallery.store.reencoding import FaceToEncode
 from gallery.types import Encodings, Float32, Photo
 from gallery.vision.crops import decode_picture
 from gallery.vision.detection import VIEWS, align
-from gallery.vision.photo import PhotoReader, photos_in
+from gallery.vision.folder import photos_in
+from gallery.vision.photo import PhotoReader
 from gallery.vision.pipeline import FacePipeline
 
 _FACES_PER_WRITE = 4

@@ -24,7 +24,7 @@ from indexer import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
     from gallery.compare import Comparer
-    from gallery.enroll import Enroller
+    from gallery.enrolment.enroller import Enroller
     from gallery.identify import Identifier
     from gallery.matching.scorer import Scorer
     from gallery.vision.pipeline import FacePipeline
@@ -241,7 +241,7 @@ class Runtime:
             )
 
         def build_enroller() -> Enroller:
-            from gallery.enroll import Enroller
+            from gallery.enrolment.enroller import Enroller
 
             return Enroller(
                 pipeline.get(),

@@ -269,6 +269,8 @@ class Refusal(StrEnum):
     SEVERAL_FACES = "several_faces"
     MATCHES_ANOTHER = "matches_another"  # can still be enrolled with force
     NAME_AMBIGUOUS = "name_ambiguous"  # a near name of several people, among photos of others
+    FORGOTTEN = "forgotten"  # erased before; can still be enrolled with force
+    MISFILED = "misfiled"  # in another person's folder; can still be enrolled with force
 
 
 @dataclass(frozen=True)
@@ -280,6 +282,7 @@ class Enrolment:
     refusal : why it was refused, for programs.
     rivals : other identities that the face matches.
     notes : what else there is to say, such as that a near name was taken for the one given.
+    unlike : enrolled, although it does not look like the identity's other photos.
     """
 
     photo: str
@@ -290,6 +293,7 @@ class Enrolment:
     refusal: Refusal | None = None
     rivals: tuple[IdentityRef, ...] = ()
     notes: tuple[str, ...] = ()
+    unlike: bool = False
 
 
 @dataclass(frozen=True)

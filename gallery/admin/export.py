@@ -14,7 +14,7 @@ from gallery.errors import PhotoError, SettingInvalid
 from gallery.names import escape_csv_cell, printable
 from gallery.progress import Progress, no_progress
 from gallery.types import Decision
-from gallery.vision.photo import photos_in
+from gallery.vision.folder import LeftOut, photos_in
 from indexer.whole_file import atomic_write
 
 _BOX = ("left", "top", "right", "bottom")
@@ -59,12 +59,14 @@ def query_folder(
     query_all: Callable[[Path], list[Decision]],
     folder: Path,
     progress: Progress = no_progress,
+    left_out: list[LeftOut] | None = None,
 ) -> Iterator[PhotoAnswer]:
     """Query every face in every photo under a folder.
 
-    query_all : Gallery.query_all.  Raises PhotoUnreadable if the folder cannot be read.
+    query_all : Gallery.query_all.  left_out : see gallery.vision.folder.photos_in.
+    Raises PhotoUnreadable if the folder cannot be read.
     """
-    photos = photos_in(folder)
+    photos = photos_in(folder, left_out)
     for done, photo in enumerate(photos, start=1):
         try:
             yield PhotoAnswer(photo, tuple(query_all(photo)), None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gallery.cli.app import JsonOption, app, open_gallery
+from gallery.cli.left_out import say_left_out
 from gallery.cli.output import certainty, count, emit, progress, say
 from gallery.errors import SettingInvalid
 from gallery.json_forms.to_json import findings_json
@@ -168,8 +169,11 @@ def _say_lines(lines: Iterable[str]) -> None:
         say(line if times == 1 else f"{line} ({times} times)")
 
 
-def _summary(findings: Findings, *, is_folder: bool) -> str:
-    """What was compared and found; only the kinds of findings that were looked for."""
+def _summary(findings: Findings, *, is_folder: bool, is_unsure: bool) -> str:
+    """What was compared and found; only the kinds of findings that were looked for.
+
+    is_unsure : whether wrong names were not looked for because the subfolders may not be people.
+    """
     wrong_names = f"{count(len(findings.misfiled), 'photo')} under the wrong name"
     if not is_folder:
         return (
@@ -185,19 +189,25 @@ def _summary(findings: Findings, *, is_folder: bool) -> str:
         pairs = count(len(findings.identities), "pair")
         parts += [f"{pairs} of subfolders that seem to be one person", wrong_names]
     parts.append(f"{count(len(findings.skipped), 'file')} skipped")
-    return f"{count(findings.photos, 'photo')}, {count(findings.faces, 'face')}: {', '.join(parts)}"
+    found = (
+        f"{count(findings.photos, 'photo')}, {count(findings.faces, 'face')}: {', '.join(parts)}"
+    )
+    if is_unsure:
+        found += "; wrong names not checked: add --people if each subfolder is one person"
+    return found
 
 
 def _show(findings: Findings, folder: Path | None, people: bool | None) -> None:
-    say(_summary(findings, is_folder=folder is not None), "bold")
+    is_unsure = people is None and not findings.folders_are_people and findings.folders > 1
+    say(_summary(findings, is_folder=folder is not None, is_unsure=is_unsure), "bold")
     if findings.folders_are_people:
         say("the subfolders were taken for people; use --no-people if they are not", "dim")
     elif people is False:
         say("Wrong names were not checked, because of --no-people.", "dim")
-    elif findings.folders > 1:
+    elif is_unsure:
         say(
-            "Wrong names were not checked: one subfolder holds several people, or several hold the"
-            " same person. If each subfolder is one person, run again with --people.",
+            "The subfolders may not be people: some hold several people, several hold the same"
+            " person, or many photos are in none.",
             "yellow",
         )
     for misfiled in findings.misfiled[:_MAX_LISTED]:
@@ -230,6 +240,7 @@ def _show(findings: Findings, folder: Path | None, people: bool | None) -> None:
         say(f"and {count(more, 'more finding')}: --plan DIR or --json lists all", "dim")
     for _, reason in findings.skipped:
         say(f"skipped: {reason}", "yellow")
+    say_left_out(findings.left_out)
 
 
 def _face(face: FoundFace) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 
@@ -20,11 +19,14 @@ from gallery.cli.app import (
     several,
 )
 from gallery.cli.exit_status import ERROR, FOUND, NONE
-from gallery.cli.output import count, emit, note, progress, say
+from gallery.cli.left_out import say_left_out
+from gallery.cli.output import count, emit, note, on_one_line, progress, say
 from gallery.errors import NameAmbiguous, SettingInvalid
+from gallery.gallery import Gallery
 from gallery.json_forms.to_json import enrolment_json
 from gallery.names import checked_name
-from gallery.types import Enrolment, EnrolOutcome, Refusal
+from gallery.types import Enrolment, EnrolOutcome, Refusal, Several
+from gallery.vision.folder import LeftOut
 
 _STYLES = {
     EnrolOutcome.ENROLLED: "green",
@@ -67,52 +69,57 @@ def enroll_identity(
 
     Example: `gallery enroll-identity "Grace Hopper" grace1.jpg grace2.jpg`
     """
+    report = _Report(as_json)
     with open_gallery(context) as gallery:
         advise_on_encoder(gallery)
-        enrol = partial(
-            gallery.enroll,
-            several=several(largest),
-            force=force,
-            distinct=distinct,
-            new=new,
-            taken=taken,
-        )
-        status = _enroll(_naming(enrol), _jobs(name, photos, from_folder), as_json)
-    raise typer.Exit(status)
+        options: _Options = {
+            "several": several(largest),
+            "force": force,
+            "distinct": distinct,
+            "new": new,
+            "taken": taken,
+        }
+        if from_folder is None:
+            named, files = _named(name, photos)
+            with progress("enrolling") as advance:
+                for done, photo in enumerate(files, start=1):
+                    report.add(_enrol(gallery, named, photo, options))
+                    advance(done, len(files))
+        else:
+            if name is not None or photos:
+                raise SettingInvalid("give either NAME and photos, or --from-folder DIR")
+            with progress("reading photos") as bar:
+                for enrolment in gallery.enroll_folder(
+                    from_folder, **options, progress=bar.step, left_out=report.left_out
+                ):
+                    report.add(enrolment)
+    report.close(is_bulk=from_folder is not None)
+    raise typer.Exit(report.status)
 
 
-def _naming(enrol: Callable[[str, Path], Enrolment]) -> Callable[[str, Path], Enrolment]:
-    """Say each note once, and let a name that may be several people's refuse only its photos."""
-    noted: set[str] = set()
+class _Options(TypedDict):
+    """What Gallery.enroll and enroll_folder are asked alike."""
 
-    def enrol_and_note(name: str, photo: Path) -> Enrolment:
-        try:
-            enrolment = enrol(name, photo)
-        except NameAmbiguous as error:
-            refused, refusal = EnrolOutcome.REFUSED, Refusal.NAME_AMBIGUOUS
-            return Enrolment(str(photo), refused, None, None, str(error), refusal)
-        for text in enrolment.notes:
-            if text not in noted:
-                note(text)
-        noted.update(enrolment.notes)
-        return enrolment
-
-    return enrol_and_note
+    several: Several
+    force: bool
+    distinct: bool
+    new: bool
+    taken: str | None
 
 
-def _jobs(
-    name: str | None, photos: list[Path] | None, from_folder: Path | None
-) -> list[tuple[str, Path]]:
-    if from_folder is not None:
-        if name is not None or photos:
-            raise SettingInvalid("give either NAME and photos, or --from-folder DIR")
-        from gallery.training.dataset import people_in
+def _enrol(gallery: Gallery, name: str, photo: Path, options: _Options) -> Enrolment:
+    from gallery.enrolment.enroller import refused_for_name
 
-        people = people_in(from_folder).people
-        return [(checked_name(person), file) for person, files in people.items() for file in files]
+    try:
+        return gallery.enroll(name, photo, **options)
+    except NameAmbiguous as error:
+        return refused_for_name(str(photo), error)
+
+
+def _named(name: str | None, photos: list[Path] | None) -> tuple[str, list[Path]]:
     if name is None or not photos:
         raise SettingInvalid("give a NAME and at least one photo, or --from-folder DIR")
-    return [(checked_name(name), photo) for photo in photos]
+    return checked_name(name), photos
 
 
 _REMEDIES = {
@@ -120,44 +127,92 @@ _REMEDIES = {
     Refusal.NAME_AMBIGUOUS: "--new enrols another person of such a name.",
     Refusal.MATCHES_ANOTHER: "--distinct enrols a face that matches somebody else's, and marks the"
     " two as different people; --force only enrols it.",
+    Refusal.MISFILED: "--force enrols a photo that looks like someone else.",
+    Refusal.FORGOTTEN: "--force enrols a photo that was erased before.",
+}
+_REFUSED = {
+    Refusal.NO_FACE: "no face",
+    Refusal.SEVERAL_FACES: "several faces",
+    Refusal.NAME_AMBIGUOUS: "the name may be several people's",
+    Refusal.MATCHES_ANOTHER: "matches another identity",
+    Refusal.MISFILED: "looks like someone else",
+    Refusal.FORGOTTEN: "erased before",
 }
 
 
-def _enroll(
-    enrol: Callable[[str, Path], Enrolment], jobs: list[tuple[str, Path]], as_json: bool
-) -> int:
-    counts = dict.fromkeys(EnrolOutcome, 0)
-    refusals: set[Refusal] = set()
-    with progress("enrolling") as advance:
-        for done, (person, photo) in enumerate(jobs, start=1):
-            result = enrol(person, photo)
-            counts[result.outcome] += 1
-            if result.refusal is not None:
-                refusals.add(result.refusal)
-            if as_json:
-                emit(enrolment_json(result))
-            else:
-                reason = result.reason.replace("(100%, by ", "(99.9%, by ")  # never certain
-                say(f"{result.outcome}  {result.photo}: {reason}", _STYLES[result.outcome])
-            advance(done, len(jobs))
-    if not as_json and len(jobs) > 1:
-        say(_summary(counts), "bold")
-    remedies = [text for refusal, text in _REMEDIES.items() if refusal in refusals]
-    if not as_json and remedies:
-        say(" ".join(remedies), "dim")
-    if counts[EnrolOutcome.ERROR]:
-        return ERROR
-    return NONE if counts[EnrolOutcome.REFUSED] else FOUND
+class _Report:
+    """Prints each outcome, and at the end what was not enrolled, and why."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._enrolments: list[Enrolment] = []
+        self._noted: set[str] = set()
+        self.left_out: list[LeftOut] = []
+
+    @property
+    def status(self) -> int:
+        """The exit status: of the worst outcome."""
+        outcomes = {enrolment.outcome for enrolment in self._enrolments}
+        if EnrolOutcome.ERROR in outcomes:
+            return ERROR
+        return NONE if EnrolOutcome.REFUSED in outcomes else FOUND
+
+    def add(self, enrolment: Enrolment) -> None:
+        self._enrolments.append(enrolment)
+        for text in enrolment.notes:
+            if text not in self._noted:
+                note(text)
+        self._noted.update(enrolment.notes)
+        if self._as_json:
+            emit(enrolment_json(enrolment))
+            return
+        reason = enrolment.reason.replace("(100%, by ", "(99.9%, by ")  # never certain
+        if enrolment.unlike:
+            number = enrolment.face_id
+            reason += (
+                f" (`gallery faces move {number} NAME` moves it, `gallery faces forget {number}`"
+                " erases it)"
+            )
+        style = _STYLES[enrolment.outcome]
+        say(f"{enrolment.outcome}  {on_one_line(enrolment.photo)}: {reason}", style)
+
+    def close(self, *, is_bulk: bool) -> None:
+        """is_bulk : name the photos that were not enrolled again, by reason."""
+        if self._as_json:
+            say_left_out(self.left_out, as_json=True)
+            return
+        if is_bulk:
+            for refusal, title in _REFUSED.items():
+                self._say_again(
+                    f"refused, {title}", [e for e in self._enrolments if e.refusal is refusal]
+                )
+            errors = [e for e in self._enrolments if e.outcome is EnrolOutcome.ERROR]
+            self._say_again("could not be used", errors)
+            say_left_out(self.left_out)
+        if is_bulk or len(self._enrolments) > 1:
+            say(_summary(self._enrolments), "bold")
+        refusals = {enrolment.refusal for enrolment in self._enrolments}
+        remedies = [text for refusal, text in _REMEDIES.items() if refusal in refusals]
+        if remedies:
+            say(" ".join(remedies), "dim")
+
+    @staticmethod
+    def _say_again(title: str, enrolments: list[Enrolment]) -> None:
+        if enrolments:
+            say(f"{title}: {len(enrolments)}", "yellow")
+            for enrolment in enrolments:
+                say(f"    {on_one_line(enrolment.photo)}", "yellow")
 
 
-def _summary(counts: dict[EnrolOutcome, int]) -> str:
+def _summary(enrolments: list[Enrolment]) -> str:
     nouns = {
         EnrolOutcome.ALREADY: ("already enrolled",) * 2,
         EnrolOutcome.ERROR: ("error", "errors"),
     }
+    counts = Counter(enrolment.outcome for enrolment in enrolments)
     parts = [
-        count(number, *nouns.get(outcome, (outcome, outcome)))
-        for outcome, number in counts.items()
-        if number
+        count(counts[outcome], *nouns.get(outcome, (outcome, outcome)))
+        for outcome in EnrolOutcome
+        if counts[outcome]
     ]
     return ", ".join(parts)

@@ -9,10 +9,12 @@ import typer
 
 from gallery.admin.export import FACE_COLUMNS, QUERY_COLUMNS, query_folder, write_table
 from gallery.cli.app import JsonOption, NewOption, app, open_existing, open_gallery
+from gallery.cli.left_out import say_left_out
 from gallery.cli.output import count, emit, note, progress, say
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
 from gallery.json_forms.to_json import decision_json, error_json, face_record_json
+from gallery.vision.folder import LeftOut
 
 
 @app.command()
@@ -43,13 +45,14 @@ def export(
         raise SettingInvalid(f"{file.parent} is not a folder; create it first")
     if suffix == ".npz" and queries is not None:
         raise SettingInvalid(f"answers cannot be written to {file}; end it in .csv or .json")
+    left_out: list[LeftOut] = []
     with open_existing(context) as gallery:
         if suffix == ".npz":
             number = gallery.export(file)
         elif queries is None:
             rows = _face_rows(gallery)
         else:
-            rows = _answer_rows(gallery, queries)
+            rows = _answer_rows(gallery, queries, left_out)
     if suffix != ".npz":
         number = len(rows)
         write_table(file, rows, FACE_COLUMNS if queries is None else QUERY_COLUMNS)
@@ -58,6 +61,7 @@ def export(
     else:
         noun = "face" if queries is None else "answer"
         say(f"exported {count(number, noun)} to {file}")
+    say_left_out(left_out, as_json=as_json)
 
 
 def _face_rows(gallery: Gallery) -> list[dict[str, Any]]:
@@ -73,10 +77,10 @@ def _face_rows(gallery: Gallery) -> list[dict[str, Any]]:
     ]
 
 
-def _answer_rows(gallery: Gallery, folder: Path) -> list[dict[str, Any]]:
+def _answer_rows(gallery: Gallery, folder: Path, left_out: list[LeftOut]) -> list[dict[str, Any]]:
     rows = []
     with progress("querying") as advance:
-        for answer in query_folder(gallery.query_all, folder, advance):
+        for answer in query_folder(gallery.query_all, folder, advance, left_out):
             photo = str(answer.photo)
             if answer.error is not None:
                 rows.append(error_json(photo, answer.error))

@@ -39,9 +39,14 @@ def emit(value: Any) -> None:
     typer.echo(printable(json.dumps(value, ensure_ascii=False)))
 
 
-def say(text: str, style: str = "") -> None:
+def say(text: str, style: str = "", console: Console = out) -> None:
     """Print a line for a person. Markup in the text is printed as it is."""
-    out.print(escape(printable(text)), style=style)
+    console.print(escape(printable(text)), style=style)
+
+
+def on_one_line(text: str) -> str:
+    """Escape line breaks and other control characters, which file names may have."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def show(table: Table) -> None:

@@ -18,10 +18,12 @@ from gallery.cli.app import (
     several,
 )
 from gallery.cli.exit_status import ERROR, FOUND, NONE
+from gallery.cli.left_out import say_left_out
 from gallery.cli.output import certainty, complain, count, emit, progress, say
 from gallery.errors import PhotoError, SettingInvalid, SeveralFacesFound
 from gallery.json_forms.to_json import comparison_json, decision_json, error_json
 from gallery.types import Decision, Outcome
+from gallery.vision.folder import LeftOut, Why, photos_in
 
 _STYLES = {Outcome.MATCH: "green", Outcome.AMBIGUOUS: "yellow"}
 
@@ -61,7 +63,8 @@ def query(
         raise SettingInvalid("give either --all-faces or --largest")
     has_several = False
     with open_existing(context) as gallery, progress("querying") as advance:
-        files, unusable = _files(photos)
+        left_out: list[LeftOut] = []
+        files, unusable = _files(photos, left_out)
         for place, reason in unusable:
             _refuse(place, reason, as_json)
         status = ERROR if unusable else FOUND
@@ -84,14 +87,17 @@ def query(
             if decisions and not any(decision.identity for decision in decisions):
                 status = max(status, NONE)
             advance(done, len(files))
+    say_left_out(left_out, as_json=as_json)
     if has_several and not as_json:
         say("--all-faces answers for every face, --largest for the largest.", "dim")
     raise typer.Exit(status)
 
 
-def _files(named: list[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
-    """The photos named, those of a folder in its place; and (place, reason) of what has none."""
-    from gallery.vision.photo import photos_in
+def _files(named: list[Path], left_out: list[LeftOut]) -> tuple[list[Path], list[tuple[str, str]]]:
+    """The photos named, those of a folder in its place; and (place, reason) of what has none.
+
+    left_out : receives the files of folders that are not queried.
+    """
 
     files: list[Path] = []
     unusable: list[tuple[str, str]] = []
@@ -99,13 +105,15 @@ def _files(named: list[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
         if not path.is_dir():
             files.append(path)
             continue
-        unlisted: list[tuple[str, str]] = []
+        others: list[LeftOut] = []
         try:
-            found = photos_in(path, unlisted)
+            found = photos_in(path, others)
         except PhotoError as error:
             unusable.append((str(path), str(error)))
             continue
-        unusable += [(folder, f"{folder} {reason}") for folder, reason in unlisted]
+        unlistable = [other for other in others if other.why is Why.UNLISTABLE]
+        unusable += [(str(o.path), f"{o.path} cannot be listed: {o.error}") for o in unlistable]
+        left_out += [other for other in others if other.why is not Why.UNLISTABLE]
         if not found:
             unusable.append((str(path), f"{path} is a folder without photos; name another"))
         files += found

@@ -10,6 +10,7 @@ from gallery.store.decisions import face_key
 from gallery.store.plans import State
 from gallery.store.records import FaceRecord
 from gallery.types import Box, IdentityRef
+from gallery.vision.folder import LeftOut
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Findings:
     skipped : (photo, reason).
     folders_are_people : whether each subfolder was taken for one person.
     folders : the number of subfolders with photos.
+    left_out : files of the folder that are no photos, and folders that were not opened.
     state : the gallery's when it was read; None for a folder.
     """
 
@@ -109,6 +111,7 @@ class Findings:
     skipped: tuple[tuple[str, str], ...] = field(default=())
     folders_are_people: bool = False
     folders: int = 0
+    left_out: tuple[LeftOut, ...] = ()
     state: State | None = field(default=None, compare=False, repr=False)
 
 

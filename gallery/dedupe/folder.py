@@ -93,6 +93,7 @@ def dedupe_folder(
         skipped=tuple(scan.skipped),
         folders_are_people=folders_are_people,
         folders=len(set(names) - {None}),
+        left_out=scan.left_out,
     )
 
 

@@ -20,13 +20,15 @@ from gallery.matching.scorer import Scorer
 from gallery.types import Encodings, Int64
 
 _LEAST_FOLDERS = 2
-_LEAST_FOLDER_PURITY, _LEAST_CLUSTER_PURITY = 0.6, 0.8
+_MOST_LOOSE, _MOST_ASTRAY, _MOST_OF_OTHERS = 0.2, 0.2, 0.4
+"""Shares of the photos: outside the subfolders; in another subfolder than most of their cluster;
+not of their subfolder's largest cluster."""
 
 
 def subfolder_names(scan: FolderScan) -> list[str | None]:
-    """For each photo, the subfolder of the root that it is directly in, or None."""
+    """For each photo, the subfolder of the root that it is in, at any depth, or None."""
     parts_of = [Path(path).relative_to(scan.root).parts for path in scan.paths]
-    return [parts[0] if len(parts) == 2 else None for parts in parts_of]
+    return [parts[0] if len(parts) > 1 else None for parts in parts_of]
 
 
 def are_people(scan: FolderScan, names: Sequence[str | None], clusters: Sequence[Cluster]) -> bool:
@@ -35,25 +37,28 @@ def are_people(scan: FolderScan, names: Sequence[str | None], clusters: Sequence
     Folders of events hold several people each, and the same people again and again.
     """
     photos_of = Counter(name for name in names if name is not None)
-    if photos_of.total() < len(names):
-        return False  # a folder of people has no photos outside its subfolders
     several = [name for name, photos in photos_of.items() if photos > 1]
     if len(photos_of) < _LEAST_FOLDERS or not several:
         return False
-    # Clusters lie in one subfolder, and subfolders in one cluster.
-    in_main_folder = clustered = 0
+    clustered = astray = 0
     largest: Counter[str | None] = Counter()
     for cluster in clusters:
         photos = {int(scan.owners[row]) for row in cluster.rows}
-        counts = Counter(names[photo] for photo in photos)
-        in_main_folder += max(counts.values())
-        clustered += len(photos)
+        counts = Counter(name for name in (names[photo] for photo in photos) if name is not None)
+        clustered += counts.total()
+        astray += counts.total() - max(counts.values(), default=0)
         largest |= counts  # the larger count of each
-    folder_purity = sum(largest[name] for name in several) / sum(photos_of[n] for n in several)
+    of_several = sum(photos_of[name] for name in several)
+    of_others = of_several - sum(largest[name] for name in several)
+    loose = len(names) - photos_of.total()
+    one_at_most = astray <= 1 and of_others <= 1  # the wrong name that is to be found
     return (
         clustered > 0
-        and in_main_folder / clustered >= _LEAST_CLUSTER_PURITY
-        and folder_purity >= _LEAST_FOLDER_PURITY
+        and loose <= _MOST_LOOSE * len(names)
+        and (
+            one_at_most
+            or (astray <= _MOST_ASTRAY * clustered and of_others <= _MOST_OF_OTHERS * of_several)
+        )
     )
 
 
@@ -73,7 +78,7 @@ def mislabelled_findings(
     if not len(rows):
         return (), ()
     encodings = scan.encodings.take(rows)
-    wrong = wrong_names(owners, encodings, scorer, _operating_point(scorer, owners, encodings))
+    wrong = wrong_names(owners, encodings, scorer, point_among(scorer, owners, encodings))
     misfiled = tuple(
         Misfiled(
             face=scan.face(int(rows[finding.row])),
@@ -150,7 +155,7 @@ def _repeated(copies: Sequence[CopyGroup], names: Sequence[str | None]) -> set[i
     return repeated
 
 
-def _operating_point(scorer: Scorer, owners: Int64, encodings: Encodings) -> OperatingPoint:
+def point_among(scorer: Scorer, owners: Int64, encodings: Encodings) -> OperatingPoint:
     """The operating point of a query against these people."""
     return operating_point(
         scorer.head.metadata.calibration,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from gallery.store.database import Database
 from gallery.store.decisions import face_key
 from gallery.store.photo_cache import CachedPhoto
 from gallery.types import Box, Encodings, Int64
-from gallery.vision.photo import photos_in
+from gallery.vision.folder import LeftOut, Why, photos_in
 from gallery.vision.pipeline import FacePipeline
 from gallery.vision.workers import Workers, map_photos
 
@@ -46,6 +46,7 @@ class FolderScan:
 
     paths, photos : of each photo.  owners : int64 (f,), rising: each face's photo, by row.
     encodings : of the f faces.  skipped : (photo, reason).
+    left_out : files that are no photos, and folders that were not opened.
     """
 
     root: Path
@@ -54,6 +55,7 @@ class FolderScan:
     owners: Int64
     encodings: Encodings
     skipped: list[tuple[str, str]]
+    left_out: tuple[LeftOut, ...] = ()
 
     def rows_of(self, photo: int) -> Int64:
         """The rows of a photo's faces, the largest face first."""
@@ -81,17 +83,21 @@ def scan_folder(
     progress : called with photos done and photos in all.
     Raises PhotoUnreadable when the folder cannot be listed, NoPhotos when it has none.
     """
-    skipped: list[tuple[str, str]] = []
-    paths = photos_in(folder, skipped)
+    others: list[LeftOut] = []
+    paths = photos_in(folder, others)
     if not paths:
         raise NoPhotos(f"{folder} and its subfolders contain no photos; name another folder")
     photos, duplicates = list_photos(paths, pipeline, views)
-    skipped += duplicates
+    skipped = [
+        (str(other.path), f"{other.path} cannot be listed: {other.error}")
+        for other in others
+        if other.why is Why.UNLISTABLE
+    ]
     read_photos(photos, database, pipeline, views, workers, progress)
-    scan = _load(folder, photos, database, skipped)
+    scan = _load(folder, photos, database, skipped + duplicates)
     if len(scan.photos) + len(scan.skipped) < len(paths):
         raise scan_erased()
-    return scan
+    return replace(scan, left_out=tuple(o for o in others if o.why is not Why.UNLISTABLE))
 
 
 def scan_erased() -> FolderForgotten:
@@ -137,7 +143,7 @@ def _mark(path: Path, pipeline: FacePipeline, views: int) -> str:
         version = "unreadable"
     # The encoder's own hash too: its projection is part of what is stored.
     settings = f"{pipeline.fingerprint} {pipeline.encoder.weights_sha256} {views}"
-    key = f"3 {settings} {os.path.abspath(path)} {version}"
+    key = f"4 {settings} {os.path.abspath(path)} {version}"
     return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
 
@@ -213,6 +219,8 @@ def read_photo(pipeline: FacePipeline, listed_photo: ListedPhoto, views: int) ->
         hashes=perceptual_hashes(grey),
         boxes=np.array([face.box.as_list() for face in faces], np.float32).reshape(-1, 4),
         landmarks=np.array(landmarks, np.float32).reshape(-1, 5, 2),
+        probabilities=np.array([face.probability for face in faces], np.float32),
+        sharpness=np.array([face.sharpness for face in faces], np.float32),
         encodings=encodings,
     )
 

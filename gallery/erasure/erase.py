@@ -244,8 +244,7 @@ class Eraser:
                 if remains.whole:
                     identities.remove(session, identity_id)
                 else:
-                    identities.delete_faces(session, remains.face_ids)
-                    person_data.drop_set_aside(session, remains)
+                    person_data.erase_faces(session, remains)
                 if drops_head:
                     request_head_removal(session)
                     learned.append(

@@ -5,16 +5,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gallery.dates import checked_date
+from gallery.encoders.registry import read_spec
+from gallery.factory import build_pipeline
 from gallery.gallery.admin import Administration
 from gallery.gallery.duplicates import Duplicates
 from gallery.gallery.erasure import Erasure
 from gallery.gallery.identities import Identities
 from gallery.gallery.reencoding import Reencoding
+from gallery.progress import StepProgress, no_step_progress
 from gallery.types import Comparison, Decision, Enrolment, Several
 
 if TYPE_CHECKING:
+    from gallery.enrolment.enroller import EncodedFace
+    from gallery.vision.folder import LeftOut
     from gallery.vision.photo_source import PhotoSource
 
 
@@ -56,17 +65,67 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         >>> gallery.enroll("Grace Hopper", "grace.jpg").outcome.value
         'enrolled'
         """
-        rule = Several.of(several)
+        from gallery.enrolment.enroller import EnrolOptions
+
+        options = EnrolOptions(several=Several.of(several), force=force, distinct=distinct, new=new)
         return self._runtime.steady(
-            lambda p: p.enroller.get().enroll(
-                name,
-                photo,
-                several=rule,
-                force=force,
-                distinct=distinct,
-                new=new,
-                taken=taken,
+            lambda p: p.enroller.get().enroll(name, photo, options, taken=taken)
+        )
+
+    def enroll_folder(
+        self,
+        folder: Path,
+        *,
+        several: Several | str = Several.REFUSE,
+        force: bool = False,
+        distinct: bool = False,
+        new: bool = False,
+        taken: str | None = None,
+        progress: StepProgress = no_step_progress,
+        left_out: list[LeftOut] | None = None,
+    ) -> Iterator[Enrolment]:
+        """Enrol everyone in a folder with one folder per person; yield the outcome of each photo.
+
+        All photos are read and judged before the first is enrolled: see gallery.enrolment.folder.
+        several, force, distinct, new, taken : as in `enroll`, for every photo.
+        progress : called with the step, and how many photos of how many are done.
+        left_out : receives the files that were not looked at, see gallery.vision.folder.
+        Raises PhotoUnreadable, NoPeople, DateInvalid, SettingInvalid or HomeError.
+
+        >>> [enrolment.outcome.value for enrolment in gallery.enroll_folder(Path("people"))]
+        ['enrolled']
+        """
+        from gallery.enrolment.enroller import EnrolOptions
+        from gallery.enrolment.folder import enroll_folder
+        from gallery.vision.workers import Workers, worker_count
+
+        options = EnrolOptions(
+            several=Several.of(several), force=force, distinct=distinct, new=new, again=True
+        )
+
+        def enroll(name: str, photo: Path, encoded: EncodedFace | None) -> Enrolment:
+            return self._runtime.steady(
+                lambda p: p.enroller.get().enroll(
+                    name, photo, options, taken=taken, encoded=encoded
+                )
             )
+
+        if taken is not None:
+            checked_date(taken)  # before anything is read
+        parts = self._runtime.parts()
+        pipeline = parts.pipeline.get()
+        spec = read_spec(pipeline.encoder.network.traits.spec)
+        yield from enroll_folder(
+            folder,
+            enroll,
+            pipeline,
+            parts.scorer.get(),
+            self.database,
+            options,
+            views=self.settings.views_enrolled,
+            workers=Workers(worker_count(), partial(build_pipeline, self.settings, spec)),
+            progress=progress,
+            left_out=left_out,
         )
 
     def query(

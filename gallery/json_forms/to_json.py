@@ -21,6 +21,7 @@ from gallery.types import Candidate, Comparison, Decision, Enrolment, Face, Iden
 if TYPE_CHECKING:  # at run time these would import the networks
     from gallery.dedupe.findings import Findings, FoundFace
     from gallery.matching.fpir import FpirStatement
+    from gallery.vision.folder import LeftOut
 
 Json = dict[str, Any]
 
@@ -286,7 +287,12 @@ def findings_json(findings: Findings) -> Json:
         "photos_read": findings.photos,
         "faces_found": findings.faces,
         "folders_are_people": findings.folders_are_people,
+        "left_out": [left_out_json(other) for other in findings.left_out],
     }
+
+
+def left_out_json(other: LeftOut) -> Json:
+    return {"path": str(other.path), "why": other.why.value, "files": other.files}
 
 
 def _found_face(face: FoundFace) -> Json:

@@ -13,17 +13,11 @@ from gallery.batching import batched
 from gallery.errors import FaceAlreadyEnrolled, LastFace
 from gallery.store.change_log import log_changes
 from gallery.store.decisions import face_key
+from gallery.store.dedupe_tables import AppliedRow, AppliedStepRow, MisfiledDecisionRow
 from gallery.store.expiry import move_along
 from gallery.store.packing import pack_face, unpack_face
 from gallery.store.records import IdentityRecord
-from gallery.store.tables import (
-    IDS_PER_QUERY,
-    AppliedRow,
-    AppliedStepRow,
-    FaceRow,
-    MisfiledDecisionRow,
-    PhotoRow,
-)
+from gallery.store.tables import IDS_PER_QUERY, FaceRow, PhotoRow
 from gallery.types import Box
 
 Json = dict[str, Any]

@@ -14,8 +14,9 @@ from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, t
 from sqlalchemy.orm import Session
 
 from gallery.batching import batched
+from gallery.store.dedupe_tables import FaceDecisionRow
 from gallery.store.photo_cache import FaceDecision
-from gallery.store.tables import DistinctRow, FaceDecisionRow, FaceRow, PhotoRow
+from gallery.store.tables import DistinctRow, FaceRow, PhotoRow
 from gallery.types import Box
 
 NOT_ONE_PERSON, KEEP_ALL = "not-one ", "keep-all "

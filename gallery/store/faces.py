@@ -111,6 +111,7 @@ def add(session: Session, identity_id: int, photo: Photo, new: NewFace, encoder:
         views=new.views,
         source=printable(photo.source)[:4096],
         taken=next((date for date in dates if date is not None), None),
+        picture_hash=new.picture_hash,
     )
     row = session.merge(row) if earlier is not None else row
     session.add(row)
@@ -307,4 +308,5 @@ def _record(row: FaceRow) -> FaceRecord:
         norm=row.norm,
         created_at=row.created_at,
         taken=row.taken,
+        picture_hash=row.picture_hash,
     )

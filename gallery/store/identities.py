@@ -12,17 +12,11 @@ from sqlalchemy.orm import Session
 from gallery.batching import batched
 from gallery.errors import IdentityExists, IdentityNotFound, NameAmbiguous
 from gallery.names import checked_details, checked_external_id, checked_name, folded
-from gallery.store import expiry, photo_cache
+from gallery.store import expiry, photo_cache, recalled
 from gallery.store.change_log import log_changes, request_scrub
+from gallery.store.dedupe_tables import AppliedStepRow
 from gallery.store.records import IdentityRecord
-from gallery.store.tables import (
-    IDS_PER_QUERY,
-    AppliedStepRow,
-    FaceRow,
-    IdentityRow,
-    MergeRow,
-    PhotoRow,
-)
+from gallery.store.tables import IDS_PER_QUERY, FaceRow, IdentityRow, MergeRow, PhotoRow
 
 _SIMILARITY, _MOST_SIMILAR = 0.75, 3  # difflib's ratio; how many similar names are suggested
 _NEIGHBOURS = 2_000  # of an unknown name in the alphabet, on each side: searched for similar names
@@ -178,6 +172,8 @@ def rename(
     row = session.get_one(IdentityRow, record.id)
     row.name = checked_name(new_name)
     session.flush()
+    if row.name != record.name:
+        recalled.add(session, row.id, [recalled.name_item(record.name)])
     return get(session, new_name)
 
 

@@ -10,12 +10,13 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from gallery.errors import IdentityExists, MergeEmpty, MergeNotFound, MergeTooOld
-from gallery.store import identities
+from gallery.store import identities, recalled
 from gallery.store.change_log import log_changes
+from gallery.store.dedupe_tables import MisfiledDecisionRow
 from gallery.store.expiry import earliest, read, set_expiry, stored
 from gallery.store.packing import pack_face, unpack_face
 from gallery.store.records import IdentityRecord, MergeRecord, MergeResult
-from gallery.store.tables import DistinctRow, FaceRow, IdentityRow, MergeRow, MisfiledDecisionRow
+from gallery.store.tables import DistinctRow, FaceRow, IdentityRow, MergeRow
 
 Json = dict[str, Any]
 
@@ -48,6 +49,8 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
         distinct = distinct_from(session, other.id)
         # The decisions that `keep` takes over; an undo deletes them again.
         lent = distinct - distinct_from(session, kept.id) - {kept.id}
+        memory = recalled.items(session, other.id)
+        lent_memory = recalled.add(session, kept.id, [*memory, recalled.name_item(other.name)])
         journal.append(
             _overwritten(other_row)
             | {
@@ -59,6 +62,8 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
                 "distinct": sorted(distinct),
                 "lent": sorted(lent),
                 "called_right": _confirmed_faces(session, other.id),
+                "recalled": memory,
+                "lent_memory": lent_memory,
             }
         )
         for face in aside:
@@ -199,6 +204,8 @@ def _restore(session: Session, kept_id: int, other: Json, set_since: datetime | 
         )
     for packed in other["aside"]:
         unpack_face(session, other["id"], packed)
+    recalled.remove(session, kept_id, other.get("lent_memory", []))
+    recalled.add(session, other["id"], other.get("recalled", []))
     for lent in other["lent"]:
         forget_distinct(session, kept_id, lent)
     existing = set(identities.ids(session))

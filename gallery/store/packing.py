@@ -12,12 +12,11 @@ from sqlalchemy.orm import Session
 
 from gallery.store import encoders
 from gallery.store.change_log import log_changes
+from gallery.store.dedupe_tables import AppliedStepRow, MisfiledDecisionRow
 from gallery.store.tables import (
-    AppliedStepRow,
     FaceRow,
     KeptImageRow,
     MergeRow,
-    MisfiledDecisionRow,
     OtherEncodingRow,
     PhotoRow,
     ThumbnailRow,

@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session
 from gallery.batching import batched
 from gallery.errors import FaceNotFound
 from gallery.names import folded
-from gallery.store import identities
+from gallery.store import faces, identities, recalled
+from gallery.store.dedupe_tables import AppliedStepRow
 from gallery.store.tables import (
     ENCODING_BYTES,
     IDS_PER_QUERY,
-    AppliedStepRow,
     Base,
     DistinctRow,
     FaceRow,
@@ -82,7 +82,7 @@ def collect(session: Session, identity_id: int, face_ids: Sequence[int] | None) 
     row_counts: dict[str, int] = {}
     if face_ids is None:
         rows = session.scalars(face_query).all()
-        names.append(identity.name)
+        names += [identity.name, *recalled.names(session, identity_id)]
         texts += [identity.external_id or "", *map(str, identity.details.values())]
         for merge in merges:
             before = merge.before
@@ -161,6 +161,17 @@ def drop_set_aside(session: Session, data: PersonData) -> None:
             for other in merge.others
         ]
     session.flush()
+
+
+def erase_faces(session: Session, data: PersonData) -> None:
+    """Delete single faces, and remember their photos, so that these do not come back unnoticed."""
+    photos = {
+        record.photo_sha256 for record in faces.records_by_id(session, data.face_ids).values()
+    }
+    identities.delete_faces(session, data.face_ids)
+    drop_set_aside(session, data)
+    for sha256 in photos:
+        recalled.add_photo(session, data.identity_id, sha256)
 
 
 def is_in_use(session: Session, content: bytes) -> bool:

@@ -14,12 +14,12 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from gallery.batching import batched
-from gallery.store.tables import AppliedStepRow, CachedPhotoRow, FaceDecisionRow
-from gallery.types import DIMENSION, Encodings, Float32, UInt8
+from gallery.store.dedupe_tables import AppliedStepRow, CachedPhotoRow, FaceDecisionRow
+from gallery.types import DIMENSION, Box, Encodings, Face, Float32, UInt8
 
 _PHOTOS_PER_QUERY = 5_000
 _BOX_LENGTH, _LANDMARKS_LENGTH = 4, 10
-_ROW_LENGTH = _BOX_LENGTH + _LANDMARKS_LENGTH + DIMENSION + 2
+_ROW_LENGTH = _BOX_LENGTH + _LANDMARKS_LENGTH + DIMENSION + 4
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class CachedPhoto:
     preview : a small grey JPEG.  hashes : uint8 (k, 8), perceptual hashes.
     boxes : float32 (f, 4), left, top, right, bottom in pixels of the upright photo, the largest
         face first.  landmarks : float32 (f, 5, 2).  encodings : f rows.
+    probabilities, sharpness : float32 (f,), see gallery.types.Face.
     reason : why the photo is unusable, or empty; if it is set, all else is empty.
     """
 
@@ -41,8 +42,15 @@ class CachedPhoto:
     hashes: UInt8
     boxes: Float32
     landmarks: Float32
+    probabilities: Float32
+    sharpness: Float32
     encodings: Encodings
     reason: str = ""
+
+    def face(self, i: int) -> Face:
+        """Return the i-th face as the detector found it."""
+        box = Box(*self.boxes[i].tolist())
+        return Face(box, self.landmarks[i], float(self.probabilities[i]), float(self.sharpness[i]))
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,8 @@ def unusable_photo(mark: str, reason: str) -> CachedPhoto:
         np.empty((0, 8), np.uint8),
         no_boxes,
         no_boxes.reshape(0, 5, 2),
+        no_boxes[:, 0],
+        no_boxes[:, 0],
         Encodings.none(),
         reason[:1000],
     )
@@ -157,7 +167,9 @@ def all_decisions(session: Session) -> list[FaceDecision]:
 
 
 def _pack_faces(photo: CachedPhoto) -> bytes:
-    """Pack each face as a float32 row: box, landmarks, encoding, norm, agreement; little-endian."""
+    """Pack each face as a little-endian float32 row: box, landmarks, encoding, norm, agreement,
+    probability, sharpness.
+    """
     faces = len(photo.boxes)
     rows = np.concatenate(
         [
@@ -166,6 +178,8 @@ def _pack_faces(photo: CachedPhoto) -> bytes:
             photo.encodings.vectors,
             photo.encodings.norms[:, None],
             photo.encodings.agreement[:, None],
+            photo.probabilities[:, None],
+            photo.sharpness[:, None],
         ],
         axis=1,
     )
@@ -184,6 +198,8 @@ def _unpack(row: CachedPhotoRow) -> CachedPhoto:
         np.frombuffer(row.hashes, dtype=np.uint8).reshape(-1, 8),
         faces[:, :_BOX_LENGTH],
         faces[:, _BOX_LENGTH:start].reshape(-1, 5, 2),
-        Encodings(faces[:, start : start + DIMENSION], faces[:, -2], faces[:, -1]),
+        faces[:, -2],
+        faces[:, -1],
+        Encodings(faces[:, start : start + DIMENSION], faces[:, -4], faces[:, -3]),
         row.reason,
     )

@@ -12,7 +12,8 @@ from uuid import uuid4
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from gallery.store.tables import DistinctRow, FaceRow, IdentityRow, MisfiledDecisionRow, PlanRow
+from gallery.store.dedupe_tables import MisfiledDecisionRow, PlanRow
+from gallery.store.tables import DistinctRow, FaceRow, IdentityRow
 
 State = dict[str, str]
 """By identity id, a digest of its name and face ids. After a space follows a digest of the user's

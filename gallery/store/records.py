@@ -45,6 +45,7 @@ class FaceRecord:
     probability : the detector's, 0 to 1.  sharpness : see gallery.types.Face.
     norm : length of the encoding before it was scaled to 1.
     taken : when the photo was taken, as far as that is known, see gallery.dates.
+    picture_hash : 64-bit perceptual hash of the photo, hexadecimal; None for older faces.
     """
 
     id: int
@@ -57,6 +58,7 @@ class FaceRecord:
     norm: float
     created_at: datetime
     taken: str | None = None
+    picture_hash: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class NewFace:
     encodings : one row.  views : number of views averaged in it.
     kept_image : the image to re-encode it from, if that is stored.
     taken : the date that the user gave, checked; it goes before that of the photo.
+    picture_hash : as in FaceRecord.
     """
 
     face: Face
@@ -87,6 +90,7 @@ class NewFace:
     views: int
     kept_image: KeptImage | None = None
     taken: str | None = None
+    picture_hash: str | None = None
 
 
 @dataclass(frozen=True)

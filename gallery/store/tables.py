@@ -128,6 +128,7 @@ class FaceRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
     # When the photo was taken, see gallery.dates; of the face, so that erasing it erases the date.
     taken: Mapped[str | None] = mapped_column(String(10))
+    picture_hash: Mapped[str | None] = mapped_column(String(16))  # perceptual; hexadecimal
 
     identity: Mapped[IdentityRow] = relationship(back_populates="faces")
     photo: Mapped[PhotoRow] = relationship()
@@ -253,6 +254,18 @@ class DistinctRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
 
 
+class RecalledRow(Base):
+    """What a folder that is enrolled again is recognised by, see gallery.store.recalled."""
+
+    __tablename__ = "recalled"
+
+    identity_id: Mapped[int] = mapped_column(
+        ForeignKey("identities.id", ondelete="CASCADE"), primary_key=True
+    )
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    value: Mapped[str] = mapped_column(String(200), primary_key=True, index=True)
+
+
 class KeyRow(Base):
     """An API key, with the hash of its secret only."""
 
@@ -298,100 +311,3 @@ class JobRow(Base):
     error: Mapped[str | None] = mapped_column(String(500))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now, onupdate=utc_now)
-
-
-class CachedPhotoRow(Base):
-    """The cached detections and encodings of one photo in a folder.
-
-    mark : digest of the photo's path, size and time, and of the pipeline.
-    look : a small grey JPEG.  hashes : perceptual hashes.
-    faces : packed, see gallery.store.photo_cache.  reason : why the photo is unusable, or empty.
-    Any erasure deletes all rows: a photo of the erased person may be among them.
-    """
-
-    __tablename__ = "seen_photos"
-    __table_args__ = {"sqlite_autoincrement": True}
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    mark: Mapped[str] = mapped_column(String(64), unique=True)
-    sha256: Mapped[str] = mapped_column(String(64))
-    width: Mapped[int]
-    height: Mapped[int]
-    look: Mapped[bytes] = mapped_column(LargeBinary)
-    hashes: Mapped[bytes] = mapped_column(LargeBinary)
-    faces: Mapped[bytes] = mapped_column(LargeBinary)
-    reason: Mapped[str] = mapped_column(String(1000))
-
-
-class FaceDecisionRow(Base):
-    """A user's decision whether two faces in photos are the same person.
-
-    first, second : face keys, see gallery.store.decisions.face_key.
-    person : the id of the group they were confirmed in, or empty.
-    """
-
-    __tablename__ = "face_decisions"
-
-    first: Mapped[str] = mapped_column(String(128), primary_key=True)
-    second: Mapped[str] = mapped_column(String(128), primary_key=True, index=True)
-    same: Mapped[bool]
-    person: Mapped[str] = mapped_column(String(16))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
-
-
-class MisfiledDecisionRow(Base):
-    """A user's confirmation that this face belongs to its identity."""
-
-    __tablename__ = "misfiled_decisions"
-
-    face_id: Mapped[int] = mapped_column(
-        ForeignKey("faces.id", ondelete="CASCADE"), primary_key=True
-    )
-    identity_id: Mapped[int] = mapped_column(ForeignKey("identities.id", ondelete="CASCADE"))
-
-
-class PlanRow(Base):
-    """A dedupe plan: digests of the gallery's state it was made for, and its files."""
-
-    __tablename__ = "plans"
-
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    state: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=False)
-    files: Mapped[list[str]] = mapped_column(JSON)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
-
-
-class AppliedRow(Base):
-    """An applied plan. steps : how many steps it had."""
-
-    __tablename__ = "applied"
-    __table_args__ = {"sqlite_autoincrement": True}
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    steps: Mapped[int]
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
-
-
-class AppliedStepRow(Base):
-    """What is needed to undo a step. Erasing either of its identities erases it.
-
-    kind : merge (number: merge id), move (number: face id), drop (kept: the packed face), distinct,
-    right (number: face id), decision (kept: the decisions before and after).
-    """
-
-    __tablename__ = "applied_steps"
-    __table_args__ = {"sqlite_autoincrement": True}
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    applied_id: Mapped[int] = mapped_column(
-        ForeignKey("applied.id", ondelete="CASCADE"), index=True
-    )
-    kind: Mapped[str] = mapped_column(String(16))
-    first_id: Mapped[int | None] = mapped_column(
-        ForeignKey("identities.id", ondelete="CASCADE"), index=True
-    )
-    second_id: Mapped[int | None] = mapped_column(
-        ForeignKey("identities.id", ondelete="CASCADE"), index=True
-    )
-    number: Mapped[int | None]
-    kept: Mapped[dict[str, Any] | None] = mapped_column(JSON)

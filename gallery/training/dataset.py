@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gallery.errors import NoPeople, PhotoUnreadable
-from gallery.vision.photo import photos_in
+from gallery.vision.folder import is_clutter, photos_in
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def people_in(root: Path, part: str | None = None) -> PeopleFolder:
         folder.name: [photo for photo in photos_in(folder) if photo.parent == folder]
         for folder in sorted(root.iterdir())
         if folder.is_dir()
-        and not folder.name.startswith(".")
+        and not is_clutter(folder.name)
         and (names is None or folder.name in names)
     }
     people = {name: photos for name, photos in people.items() if photos}

@@ -30,32 +30,6 @@ from gallery.vision import jpeg
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "BMP", "DIB", "GIF", "PPM")
 """The formats that are decoded, by Pillow's names. EPS and other programs are never opened."""
 
-SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".mpo",
-        ".png",
-        ".webp",
-        ".avif",
-        ".heic",
-        ".heif",
-        ".hif",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-    ]
-)
-"""Files that count as photos in a folder; a file named by the user is opened in any case."""
-
 _REMEDY = "export it as JPEG or PNG and try again"
 # What Pillow's decoders are known to raise on broken files.
 _DECODER_ERRORS = (
@@ -74,34 +48,6 @@ _DECODER_ERRORS = (
     MemoryError,
     struct.error,
 )
-
-
-def photos_in(folder: Path, refused: list[tuple[str, str]] | None = None) -> list[Path]:
-    """The photos under `folder`, sorted, by suffix. Hidden files and folders are skipped.
-
-    Links to files are followed, links to folders are not.
-    refused : receives (folder, reason) for each subfolder that cannot be listed.
-    Raises PhotoUnreadable when `folder` is not a folder or cannot be listed; without `refused`,
-    also when a subfolder cannot be listed.
-    """
-    if not folder.is_dir():
-        raise PhotoUnreadable(f"{folder} is not a folder")
-    photos: list[Path] = []
-
-    def refuse(error: OSError) -> None:
-        if refused is not None and Path(error.filename) != folder:
-            refused.append((str(error.filename), f"cannot be listed: {error.strerror}"))
-            return
-        raise PhotoUnreadable(f"{error.filename}: {error.strerror}") from error
-
-    for root, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        photos += [
-            Path(root, name)
-            for name in sorted(names)
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-        ]
-    return sorted(photos)
 
 
 class PhotoReader:

@@ -27,7 +27,7 @@ from gallery.errors import PhotoError
 from gallery.factory import build_pipeline
 from gallery.training.dataset import people_in
 from gallery.types import UInt8
-from gallery.vision.photo import photos_in
+from gallery.vision.folder import photos_in
 from gallery.vision.pipeline import FacePipeline
 
 SIZES = {"landscape": (6000, 4000, 24), "portrait": (4000, 6000, 1), "panorama": (20000, 2500, 24)}

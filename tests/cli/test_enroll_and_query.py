@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,45 @@ def test_folder_of_people_is_enrolled(
     assert run("enroll-identity", "X", hopper, "--from-folder", tmp_path).status == 2
     assert run("enroll-identity", "X").status == 2
     assert run("enroll-identity", "--from-folder", tmp_path / "nowhere").status == 2
+
+
+def test_bulk_enrolment_ends_with_what_was_not_enrolled(
+    run: Run, tmp_path: Path, hopper: Path, no_one: list[Path], broken: Path
+) -> None:
+    people = tmp_path / "people"
+    for name in ("Grace", "A\nB"):
+        (people / name / "deep").mkdir(parents=True)
+        shutil.copy(hopper, people / name / "deep")
+    shutil.copy(no_one[0], people / "Grace" / "cat.png")
+    shutil.copy(broken, people / "Grace" / "broken.jpg")
+    (people / "Grace" / "1.NEF").touch()
+    (people / "@eaDir").mkdir()
+    (people / "@eaDir" / "1.jpg").touch()
+    done = run("enroll-identity", "--from-folder", people)
+    assert done.status == 2
+    end = done.out.splitlines()[4:]
+    assert end == [
+        "refused, no face: 1",
+        f"    {people}/Grace/cat.png",
+        "could not be used: 2",
+        f"    {people}/A\\nB",
+        f"    {people}/Grace/broken.jpg",
+        f"not read: 1 hidden file or file of another program ({people}/@eaDir)",
+        f"not read: 1 raw file; export it as JPEG ({people}/Grace/1.NEF)",
+        "1 enrolled, 1 refused, 2 errors",
+    ]
+    as_json = run("enroll-identity", "--from-folder", people, "--json")
+    assert [line["outcome"] for line in as_json.lines] == ["error", "error", "refused", "already"]
+    assert "not read: 1 raw file" in as_json.err
+
+
+def test_warning_about_an_unlike_face_says_what_to_do(
+    run: Run, hopper: Path, collins: Path
+) -> None:
+    warned = run("enroll-identity", "Grace Hopper", hopper, collins).out
+    assert "does not look like the other photo of Grace Hopper" in warned
+    assert "`gallery faces move 2 NAME`" in warned and "`gallery faces forget 2`" in warned
+    assert run("faces", "forget", "2", "--yes").status == 0
 
 
 @pytest.mark.parametrize(

@@ -224,6 +224,26 @@ def test_people_and_wrong_names_among_research_photos(
     assert [set(same.names) for same in found.identities] == [{third, "Another Name"}]
 
 
+@pytest.mark.parametrize(("bobs", "cats"), [(3, 3), (2, 1)])
+def test_one_photo_of_somebody_else_does_not_hide_that_folders_are_people(
+    gallery: Gallery, shared_faces: Path, tmp_path: Path, bobs: int, cats: int
+) -> None:
+    several = (f for f in sorted((shared_faces / "lfw").iterdir()) if len(list(f.iterdir())) == 7)
+    bob, cat = (sorted(next(several).iterdir()) for _ in range(2))
+    for name, photos in (("Bob", [*bob[:bobs], cat[6]]), ("Cat", cat[:cats])):
+        (tmp_path / "people" / name / "2024").mkdir(parents=True)
+        for photo in photos:
+            shutil.copy(photo, tmp_path / "people" / name / "2024")
+    (tmp_path / "people" / "@eaDir").mkdir()
+    shutil.copy(cat[5], tmp_path / "people" / "@eaDir" / "thumbnail.png")
+    found = gallery.dedupe_folder(tmp_path / "people")
+    assert found.folders_are_people
+    assert [(Path(w.face.photo).name, w.suggested) for w in found.misfiled] == [
+        (cat[6].name, "Cat")
+    ]
+    assert [other.path.name for other in found.left_out] == ["@eaDir"]
+
+
 def test_photos_of_one_sitting_are_not_copies(
     gallery: Gallery, shared_faces: Path, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from gallery import Gallery
 ENTRY_POINTS = (
     Gallery.open,
     Gallery.enroll,
+    Gallery.enroll_folder,
     Gallery.query,
     Gallery.query_all,
     Gallery.compare,
@@ -44,6 +45,8 @@ def test_example_of_an_entry_point(
     name = entry_point.__name__
     shutil.copy(hopper, tmp_path / "grace.jpg")
     Image.open(hopper).save(tmp_path / "unknown.jpg", quality=80)
+    (tmp_path / "people" / "Grace Hopper").mkdir(parents=True)
+    shutil.copy(hopper, tmp_path / "people" / "Grace Hopper")
     (tmp_path / "photos").mkdir()
     for photo in ("grace.jpg", "unknown.jpg"):
         shutil.copy(tmp_path / photo, tmp_path / "photos" / photo)

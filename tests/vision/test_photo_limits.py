@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from gallery.errors import PhotoError, PhotoTooLarge, PhotoUndecodable, PhotoUnreadable
-from gallery.vision.photo import PhotoReader, photos_in
+from gallery.vision.photo import PhotoReader
 from tests.vision.images import WORKING_SIDE, encoded, photo_reader, png
 
 # Refusals
@@ -166,49 +166,6 @@ def test_unreadable_photo_is_refused(reader: PhotoReader, tmp_path: Path) -> Non
     (tmp_path / "secret.jpg").touch(mode=0o000)
     with pytest.raises(PhotoUnreadable, match="Permission denied"):
         reader.read(tmp_path / "secret.jpg")
-
-
-# Folders
-
-
-def test_photos_in_subfolders_are_listed(tmp_path: Path) -> None:
-    for name in (
-        "b.jpg",
-        "a.JPEG",
-        "notes.txt",
-        "no suffix",
-        ".hidden.jpg",
-        "c/z.heic",
-        "c/deep/er/y.PNG",
-        ".cache/thumbnail.jpg",
-        "c/.trash/x.jpg",
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "d.jpg").mkdir()
-    paths = [p.relative_to(tmp_path).as_posix() for p in photos_in(tmp_path)]
-    assert sorted(paths) == ["a.JPEG", "b.jpg", "c/deep/er/y.PNG", "c/z.heic"]
-    assert photos_in(tmp_path) == sorted(photos_in(tmp_path))
-
-
-def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
-    inside, outside = tmp_path / "inside", tmp_path / "outside"
-    for folder in (inside, outside):
-        folder.mkdir()
-        (folder / "a.jpg").touch()
-    (inside / "round").symlink_to(inside, target_is_directory=True)
-    (inside / "out").symlink_to(outside, target_is_directory=True)
-    (inside / "out.jpg").symlink_to(outside / "a.jpg")
-    (inside / "nowhere.jpg").symlink_to(tmp_path / "missing.jpg")
-    names = [photo.name for photo in photos_in(inside)]
-    assert names == ["a.jpg", "nowhere.jpg", "out.jpg"]  # the dangling link fails when opened
-
-
-def test_path_that_is_not_a_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").touch()
-    for path in (tmp_path / "a.jpg", tmp_path / "missing", Path("n\0ul")):
-        with pytest.raises(PhotoUnreadable, match="is not a folder"):
-            photos_in(path)
 
 
 # Scans of a JPEG

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gallery.dates import checked_date
+from gallery.dedupe.image_similarity import grey_jpeg, perceptual_hashes
+from gallery.enrolment.rivals import rivals_of
+from gallery.enrolment.seen_before import same_picture, was_erased
 from gallery.errors import NameAmbiguous, NoFaceFound, PhotoError, SeveralFacesFound
 from gallery.identify import Identifier
-from gallery.matching.decision import CLEAR, matches
 from gallery.matching.lookalikes import is_unlike
 from gallery.matching.scorer import Scorer
 from gallery.names import checked_name
-from gallery.store import audit, faces, identities, kept_images, merges
+from gallery.store import audit, faces, identities, kept_images, merges, recalled
 from gallery.store.change_log import latest_change
 from gallery.store.database import Database, Session
 from gallery.store.records import NewFace
 from gallery.timing import stage
 from gallery.types import (
-    Candidate,
+    Encodings,
     Enrolment,
     EnrolOutcome,
+    Face,
     IdentityRef,
     Photo,
     Refusal,
@@ -30,6 +33,40 @@ from gallery.types import (
 from gallery.vision.crops import Keep, picture_to_keep, thumbnail
 from gallery.vision.photo_source import PhotoSource, source_name
 from gallery.vision.pipeline import FacePipeline
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnrolOptions:
+    """What is enrolled, and what is refused.
+
+    several : which face to take when the photo has more than one; by default, none.
+    force : enrol even if the face matches another identity.
+    distinct : as force, and mark this person and those whom the face matches as different people.
+    new : a near name is another person's.
+    again : the photo may have been enrolled before, under any name. Without force, a picture that
+        is enrolled is left as it is, and one that was erased is refused.
+    """
+
+    several: Several = Several.REFUSE
+    force: bool = False
+    distinct: bool = False
+    new: bool = False
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class EncodedFace:
+    """A photo's face that was found and encoded before it is enrolled.
+
+    sha256 : of the photo's file.  faces : how many faces it has.
+    encoder : SHA-256 of the encoder's weights.  encoding : one row, of an enrolled face's views.
+    """
+
+    sha256: str
+    encoder: str
+    face: Face
+    encoding: Encodings
+    faces: int
 
 
 class Enroller:
@@ -63,23 +100,18 @@ class Enroller:
         self,
         name: str,
         source: PhotoSource,
+        options: EnrolOptions = EnrolOptions(),
         *,
-        several: Several = Several.REFUSE,
-        force: bool = False,
-        distinct: bool = False,
-        new: bool = False,
         taken: str | None = None,
+        encoded: EncodedFace | None = None,
     ) -> Enrolment:
         """Enrol one photo. When this returns "enrolled", the face is on disk.
 
         If nobody has exactly this name, the only identity with a near name is meant (see
         gallery.names.folded), and the enrolment's notes say so.
 
-        several : which face to take when the photo has more than one; by default, none.
-        force : enrol even if the face matches another identity.
-        distinct : also mark this person and those whom the face matches as different people.
-        new : a near name is another person's.
         taken : when the photo was taken, see gallery.dates; None for what its EXIF data say.
+        encoded : the face to take, if it is known; ignored if the file or the encoder has changed.
         Raises InvalidName, NameAmbiguous if several names are near, DateInvalid and HomeError; a
         problem with the photo is an outcome.
         """
@@ -87,28 +119,13 @@ class Enroller:
         label = source_name(source)
         date = None if taken is None else checked_date(taken)
         try:
-            enrolment = self._enroll(
-                name,
-                source,
-                label,
-                several=several,
-                force=force,
-                distinct=distinct,
-                new=new,
-                taken=date,
-            )
+            enrolment = self._enroll(name, source, label, options, date, encoded)
         except NoFaceFound as error:
             return _refused(label, _reason(error, label), Refusal.NO_FACE)
         except SeveralFacesFound as error:
             return _refused(label, _reason(error, label), Refusal.SEVERAL_FACES)
         except PhotoError as error:
             return Enrolment(label, EnrolOutcome.ERROR, None, None, _reason(error, label))
-        if enrolment.identity is not None and enrolment.identity.name != name:
-            note = (
-                f"{name!r} is taken to be {enrolment.identity.name!r}; use new if it is another"
-                " person"
-            )
-            enrolment = replace(enrolment, notes=(note,))
         if date is not None and enrolment.outcome is EnrolOutcome.ALREADY:
             reason = (
                 f"{enrolment.reason}, its date neither: `gallery faces date {enrolment.face_id}"
@@ -122,41 +139,51 @@ class Enroller:
         name: str,
         source: PhotoSource,
         label: str,
-        *,
-        several: Several,
-        force: bool,
-        distinct: bool,
-        new: bool,
+        options: EnrolOptions,
         taken: str | None,
+        encoded: EncodedFace | None,
     ) -> Enrolment:
         content = self._pipeline.content(source)
+        sha256 = hashlib.sha256(content).hexdigest()
         with self._database.reading() as session:
-            person = _person(session, name, new=new)
-        existing = self._existing(person, hashlib.sha256(content).hexdigest(), label)
+            person = _person(session, name, new=options.new)
+        existing = self._existing(person, sha256, label)
         if existing is not None:
-            return existing
+            return _noted(existing, name, person)
+        is_back = was_erased(self._database, person, sha256)
+        if is_back and options.again and not options.force:
+            reason = f"this photo was erased from {person} before; use force to enrol it again"
+            return _refused(label, reason, Refusal.FORGOTTEN)
         with stage("decode"):
             photo = self._pipeline.reader.decode(content, label)
         if taken is not None:
             photo = replace(photo, taken=taken)
-        faces_found = self._pipeline.faces(photo)
-        face = self._pipeline.pick(photo, faces_found, several)
-        picture = picture_to_keep(self._keep, photo, face, content, len(faces_found))
-        encoding = self._pipeline.encode(photo, [face], self._views)
-        new_face = NewFace(face, encoding, self._views, picture, taken)
+        current = photo.sha256, self._pipeline.encoder.weights_sha256
+        if encoded is None or (encoded.sha256, encoded.encoder) != current:
+            encoded = self._encoded(photo, options.several)
+        picture = picture_to_keep(self._keep, photo, encoded.face, content, encoded.faces)
+        picture_hash = perceptual_hashes(grey_jpeg(photo))[0].tobytes().hex()
+        new = NewFace(encoded.face, encoded.encoding, self._views, picture, taken, picture_hash)
+        warning = f"; warning: this photo was erased from {person} before" if is_back else ""
         while True:
             # Another process may have enrolled it, or somebody of a near name, meanwhile.
             with self._database.reading() as session:
                 position = latest_change(session)
-                person = _person(session, name, new=new)
-            existing = self._existing(person, photo.sha256, label)
-            if existing is not None:
-                return existing
-            enrolment = self._enroll_unless_rivals(
-                person, photo, new_face, position, force=force, distinct=distinct
-            )
+                person = _person(session, name, new=options.new)
+            enrolment = self._existing(person, photo.sha256, label)
+            if enrolment is None:
+                enrolment = self._enroll_unless_rivals(
+                    person, photo, new, position, options, warning
+                )
             if enrolment is not None:
-                return enrolment
+                return _noted(enrolment, name, person)
+
+    def _encoded(self, photo: Photo, several: Several) -> EncodedFace:
+        faces_found = self._pipeline.faces(photo)
+        face = self._pipeline.pick(photo, faces_found, several)
+        encoding = self._pipeline.encode(photo, [face], self._views)
+        encoder = self._pipeline.encoder.weights_sha256
+        return EncodedFace(photo.sha256, encoder, face, encoding, len(faces_found))
 
     def _existing(self, name: str, sha256: str, label: str) -> Enrolment | None:
         """The enrolment of this photo for this identity, if there is one."""
@@ -169,49 +196,48 @@ class Enroller:
         return Enrolment(label, EnrolOutcome.ALREADY, record.ref, face_id, reason)
 
     def _enroll_unless_rivals(
-        self, name: str, photo: Photo, new: NewFace, position: int, *, force: bool, distinct: bool
+        self,
+        name: str,
+        photo: Photo,
+        new: NewFace,
+        position: int,
+        options: EnrolOptions,
+        warning: str,
     ) -> Enrolment | None:
         """Enrol the face, or refuse it because it matches other identities.
 
         Returns None if the gallery changed after `position`: the face must be scored again.
         """
-        decision = self._identifier.decide_face(photo, new.face, new.encodings)
-        rivals = self._rivals(name, matches(decision.candidates))
+        candidates = self._identifier.decide_face(photo, new.face, new.encodings).candidates
+        if options.again and not options.force:
+            copy = same_picture(self._database, photo.sha256, new.picture_hash, candidates)
+            if copy is not None:
+                reason = f"this picture is already enrolled, as {copy.identity.name}"
+                return Enrolment(photo.source, EnrolOutcome.ALREADY, copy.identity, copy.id, reason)
+        rivals = rivals_of(name, candidates, new.encodings, self._scorer, self._database)
         rival_refs = tuple(c.identity for c in rivals)
         # The page parses "(90%, by " (api/page/elements.js) and "; warning: " (enroll.js).
         names = ", ".join(f"{c.identity.name} ({c.probability:.0%}, by {c.photo})" for c in rivals)
-        if rivals and not (force or distinct):
+        if rivals and not (options.force or options.distinct):
             reason = (
                 f"it matches {names}; if {name} is somebody else, enrol it as distinct, or use"
                 " force to enrol it anyway"
             )
             return _refused(photo.source, reason, Refusal.MATCHES_ANOTHER, rival_refs)
-        note = ""
+        note = warning
         if rivals:
-            note = f"; told apart from {names}" if distinct else f"; warning: it matches {names}"
-        note += self._unlike_warning(name, new)
+            is_distinct = options.distinct
+            note += (
+                f"; told apart from {names}" if is_distinct else f"; warning: it matches {names}"
+            )
+        unlike_warning = self._unlike_warning(name, new)
+        note += unlike_warning
         note += f"; warning: {photo.note}" if photo.note else ""
-        others = [ref.id for ref in rival_refs] if distinct else []
+        others = [ref.id for ref in rival_refs] if options.distinct else []
         enrolment = self._store(name, photo, new, position, note, others)
-        return None if enrolment is None else replace(enrolment, rivals=rival_refs)
-
-    def _rivals(self, name: str, matched: Sequence[Candidate]) -> list[Candidate]:
-        """The other identities that the face may be of.
-
-        Those who were told apart from this one are not, unless they are clearly the likelier.
-        """
-        own = next((c for c in matched if c.identity.name == name), None)
-        others = [c for c in matched if c is not own]
-        if own is None or not others:
-            return others
-        with self._database.reading() as session:
-            told_apart = merges.distinct_from(session, own.identity.id)
-        preference = self._scorer.operating_point().preference
-        return [
-            c
-            for c in others
-            if c.identity.id not in told_apart or preference(c.margin - own.margin) >= CLEAR
-        ]
+        if enrolment is None:
+            return None
+        return replace(enrolment, rivals=rival_refs, unlike=bool(unlike_warning))
 
     def _unlike_warning(self, name: str, new: NewFace) -> str:
         with self._database.reading() as session:
@@ -249,6 +275,7 @@ class Enroller:
                 kept_images.save(session, face_id, new.kept_image)
             if self._thumbnails:
                 kept_images.add_thumbnail(session, face_id, thumbnail(photo, new.face))
+            recalled.forget_photo(session, identity_id, photo.sha256)
             audit.record(session, "enrol", identity_id=identity_id)
             if told_apart:
                 merges.keep_distinct(session, identity_id, told_apart)
@@ -260,6 +287,11 @@ class Enroller:
         return Enrolment(photo.source, EnrolOutcome.ENROLLED, identity, face_id, reason)
 
 
+def refused_for_name(photo: str, error: NameAmbiguous) -> Enrolment:
+    """Return the outcome of a photo whose name may be several people's, among photos of others."""
+    return _refused(photo, str(error), Refusal.NAME_AMBIGUOUS)
+
+
 def _person(session: Session, name: str, *, new: bool) -> str:
     """Return the exact name of the person that a name means. Raises NameAmbiguous."""
     if new:
@@ -269,6 +301,14 @@ def _person(session: Session, name: str, *, new: bool) -> str:
     except NameAmbiguous as error:
         raise NameAmbiguous(f"{error}, or use new to enrol another person") from error
     return name if record is None else record.name
+
+
+def _noted(enrolment: Enrolment, name: str, person: str) -> Enrolment:
+    """The enrolment, with a note if the name was taken to be another spelling."""
+    if name == person:
+        return enrolment
+    note = f"{name!r} is taken to be {person!r}; use new if it is another person"
+    return replace(enrolment, notes=(note,))
 
 
 def _reason(error: PhotoError, label: str) -> str:

@@ -1,0 +1,259 @@
+"""A folder of people is judged as a whole: one odd name, photo or file keeps nobody else out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from gallery import Gallery
+from gallery.config import DATABASE_FILE
+from gallery.demo.photos import alterations, altered
+from gallery.errors import NoPeople, PhotoUnreadable
+from gallery.store import photo_cache, recalled
+from gallery.types import Enrolment, Refusal
+from gallery.vision.folder import LeftOut, Why
+
+
+@pytest.fixture
+def people(tmp_path: Path, hopper: Path, collins: Path) -> Path:
+    """Bob/ with three photos of Hopper and one of Collins, Cat/ with three of Collins."""
+    root = tmp_path / "people"
+    for name in ("Bob", "Cat"):
+        (root / name / "2024").mkdir(parents=True)
+    for i, alteration in enumerate(alterations()[:3]):
+        (root / "Bob" / f"{i}.jpg").write_bytes(altered(hopper, alteration))
+        (root / "Cat" / "2024" / f"{i}.jpg").write_bytes(altered(collins, alteration))
+    shutil.copy(collins, root / "Bob" / "stray.png")
+    return root
+
+
+def outcomes(enrolments: list[Enrolment]) -> dict[str, str]:
+    return {Path(e.photo).name: e.outcome.value for e in enrolments}
+
+
+def faces_by_name(gallery: Gallery) -> dict[str, int]:
+    return {record.name: record.faces for record in gallery.identities()}
+
+
+def test_misfiled_photo_is_held_back_and_keeps_nobody_out(gallery: Gallery, people: Path) -> None:
+    enrolments = list(gallery.enroll_folder(people))
+    assert faces_by_name(gallery) == {"Bob": 3, "Cat": 3}
+    (held_back,) = [e for e in enrolments if e.refusal is not None]
+    assert Path(held_back.photo).name == "stray.png" and held_back.refusal is Refusal.MISFILED
+    assert held_back.reason.startswith("it looks like Cat, not Bob")
+
+
+def test_force_enrols_a_misfiled_photo(gallery: Gallery, people: Path) -> None:
+    list(gallery.enroll_folder(people, force=True))
+    assert faces_by_name(gallery) == {"Bob": 4, "Cat": 3}
+
+
+def test_misfiled_photo_is_held_back_from_people_enrolled_before(
+    gallery: Gallery, people: Path
+) -> None:
+    shutil.move(people / "Bob" / "stray.png", people / "later.png")
+    list(gallery.enroll_folder(people))
+    shutil.move(people / "later.png", people / "Bob" / "stray.png")
+    done = list(gallery.enroll_folder(people))
+    assert outcomes(done)["stray.png"] == "refused"
+    assert {e.outcome.value for e in done} == {"already", "refused"}
+
+
+def test_face_unlike_its_namesakes_refuses_nobody(
+    gallery: Gallery, people: Path, collins: Path
+) -> None:
+    for i in range(3):
+        gallery.enroll("Bob", people / "Bob" / f"{i}.jpg")
+    odd = gallery.enroll("Bob", collins)
+    assert odd.unlike
+    for i in range(3):
+        enrolled = gallery.enroll("Cat", people / "Cat" / "2024" / f"{i}.jpg")
+        assert enrolled.outcome == "enrolled", enrolled.reason
+    wrong = gallery.enroll("Cat", people / "Bob" / "0.jpg")  # Bob's others still count
+    assert wrong.refusal is Refusal.MATCHES_ANOTHER
+
+
+def test_of_several_faces_the_one_in_the_other_photos_is_taken(
+    gallery: Gallery, people: Path, hopper: Path, collins: Path
+) -> None:
+    (people / "Bob" / "stray.png").unlink()
+    sheet = Image.new("RGB", (800, 480))
+    for x, photo in ((0, collins), (400, hopper)):
+        with Image.open(photo) as image:
+            sheet.paste(image.convert("RGB").resize((400, 480)), (x, 0))
+    for name in ("Bob", "Eve"):
+        (people / name).mkdir(exist_ok=True)
+        sheet.save(people / name / "both.png")
+    done = list(gallery.enroll_folder(people))
+    assert faces_by_name(gallery) == {"Bob": 4, "Cat": 3}
+    _, faces = gallery.identity("Bob")
+    (both,) = [face for face in faces if face.photo.endswith("both.png")]
+    assert both.box.centre[0] > 400  # Hopper, on the right
+    (refused,) = [e for e in done if e.refusal is not None]
+    assert refused.photo.endswith("Eve/both.png") and refused.refusal is Refusal.SEVERAL_FACES
+
+
+def test_odd_names_stop_nobody(gallery: Gallery, people: Path, hopper: Path) -> None:
+    for name in (b"A\nB", b"J\xf6rg"):
+        folder = os.fsencode(people) + b"/" + name
+        os.mkdir(folder)
+        shutil.copy(os.fsencode(hopper), folder + b"/x.jpg")
+    done = list(gallery.enroll_folder(people))
+    errors = [e.reason for e in done if e.outcome == "error"]
+    assert errors[0].startswith(r"the name 'A\nB' has '\n'")
+    assert errors[1] == r"the name 'J\udcf6rg' is not valid UTF-8; rename the folder"
+    assert faces_by_name(gallery) == {"Bob": 3, "Cat": 3}
+
+
+def test_what_was_not_looked_at_is_reported(gallery: Gallery, people: Path) -> None:
+    for name in ("loose.jpg", "Cat/raw.CR2", "Cat/notes.txt", "@eaDir/x.jpg", "Cat/Thumbs.db"):
+        (people / name).parent.mkdir(exist_ok=True)
+        (people / name).touch()
+    (people / "Nobody").mkdir()
+    left_out: list[LeftOut] = []
+    list(gallery.enroll_folder(people, left_out=left_out))
+    assert {(other.path.name, other.why) for other in left_out} == {
+        ("loose.jpg", Why.LOOSE),
+        ("raw.CR2", Why.RAW),
+        ("notes.txt", Why.NO_PHOTO),
+        ("@eaDir", Why.CLUTTER),
+        ("Thumbs.db", Why.CLUTTER),
+        ("Nobody", Why.EMPTY),
+    }
+
+
+def test_interrupted_enrolment_goes_on_with_what_was_read(gallery: Gallery, people: Path) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(_step: str, done: int, _total: int) -> None:
+        if done == 4:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        list(gallery.enroll_folder(people, progress=stop))
+    assert gallery.identities() == []
+    steps: list[int] = []
+    list(gallery.enroll_folder(people, progress=lambda _step, done, _total: steps.append(done)))
+    assert steps[0] == 4
+    assert faces_by_name(gallery) == {"Bob": 3, "Cat": 3}
+
+
+def test_erasing_a_person_erases_what_was_read(gallery: Gallery, people: Path) -> None:
+    list(gallery.enroll_folder(people))
+    gallery.forget("Cat")
+    with gallery.database.reading() as session:
+        assert photo_cache.count(session) == 0
+
+
+def test_folder_without_people_is_refused(gallery: Gallery, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NoPeople):
+        list(gallery.enroll_folder(tmp_path / "empty"))
+    with pytest.raises(PhotoUnreadable):
+        list(gallery.enroll_folder(tmp_path / "nowhere"))
+
+
+# The same folder again
+
+
+def saved_again(photo: Path, file: Path) -> None:
+    """The same picture, smaller and compressed anew."""
+    with Image.open(photo) as image:
+        half = image.width // 2, image.height // 2
+        image.convert("RGB").resize(half, Image.Resampling.LANCZOS).save(file, quality=80)
+
+
+@pytest.fixture
+def named(gallery: Gallery, people: Path) -> Path:
+    """The folder, with everybody in it enrolled under the right name."""
+    (people / "Bob" / "stray.png").unlink()
+    list(gallery.enroll_folder(people))
+    return people
+
+
+def test_folder_of_a_renamed_person_is_enrolled_already(gallery: Gallery, named: Path) -> None:
+    gallery.rename("Bob", "Robert")
+    done = list(gallery.enroll_folder(named))
+    assert {e.outcome.value for e in done} == {"already"}
+    assert {e.identity.name for e in done if e.identity} == {"Robert", "Cat"}
+    assert faces_by_name(gallery) == {"Cat": 3, "Robert": 3}
+
+
+def test_new_photo_in_a_former_name_joins_the_identity(
+    gallery: Gallery, named: Path, hopper: Path
+) -> None:
+    gallery.rename("Bob", "Robert")
+    gallery.merge("Cat", ["Robert"])
+    for photo in (named / "Bob").glob("*.jpg"):
+        photo.unlink()
+    (named / "Bob" / "new.jpg").write_bytes(altered(hopper, alterations()[3]))
+    (done, *_) = gallery.enroll_folder(named)
+    assert done.identity is not None and done.identity.name == "Cat"
+    assert faces_by_name(gallery) == {"Cat": 7}
+
+
+def test_somebody_else_of_a_former_name_is_a_new_identity(
+    gallery: Gallery, named: Path, hopper: Path, collins: Path
+) -> None:
+    gallery.rename("Bob", "Robert")
+    gallery.forget("Cat")
+    shutil.rmtree(named / "Cat")
+    for photo in (named / "Bob").glob("*.jpg"):
+        photo.unlink()
+    shutil.copy(collins, named / "Bob")
+    list(gallery.enroll_folder(named))
+    assert faces_by_name(gallery) == {"Bob": 1, "Robert": 3}
+
+
+def test_undone_merge_leaves_no_former_name(gallery: Gallery, named: Path) -> None:
+    gallery.rename("Bob", "Robert")
+    merged = gallery.merge("Cat", ["Robert"])
+    gallery.undo_merge(merged.merge_id)
+    with gallery.database.reading() as session:
+        of = {record.name: recalled.names(session, record.id) for record in gallery.identities()}
+    assert of == {"Cat": [], "Robert": ["Bob"]}
+
+
+def test_picture_saved_again_is_enrolled_already(
+    gallery: Gallery, tmp_path: Path, hopper: Path, collins: Path
+) -> None:
+    gallery.enroll("Grace Hopper", hopper)
+    gallery.enroll("Eileen Collins", collins)
+    (tmp_path / "people" / "G. Hopper").mkdir(parents=True)
+    saved_again(hopper, tmp_path / "people" / "G. Hopper" / "small.jpg")
+    shutil.copy(hopper, tmp_path / "people" / "G. Hopper" / "same.jpg")
+    done = list(gallery.enroll_folder(tmp_path / "people"))
+    assert {e.reason for e in done} == {"this picture is already enrolled, as Grace Hopper"}
+    assert {e.outcome.value for e in done} == {"already"}
+
+
+def test_erased_face_does_not_come_back_unnoticed(gallery: Gallery, named: Path) -> None:
+    _, faces = gallery.identity("Bob")
+    gallery.forget_faces([faces[0].id])
+    (back,) = [e for e in gallery.enroll_folder(named) if e.outcome != "already"]
+    assert back.refusal is Refusal.FORGOTTEN and back.photo == faces[0].photo
+    assert "warning" in gallery.enroll("Bob", Path(back.photo)).reason
+    gallery.forget_faces([gallery.identity("Bob")[1][-1].id])
+    (again,) = [e for e in gallery.enroll_folder(named, force=True) if e.outcome != "already"]
+    assert again.outcome == "enrolled"
+    assert {e.outcome.value for e in gallery.enroll_folder(named)} == {"already"}
+
+
+def test_erasing_a_person_erases_what_was_recalled(gallery: Gallery, named: Path) -> None:
+    gallery.rename("Bob", "Robert Q. Robertson")
+    gallery.rename("Robert Q. Robertson", "Robert")
+    _, faces = gallery.identity("Robert")
+    gallery.forget_faces([faces[0].id])
+    gallery.forget("Robert")
+    gallery.close()
+    content = b"".join(file.read_bytes() for file in gallery.settings.home.iterdir())
+    assert b"Robertson" not in content
+    with closing(sqlite3.connect(gallery.settings.home / DATABASE_FILE)) as connection:
+        assert connection.execute("SELECT count(*) FROM recalled").fetchone() == (0,)
