@@ -10,6 +10,7 @@ import typer
 from gallery.cli.app import JsonOption, app, open_gallery
 from gallery.cli.evaluate import SeedOption, steps
 from gallery.cli.evaluation_tables import show_calibration
+from gallery.cli.left_out import say_left_out_of_people
 from gallery.cli.output import count, emit, say
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
@@ -56,6 +57,7 @@ def calibrate(
             _list(gallery, as_json)
         else:
             _calibrate(gallery, strangers, seed, as_json)
+            say_left_out_of_people(strangers, with_loose=True, as_json=as_json)
 
 
 def _list(gallery: Gallery, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from gallery.cli.app import JsonOption, advise_on_encoder, app
 from gallery.cli.exit_status import FOUND, NONE
+from gallery.cli.left_out import say_left_out_of_people
 from gallery.cli.output import certainty, count, emit, progress, say, show
 from gallery.gallery import Gallery
 from gallery.json_forms.to_json import decision_json, findings_json
@@ -56,6 +57,7 @@ def demo(
             passed = _packaged(gallery, copies, out_folder, as_json)
         else:
             _own(gallery, photos, limit, seed, out_folder, as_json)
+            say_left_out_of_people(photos, as_json=as_json)
             passed = True  # it reports rates; none of them is a failure
     raise typer.Exit(FOUND if passed else NONE)
 

@@ -22,6 +22,7 @@ from gallery.cli.evaluation_tables import (
     show_pairs,
     show_promise,
 )
+from gallery.cli.left_out import say_left_out_of_people
 from gallery.cli.output import emit, progress, say
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def blufr(
             seed=seed,
             progress=advance,
         )
-    _output(report, save, as_json, show_blufr)
+    _output(report, lfw, save, as_json, show_blufr)
 
 
 @evaluate.command("pairs")
@@ -123,7 +124,7 @@ def pairs(
 
     with open_gallery(context) as gallery, steps("View 2") as advance:
         report = evaluate_pairs(gallery, lfw, pairs, seed=seed, progress=advance)
-    _output(report, save, as_json, show_pairs)
+    _output(report, lfw, save, as_json, show_pairs)
 
 
 @evaluate.command("promise")
@@ -160,7 +161,7 @@ def promise(
             seed=seed,
             progress=advance,
         )
-    _output(report, save, as_json, show_promise)
+    _output(report, people_folder, save, as_json, show_promise)
 
 
 @evaluate.command("compare")
@@ -183,7 +184,7 @@ def compare(
         comparison = evaluate_compare(
             gallery, lfw, plots=plots, errata=errata or (), seed=seed, progress=advance
         )
-    _output(comparison.report, save, as_json, show_comparison)
+    _output(comparison.report, lfw, save, as_json, show_comparison)
     if not as_json:
         for file in comparison.plots:
             say(f"wrote {file}", "green")
@@ -212,7 +213,7 @@ def folder(
         report = evaluate_folder(
             gallery, people_folder, page, groups=groups, seed=seed, progress=advance
         )
-    _output(report, save, as_json, show_folder)
+    _output(report, people_folder, save, as_json, show_folder)
     if not as_json:
         say(f"wrote {page}", "green")
 
@@ -251,7 +252,7 @@ def groups(
             seed=seed,
             progress=advance,
         )
-    _output(report, None, as_json, show_made_groups)
+    _output(report, people_folder, None, as_json, show_made_groups)
 
 
 @evaluate.command("dedupe")
@@ -325,22 +326,24 @@ def dedupe(
             seed=seed,
             progress=advance,
         )
-    _output(report, save, as_json, show_grouping)
+    _output(report, people_folder, save, as_json, show_grouping)
 
 
 def _output(
     report: dict[str, Any],
+    folder: Path,
     file: Path | None,
     as_json: bool,
     show_report: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Save the report if a file is given, and print it as JSON or as a table."""
+    """Save the report on a folder of people if a file is given; print it as JSON or as a table."""
     if file is not None:
         _save(report, file)
     if as_json:
         emit(report)
     else:
         show_both_ways(report, show_report)
+    say_left_out_of_people(folder, as_json=as_json)
 
 
 def _save(report: dict[str, Any], file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from gallery.cli.output import count, err, on_one_line, out, say
 from gallery.vision.folder import LeftOut, Why
@@ -18,8 +19,24 @@ _NOUNS = {
     Why.LINK: ("link to a folder", "links to folders"),
     Why.UNLISTABLE: ("folder that cannot be listed", "folders that cannot be listed"),
     Why.LOOSE: ("photo outside the folders of people", "photos outside the folders of people"),
+    Why.DEEPER: (
+        "photo in a folder inside a person's folder",
+        "photos in folders inside people's folders",
+    ),
     Why.EMPTY: ("folder without photos", "folders without photos"),
 }
+
+
+def say_left_out_of_people(
+    folder: Path, *, with_loose: bool = False, as_json: bool = False
+) -> None:
+    """Print what a command that measures or learns from a folder of people did not look at.
+
+    with_loose : it reads the photos outside the folders of people, too.
+    """
+    from gallery.training.dataset import left_out_of
+
+    say_left_out(left_out_of(folder, with_loose=with_loose), as_json=as_json)
 
 
 def say_left_out(left_out: Sequence[LeftOut], *, as_json: bool = False) -> None:

@@ -10,6 +10,7 @@ import typer
 from gallery.cli.app import ENCODER_HELP, WEIGHTS_HELP, JsonOption, app, open_with_encoder
 from gallery.cli.evaluate import ErrataOption, SeedOption, steps
 from gallery.cli.evaluation_tables import errata_line
+from gallery.cli.left_out import say_left_out_of_people
 from gallery.cli.output import count, emit, percent, say
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ def train_head(
         emit({"files": [str(file) for file in report.files], "card": report.card})
     else:
         _show(report)
+    if people_folder is not None:
+        say_left_out_of_people(people_folder, as_json=as_json)
 
 
 def _show(report: HeadReport) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gallery.errors import NoPeople, PhotoUnreadable
-from gallery.vision.folder import is_clutter, photos_in
+from gallery.vision.folder import LeftOut, Why, is_clutter, photos_in
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,18 @@ def strangers_in(root: Path) -> PeopleFolder:
     if not loose and not folders:
         raise NoPeople(f"{root} has no photos in it or in its folders")
     return PeopleFolder(root, dict(sorted((folders | loose).items())), None)
+
+
+def left_out_of(root: Path, *, with_loose: bool = False) -> list[LeftOut]:
+    """List the files that people_in does not read; with_loose, those that strangers_in does not."""
+    left_out: list[LeftOut] = []
+    for photo in photos_in(root, left_out):
+        depth = len(photo.relative_to(root).parts)
+        if depth > 2:
+            left_out.append(LeftOut(photo, Why.DEEPER))
+        elif depth == 1 and not with_loose:
+            left_out.append(LeftOut(photo, Why.LOOSE))
+    return left_out
 
 
 def split_file(root: Path) -> Path | None:

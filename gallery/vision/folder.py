@@ -59,6 +59,7 @@ class Why(StrEnum):
     LINK = "link"  # to a folder
     UNLISTABLE = "unlistable"
     LOOSE = "loose"  # outside the folders of people
+    DEEPER = "deeper"  # in a folder inside a person's folder
     EMPTY = "empty"  # the folder of a person without photos
 
 

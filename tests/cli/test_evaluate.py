@@ -34,7 +34,14 @@ def test_folder_page_shows_the_mislabelled_photo(
 ) -> None:
     monkeypatch.setenv("GALLERY_CACHE", str(tmp_path / "cache"))
     page = tmp_path / "page.html"
-    report = run("evaluate", "folder", people, "--page", page, "--json").line
+    (people / "Thumbs.db").write_bytes(b"")
+    deeper = sorted(people.iterdir())[0] / "2024"
+    deeper.mkdir()
+    shutil.copy(next(people.glob("*/wrong.*")), deeper)
+    ran = run("evaluate", "folder", people, "--page", page, "--json")
+    assert "not read: 1 hidden file or file of another program" in ran.err
+    assert "not read: 1 photo in a folder inside a person's folder" in ran.err
+    report = ran.line
     shown = [m["photo"] for kind in report["mistakes"].values() for m in kind]
     assert any(Path(photo).stem == "wrong" for photo in shown)
     assert {"euclidean", "cosine", "head"} == set(report["comparison"]["deciders"])

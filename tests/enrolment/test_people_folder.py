@@ -221,6 +221,42 @@ def test_undone_merge_leaves_no_former_name(gallery: Gallery, named: Path) -> No
     assert of == {"Cat": [], "Robert": ["Bob"]}
 
 
+def test_folders_of_near_names_are_one_person(gallery: Gallery, people: Path) -> None:
+    shutil.move(people / "Bob" / "stray.png", people / "Cat")
+    shutil.copytree(people / "Bob", people / "BOB")
+    for photo in (people / "BOB").glob("?.jpg"):
+        photo.rename(photo.with_name(f"again{photo.name}"))
+    done = list(gallery.enroll_folder(people))
+    assert faces_by_name(gallery) == {"BOB": 3, "Cat": 4}
+    assert [e.notes for e in done if e.notes] == [
+        ("'Bob' is taken to be 'BOB'; use new if it is another person",)
+    ] * 3
+    assert [e.outcome.value for e in done if Path(e.photo).parent.name == "Bob"] == ["already"] * 3
+
+
+def test_folder_of_a_near_name_is_judged_with_the_enrolled_person(
+    gallery: Gallery, people: Path, hopper: Path
+) -> None:
+    gallery.enroll("Björn", hopper)
+    (people / "Bob").rename(people / "bjorn")
+    done = list(gallery.enroll_folder(people))
+    assert faces_by_name(gallery) == {"Björn": 4, "Cat": 3}
+    assert [e.refusal for e in done if e.refusal is not None] == [Refusal.MISFILED]
+
+
+def test_folder_whose_name_may_be_two_peoples_is_refused(
+    gallery: Gallery, people: Path, hopper: Path, collins: Path
+) -> None:
+    gallery.enroll("BOB", hopper)
+    gallery.enroll("bob", collins, new=True)
+    shutil.move(people / "Bob" / "stray.png", people)
+    done = list(gallery.enroll_folder(people))
+    of_bob = [e.refusal for e in done if Path(e.photo).is_relative_to(people / "Bob")]
+    assert of_bob == [Refusal.NAME_AMBIGUOUS] * 3
+    list(gallery.enroll_folder(people, new=True, force=True))
+    assert faces_by_name(gallery)["Bob"] == 3
+
+
 def test_picture_saved_again_is_enrolled_already(
     gallery: Gallery, tmp_path: Path, hopper: Path, collins: Path
 ) -> None:

@@ -51,9 +51,17 @@ function show(file, decisions) {
   decisions.forEach((decision, i) => decision.face && boxes.draw(decision, i + 1, faces.length > 1, cards[i]));
   $("answers").replaceChildren(...cards);
   $("shown").classList.toggle("several", faces.length > 1);
+  showWhole(faces);
   $("shown").hidden = false;
   $("begin").hidden ||= decisions.some((decision) => decision.candidates.length);
   showStatus(summary(decisions, faces));
+}
+
+// What the answers mean for the photo as a whole.
+function showWhole(faces) {
+  const rate = faces[0]?.photo_false_positive_identification_rate ?? null;
+  $("whole").hidden = faces.length < 2 || rate === null;
+  $("whole").textContent = $("whole").hidden ? "" : `If all ${faces.length} were strangers, somebody would be named in about ${percent(rate)} of such photos.`;
 }
 
 function card(file, decision, place, faces) {
