@@ -1,4 +1,4 @@
-"""Read the face network from dlib's serialised ``.dat`` file, without dlib.
+"""Read dlib's face networks from their serialised ``.dat`` files, without dlib.
 
 The format is dlib's own (``dlib/serialize.h`` and ``dlib/dnn/*.h``, Boost licence):
 
@@ -11,7 +11,7 @@ The format is dlib's own (``dlib/serialize.h`` and ``dlib/dnn/*.h``, Boost licen
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +21,8 @@ from gallery.errors import WeightsUnreadable
 
 Float32 = npt.NDArray[np.float32]
 
-_HEADER = "loss_metric_2"
-_INPUT = "input_rgb_image_sized"
+_ENCODER, _ENCODER_INPUT = "loss_metric_2", "input_rgb_image_sized"
+_DETECTOR, _DETECTOR_INPUT = "loss_mmod_", "input_rgb_image_pyramid"
 _INNERMOST = 3
 _EXPONENT_INFINITY, _EXPONENT_MINUS_INFINITY, _EXPONENT_NAN = 32000, 32001, 32002
 
@@ -31,7 +31,8 @@ _EXPONENT_INFINITY, _EXPONENT_MINUS_INFINITY, _EXPONENT_NAN = 32000, 32001, 3200
 class Layer:
     """One layer record, innermost first.
 
-    kind : the layer's name without dlib's version suffix, such as ``"con"`` or ``"affine"``.
+    kind : the layer's name without dlib's version suffix, such as ``"con"`` or ``"affine"``. A
+        batch normalisation is read as the affine layer that it is after training.
     shape : the layer's integers: con (filters, rows, columns, stride_y, stride_x, pad_y, pad_x),
         pools (rows, columns, stride_y, stride_x, pad_y, pad_x), fc (outputs, inputs), else ().
     parameters : float32, flat; empty for layers without parameters.
@@ -46,7 +47,8 @@ class Layer:
 class DlibNetwork:
     """The content of the file.
 
-    mean : RGB, to subtract from pixels. side : of the square input, in pixels.
+    mean : RGB, to subtract from pixels. side : of the encoder's square input, or of the square
+        window in which the detector finds a face, in pixels.
     """
 
     mean: tuple[float, float, float]
@@ -55,13 +57,22 @@ class DlibNetwork:
 
 
 def read_network(content: bytes) -> DlibNetwork:
-    """Parse a whole ``.dat`` file.
+    """Parse the whole ``.dat`` file of the face encoder.
 
     Raises WeightsUnreadable when the bytes are not this network, or go on after it.
     """
+    return _read(content, _read_encoder)
+
+
+def read_detector(content: bytes) -> DlibNetwork:
+    """Parse the whole ``.dat`` file of the face detector. Raises as read_network does."""
+    return _read(content, _read_detector)
+
+
+def _read(content: bytes, read: Callable[[_Reader], DlibNetwork]) -> DlibNetwork:
     try:
         reader = _Reader(content)
-        network = _read_network(reader)
+        network = read(reader)
     except (IndexError, ValueError, OverflowError, UnicodeDecodeError) as error:
         raise WeightsUnreadable(f"not dlib's face network: {error}") from error
     if reader.position != len(content):
@@ -71,19 +82,40 @@ def read_network(content: bytes) -> DlibNetwork:
     return network
 
 
-def _read_network(reader: _Reader) -> DlibNetwork:
+def _read_encoder(reader: _Reader) -> DlibNetwork:
     reader.expect_integer(1)
-    reader.expect_string(_HEADER)
+    reader.expect_string(_ENCODER)
     reader.floating()  # margin
     reader.floating()  # distance threshold of the training loss
+    mean = _read_input(reader, _ENCODER_INPUT)
+    side = _read_side(reader)
+    return DlibNetwork(mean, side, tuple(_read_layers(reader)))
+
+
+def _read_detector(reader: _Reader) -> DlibNetwork:
+    reader.expect_integer(1)
+    reader.expect_string(_DETECTOR)
+    reader.expect_integer(1)
+    side = _read_side(reader)
+    for _ in range(7):  # of the training loss, and dlib's own suppression of overlapping boxes
+        reader.floating()
+    mean = _read_input(reader, _DETECTOR_INPUT)
+    return DlibNetwork(mean, side, tuple(_read_layers(reader)))
+
+
+def _read_input(reader: _Reader, name: str) -> tuple[float, float, float]:
+    """The mean that the input layer subtracts."""
     while reader.integer() != _INNERMOST:  # one version number per layer, outermost first
         pass
-    reader.expect_string(_INPUT)
-    mean = (reader.floating(), reader.floating(), reader.floating())
+    reader.expect_string(name)
+    return reader.floating(), reader.floating(), reader.floating()
+
+
+def _read_side(reader: _Reader) -> int:
     rows, columns = reader.integer(), reader.integer()
     if rows != columns:
         raise ValueError(f"input of {rows} x {columns} pixels is not square")
-    return DlibNetwork(mean=mean, side=rows, layers=tuple(_read_layers(reader)))
+    return rows
 
 
 def _read_layers(reader: _Reader) -> Iterator[Layer]:
@@ -120,6 +152,8 @@ def _read_details(reader: _Reader) -> Layer:
             reader.alias_tensor()
             reader.integer()
             return Layer(kind, (), parameters)
+        case "bn_con":
+            return Layer("affine", (), _read_normalisation(reader))
         case "relu" | "add_prev":
             return Layer(kind, (), empty)
         case "max_pool" | "avg_pool":
@@ -134,6 +168,22 @@ def _read_details(reader: _Reader) -> Layer:
                 reader.floating()
             return Layer(kind, (outputs, inputs), parameters)
     raise ValueError(f"unknown layer {name!r} before byte {reader.position}")
+
+
+def _read_normalisation(reader: _Reader) -> Float32:
+    """A batch normalisation as an affine layer: factors and offsets, float32, flat."""
+    gamma, beta = reader.tensor().reshape(2, -1)
+    reader.alias_tensor()
+    reader.alias_tensor()
+    reader.tensor()  # means and deviations of the last batch
+    reader.tensor()
+    mean, variance = reader.tensor(), reader.tensor()
+    for _ in range(2):
+        reader.integer()
+    for _ in range(4):
+        reader.floating()
+    factor = gamma / np.sqrt(variance + np.float32(reader.floating()))
+    return np.concatenate([factor, beta - factor * mean])
 
 
 class _Reader:

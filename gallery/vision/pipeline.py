@@ -87,6 +87,8 @@ class FacePipeline:
                 f" (on its side or in poor light: {otherwise} pixels; a larger GALLERY_WORKING_SIDE"
                 " finds smaller ones)"
             )
+        if self._detector.is_incomplete:
+            reason += " (the second detector's weights are unusable: see `gallery check`)"
         return reason
 
     def one_face(self, photo: Photo, several: Several) -> Face:

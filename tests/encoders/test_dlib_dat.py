@@ -8,9 +8,9 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from gallery.encoders.dlib_dat import DlibNetwork, Layer, read_network
+from gallery.encoders.dlib_dat import DlibNetwork, Layer, read_detector, read_network
 from gallery.encoders.dlib_resnet import DlibResNet, state_of
-from gallery.encoders.weights import DLIB_RESNET
+from gallery.encoders.weights import DLIB_MMOD, DLIB_RESNET
 from gallery.errors import WeightsUnreadable
 
 
@@ -124,3 +124,24 @@ def test_layers_of_wrong_size_are_refused(network: DlibNetwork) -> None:
 def test_wrong_input_size_is_refused(network: DlibNetwork) -> None:
     with pytest.raises(WeightsUnreadable, match="200"):
         state_of(DlibNetwork(network.mean, 200, network.layers))
+
+
+def test_published_detector_is_the_documented_network() -> None:
+    network = read_detector(DLIB_MMOD.read())
+    assert network.side == 80
+    assert network.mean == pytest.approx((122.782, 117.001, 104.298), abs=1e-5)
+    convolutions = [layer.shape for layer in network.layers if layer.kind == "con"]
+    halving = [(filters, 5, 5, 2, 2, 0, 0) for filters in (16, 32, 32)]
+    assert convolutions == [*halving, *[(45, 5, 5, 1, 1, 2, 2)] * 3, (1, 9, 9, 1, 1, 4, 4)]
+    assert [layer.kind for layer in network.layers] == ["con", "affine", "relu"] * 6 + ["con"]
+    assert all(np.isfinite(layer.parameters).all() for layer in network.layers)
+
+
+def test_each_reader_refuses_the_other_network(content: bytes) -> None:
+    detector = DLIB_MMOD.read()
+    for read, other in ((read_network, detector), (read_detector, content)):
+        with pytest.raises(WeightsUnreadable, match="instead of 'loss_m"):
+            read(other)
+    for altered in (detector[:-1], detector[:5000], detector + b"0"):
+        with pytest.raises(WeightsUnreadable):
+            read_detector(altered)

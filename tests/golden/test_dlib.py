@@ -1,4 +1,4 @@
-"""The encoder in torch agrees with dlib's own code on the same weights."""
+"""The encoder and the detector in torch agree with dlib's own code on the same weights."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from pathlib import Path
 import dlib
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
-from gallery.encoders.weights import DLIB_RESNET
+from gallery.encoders.weights import DLIB_MMOD, DLIB_RESNET
 from gallery.types import DIMENSION
 from gallery.vision.detection import VIEWS, View, align
+from gallery.vision.max_margin import MaxMarginDetector
 from gallery.vision.pipeline import FacePipeline
 
 TOLERANCE = 1e-5
@@ -64,3 +67,16 @@ def test_batch_agrees_with_single_chips(pipeline: FacePipeline, hopper: Path) ->
     alone = np.concatenate([pipeline.encoder.raw(chip[None]) for chip in chips])
     difference = float(np.abs(pipeline.encoder.raw(chips) - alone).max())
     assert difference < TOLERANCE, f"the largest difference to the batch is {difference:.2e}"
+
+
+@pytest.mark.parametrize("person", ["hopper", "collins"])
+def test_detected_faces_agree_with_dlib(person: str, request: pytest.FixtureRequest) -> None:
+    """The two pyramids differ in their levels, a sixth apart, so that boxes differ in size."""
+    pixels = np.array(Image.open(request.getfixturevalue(person)).convert("RGB"))
+    (theirs,) = dlib.cnn_face_detection_model_v1(str(DLIB_MMOD.locate()))(pixels, 0)
+    rect = theirs.rect
+    (ours,) = MaxMarginDetector(torch.device("cpu")).squares(pixels, 80)
+    side = rect.width()
+    assert ours[2] - ours[0] == pytest.approx(side, rel=0.2)
+    centre = (rect.left() + rect.right()) / 2, (rect.top() + rect.bottom()) / 2
+    assert (ours[:2] + ours[2:]) / 2 == pytest.approx(centre, abs=0.1 * side)

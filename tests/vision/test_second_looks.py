@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from gallery.encoders.weights import DLIB_MMOD
 from gallery.errors import NoFaceFound
-from gallery.types import Face, Float32, Several, UInt8
+from gallery.types import Face, Float32, Photo, Several, UInt8
+from gallery.vision import max_margin
 from gallery.vision.crops import picture_to_keep
-from gallery.vision.detection import VIEWS, align
+from gallery.vision.detection import VIEWS, FaceDetector, align
+from gallery.vision.max_margin import MaxMarginDetector
 from gallery.vision.pipeline import FacePipeline
-from tests.vision.images import encoded
+from tests.vision.images import encoded, photo_reader
 
 
 def png(pixels: UInt8 | Image.Image) -> bytes:
@@ -141,15 +147,121 @@ def test_turned_large_photo(pipeline: FacePipeline, collins: Path) -> None:
 # Light
 
 
+def lit_from(photo: Photo, face: Face, side: str, midpoint: float) -> tuple[bytes, Float32]:
+    """The face alone, with the light at a twentieth up to the midpoint; its landmarks there."""
+    box = [round(v) for v in face.box.as_list()]
+    pixels = photo.pixels[box[1] : box[3], box[0] : box[2]].astype(float)
+    across = np.linspace(0, 1, pixels.shape[1])
+    across = across if side == "left" else 1 - across
+    light = 0.05 + 0.95 / (1 + np.exp(-25 * (across - midpoint)))
+    dark = np.rint(pixels * light[None, :, None]).astype(np.uint8)
+    return png(dark), face.landmarks - np.float32(box[:2])
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_face_lit_from_one_side_is_found(pipeline: FacePipeline, hopper: Path, side: str) -> None:
     photo = pipeline.open(hopper)
     (face,) = pipeline.faces(photo)
-    box = [round(v) for v in face.box.as_list()]
-    pixels = photo.pixels[box[1] : box[3], box[0] : box[2]].astype(float)
-    across = np.linspace(0, 1, pixels.shape[1])
-    light = 0.05 + 0.95 / (1 + np.exp(-25 * ((across if side == "left" else 1 - across) - 0.6)))
-    dark = np.rint(pixels * light[None, :, None]).astype(np.uint8)
-    found, _ = only(pipeline, png(dark))
-    expected = face.landmarks - (box[0], box[1])
+    dark, expected = lit_from(photo, face, side, 0.6)
+    found, _ = only(pipeline, dark)
     np.testing.assert_allclose(found.landmarks, expected, atol=0.2 * face.box.side)
+
+
+# The second detector
+
+
+def detector() -> FaceDetector:
+    return FaceDetector(min_face=40, min_probability=0.99, device=torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def without_weights() -> FaceDetector:
+    """A detector as it is where the second detector's file is not installed."""
+    mtcnn_alone = detector()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(max_margin, "DLIB_MMOD", replace(DLIB_MMOD, path="models/no_such_file.dat"))
+        empty = Image.new("RGB", (100, 100))
+        assert mtcnn_alone.find(photo_reader().decode(png(empty), source="empty")) == []
+    return mtcnn_alone
+
+
+@pytest.mark.parametrize(
+    ("person", "side", "midpoint"),
+    [
+        ("hopper", "left", 0.5),
+        ("hopper", "right", 0.7),
+        ("collins", "left", 0.7),
+        ("collins", "right", 0.8),
+    ],
+)
+def test_face_that_mtcnn_misses_is_found(
+    pipeline: FacePipeline,
+    without_weights: FaceDetector,
+    person: str,
+    side: str,
+    midpoint: float,
+    request: pytest.FixtureRequest,
+) -> None:
+    photo = pipeline.open(request.getfixturevalue(person))
+    (face,) = pipeline.faces(photo)
+    content, expected = lit_from(photo, face, side, midpoint)
+    dark = pipeline.open(content)
+    assert without_weights.find(dark) == []
+    (found,) = pipeline.faces(dark)
+    np.testing.assert_allclose(found.landmarks, expected, atol=0.1 * face.box.side)
+    assert found.probability >= 0.99
+    assert 0.7 * face.box.side < found.box.side < 1.2 * face.box.side
+
+
+def test_landmarks_are_those_of_the_file_in_a_large_dark_photo(
+    pipeline: FacePipeline, collins: Path
+) -> None:
+    photo = pipeline.open(collins)
+    (face,) = pipeline.faces(photo)
+    content, expected = lit_from(photo, face, "left", 0.7)
+    small = Image.open(io.BytesIO(content))
+    factor = 25
+    large = small.resize((small.width * factor, small.height * factor), Image.Resampling.BICUBIC)
+    dark = pipeline.open(png(large))
+    assert dark.scale > 1
+    (found,) = pipeline.faces(dark)
+    np.testing.assert_allclose(
+        found.landmarks, factor * expected, atol=0.1 * factor * face.box.side
+    )
+
+
+def test_second_detector_is_loaded_for_the_first_photo_that_needs_it(
+    hopper: Path, no_one: list[Path]
+) -> None:
+    reader, first = photo_reader(), detector()
+
+    def find(path: Path) -> list[Face]:
+        return first.find(reader.decode(path.read_bytes(), source=path.name))
+
+    assert len(find(hopper)) == 1
+    assert "_max_margin" not in vars(first)
+    assert [find(path) for path in no_one] == [[], [], []]
+    assert isinstance(vars(first)["_max_margin"], MaxMarginDetector)
+    assert not first.is_incomplete
+
+
+def test_without_its_weights_a_photo_is_searched_and_the_answer_says_so(
+    pipeline: FacePipeline, without_weights: FaceDetector, hopper: Path, no_one: list[Path]
+) -> None:
+    incomplete = FacePipeline(pipeline.reader, without_weights, pipeline.encoder, max_faces=10)
+    assert len(incomplete.faces(incomplete.open(hopper))) == 1
+    with pytest.raises(NoFaceFound, match="second detector's weights are unusable: see `g"):
+        incomplete.one_face(incomplete.open(no_one[0]), Several.REFUSE)
+    with pytest.raises(NoFaceFound) as complete:
+        pipeline.one_face(pipeline.open(no_one[0]), Several.REFUSE)
+    assert "second detector" not in str(complete.value)
+
+
+def test_second_detector_takes_bounded_memory_and_skips_tiny_pictures() -> None:
+    ours = MaxMarginDetector(torch.device("cpu"))
+    noise = np.random.default_rng(1).integers(0, 256, (3000, 6000, 3), dtype=np.uint8)
+    sizes = []
+    ours._layers.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape[2:]))
+    assert ours.squares(noise, 40).shape == (0, 4)
+    assert max(max(size) for size in sizes) == 960
+    assert ours.squares(noise[:10, :400], 40).shape == (0, 4)
