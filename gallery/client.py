@@ -129,14 +129,15 @@ class Client:
         force: bool = False,
         distinct: bool = False,
         new: bool = False,
+        strict: bool = False,
         taken: str | None = None,
     ) -> list[Enrolment]:
         """Enrol photos under a name, and return the outcome of each.
 
-        force, distinct, new, taken : see Gallery.enroll. Raises InvalidName, NameAmbiguous or
-            DateInvalid.
+        force, distinct, new, strict, taken : see Gallery.enroll.
+        Raises InvalidName, NameAmbiguous or DateInvalid.
         """
-        flags = {"force": force, "distinct": distinct, "new": new}
+        flags = {"force": force, "distinct": distinct, "new": new, "strict": strict}
         params = _several_params(several) | {name: "true" for name, on in flags.items() if on}
         files = [_file(photo) for photo in photos]
         parse = _list_of("enrolments", from_json.enrolment)

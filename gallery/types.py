@@ -262,12 +262,23 @@ class EnrolOutcome(StrEnum):
     ERROR = "error"
 
 
+class Fault(StrEnum):
+    """What makes an enrolled face a poor example of its person, see gallery.matching.photo_quality.
+
+    It finds few further photos of the person.
+    """
+
+    BLURRED = "blurred"
+    FAINT = "faint"  # the encoder makes little of it: dark, covered, turned away
+
+
 class Refusal(StrEnum):
     """Why a photo was refused."""
 
     NO_FACE = "no_face"
     SEVERAL_FACES = "several_faces"
     MATCHES_ANOTHER = "matches_another"  # can still be enrolled with force
+    POOR_PHOTO = "poor_photo"  # a poor example of the person, where only good ones are wanted
     NAME_AMBIGUOUS = "name_ambiguous"  # a near name of several people, among photos of others
     FORGOTTEN = "forgotten"  # erased before; can still be enrolled with force
     MISFILED = "misfiled"  # in another person's folder; can still be enrolled with force
@@ -283,6 +294,7 @@ class Enrolment:
     rivals : other identities that the face matches.
     notes : what else there is to say, such as that a near name was taken for the one given.
     unlike : enrolled, although it does not look like the identity's other photos.
+    faults : what makes it a poor example of the person.
     """
 
     photo: str
@@ -294,6 +306,7 @@ class Enrolment:
     rivals: tuple[IdentityRef, ...] = ()
     notes: tuple[str, ...] = ()
     unlike: bool = False
+    faults: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True)

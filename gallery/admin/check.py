@@ -25,6 +25,7 @@ from gallery.matching.fpir import fpir_statement
 from gallery.matching.index import IndexReplica
 from gallery.matching.lookalikes import look_alikes
 from gallery.matching.operating_point import OperatingPoint
+from gallery.matching.photo_quality import judged
 from gallery.matching.scorer import Scorer
 from gallery.store import (
     audit,
@@ -84,6 +85,7 @@ def check_storage(settings: Settings, database: Database, index: IndexReplica) -
         _home(settings.home),
         _database(database),
         _people(database),
+        _poor_examples(database),
         _index(index),
         _trail(database, settings.audit_days),
         _backups(database),
@@ -163,6 +165,26 @@ def _people(database: Database) -> Finding:
         return Finding("people", True, message, is_note=True)
     message = "every identity and every photo has a face; nobody has expired"
     return Finding("people", True, message)
+
+
+def _poor_examples(database: Database) -> Finding:
+    """The enrolled faces that find their person least, or match most strangers."""
+    with database.reading() as session:
+        enrolled = judged(session, faces.records(session))
+    poor = sorted((f for f in enrolled if f.faults), key=lambda f: (-len(f.faults), f.norm))
+    if not poor:
+        return Finding("photos", True, "no face is a poor example of its person")
+    listed = "; ".join(
+        f"face {face.id} of {face.identity.name} ({', '.join(face.faults)})"
+        for face in poor[:_MAX_LISTED]
+    )
+    more = f"; and {len(poor) - _MAX_LISTED} more" if len(poor) > _MAX_LISTED else ""
+    message = (
+        f"{_count(len(poor), 'face makes a poor example', 'faces make poor examples')} of"
+        f" {'its' if len(poor) == 1 else 'their'} person: {listed}{more}; enrol better photos, and"
+        " erase the poor ones by `gallery faces forget ID`"
+    )
+    return Finding("photos", True, message, is_note=True)
 
 
 def _trail(database: Database, days: int) -> Finding:

@@ -60,6 +60,10 @@ def enroll_identity(
         ),
     ] = False,
     new: NewOption = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Refuse faces that make poor examples of the person."),
+    ] = False,
     taken: TakenOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,6 +81,7 @@ def enroll_identity(
             "force": force,
             "distinct": distinct,
             "new": new,
+            "strict": strict,
             "taken": taken,
         }
         if from_folder is None:
@@ -104,6 +109,7 @@ class _Options(TypedDict):
     force: bool
     distinct: bool
     new: bool
+    strict: bool
     taken: str | None
 
 
@@ -124,6 +130,7 @@ def _named(name: str | None, photos: list[Path] | None) -> tuple[str, list[Path]
 
 _REMEDIES = {
     Refusal.SEVERAL_FACES: "--largest enrols the largest of several faces.",
+    Refusal.POOR_PHOTO: "Without --strict such a face is enrolled, with a warning.",
     Refusal.NAME_AMBIGUOUS: "--new enrols another person of such a name.",
     Refusal.MATCHES_ANOTHER: "--distinct enrols a face that matches somebody else's, and marks the"
     " two as different people; --force only enrols it.",
@@ -133,6 +140,7 @@ _REMEDIES = {
 _REFUSED = {
     Refusal.NO_FACE: "no face",
     Refusal.SEVERAL_FACES: "several faces",
+    Refusal.POOR_PHOTO: "poor examples of the person",
     Refusal.NAME_AMBIGUOUS: "the name may be several people's",
     Refusal.MATCHES_ANOTHER: "matches another identity",
     Refusal.MISFILED: "looks like someone else",

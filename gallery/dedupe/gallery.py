@@ -12,6 +12,7 @@ from gallery.dedupe.clustering.merge import matching_pairs, rows_of_each
 from gallery.dedupe.findings import GalleryFindings, SameFace, SamePerson, WrongIdentity, key_of
 from gallery.dedupe.mislabelled import WrongName, mislabelled_reason, wrong_names
 from gallery.matching.lookalikes import SAME_PICTURE_COSINE, candidate_pairs
+from gallery.matching.photo_quality import judged
 from gallery.matching.scorer import Scorer
 from gallery.progress import Progress, no_progress
 from gallery.store import corrections, decisions, faces, merges, plans
@@ -38,7 +39,7 @@ def dedupe_gallery(
         kept_copies = decisions.all_sets(session, decisions.KEEP_ALL)
         state = plans.state_of(session)
         blocks = list(faces.all_encodings(session))
-        record_of = {record.id: record for record in faces.records(session)}
+        record_of = {record.id: record for record in judged(session, faces.records(session))}
     face_ids = np.concatenate([np.empty(0, np.int64), *(b.face_ids for b in blocks)])
     owners = np.concatenate([np.empty(0, np.int64), *(b.identity_ids for b in blocks)])
     encodings = Encodings.joined([b.encodings for b in blocks])

@@ -13,6 +13,7 @@ from gallery.enrolment.seen_before import same_picture, was_erased
 from gallery.errors import NameAmbiguous, NoFaceFound, PhotoError, SeveralFacesFound
 from gallery.identify import Identifier
 from gallery.matching.lookalikes import is_unlike
+from gallery.matching.photo_quality import Signs, judged, limits_for
 from gallery.matching.scorer import Scorer
 from gallery.names import checked_name
 from gallery.store import audit, faces, identities, kept_images, merges, recalled
@@ -25,6 +26,7 @@ from gallery.types import (
     Enrolment,
     EnrolOutcome,
     Face,
+    Fault,
     IdentityRef,
     Photo,
     Refusal,
@@ -33,6 +35,8 @@ from gallery.types import (
 from gallery.vision.crops import Keep, picture_to_keep, thumbnail
 from gallery.vision.photo_source import PhotoSource, source_name
 from gallery.vision.pipeline import FacePipeline
+
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,7 @@ class EnrolOptions:
     force : enrol even if the face matches another identity.
     distinct : as force, and mark this person and those whom the face matches as different people.
     new : a near name is another person's.
+    strict : refuse a face that makes a poor example of its person, see gallery.types.Fault.
     again : the photo may have been enrolled before, under any name. Without force, a picture that
         is enrolled is left as it is, and one that was erased is refused.
     """
@@ -51,6 +56,7 @@ class EnrolOptions:
     force: bool = False
     distinct: bool = False
     new: bool = False
+    strict: bool = False
     again: bool = False
 
 
@@ -163,8 +169,15 @@ class Enroller:
             encoded = self._encoded(photo, options.several)
         picture = picture_to_keep(self._keep, photo, encoded.face, content, encoded.faces)
         picture_hash = perceptual_hashes(grey_jpeg(photo))[0].tobytes().hex()
+        faults, poor = self._faults(encoded)
+        if faults and options.strict:
+            return replace(
+                _refused(label, f"the face is {poor}", Refusal.POOR_PHOTO), faults=faults
+            )
         new = NewFace(encoded.face, encoded.encoding, self._views, picture, taken, picture_hash)
         warning = f"; warning: this photo was erased from {person} before" if is_back else ""
+        if faults:
+            warning += f"; warning: the face is {poor}{self._better_photos(person)}"
         while True:
             # Another process may have enrolled it, or somebody of a near name, meanwhile.
             with self._database.reading() as session:
@@ -176,7 +189,7 @@ class Enroller:
                     person, photo, new, position, options, warning
                 )
             if enrolment is not None:
-                return _noted(enrolment, name, person)
+                return _noted(replace(enrolment, faults=faults), name, person)
 
     def _encoded(self, photo: Photo, several: Several) -> EncodedFace:
         faces_found = self._pipeline.faces(photo)
@@ -184,6 +197,25 @@ class Enroller:
         encoding = self._pipeline.encode(photo, [face], self._views)
         encoder = self._pipeline.encoder.weights_sha256
         return EncodedFace(photo.sha256, encoder, face, encoding, len(faces_found))
+
+    def _faults(self, encoded: EncodedFace) -> tuple[tuple[Fault, ...], str]:
+        """What makes the face a poor example, as faults and as text."""
+        norms, agreement = encoded.encoding.norms, encoded.encoding.agreement
+        signs = Signs(encoded.face.sharpness, float(norms[0]), float(agreement[0]))
+        limits = limits_for(self._pipeline.encoder.network.traits.name)
+        faults = limits.faults(signs)
+        return faults, limits.described(faults, signs)
+
+    def _better_photos(self, name: str) -> str:
+        """The photos without faults that the identity has, to be said in a warning."""
+        with self._database.reading() as session:
+            record = identities.find(session, name)
+            stored = [] if record is None else faces.records(session, identity_id=record.id)
+            better = [face.photo for face in judged(session, stored) if not face.faults]
+        if not better:
+            return ""
+        more = f" and {len(better) - _MOST_NAMED} more" if len(better) > _MOST_NAMED else ""
+        return f"; better photos of {name} are {', '.join(better[:_MOST_NAMED])}{more}"
 
     def _existing(self, name: str, sha256: str, label: str) -> Enrolment | None:
         """The enrolment of this photo for this identity, if there is one."""

@@ -47,6 +47,7 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         force: bool = False,
         distinct: bool = False,
         new: bool = False,
+        strict: bool = False,
         taken: str | None = None,
     ) -> Enrolment:
         """Enrol a photo of a person. The face is on the disk when this returns.
@@ -57,6 +58,7 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         force : enrol a face that matches another identity, too.
         distinct : as force, and mark the two as different people: see `keep_distinct`.
         new : a name that differs so is another person's.
+        strict : refuse a face that makes a poor example of the person, see gallery.types.Fault.
         taken : when the photo was taken: "1998", "1998-07" or "1998-07-14"; None for its EXIF date.
         Returns an Enrolment: enrolled, already there, refused and why, or an error for a photo that
         cannot be used. Raises InvalidName, NameAmbiguous if several people may be meant,
@@ -67,7 +69,9 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         """
         from gallery.enrolment.enroller import EnrolOptions
 
-        options = EnrolOptions(several=Several.of(several), force=force, distinct=distinct, new=new)
+        options = EnrolOptions(
+            several=Several.of(several), force=force, distinct=distinct, new=new, strict=strict
+        )
         return self._runtime.steady(
             lambda p: p.enroller.get().enroll(name, photo, options, taken=taken)
         )
@@ -80,6 +84,7 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         force: bool = False,
         distinct: bool = False,
         new: bool = False,
+        strict: bool = False,
         taken: str | None = None,
         progress: StepProgress = no_step_progress,
         left_out: list[LeftOut] | None = None,
@@ -87,7 +92,7 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         """Enrol everyone in a folder with one folder per person; yield the outcome of each photo.
 
         All photos are read and judged before the first is enrolled: see gallery.enrolment.folder.
-        several, force, distinct, new, taken : as in `enroll`, for every photo.
+        several, force, distinct, new, strict, taken : as in `enroll`, for every photo.
         progress : called with the step, and how many photos of how many are done.
         left_out : receives the files that were not looked at, see gallery.vision.folder.
         Raises PhotoUnreadable, NoPeople, DateInvalid, SettingInvalid or HomeError.
@@ -100,7 +105,12 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         from gallery.vision.workers import Workers, worker_count
 
         options = EnrolOptions(
-            several=Several.of(several), force=force, distinct=distinct, new=new, again=True
+            several=Several.of(several),
+            force=force,
+            distinct=distinct,
+            new=new,
+            strict=strict,
+            again=True,
         )
 
         def enroll(name: str, photo: Path, encoded: EncodedFace | None) -> Enrolment:

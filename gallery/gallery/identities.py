@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from gallery.dates import checked_date
 from gallery.errors import FaceNotFound
 from gallery.gallery.base import OpenGallery
+from gallery.matching.photo_quality import judged
 from gallery.names import folded, moment
 from gallery.store import audit, corrections, faces, identities, merges
 from gallery.store.database import Session
@@ -51,12 +52,12 @@ class Identities(OpenGallery):
         """
         with self.database.reading() as session:
             record = identities.get(session, name_or_id)
-            return record, faces.records(session, identity_id=record.id)
+            return record, judged(session, faces.records(session, identity_id=record.id))
 
     def faces(self) -> list[FaceRecord]:
         """List every enrolled face."""
         with self.database.reading() as session:
-            return faces.records(session)
+            return judged(session, faces.records(session))
 
     def encodings(self) -> StoredEncodings:
         """Return every enrolled face's encoding, float32 (n, 128)."""
@@ -95,7 +96,7 @@ class Identities(OpenGallery):
         due = moment(expires) if expires else None
         with self.database.writing() as session:
             record = identities.get(session, name_or_id)
-            first(record, faces.records(session, identity_id=record.id))
+            first(record, judged(session, faces.records(session, identity_id=record.id)))
             if new_name is not None:
                 identities.rename(session, record.id, new_name, new=new)
             if expires is not None:
@@ -174,7 +175,7 @@ class Identities(OpenGallery):
             owner = self._owner_of(session, face_id)
             faces.set_taken(session, face_id, date)
             audit.record(session, "date face", identity_id=owner)
-            return faces.records_by_id(session, [face_id])[face_id]
+            return judged(session, faces.records_by_id(session, [face_id]).values())[0]
 
     def call_right(self, face_id: int, *, right: bool = True) -> None:
         """Record that a face is under the right name, so that `dedupe` does not doubt it again.

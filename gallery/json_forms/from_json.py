@@ -20,6 +20,7 @@ from gallery.types import (
     Enrolment,
     EnrolOutcome,
     Face,
+    Fault,
     IdentityRef,
     Outcome,
     Refusal,
@@ -79,6 +80,7 @@ def enrolment(data: Json) -> Enrolment:
         refusal=None if data["refusal"] is None else Refusal(data["refusal"]),
         rivals=tuple(IdentityRef(**rival) for rival in data["rivals"]),
         notes=tuple(data["notes"]),
+        faults=tuple(map(Fault, data["faults"])),
     )
 
 
@@ -105,6 +107,7 @@ def face_record(data: Json) -> FaceRecord:
         probability=data["probability"],
         sharpness=data["sharpness"],
         norm=data["norm"],
+        faults=tuple(map(Fault, data["faults"])),
         created_at=datetime.fromisoformat(data["created_at"]),
         taken=data["taken"],
     )

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gallery.json_forms.examples import DECISION
 from gallery.store.jobs import JobState
-from gallery.types import EnrolOutcome, Outcome, Refusal, Verdict
+from gallery.types import EnrolOutcome, Fault, Outcome, Refusal, Verdict
 
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Box = Annotated[
@@ -143,6 +143,7 @@ class EnrolledFace(Schema):
     probability: float = Field(description="The detector's probability that this is a face.")
     sharpness: float
     norm: float = Field(description="The norm of the encoding.")
+    faults: list[Fault] = Field(description="What makes it a poor example of the person.")
     created_at: str
     taken: str | None = Field(
         description="When the photo was taken, as far as known: `1998`, `1998-07` or `1998-07-14`."
@@ -182,6 +183,9 @@ class Enrolment(Schema):
     notes: list[str] = Field(
         description="What else there is to say: for example, that the name was taken to be one that"
         " differs only in case, accents or spacing."
+    )
+    faults: list[Fault] = Field(
+        description="What makes the face a poor example: it finds few further photos of the person."
     )
 
 

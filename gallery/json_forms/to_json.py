@@ -94,6 +94,7 @@ def enrolment_json(enrolment: Enrolment) -> Json:
         "refusal": None if enrolment.refusal is None else enrolment.refusal.value,
         "rivals": [_ref(rival) for rival in enrolment.rivals],
         "notes": list(enrolment.notes),
+        "faults": [fault.value for fault in enrolment.faults],
     }
 
 
@@ -130,6 +131,7 @@ def face_record_json(record: FaceRecord) -> Json:
         "probability": _rounded(record.probability),
         "sharpness": round(record.sharpness, 1),
         "norm": _rounded(record.norm),
+        "faults": [fault.value for fault in record.faults],
         "created_at": record.created_at.isoformat(),
         "taken": record.taken,
     }

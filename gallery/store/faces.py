@@ -306,6 +306,7 @@ def _record(row: FaceRow) -> FaceRecord:
         probability=row.probability,
         sharpness=row.sharpness,
         norm=row.norm,
+        agreement=row.agreement,
         created_at=row.created_at,
         taken=row.taken,
         picture_hash=row.picture_hash,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from gallery.types import Box, Encodings, Face, Float32, Float64, IdentityRef, Int64
+from gallery.types import Box, Encodings, Face, Fault, Float32, Float64, IdentityRef, Int64
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,10 @@ class FaceRecord:
     photo : the photo's name when the face was enrolled.  photo_sha256 : of the file, hexadecimal.
     box : pixels of the upright photo.
     probability : the detector's, 0 to 1.  sharpness : see gallery.types.Face.
-    norm : length of the encoding before it was scaled to 1.
+    norm, agreement : of the encoding, see gallery.types.Encodings.
     taken : when the photo was taken, as far as that is known, see gallery.dates.
     picture_hash : 64-bit perceptual hash of the photo, hexadecimal; None for older faces.
+    faults : what makes it a poor example; not stored, see gallery.matching.photo_quality.
     """
 
     id: int
@@ -57,8 +58,10 @@ class FaceRecord:
     sharpness: float
     norm: float
     created_at: datetime
+    agreement: float = 0.0
     taken: str | None = None
     picture_hash: str | None = None
+    faults: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ def test_enrolled_person_is_found_and_stranger_is_not(
     assert enrolled.status == 0
     assert enrolled.line.keys() == {
         "photo", "outcome", "identity", "face_id", "reason", "refusal", "rivals", "notes",
+        "faults",
     }  # fmt: skip
     assert enrolled.line["outcome"] == "enrolled"
     assert enrolled.line["identity"] == {"id": 1, "name": "Grace Hopper"}

@@ -43,7 +43,8 @@ function card(person) {
 
 async function faceItem(person, face) {
   const label = `Erase the face ${baseName(face.photo)} of ${person.name}`;
-  return element("li", "", await thumbnail(face, `Enrolled face of ${person.name}`),
+  const poor = face.faults.length ? [Object.assign(element("span", `Poor example: ${face.faults.join(", ")}`), { className: "warn" })] : [];
+  return element("li", "", await thumbnail(face, `Enrolled face of ${person.name}`), ...poor,
     button("Erase this face", label, () => eraseFace(face.face_id, person, show)));
 }
 

@@ -94,6 +94,9 @@ def routes(gallery: Gallery) -> APIRouter:
             Query(description="As `force`, and mark the people who match as different people."),
         ] = False,
         new: New = False,
+        strict: Annotated[
+            bool, Query(description="Refuse faces that make poor examples of the person.")
+        ] = False,
     ) -> JSONResponse:
         """Enrol one or more photos under a name, and return the outcome of each.
 
@@ -110,6 +113,7 @@ def routes(gallery: Gallery) -> APIRouter:
             force=force,
             distinct=distinct,
             new=new,
+            strict=strict,
             taken=fields.texts.get("taken"),
         )
         enrolments: list[Enrolment] = []
