@@ -14,6 +14,7 @@ import pytest
 import skimage
 from hypothesis import settings
 from matplotlib.cbook import get_sample_data
+from PIL import Image
 
 from gallery.config import DATABASE_FILE
 from gallery.encoders.weights import DLIB_RESNET
@@ -86,6 +87,15 @@ def hopper() -> Path:
 def collins() -> Path:
     """Another person, PNG, 512 x 512."""
     return SKIMAGE_DATA / "astronaut.png"
+
+
+@pytest.fixture
+def together(tmp_path: Path, hopper: Path, collins: Path) -> Path:
+    """Two people in one photo."""
+    pair = [Image.open(path).convert("RGB").resize((512, 560)) for path in (hopper, collins)]
+    path = tmp_path / "together.png"
+    Image.fromarray(np.concatenate([np.asarray(image) for image in pair], axis=1)).save(path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from gallery.identify import Identifier
 from gallery.matching.lookalikes import is_unlike
 from gallery.matching.photo_quality import Signs, judged, limits_for
 from gallery.matching.scorer import Scorer
-from gallery.names import checked_name
+from gallery.names import checked_name, folded
 from gallery.store import audit, faces, identities, kept_images, merges, recalled
 from gallery.store.change_log import latest_change
 from gallery.store.database import Database, Session
@@ -61,18 +61,19 @@ class EnrolOptions:
 
 
 @dataclass(frozen=True)
-class EncodedFace:
-    """A photo's face that was found and encoded before it is enrolled.
+class ReadPhoto:
+    """A photo whose faces were found and encoded before it is enrolled.
 
-    sha256 : of the photo's file.  faces : how many faces it has.
-    encoder : SHA-256 of the encoder's weights.  encoding : one row, of an enrolled face's views.
+    sha256 : of the photo's file.  encoder : SHA-256 of the encoder's weights.
+    faces : the largest first.  encodings : a row for each, of an enrolled face's views.
+    own : which of the faces is the person's; None if that is not known.
     """
 
     sha256: str
     encoder: str
-    face: Face
-    encoding: Encodings
-    faces: int
+    faces: tuple[Face, ...]
+    encodings: Encodings
+    own: int | None = None
 
 
 class Enroller:
@@ -109,7 +110,7 @@ class Enroller:
         options: EnrolOptions = EnrolOptions(),
         *,
         taken: str | None = None,
-        encoded: EncodedFace | None = None,
+        read: ReadPhoto | None = None,
     ) -> Enrolment:
         """Enrol one photo. When this returns "enrolled", the face is on disk.
 
@@ -117,7 +118,7 @@ class Enroller:
         gallery.names.folded), and the enrolment's notes say so.
 
         taken : when the photo was taken, see gallery.dates; None for what its EXIF data say.
-        encoded : the face to take, if it is known; ignored if the file or the encoder has changed.
+        read : its faces, if they are known; ignored if the file or the encoder has changed.
         Raises InvalidName, NameAmbiguous if several names are near, DateInvalid and HomeError; a
         problem with the photo is an outcome.
         """
@@ -125,14 +126,15 @@ class Enroller:
         label = source_name(source)
         date = None if taken is None else checked_date(taken)
         try:
-            enrolment = self._enroll(name, source, label, options, date, encoded)
+            enrolment = self._enroll(name, source, label, options, date, read)
         except NoFaceFound as error:
             return _refused(label, _reason(error, label), Refusal.NO_FACE)
         except SeveralFacesFound as error:
             return _refused(label, _reason(error, label), Refusal.SEVERAL_FACES)
         except PhotoError as error:
             return Enrolment(label, EnrolOutcome.ERROR, None, None, _reason(error, label))
-        if date is not None and enrolment.outcome is EnrolOutcome.ALREADY:
+        is_own = enrolment.identity is not None and folded(enrolment.identity.name) == folded(name)
+        if date is not None and is_own and enrolment.outcome is EnrolOutcome.ALREADY:
             reason = (
                 f"{enrolment.reason}, its date neither: `gallery faces date {enrolment.face_id}"
                 f" {date}` sets it"
@@ -147,7 +149,7 @@ class Enroller:
         label: str,
         options: EnrolOptions,
         taken: str | None,
-        encoded: EncodedFace | None,
+        read: ReadPhoto | None,
     ) -> Enrolment:
         content = self._pipeline.content(source)
         sha256 = hashlib.sha256(content).hexdigest()
@@ -165,16 +167,17 @@ class Enroller:
         if taken is not None:
             photo = replace(photo, taken=taken)
         current = photo.sha256, self._pipeline.encoder.weights_sha256
-        if encoded is None or (encoded.sha256, encoded.encoder) != current:
-            encoded = self._encoded(photo, options.several)
-        picture = picture_to_keep(self._keep, photo, encoded.face, content, encoded.faces)
+        if read is not None and (read.sha256, read.encoder) != current:
+            read = None
+        face, encoding, number = self._face(photo, read, options.several)
+        picture = picture_to_keep(self._keep, photo, face, content, number)
         picture_hash = perceptual_hashes(grey_jpeg(photo))[0].tobytes().hex()
-        faults, poor = self._faults(encoded)
+        faults, poor = self._faults(face, encoding)
         if faults and options.strict:
             return replace(
                 _refused(label, f"the face is {poor}", Refusal.POOR_PHOTO), faults=faults
             )
-        new = NewFace(encoded.face, encoded.encoding, self._views, picture, taken, picture_hash)
+        new = NewFace(face, encoding, self._views, picture, taken, picture_hash)
         warning = f"; warning: this photo was erased from {person} before" if is_back else ""
         if faults:
             warning += f"; warning: the face is {poor}{self._better_photos(person)}"
@@ -191,17 +194,23 @@ class Enroller:
             if enrolment is not None:
                 return _noted(replace(enrolment, faults=faults), name, person)
 
-    def _encoded(self, photo: Photo, several: Several) -> EncodedFace:
-        faces_found = self._pipeline.faces(photo)
-        face = self._pipeline.pick(photo, faces_found, several)
-        encoding = self._pipeline.encode(photo, [face], self._views)
-        encoder = self._pipeline.encoder.weights_sha256
-        return EncodedFace(photo.sha256, encoder, face, encoding, len(faces_found))
+    def _face(
+        self, photo: Photo, read: ReadPhoto | None, several: Several
+    ) -> tuple[Face, Encodings, int]:
+        """The face to enrol, its encoding, and how many faces the photo has."""
+        if read is None:
+            faces_found = self._pipeline.faces(photo)
+            face = self._pipeline.pick(photo, faces_found, several)
+            return face, self._pipeline.encode(photo, [face], self._views), len(faces_found)
+        own = read.own
+        if own is None:
+            picked = self._pipeline.pick(photo, read.faces, several)
+            own = next(i for i, face in enumerate(read.faces) if face is picked)
+        return read.faces[own], read.encodings.row(own), len(read.faces)
 
-    def _faults(self, encoded: EncodedFace) -> tuple[tuple[Fault, ...], str]:
+    def _faults(self, face: Face, encoding: Encodings) -> tuple[tuple[Fault, ...], str]:
         """What makes the face a poor example, as faults and as text."""
-        norms, agreement = encoded.encoding.norms, encoded.encoding.agreement
-        signs = Signs(encoded.face.sharpness, float(norms[0]), float(agreement[0]))
+        signs = Signs(face.sharpness, float(encoding.norms[0]), float(encoding.agreement[0]))
         limits = limits_for(self._pipeline.encoder.network.traits.name)
         faults = limits.faults(signs)
         return faults, limits.described(faults, signs)
@@ -246,7 +255,7 @@ class Enroller:
             if copy is not None:
                 reason = f"this picture is already enrolled, as {copy.identity.name}"
                 return Enrolment(photo.source, EnrolOutcome.ALREADY, copy.identity, copy.id, reason)
-        rivals = rivals_of(name, candidates, new.encodings, self._scorer, self._database)
+        rivals, doubtful = rivals_of(name, candidates, new.encodings, self._scorer, self._database)
         rival_refs = tuple(c.identity for c in rivals)
         # The page parses "(90%, by " (api/page/elements.js) and "; warning: " (enroll.js).
         names = ", ".join(f"{c.identity.name} ({c.probability:.0%}, by {c.photo})" for c in rivals)
@@ -257,6 +266,11 @@ class Enroller:
             )
             return _refused(photo.source, reason, Refusal.MATCHES_ANOTHER, rival_refs)
         note = warning
+        for rival in doubtful:
+            note += (
+                f"; warning: it also matches face {rival.face_id} of {rival.identity.name}, which"
+                " does not look like that person's other faces"
+            )
         if rivals:
             is_distinct = options.distinct
             note += (

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from gallery.dedupe.scan import list_photos, read_photos
-from gallery.enrolment.enroller import EncodedFace, EnrolOptions, refused_for_name
-from gallery.enrolment.judgement import Judgement, NamedPhoto, is_mostly, judge
+from gallery.dedupe.scan import list_photos, read_photos, scan_erased
+from gallery.enrolment.enroller import EnrolOptions, ReadPhoto, refused_for_name
+from gallery.enrolment.judgement import NamedPhoto, is_mostly, judge
+from gallery.enrolment.naming import NamedFolder, named_folders
 from gallery.enrolment.people import people_under
 from gallery.errors import NameAmbiguous, PhotoError
 from gallery.matching.scorer import Scorer
-from gallery.names import folded
-from gallery.progress import StepProgress, no_step_progress
-from gallery.store import faces, identities, photo_cache, recalled
+from gallery.names import printable
+from gallery.progress import Progress, StepProgress, no_step_progress
+from gallery.store import encoders, faces, identities, photo_cache
 from gallery.store.database import Database
 from gallery.store.photo_cache import CachedPhoto
 from gallery.types import Encodings, Enrolment, EnrolOutcome, Refusal
@@ -27,8 +28,8 @@ from gallery.vision.folder import LeftOut
 from gallery.vision.pipeline import FacePipeline
 from gallery.vision.workers import Workers
 
-Enroll = Callable[[str, Path, EncodedFace | None], Enrolment]
-"""enroll(name, photo, encoded): enrol one photo, with the face to take if it is known."""
+Enroll = Callable[[str, Path, ReadPhoto | None], Enrolment]
+"""enroll(name, photo, read): enrol one photo, with its faces if they are known."""
 
 
 def enroll_folder(
@@ -52,125 +53,139 @@ def enroll_folder(
     options : those that `enroll` has.  views : averaged per enrolled face.
     workers : processes that read photos; None: this one.
     left_out : receives the files that were not looked at.
-    Raises PhotoUnreadable, NoPeople, and what `enroll` raises. A folder whose name no identity can
-    have is an outcome, as is a problem with a photo.
+    Raises PhotoUnreadable, NoPeople, FolderForgotten if someone is erased while photos are read,
+    EncoderChanged, and what `enroll` raises. A folder whose name no identity can have is an
+    outcome, as is a problem with a photo.
     """
     people = people_under(root)
     if left_out is not None:
         left_out += people.left_out
-    for folder, reason in people.unusable:
-        yield Enrolment(str(folder), EnrolOutcome.ERROR, None, None, reason)
-    now = _names_now(database, people.photos)
-    person_of = {name: _near_name(database, now[name], options) for name in people.photos}
-    if not options.new:
-        _unite_near_names(person_of)
-    persons = {path: person_of[name] for name, paths in people.photos.items() for path in paths}
-    enrolled = _already_enrolled(persons, pipeline, database)
-    listed, _ = list_photos([path for path in persons if path not in enrolled], pipeline, views)
-    read_photos(listed, database, pipeline, views, workers, partial(progress, "reading photos"))
-    with database.reading() as session:
-        marks = {photo.mark: photo.path for photo in listed}
-        read = {marks[photo.mark]: photo for photo in photo_cache.photos(session, list(marks))}
-    known = _enrolled(database, set(persons.values()))
-    for former, paths in people.photos.items():
-        if now[former] != former and enrolled.isdisjoint(paths):
-            photos = [read[path] for path in paths if path in read]
-            if not is_mostly(photos, known.get(now[former], Encodings.none()), scorer):
-                now[former] = former  # somebody else of that name
-                persons |= dict.fromkeys(paths, former)
-    named = [NamedPhoto(persons[path], path, photo) for path, photo in read.items()]
-    judgement = judge(named, known, scorer, options.several)
-    done = 0
-    for folder_name, paths in people.photos.items():
-        for path in paths:
-            photo = read.get(path)
-            outcome = None
-            if not (options.force or options.distinct):
-                outcome = _held_back(persons[path], path, judgement)
-            if outcome is None and photo is not None:
-                outcome = _unusable(path, photo)
-            if outcome is None:
-                encoded = _encoded(photo, judgement.faces.get(path), pipeline)
-                outcome = _enrolled_as(enroll, folder_name, now[folder_name], path, encoded)
+    for unusable, reason in people.unusable:
+        yield Enrolment(str(unusable), EnrolOutcome.ERROR, None, None, reason)
+    folders = named_folders(database, people.photos, new=options.new)
+    enrolled = _already_enrolled(
+        database, pipeline, folders, partial(progress, "looking for enrolled photos")
+    )
+    usable = [folder for folder in folders if folder.problem is None]
+    paths = [path for folder in usable for path in folder.photos if path not in enrolled]
+    read = _read(paths, database, pipeline, views, workers, partial(progress, "reading photos"))
+    known = _enrolled(database, pipeline, {folder.name for folder in folders})
+    folders = [
+        _checked(called, folder, read, known, scorer, options)
+        if folder.is_former and enrolled.isdisjoint(folder.photos)
+        else folder
+        for called, folder in zip(people.photos, folders, strict=True)
+    ]
+    photos = [
+        NamedPhoto(folder.name, path, read[path])
+        for folder in folders
+        for path in folder.photos
+        if path in read
+    ]
+    judgement = judge(photos, known, scorer, options.several)
+    done, total = 0, sum(len(folder.photos) for folder in folders)
+    for folder in folders:
+        for path in folder.photos:
+            suggested = judgement.misfiled.get(path)
+            if folder.problem is not None:
+                outcome = refused_for_name(str(path), folder.problem)
+            elif path in read and read[path].reason:
+                outcome = _unusable(path, read[path])
+            elif suggested is not None and not options.force:
+                outcome = _held_back(database, path, read[path], folder.name, suggested)
+            else:
+                photo = _known(read.get(path), judgement.faces.get(path), pipeline)
+                outcome = _enrolled_as(enroll, folder, path, photo)
             yield outcome
             done += 1
-            progress("enrolling", done, len(persons))
-
-
-def _enrolled_as(
-    enroll: Enroll, folder_name: str, name: str, path: Path, encoded: EncodedFace | None
-) -> Enrolment:
-    try:
-        enrolment = enroll(name, path, encoded)
-    except NameAmbiguous as error:
-        return refused_for_name(str(path), error)
-    if name == folder_name:
-        return enrolment
-    note = f"{folder_name!r} is a former name of {name!r}"
-    return replace(enrolment, notes=(note, *enrolment.notes))
-
-
-def _names_now(database: Database, names: Collection[str]) -> dict[str, str]:
-    """The name that an identity has now, by each name that it has or once had; else that name."""
-    with database.reading() as session:
-        name_of = {record.id: record.name for record in identities.list_all(session)}
-        free = set(names) - set(name_of.values())
-        former = recalled.holders(session, free)
-    return {name: name_of[former[name]] if name in former else name for name in names}
-
-
-def _near_name(database: Database, name: str, options: EnrolOptions) -> str:
-    """The exact name of the person that a name means; itself if that is nobody, or not clear."""
-    if options.new:
-        return name
-    with database.reading() as session, contextlib.suppress(NameAmbiguous):
-        record = identities.meant(session, name)
-        return name if record is None else record.name
-    return name
-
-
-def _unite_near_names(person_of: dict[str, str]) -> None:
-    """Let folders with near names be one person's: that of the first."""
-    first: dict[str, str] = {}
-    for name, person in person_of.items():
-        person_of[name] = first.setdefault(folded(person), person)
+            progress("enrolling", done, total)
 
 
 def _already_enrolled(
-    names: Mapping[Path, str], pipeline: FacePipeline, database: Database
+    database: Database, pipeline: FacePipeline, folders: Sequence[NamedFolder], progress: Progress
 ) -> set[Path]:
     """The photos whose files are enrolled under their names, so that they need not be read."""
     with database.reading() as session:
-        ids = {record.name: record.id for record in identities.list_all(session)}
-        enrolled = set()
-        for path, name in names.items():
-            if name in ids:
-                with contextlib.suppress(PhotoError):  # reading it says why
-                    sha256 = hashlib.sha256(pipeline.content(path)).hexdigest()
-                    if faces.face_id_of(session, ids[name], sha256) is not None:
-                        enrolled.add(path)
+        hashes = {
+            record.name: faces.photo_hashes(session, record.id)
+            for record in (identities.find(session, name) for name in {f.name for f in folders})
+            if record is not None
+        }
+    paths = [(path, folder.name) for folder in folders for path in folder.photos]
+    paths = [(path, name) for path, name in paths if hashes.get(name)]
+    enrolled = set()
+    for done, (path, name) in enumerate(paths, start=1):
+        with contextlib.suppress(PhotoError):  # reading it says why
+            if hashlib.sha256(pipeline.content(path)).hexdigest() in hashes[name]:
+                enrolled.add(path)
+        progress(done, len(paths))
     return enrolled
 
 
-def _enrolled(database: Database, people: Collection[str]) -> dict[str, Encodings]:
-    """The faces that the gallery has of these people, by name."""
+def _read(
+    paths: Sequence[Path],
+    database: Database,
+    pipeline: FacePipeline,
+    views: int,
+    workers: Workers | None,
+    progress: Progress,
+) -> dict[Path, CachedPhoto]:
+    """The faces of each photo. A link has those of the photo that it leads to."""
+    listed, skipped = list_photos(paths, pipeline, views)
+    read_photos(listed, database, pipeline, views, workers, progress)
+    path_of = {photo.mark: photo.path for photo in listed}
     with database.reading() as session:
-        ids = {
-            record.id: record.name
-            for record in identities.list_all(session)
-            if record.name in people
-        }
-        stored = faces.encodings_of(session, ids)
-    return {
-        ids[identity_id]: stored.encodings.take(np.flatnonzero(stored.identity_ids == identity_id))
-        for identity_id in np.unique(stored.identity_ids).tolist()
-    }
+        stored = photo_cache.photos(session, list(path_of))
+        read = {path_of[p.mark]: photo_cache.without_preview(p) for p in stored}
+    if len(read) < len(listed):
+        raise scan_erased()
+    by_target = {path.resolve(): photo for path, photo in read.items()}
+    for link, _ in skipped:
+        target = by_target.get(Path(link).resolve())
+        if target is not None:
+            read[Path(link)] = target
+    return read
 
 
-def _held_back(name: str, path: Path, judgement: Judgement) -> Enrolment | None:
-    suggested = judgement.misfiled.get(path)
-    if suggested is None:
-        return None
+def _enrolled(
+    database: Database, pipeline: FacePipeline, people: Collection[str]
+) -> dict[str, Encodings]:
+    """The faces that the gallery has of these people, by name. Raises EncoderChanged."""
+    with database.reading() as session:
+        encoders.check_in_use(session, pipeline.encoder.weights_sha256)
+        records = [identities.find(session, name) for name in people]
+        names = {record.id: record.name for record in records if record is not None}
+        stored = faces.encodings_of(session, names)
+    rows_of = {i: np.flatnonzero(stored.identity_ids == i) for i in names}
+    return {names[i]: stored.encodings.take(rows) for i, rows in rows_of.items() if len(rows)}
+
+
+def _checked(
+    called: str,
+    folder: NamedFolder,
+    read: dict[Path, CachedPhoto],
+    known: dict[str, Encodings],
+    scorer: Scorer,
+    options: EnrolOptions,
+) -> NamedFolder:
+    """The folder of a former name, or of somebody else of that name if its photos show another."""
+    photos = [read[path] for path in folder.photos if path in read]
+    shown = known.get(folder.name, Encodings.none())
+    if is_mostly(photos, shown, scorer, options.several):
+        return folder
+    return NamedFolder(called, folder.photos)
+
+
+def _held_back(
+    database: Database, path: Path, photo: CachedPhoto, name: str, suggested: str
+) -> Enrolment:
+    """The outcome of a photo that looks like somebody else than its folder's person."""
+    with database.reading() as session:
+        record = identities.find(session, suggested)
+        face_id = None if record is None else faces.face_id_of(session, record.id, photo.sha256)
+    if record is not None and face_id is not None:  # it was moved there
+        reason = f"this photo is already enrolled, as {suggested}"
+        return Enrolment(str(path), EnrolOutcome.ALREADY, record.ref, face_id, reason)
     reason = (
         f"it looks like {suggested}, not {name}: move it to that folder, or use force to enrol it"
         f" as {name} anyway"
@@ -178,18 +193,23 @@ def _held_back(name: str, path: Path, judgement: Judgement) -> Enrolment | None:
     return Enrolment(str(path), EnrolOutcome.REFUSED, None, None, reason, Refusal.MISFILED)
 
 
-def _unusable(path: Path, photo: CachedPhoto) -> Enrolment | None:
-    if not photo.reason:
-        return None
-    reason = photo.reason.removeprefix(str(path)).lstrip(": ")
+def _unusable(path: Path, photo: CachedPhoto) -> Enrolment:
+    reason = photo.reason.removeprefix(printable(str(path))).lstrip(": ")
     return Enrolment(str(path), EnrolOutcome.ERROR, None, None, reason)
 
 
-def _encoded(
-    photo: CachedPhoto | None, row: int | None, pipeline: FacePipeline
-) -> EncodedFace | None:
-    if photo is None or row is None:
+def _known(photo: CachedPhoto | None, own: int | None, pipeline: FacePipeline) -> ReadPhoto | None:
+    if photo is None:
         return None
-    encoder = pipeline.encoder.weights_sha256
-    encoding = photo.encodings.row(row)
-    return EncodedFace(photo.sha256, encoder, photo.face(row), encoding, len(photo.boxes))
+    found = tuple(photo.face(i) for i in range(len(photo.boxes)))
+    return ReadPhoto(photo.sha256, pipeline.encoder.weights_sha256, found, photo.encodings, own)
+
+
+def _enrolled_as(
+    enroll: Enroll, folder: NamedFolder, path: Path, photo: ReadPhoto | None
+) -> Enrolment:
+    try:
+        enrolment = enroll(folder.name, path, photo)
+    except NameAmbiguous as error:  # of a name that came meanwhile
+        return refused_for_name(str(path), error)
+    return replace(enrolment, notes=(folder.note,)) if folder.note else enrolment

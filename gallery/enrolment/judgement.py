@@ -48,7 +48,7 @@ def judge(
     several : LARGEST takes the largest face of each photo. Otherwise, of several faces, that is
     taken which the person's other photos show, if exactly one does.
     """
-    single = [p for p in photos if len(p.photo.boxes) == 1 or _takes_largest(p, several)]
+    single = [named for named in photos if _is_of_one(named.photo, several)]
     misfiled = _misfiled(single, enrolled, scorer)
     faces = {named.path: 0 for named in single}
     shown: dict[str, list[Encodings]] = {name: [rows] for name, rows in enrolled.items()}
@@ -64,14 +64,20 @@ def judge(
     return Judgement(faces, misfiled)
 
 
-def is_mostly(photos: Sequence[CachedPhoto], shown: Encodings, scorer: Scorer) -> bool:
-    """Whether half of the photos with one face, or more, show the person that these faces show."""
-    single = [photo.encodings for photo in photos if len(photo.boxes) == 1]
-    return 2 * len(_alike(Encodings.joined(single), shown, scorer)) >= max(1, len(single))
+def is_mostly(
+    photos: Sequence[CachedPhoto], shown: Encodings, scorer: Scorer, several: Several
+) -> bool:
+    """Whether half or more of the photos that show one face show the person of these faces.
+
+    several : LARGEST takes the largest face of each photo.  True if no photo tells.
+    """
+    telling = [photo.encodings.row(0) for photo in photos if _is_of_one(photo, several)]
+    return 2 * len(_alike(Encodings.joined(telling), shown, scorer)) >= len(telling)
 
 
-def _takes_largest(named: NamedPhoto, several: Several) -> bool:
-    return several is Several.LARGEST and len(named.photo.boxes) > 1
+def _is_of_one(photo: CachedPhoto, several: Several) -> bool:
+    """Whether it is plain which face of a photo is the person's."""
+    return len(photo.boxes) == 1 or (several is Several.LARGEST and len(photo.boxes) > 1)
 
 
 def _misfiled(

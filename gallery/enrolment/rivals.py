@@ -22,28 +22,32 @@ def rivals_of(
     encoding: Encodings,
     scorer: Scorer,
     database: Database,
-) -> list[Candidate]:
-    """Return the matched candidates that speak against enrolling the face under this name.
+) -> tuple[list[Candidate], list[Candidate]]:
+    """Return the matched candidates that speak against enrolling the face under this name, and
+    those that do not because their face is unlike the others of its identity.
 
     encoding : one row, of the face.
-    Those who were told apart from this identity do not, unless they are clearly the likelier. Nor
-    does an enrolled face that is unlike its identity's others.
+    Those who were told apart from this identity do not, unless they are clearly the likelier.
     """
     matched = matches(candidates)
     own = next((c for c in matched if c.identity.name == name), None)
-    others = [
-        c for c in matched if c is not own and not _is_by_odd_face(c, encoding, scorer, database)
-    ]
+    others: list[Candidate] = []
+    odd: list[Candidate] = []
+    for candidate in matched:
+        if candidate is not own:
+            is_odd = _is_by_odd_face(candidate, encoding, scorer, database)
+            (odd if is_odd else others).append(candidate)
     if own is None or not others:
-        return others
+        return others, odd
     with database.reading() as session:
         told_apart = merges.distinct_from(session, own.identity.id)
     preference = scorer.operating_point().preference
-    return [
+    rivals = [
         c
         for c in others
         if c.identity.id not in told_apart or preference(c.margin - own.margin) >= CLEAR
     ]
+    return rivals, odd
 
 
 def _is_by_odd_face(

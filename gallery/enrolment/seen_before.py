@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gallery.dedupe.image_similarity import NEAR_BITS
-from gallery.matching.lookalikes import SAME_PICTURE_COSINE
+from gallery.matching.decision import matches
 from gallery.store import faces, identities, recalled
 from gallery.store.database import Database
 from gallery.store.records import FaceRecord
 from gallery.types import Candidate
+
+_SAME_BITS = 5
+"""Of 64. Pictures saved anew or resized differ in up to 4, two shots of one scene in more."""
 
 
 def was_erased(database: Database, name: str, sha256: str) -> bool:
@@ -25,8 +27,9 @@ def same_picture(
     """Return the enrolled face from the same file, or from the same picture in another file.
 
     picture_hash : perceptual, see gallery.store.records.FaceRecord.
+    candidates : of the photo's face; those that match are looked at.
     """
-    near = [c.face_id for c in candidates if c.similarity >= SAME_PICTURE_COSINE]
+    near = [candidate.face_id for candidate in matches(candidates)]
     with database.reading() as session:
         records = faces.records_by_id(session, near)
     for record in records.values():
@@ -39,4 +42,4 @@ def _is_near(first: str | None, second: str | None) -> bool:
     """Whether two perceptual hashes differ in few bits."""
     if first is None or second is None:
         return False
-    return (int(first, 16) ^ int(second, 16)).bit_count() <= NEAR_BITS
+    return (int(first, 16) ^ int(second, 16)).bit_count() <= _SAME_BITS

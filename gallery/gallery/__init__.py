@@ -22,7 +22,7 @@ from gallery.progress import StepProgress, no_step_progress
 from gallery.types import Comparison, Decision, Enrolment, Several
 
 if TYPE_CHECKING:
-    from gallery.enrolment.enroller import EncodedFace
+    from gallery.enrolment.enroller import ReadPhoto
     from gallery.vision.folder import LeftOut
     from gallery.vision.photo_source import PhotoSource
 
@@ -113,11 +113,9 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
             again=True,
         )
 
-        def enroll(name: str, photo: Path, encoded: EncodedFace | None) -> Enrolment:
+        def enroll(name: str, photo: Path, read: ReadPhoto | None) -> Enrolment:
             return self._runtime.steady(
-                lambda p: p.enroller.get().enroll(
-                    name, photo, options, taken=taken, encoded=encoded
-                )
+                lambda p: p.enroller.get().enroll(name, photo, options, taken=taken, read=read)
             )
 
         if taken is not None:
@@ -125,7 +123,7 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         parts = self._runtime.parts()
         pipeline = parts.pipeline.get()
         spec = read_spec(pipeline.encoder.network.traits.spec)
-        yield from enroll_folder(
+        return enroll_folder(
             folder,
             enroll,
             pipeline,

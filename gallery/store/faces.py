@@ -55,6 +55,12 @@ def face_id_of(session: Session, identity_id: int, photo_sha256: str) -> int | N
     )
 
 
+def photo_hashes(session: Session, identity_id: int) -> set[str]:
+    """Return the SHA-256 of the file of each searchable face that this identity has."""
+    query = select(PhotoRow.sha256).join(FaceRow)
+    return set(session.scalars(query.where(FaceRow.identity_id == identity_id, is_searchable())))
+
+
 def is_searchable() -> ColumnElement[bool]:
     """A condition on faces: the encoding is by the encoder in use."""
     current = (

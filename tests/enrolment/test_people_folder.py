@@ -4,41 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from gallery import Gallery
-from gallery.config import DATABASE_FILE
-from gallery.demo.photos import alterations, altered
-from gallery.errors import NoPeople, PhotoUnreadable
-from gallery.store import photo_cache, recalled
-from gallery.types import Enrolment, Refusal
+from gallery.errors import NoPeople, PhotoUnreadable, SettingInvalid
+from gallery.store import photo_cache
+from gallery.types import Refusal
 from gallery.vision.folder import LeftOut, Why
-
-
-@pytest.fixture
-def people(tmp_path: Path, hopper: Path, collins: Path) -> Path:
-    """Bob/ with three photos of Hopper and one of Collins, Cat/ with three of Collins."""
-    root = tmp_path / "people"
-    for name in ("Bob", "Cat"):
-        (root / name / "2024").mkdir(parents=True)
-    for i, alteration in enumerate(alterations()[:3]):
-        (root / "Bob" / f"{i}.jpg").write_bytes(altered(hopper, alteration))
-        (root / "Cat" / "2024" / f"{i}.jpg").write_bytes(altered(collins, alteration))
-    shutil.copy(collins, root / "Bob" / "stray.png")
-    return root
-
-
-def outcomes(enrolments: list[Enrolment]) -> dict[str, str]:
-    return {Path(e.photo).name: e.outcome.value for e in enrolments}
-
-
-def faces_by_name(gallery: Gallery) -> dict[str, int]:
-    return {record.name: record.faces for record in gallery.identities()}
+from tests.enrolment.outcomes import faces_by_name, outcomes
 
 
 def test_misfiled_photo_is_held_back_and_keeps_nobody_out(gallery: Gallery, people: Path) -> None:
@@ -163,64 +139,6 @@ def test_folder_without_people_is_refused(gallery: Gallery, tmp_path: Path) -> N
 # The same folder again
 
 
-def saved_again(photo: Path, file: Path) -> None:
-    """The same picture, smaller and compressed anew."""
-    with Image.open(photo) as image:
-        half = image.width // 2, image.height // 2
-        image.convert("RGB").resize(half, Image.Resampling.LANCZOS).save(file, quality=80)
-
-
-@pytest.fixture
-def named(gallery: Gallery, people: Path) -> Path:
-    """The folder, with everybody in it enrolled under the right name."""
-    (people / "Bob" / "stray.png").unlink()
-    list(gallery.enroll_folder(people))
-    return people
-
-
-def test_folder_of_a_renamed_person_is_enrolled_already(gallery: Gallery, named: Path) -> None:
-    gallery.rename("Bob", "Robert")
-    done = list(gallery.enroll_folder(named))
-    assert {e.outcome.value for e in done} == {"already"}
-    assert {e.identity.name for e in done if e.identity} == {"Robert", "Cat"}
-    assert faces_by_name(gallery) == {"Cat": 3, "Robert": 3}
-
-
-def test_new_photo_in_a_former_name_joins_the_identity(
-    gallery: Gallery, named: Path, hopper: Path
-) -> None:
-    gallery.rename("Bob", "Robert")
-    gallery.merge("Cat", ["Robert"])
-    for photo in (named / "Bob").glob("*.jpg"):
-        photo.unlink()
-    (named / "Bob" / "new.jpg").write_bytes(altered(hopper, alterations()[3]))
-    (done, *_) = gallery.enroll_folder(named)
-    assert done.identity is not None and done.identity.name == "Cat"
-    assert faces_by_name(gallery) == {"Cat": 7}
-
-
-def test_somebody_else_of_a_former_name_is_a_new_identity(
-    gallery: Gallery, named: Path, hopper: Path, collins: Path
-) -> None:
-    gallery.rename("Bob", "Robert")
-    gallery.forget("Cat")
-    shutil.rmtree(named / "Cat")
-    for photo in (named / "Bob").glob("*.jpg"):
-        photo.unlink()
-    shutil.copy(collins, named / "Bob")
-    list(gallery.enroll_folder(named))
-    assert faces_by_name(gallery) == {"Bob": 1, "Robert": 3}
-
-
-def test_undone_merge_leaves_no_former_name(gallery: Gallery, named: Path) -> None:
-    gallery.rename("Bob", "Robert")
-    merged = gallery.merge("Cat", ["Robert"])
-    gallery.undo_merge(merged.merge_id)
-    with gallery.database.reading() as session:
-        of = {record.name: recalled.names(session, record.id) for record in gallery.identities()}
-    assert of == {"Cat": [], "Robert": ["Bob"]}
-
-
 def test_folders_of_near_names_are_one_person(gallery: Gallery, people: Path) -> None:
     shutil.move(people / "Bob" / "stray.png", people / "Cat")
     shutil.copytree(people / "Bob", people / "BOB")
@@ -257,39 +175,20 @@ def test_folder_whose_name_may_be_two_peoples_is_refused(
     assert faces_by_name(gallery)["Bob"] == 3
 
 
-def test_picture_saved_again_is_enrolled_already(
-    gallery: Gallery, tmp_path: Path, hopper: Path, collins: Path
-) -> None:
-    gallery.enroll("Grace Hopper", hopper)
-    gallery.enroll("Eileen Collins", collins)
-    (tmp_path / "people" / "G. Hopper").mkdir(parents=True)
-    saved_again(hopper, tmp_path / "people" / "G. Hopper" / "small.jpg")
-    shutil.copy(hopper, tmp_path / "people" / "G. Hopper" / "same.jpg")
-    done = list(gallery.enroll_folder(tmp_path / "people"))
-    assert {e.reason for e in done} == {"this picture is already enrolled, as Grace Hopper"}
-    assert {e.outcome.value for e in done} == {"already"}
+def test_link_is_judged_as_the_photo_that_it_leads_to(gallery: Gallery, people: Path) -> None:
+    (people / "Bob" / "stray.png").unlink()
+    (people / "Bob" / "link.jpg").symlink_to(people / "Cat" / "2024" / "0.jpg")
+    done = list(gallery.enroll_folder(people))
+    assert faces_by_name(gallery) == {"Bob": 3, "Cat": 3}
+    assert [Path(e.photo).name for e in done if e.refusal is Refusal.MISFILED] == ["link.jpg"]
 
 
-def test_erased_face_does_not_come_back_unnoticed(gallery: Gallery, named: Path) -> None:
-    _, faces = gallery.identity("Bob")
-    gallery.forget_faces([faces[0].id])
-    (back,) = [e for e in gallery.enroll_folder(named) if e.outcome != "already"]
-    assert back.refusal is Refusal.FORGOTTEN and back.photo == faces[0].photo
-    assert "warning" in gallery.enroll("Bob", Path(back.photo)).reason
-    gallery.forget_faces([gallery.identity("Bob")[1][-1].id])
-    (again,) = [e for e in gallery.enroll_folder(named, force=True) if e.outcome != "already"]
-    assert again.outcome == "enrolled"
-    assert {e.outcome.value for e in gallery.enroll_folder(named)} == {"already"}
+def test_distinct_does_not_enrol_a_misfiled_photo(gallery: Gallery, people: Path) -> None:
+    done = list(gallery.enroll_folder(people, distinct=True))
+    assert [e.refusal for e in done if e.refusal is not None] == [Refusal.MISFILED]
+    assert faces_by_name(gallery) == {"Bob": 3, "Cat": 3}
 
 
-def test_erasing_a_person_erases_what_was_recalled(gallery: Gallery, named: Path) -> None:
-    gallery.rename("Bob", "Robert Q. Robertson")
-    gallery.rename("Robert Q. Robertson", "Robert")
-    _, faces = gallery.identity("Robert")
-    gallery.forget_faces([faces[0].id])
-    gallery.forget("Robert")
-    gallery.close()
-    content = b"".join(file.read_bytes() for file in gallery.settings.home.iterdir())
-    assert b"Robertson" not in content
-    with closing(sqlite3.connect(gallery.settings.home / DATABASE_FILE)) as connection:
-        assert connection.execute("SELECT count(*) FROM recalled").fetchone() == (0,)
+def test_wrong_option_is_refused_at_once(gallery: Gallery, people: Path) -> None:
+    with pytest.raises(SettingInvalid, match="several is 'most'"):
+        gallery.enroll_folder(people, several="most")

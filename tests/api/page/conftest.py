@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.api.conftest import Serve
@@ -58,15 +56,6 @@ def page(browser: Browser, server: httpx.Client) -> Iterator[Page]:
     yield opened
     context.close()
     assert faults == []
-
-
-@pytest.fixture
-def together(tmp_path: Path, hopper: Path, collins: Path) -> Path:
-    """Two people in one photo."""
-    pair = [Image.open(path).convert("RGB").resize((512, 560)) for path in (hopper, collins)]
-    path = tmp_path / "together.png"
-    Image.fromarray(np.concatenate([np.asarray(image) for image in pair], axis=1)).save(path)
-    return path
 
 
 @pytest.fixture
