@@ -180,7 +180,8 @@ class Enroller:
         new = NewFace(face, encoding, self._views, picture, taken, picture_hash)
         warning = f"; warning: this photo was erased from {person} before" if is_back else ""
         if faults:
-            warning += f"; warning: the face is {poor}{self._better_photos(person)}"
+            warning += f"; warning: the face is {poor}, so it will find few other photos of"
+            warning += f" {person}{self._better_photos(person)}"
         while True:
             # Another process may have enrolled it, or somebody of a near name, meanwhile.
             with self._database.reading() as session:
@@ -224,7 +225,7 @@ class Enroller:
         if not better:
             return ""
         more = f" and {len(better) - _MOST_NAMED} more" if len(better) > _MOST_NAMED else ""
-        return f"; better photos of {name} are {', '.join(better[:_MOST_NAMED])}{more}"
+        return f"; better ones are {', '.join(better[:_MOST_NAMED])}{more}"
 
     def _existing(self, name: str, sha256: str, label: str) -> Enrolment | None:
         """The enrolment of this photo for this identity, if there is one."""

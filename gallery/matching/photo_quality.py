@@ -57,7 +57,7 @@ class Limits:
         for fault in faults:
             sign, limit = self.least[fault]
             value = getattr(signs, sign)
-            parts.append(f"{_TEXTS[fault]} ({sign} {value:.4g}, better from {limit})")
+            parts.append(f"{_TEXTS[fault]} ({sign} {value:.3g}, better from {limit:.3g})")
         return ", ".join(parts)
 
 

@@ -53,11 +53,11 @@ function showEnrolment(enrolment, update) {
   if (enrolment.outcome === "refused" || enrolment.outcome === "error") {
     return showStatus(`Not enrolled: ${withPercent(enrolment.reason)}.`, { kind: "bad" });
   }
-  const [reason, warning] = withPercent(enrolment.reason).split(/; warning: (.*)/s);
+  const [reason, ...warnings] = withPercent(enrolment.reason).split("; warning: ");
   const message = sentence(reason);
   const undo = () => (enrolment.outcome === "enrolled" ? [undoButton(enrolment, update)] : []);
-  update({ ...enrolment, message, warning: warning ? sentence(warning) : "", buttons: undo() });
-  if (warning) showStatus(`${message} Please check: ${warning}.`, { kind: "warn", buttons: undo() });
+  update({ ...enrolment, message, warning: warnings.map(sentence).join(" "), buttons: undo() });
+  if (warnings.length) showStatus(`${message} Please check: ${warnings.join("; ")}.`, { kind: "warn", buttons: undo() });
   else showStatus(message);
 }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 from playwright.sync_api import Page, expect
 
 from gallery.gallery import Gallery
@@ -78,6 +78,25 @@ def test_face_unlike_the_others_gets_a_warning(
     expect(page.locator("#answers .warn")).to_contain_text("does not look like the other photo")
     shot("unlike")
     assert face_count(server, "Grace") == 2
+
+
+def test_poor_photo_gets_a_warning_and_is_marked_among_the_faces(
+    page: Page, shot: Shot, server: httpx.Client, hopper: Path, tmp_path: Path
+) -> None:
+    enrol(server, "Grace", hopper)
+    with Image.open(hopper) as image:
+        image.convert("RGB").filter(ImageFilter.GaussianBlur(9)).save(tmp_path / "blurred.png")
+    choose_photo(page, tmp_path / "blurred.png")
+    page.get_by_role("button", name="Enrol face 1").click()
+    confirm(page, "Grace")
+    expect(page.locator("#answers .warn")).to_contain_text("The face is blurred (sharpness")
+    expect(page.locator("#answers .warn")).to_contain_text(f"better ones are {hopper.name}")
+    shot("poor")
+    view(page, "People")
+    page.get_by_text("2 faces").click()
+    expect(page.locator("#list .faces li").nth(1)).to_contain_text("Poor example: blurred")
+    expect(page.locator("#list .faces li").nth(0)).not_to_contain_text("Poor example")
+    shot("poor-faces")
 
 
 def test_enrolment_is_undone(page: Page, server: httpx.Client, hopper: Path, collins: Path) -> None:
