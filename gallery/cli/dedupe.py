@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gallery.cli.app import JsonOption, app, open_gallery
+from gallery.cli.app import JsonOption, app, open_existing, open_gallery
 from gallery.cli.left_out import say_left_out
 from gallery.cli.output import certainty, count, emit, progress, say
 from gallery.errors import SettingInvalid
@@ -76,7 +76,7 @@ def dedupe(
     Example: `gallery dedupe ~/Pictures --plan review/`
     """
     _check_precision(precision)
-    with open_gallery(context) as gallery:
+    with (open_existing if folder is None else open_gallery)(context) as gallery:
         if apply is not None:
             if folder is not None or plan is not None:
                 raise SettingInvalid("--apply cannot be combined with FOLDER or --plan")
@@ -115,7 +115,7 @@ def undo(
 
     Example: `gallery undo`
     """
-    with open_gallery(context) as gallery:
+    with open_existing(context) as gallery:
         if list_all:
             for applied, steps, undoable in gallery.applied_plans():
                 if as_json:

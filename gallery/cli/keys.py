@@ -94,7 +94,7 @@ def revoke(
 
     Example: `gallery keys revoke 1a2b3c4d`
     """
-    with open_gallery(context) as gallery, gallery.database.writing() as session:
+    with open_existing(context) as gallery, gallery.database.writing() as session:
         key = api_keys.revoke(session, key_id)
         audit.record(session, "revoke key", outcome=key.id)
     emit(key_json(key)) if as_json else say(f"revoked {key.label} ({key.id})")
@@ -114,7 +114,7 @@ def reset(
         typer.confirm(
             "Delete every key, and accept every request from this machine?", abort=True, err=True
         )
-    with open_gallery(context) as gallery, gallery.database.writing() as session:
+    with open_existing(context) as gallery, gallery.database.writing() as session:
         dropped = api_keys.drop_all(session)
         audit.record(session, "reset keys")
     if as_json:
