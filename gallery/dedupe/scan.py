@@ -19,7 +19,7 @@ from gallery.dedupe.findings import FoundFace
 from gallery.dedupe.image_similarity import grey_jpeg, perceptual_hashes
 from gallery.errors import FolderForgotten, NoPhotos, PhotoError
 from gallery.progress import Progress, no_progress
-from gallery.store import photo_cache
+from gallery.store import audit, photo_cache
 from gallery.store.database import Database
 from gallery.store.decisions import face_key
 from gallery.store.photo_cache import CachedPhoto
@@ -158,8 +158,11 @@ def read_photos(
     """Read the photos that are not stored yet, and store them.
 
     progress : called with photos done and photos in all; an exception it raises stops the scan.
+    Raises FolderForgotten when someone is erased meanwhile: nothing that was read before may be
+    stored after the receipt.
     """
     with database.reading() as session:
+        newest_entry, _ = audit.erasure_since(session, None)
         stored = photo_cache.usable_marks(session, [photo.mark for photo in photos])
     missing = [photo for photo in photos if photo.mark not in stored]
     done = len(photos) - len(missing)
@@ -170,12 +173,12 @@ def read_photos(
             batch.append(photo)
             done += 1
             if len(batch) >= _STORE_EVERY:
-                _store(database, batch)
+                _store(database, batch, newest_entry)
                 batch = []
             progress(done, len(photos))
     finally:
         if batch:
-            _store(database, batch)
+            _store(database, batch, newest_entry)
 
 
 def _results(
@@ -188,8 +191,12 @@ def _results(
             yield result
 
 
-def _store(database: Database, photos: list[CachedPhoto]) -> None:
+def _store(database: Database, photos: list[CachedPhoto], newest_entry: int) -> None:
+    """newest_entry : of the audit trail, when the reading began."""
     with database.writing() as session:
+        _, has_erasure = audit.erasure_since(session, newest_entry)
+        if has_erasure:
+            raise scan_erased()
         photo_cache.save(session, photos)
 
 

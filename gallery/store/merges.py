@@ -88,8 +88,9 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
         row.details = {**other.details, **row.details}
         set_expiry(row, earliest(row.expires_at, other.expires_at))
         session.flush()
+    after = _overwritten(row) | {"recalled": recalled.items(session, kept.id)}
     merge_row = MergeRow(
-        kept_id=kept.id, holder_id=kept.id, before=before, after=_overwritten(row), others=journal
+        kept_id=kept.id, holder_id=kept.id, before=before, after=after, others=journal
     )
     session.add(merge_row)
     session.flush()
@@ -106,7 +107,8 @@ def undo(session: Session, merge_id: int) -> list[IdentityRecord]:
     """Undo a merge; return the kept identity and the restored ones.
 
     Faces enrolled since, and a name or details set since, stay with the kept identity. An expiry
-    set since counts for the restored ones too, unless theirs is earlier.
+    set since counts for the restored ones too, unless theirs is earlier. A photo erased since
+    may have been any of theirs, so it counts as erased from each; what was forgotten since stays so.
     Raises MergeNotFound; MergeTooOld if a later merge includes it; IdentityExists if a name has
     been taken meanwhile.
     """
@@ -129,8 +131,11 @@ def undo(session: Session, merge_id: int) -> list[IdentityRecord]:
     else:
         set_expiry(row, read(merge_row.before.get("expires_at")))
     session.flush()
+    erased, forgotten = recalled.changes(session, kept_id, merge_row.after.get("recalled", []))
     for other in merge_row.others:
         _restore(session, kept_id, other, set_since)
+        recalled.add(session, other["id"], erased)
+        recalled.remove(session, other["id"], forgotten)
     restored = {other["id"] for other in merge_row.others}
     session.delete(merge_row)
     session.flush()

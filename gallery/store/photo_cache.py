@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from gallery.batching import batched
+from gallery.names import printable
 from gallery.store.dedupe_tables import AppliedStepRow, CachedPhotoRow, FaceDecisionRow
 from gallery.types import DIMENSION, Box, Encodings, Face, Float32, UInt8
 
@@ -73,7 +74,7 @@ def without_preview(photo: CachedPhoto) -> CachedPhoto:
 
 
 def unusable_photo(mark: str, reason: str) -> CachedPhoto:
-    """Return the entry of an unusable photo."""
+    """Return the entry of an unusable photo. reason : may name a file, in any bytes."""
     no_boxes = np.empty((0, 4), np.float32)
     return CachedPhoto(
         mark,
@@ -87,7 +88,7 @@ def unusable_photo(mark: str, reason: str) -> CachedPhoto:
         no_boxes[:, 0],
         no_boxes[:, 0],
         Encodings.none(),
-        reason[:1000],
+        printable(reason)[:1000],
     )
 
 

@@ -13,7 +13,9 @@ from collections.abc import Iterable
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from gallery.store.tables import MarkRow, RecalledRow
+from gallery.batching import batched
+from gallery.names import folded
+from gallery.store.tables import IDS_PER_QUERY, IdentityRow, MarkRow, RecalledRow
 
 _NAME, _PHOTO = "name", "photo"
 _KEY = "photo key"
@@ -33,14 +35,23 @@ def names(session: Session, identity_id: int) -> list[str]:
 
 
 def holders(session: Session, names: Iterable[str]) -> dict[str, int]:
-    """Return the id of the one identity that had each of these names; not if several had it."""
-    holders: dict[str, set[int]] = {}
-    wanted = set(names)
-    rows = session.scalars(select(RecalledRow).where(RecalledRow.kind == _NAME))
-    for row in rows:
-        if row.value in wanted:
-            holders.setdefault(row.value, set()).add(row.identity_id)
-    return {name: ids.pop() for name, ids in holders.items() if len(ids) == 1}
+    """Return the id of the one identity that had each of these names; not if several had it.
+
+    A near name (see gallery.names.folded) is as good where nobody had exactly this one, and nobody
+    has a near one now.
+    """
+    wanted = {name: folded(name) for name in names}
+    exact: dict[str, set[int]] = {}
+    near: dict[str, set[int]] = {}
+    for batch in batched(set(wanted.values()), IDS_PER_QUERY):
+        for row in session.scalars(select(RecalledRow).where(RecalledRow.folded_name.in_(batch))):
+            exact.setdefault(row.value, set()).add(row.identity_id)
+            near.setdefault(folded(row.value), set()).add(row.identity_id)
+        present = IdentityRow.folded_name
+        for name in session.scalars(select(present).where(present.in_(batch))):
+            near.pop(name, None)
+    found = {name: exact.get(name) or near.get(key, set()) for name, key in wanted.items()}
+    return {name: next(iter(ids)) for name, ids in found.items() if len(ids) == 1}
 
 
 def add_photo(session: Session, identity_id: int, sha256: str) -> None:
@@ -81,7 +92,15 @@ def add(session: Session, identity_id: int, items: Iterable[Item]) -> list[Item]
         for kind, value in dict.fromkeys(map(tuple, items))
         if session.get(RecalledRow, (identity_id, kind, value)) is None
     ]
-    session.add_all(RecalledRow(identity_id=identity_id, kind=k, value=v) for k, v in new)
+    session.add_all(
+        RecalledRow(
+            identity_id=identity_id,
+            kind=kind,
+            value=value,
+            folded_name=folded(value) if kind == _NAME else None,
+        )
+        for kind, value in new
+    )
     session.flush()
     return new
 
@@ -93,6 +112,18 @@ def remove(session: Session, identity_id: int, items: Iterable[Item]) -> None:
         session.execute(
             delete(row).where(row.identity_id == identity_id, row.kind == kind, row.value == value)
         )
+
+
+def changes(
+    session: Session, identity_id: int, before: Iterable[Item]
+) -> tuple[list[Item], list[Item]]:
+    """Return the photos that were erased from an identity since, and what was forgotten since.
+
+    before : its items then.
+    """
+    then = {(kind, value) for kind, value in before}
+    now = set(items(session, identity_id))
+    return [(kind, value) for kind, value in now - then if kind == _PHOTO], list(then - now)
 
 
 def _digest(session: Session, sha256: str) -> str | None:

@@ -263,7 +263,8 @@ class RecalledRow(Base):
         ForeignKey("identities.id", ondelete="CASCADE"), primary_key=True
     )
     kind: Mapped[str] = mapped_column(String(8), primary_key=True)
-    value: Mapped[str] = mapped_column(String(200), primary_key=True, index=True)
+    value: Mapped[str] = mapped_column(String(200), primary_key=True)
+    folded_name: Mapped[str | None] = mapped_column(String, index=True)  # of a former name
 
 
 class KeyRow(Base):

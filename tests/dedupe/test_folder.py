@@ -117,6 +117,29 @@ def test_erasure_during_the_scan_is_an_error(gallery: Gallery, folder: Path) -> 
         gallery.dedupe_folder(folder, progress=erase)
 
 
+def test_nothing_read_before_an_erasure_is_stored_after_it(
+    gallery: Gallery, folder: Path, hopper: Path
+) -> None:
+    gallery.enroll("Grace", hopper)
+
+    def erase(step: str, done: int, _total: int) -> None:
+        if step == "reading photos" and done == 3:
+            gallery.forget("Grace")
+
+    with pytest.raises(FolderForgotten, match="run it again"):
+        gallery.dedupe_folder(folder, progress=erase)
+    with gallery.database.reading() as session:
+        assert photo_cache.count(session) == 0
+
+
+def test_unusable_photo_may_have_any_name(gallery: Gallery, folder: Path) -> None:
+    raw = os.fsencode(folder) + b"/J\xf6.jpg"
+    with open(raw, "wb") as file:
+        file.write(b"no photo")
+    skipped = dict(gallery.dedupe_folder(folder).skipped)
+    assert r"J\udcf6.jpg" in skipped[os.fsdecode(raw)]
+
+
 def test_confirmed_group_keeps_its_id_when_photos_are_missing(
     gallery: Gallery, folder: Path
 ) -> None:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from gallery.errors import IdentityExists, IdentityNotFound, MergeEmpty, MergeNotFound, MergeTooOld
-from gallery.store import corrections, faces, identities, kept_images, merges
+from gallery.store import corrections, faces, identities, kept_images, merges, recalled
 from gallery.store.change_log import changed_since, latest_change
 from gallery.store.database import Database
 from tests.conftest import AddFace, UnitRows
@@ -59,6 +59,30 @@ def test_undo_restores_everything(people: Database) -> None:
         assert merges.list_all(session) == []
     with pytest.raises(MergeNotFound, match="no merge 1"):
         undone(people, number)
+
+
+def test_undo_keeps_what_was_erased_and_enrolled_again_since(people: Database) -> None:
+    photos = {name: str(i) * 64 for i, name in enumerate(["before", "again", "since"])}
+    with people.writing() as session:
+        bob = identities.get(session, "Bob").id
+        for name in ("before", "again"):
+            recalled.add_photo(session, bob, photos[name])
+    number = merged(people, "Ada", "Bob")
+    with people.writing() as session:
+        ada = identities.get(session, "Ada").id
+        recalled.add_photo(session, ada, photos["since"])
+        recalled.forget_photo(session, ada, photos["again"])
+    undone(people, number)
+
+    def erased(identity_id: int) -> list[str]:
+        with people.reading() as session:
+            return [
+                name
+                for name, photo in photos.items()
+                if recalled.is_photo_erased(session, identity_id, photo)
+            ]
+
+    assert (erased(bob), erased(ada)) == (["before", "since"], ["since"])
 
 
 def test_confirmed_faces_survive_a_merge_and_its_undo(people: Database) -> None:

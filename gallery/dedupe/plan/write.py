@@ -1,4 +1,4 @@
-"""A plan is written: plan.json, plan.csv and report.html, and recalled by the gallery."""
+"""A plan is written: plan.json, plan.csv and report.html, and remembered by the gallery."""
 
 from __future__ import annotations
 

@@ -16,9 +16,10 @@ def upgrade() -> None:
         sa.Column("identity_id", sa.Integer, nullable=False),
         sa.Column("kind", sa.String(8), nullable=False),
         sa.Column("value", sa.String(200), nullable=False),
+        sa.Column("folded_name", sa.String, nullable=True),
         sa.PrimaryKeyConstraint("identity_id", "kind", "value", name="pk_recalled"),
         sa.ForeignKeyConstraint(
             ["identity_id"], ["identities.id"], name="fk_recalled_identity_id", ondelete="CASCADE"
         ),
     )
-    op.create_index("ix_recalled_value", "recalled", ["value"])
+    op.create_index("ix_recalled_folded_name", "recalled", ["folded_name"])
