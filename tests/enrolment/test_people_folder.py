@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gallery import Gallery
-from gallery.errors import NoPeople, PhotoUnreadable, SettingInvalid
+from gallery.errors import FolderForgotten, NoPeople, PhotoUnreadable, SettingInvalid
 from gallery.store import photo_cache
 from gallery.types import Refusal
 from gallery.vision.folder import LeftOut, Why
@@ -192,3 +192,19 @@ def test_distinct_does_not_enrol_a_misfiled_photo(gallery: Gallery, people: Path
 def test_wrong_option_is_refused_at_once(gallery: Gallery, people: Path) -> None:
     with pytest.raises(SettingInvalid, match="several is 'most'"):
         gallery.enroll_folder(people, several="most")
+
+
+def test_person_erased_while_photos_are_read_stops_the_enrolment(
+    gallery: Gallery, people: Path, hopper: Path
+) -> None:
+    gallery.enroll("Zed", hopper)
+
+    def erase(step: str, done: int, _total: int) -> None:
+        if step == "reading photos" and done == 3:
+            gallery.forget("Zed")
+
+    with pytest.raises(FolderForgotten, match="run it again"):
+        list(gallery.enroll_folder(people, progress=erase))
+    assert gallery.identities() == []
+    list(gallery.enroll_folder(people))
+    assert faces_by_name(gallery) == {"Bob": 3, "Cat": 3}
