@@ -269,7 +269,7 @@ class Fault(StrEnum):
     """
 
     BLURRED = "blurred"
-    FAINT = "faint"  # the encoder makes little of it: dark, covered, turned away
+    FAINT = "faint"  # the encoder makes little of it: blurred, dark, covered, turned away
 
 
 class Refusal(StrEnum):

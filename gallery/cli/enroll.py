@@ -98,7 +98,7 @@ def enroll_identity(
                     from_folder, **options, progress=bar.step, left_out=report.left_out
                 ):
                     report.add(enrolment)
-    report.close(is_bulk=from_folder is not None)
+    report.close(from_folder)
     raise typer.Exit(report.status)
 
 
@@ -184,12 +184,12 @@ class _Report:
         style = _STYLES[enrolment.outcome]
         say(f"{enrolment.outcome}  {on_one_line(enrolment.photo)}: {reason}", style)
 
-    def close(self, *, is_bulk: bool) -> None:
-        """is_bulk : name the photos that were not enrolled again, by reason."""
+    def close(self, root: Path | None) -> None:
+        """root : the folder of people, if one was enrolled: then what was not is named again."""
         if self._as_json:
             say_left_out(self.left_out, as_json=True)
             return
-        if is_bulk:
+        if root is not None:
             for refusal, title in _REFUSED.items():
                 self._say_again(
                     f"refused, {title}", [e for e in self._enrolments if e.refusal is refusal]
@@ -197,12 +197,25 @@ class _Report:
             errors = [e for e in self._enrolments if e.outcome is EnrolOutcome.ERROR]
             self._say_again("could not be used", errors)
             say_left_out(self.left_out)
-        if is_bulk or len(self._enrolments) > 1:
+            self._say_missing(root)
+        if root is not None or len(self._enrolments) > 1:
             say(_summary(self._enrolments), "bold")
         refusals = {enrolment.refusal for enrolment in self._enrolments}
         remedies = [text for refusal, text in _REMEDIES.items() if refusal in refusals]
         if remedies:
             say(" ".join(remedies), "dim")
+
+    def _say_missing(self, root: Path) -> None:
+        """Name the people of whom no photo is enrolled."""
+        people: dict[str, bool] = {}
+        for enrolment in self._enrolments:
+            parts = Path(enrolment.photo).relative_to(root).parts
+            if len(parts) > 1:  # else it is a folder that could not be used
+                is_stored = enrolment.outcome in (EnrolOutcome.ENROLLED, EnrolOutcome.ALREADY)
+                people[parts[0]] = people.get(parts[0], False) or is_stored
+        missing = [on_one_line(name) for name, has_any in people.items() if not has_any]
+        if missing:
+            say(f"without any enrolled photo: {', '.join(missing)}", "yellow")
 
     @staticmethod
     def _say_again(title: str, enrolments: list[Enrolment]) -> None:

@@ -93,6 +93,8 @@ def show_receipt(receipt: Receipt, as_json: bool, name: str | None = None) -> No
     erased = f"{identity} and {erased}" if receipt.whole else f"{erased} of {identity}"
     files = count(receipt.searched_files, "file")
     say(f"erased {erased}; no trace in {files} of the gallery and its cache")
+    if receipt.whole:
+        say("    photos in your own folders stay, and enrolling them brings the person back", "dim")
     for learned in receipt.learned:
         say(f"    {learned}", "yellow")
     for backup in receipt.backups:

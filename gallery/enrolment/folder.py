@@ -13,10 +13,10 @@ import numpy as np
 
 from gallery.dedupe.scan import list_photos, read_photos, scan_erased
 from gallery.enrolment.enroller import EnrolOptions, ReadPhoto, refused_for_name
-from gallery.enrolment.judgement import NamedPhoto, is_mostly, judge
+from gallery.enrolment.judgement import NamedPhoto, is_mostly, judge, of_several_people
 from gallery.enrolment.naming import NamedFolder, named_folders
 from gallery.enrolment.people import people_under
-from gallery.errors import NameAmbiguous, PhotoError
+from gallery.errors import NameAmbiguous, NoPeople, PhotoError
 from gallery.matching.scorer import Scorer
 from gallery.names import printable
 from gallery.progress import Progress, StepProgress, no_step_progress
@@ -27,6 +27,8 @@ from gallery.types import Encodings, Enrolment, EnrolOutcome, Refusal
 from gallery.vision.folder import LeftOut
 from gallery.vision.pipeline import FacePipeline
 from gallery.vision.workers import Workers
+
+_MOST_NAMED = 3
 
 Enroll = Callable[[str, Path, ReadPhoto | None], Enrolment]
 """enroll(name, photo, read): enrol one photo, with its faces if they are known."""
@@ -53,7 +55,8 @@ def enroll_folder(
     options : those that `enroll` has.  views : averaged per enrolled face.
     workers : processes that read photos; None: this one.
     left_out : receives the files that were not looked at.
-    Raises PhotoUnreadable, NoPeople, FolderForgotten if someone is erased while photos are read,
+    Raises PhotoUnreadable, NoPeople (also if most folders show several people, unless forced),
+    FolderForgotten if someone is erased while photos are read,
     EncoderChanged, and what `enroll` raises. A folder whose name no identity can have is an
     outcome, as is a problem with a photo.
     """
@@ -82,6 +85,13 @@ def enroll_folder(
         for path in folder.photos
         if path in read
     ]
+    mixed = of_several_people(photos, scorer, options.several)
+    if mixed and not options.force:
+        raise NoPeople(
+            f"{root} seems not to have one folder for each person: {', '.join(mixed[:_MOST_NAMED])}"
+            f" {'shows' if len(mixed) == 1 else 'show'} several; give the folder whose folders are"
+            " people, or use force"
+        )
     judgement = judge(photos, known, scorer, options.several)
     done, total = 0, sum(len(folder.photos) for folder in folders)
     for folder in folders:

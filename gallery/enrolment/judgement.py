@@ -15,6 +15,10 @@ from gallery.matching.scorer import Scorer
 from gallery.store.photo_cache import CachedPhoto
 from gallery.types import Encodings, Several
 
+_LEAST_TELLING, _MOST_COMPARED, _LEAST_ALIKE = 6, 60, 1 / 3
+"""Photos of a folder from which it can be told that it is not one person; how many are compared;
+and the share of their pairs that then must be alike."""
+
 
 @dataclass(frozen=True)
 class NamedPhoto:
@@ -73,6 +77,29 @@ def is_mostly(
     """
     telling = [photo.encodings.row(0) for photo in photos if _is_of_one(photo, several)]
     return 2 * len(_alike(Encodings.joined(telling), shown, scorer)) >= len(telling)
+
+
+def of_several_people(photos: Sequence[NamedPhoto], scorer: Scorer, several: Several) -> list[str]:
+    """Return the names of folders that show several people, if most folders do; else none.
+
+    Then they are not people: the folder above them, or an album, was given by mistake.
+    """
+    rows: dict[str, dict[str, Encodings]] = {}
+    for named in photos:
+        if _is_of_one(named.photo, several):
+            rows.setdefault(named.name, {})[named.photo.sha256] = named.photo.encodings.row(0)
+    point = scorer.operating_point_for(1)
+    telling, mixed = 0, []
+    for name, faces in rows.items():
+        if len(faces) < _LEAST_TELLING:
+            continue
+        telling += 1
+        some = Encodings.joined(list(faces.values())[:_MOST_COMPARED])
+        first, second = np.triu_indices(len(some), 1)
+        margins = scorer.margins(some, first.astype(np.int64), second.astype(np.int64), point)
+        if (margins > 0).mean() < _LEAST_ALIKE:
+            mixed.append(name)
+    return mixed if 2 * len(mixed) > telling else []
 
 
 def _is_of_one(photo: CachedPhoto, several: Several) -> bool:

@@ -7,7 +7,7 @@ tests.bench.photo_quality`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -51,10 +51,10 @@ class Limits:
             if 0.0 < getattr(signs, sign) < limit
         )
 
-    def described(self, faults: Iterable[Fault], signs: Signs) -> str:
+    def described(self, faults: Collection[Fault], signs: Signs) -> str:
         """Say what is wrong with a face, with the values and the limits."""
         parts = []
-        for fault in faults:
+        for fault in (Fault.BLURRED,) if Fault.BLURRED in faults else faults:
             sign, limit = self.least[fault]
             value = getattr(signs, sign)
             parts.append(f"{_TEXTS[fault]} ({sign} {value:.3g}, better from {limit:.3g})")
@@ -63,7 +63,7 @@ class Limits:
 
 _TEXTS = {
     Fault.BLURRED: "blurred",
-    Fault.FAINT: "hard to read: dark, covered or turned away",
+    Fault.FAINT: "hard to read: blurred, dark, covered or turned away",
 }
 
 
