@@ -21,6 +21,7 @@ from gallery.cli.app import (
 from gallery.cli.exit_status import ERROR, FOUND, NONE
 from gallery.cli.left_out import say_left_out
 from gallery.cli.output import count, emit, note, on_one_line, progress, say
+from gallery.enrolment.people import people_under
 from gallery.errors import NameAmbiguous, SettingInvalid
 from gallery.gallery import Gallery
 from gallery.json_forms.to_json import enrolment_json
@@ -73,6 +74,10 @@ def enroll_identity(
 
     Example: `gallery enroll-identity "Grace Hopper" grace1.jpg grace2.jpg`
     """
+    if from_folder is not None:
+        if name is not None or photos:
+            raise SettingInvalid("give either NAME and photos, or --from-folder DIR")
+        people_under(from_folder)  # a mistyped folder makes no gallery
     report = _Report(as_json)
     with open_gallery(context) as gallery:
         advise_on_encoder(gallery)
@@ -91,8 +96,6 @@ def enroll_identity(
                     report.add(_enrol(gallery, named, photo, options))
                     advance(done, len(files))
         else:
-            if name is not None or photos:
-                raise SettingInvalid("give either NAME and photos, or --from-folder DIR")
             with progress("reading photos") as bar:
                 for enrolment in gallery.enroll_folder(
                     from_folder, **options, progress=bar.step, left_out=report.left_out
