@@ -202,6 +202,27 @@ def small_disk() -> SmallDisk:
     return limited
 
 
+@pytest.fixture(scope="session")
+def make_unlistable() -> Callable[[Path], Path]:
+    """make_unlistable(folder): in it, folders so deep that the system refuses the last one's path.
+
+    Returns the last one. Also root cannot list it.
+    """
+
+    def make(folder: Path) -> Path:
+        name = "d" * 200
+        parent = os.open(folder, os.O_RDONLY)
+        while len(os.fsencode(folder)) < 4_096:
+            os.mkdir(name, dir_fd=parent)
+            child = os.open(name, os.O_RDONLY, dir_fd=parent)
+            os.close(parent)
+            parent, folder = child, folder / name
+        os.close(parent)
+        return folder
+
+    return make
+
+
 @pytest.fixture
 def peopled(gallery: Gallery, add_face: AddFace) -> Gallery:
     """Twelve people with three photos each."""

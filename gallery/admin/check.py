@@ -168,7 +168,7 @@ def _people(database: Database) -> Finding:
 
 
 def _poor_examples(database: Database) -> Finding:
-    """The enrolled faces that find their person least, or match most strangers."""
+    """The enrolled faces that find few further photos of their person; the worst are named."""
     with database.reading() as session:
         enrolled = judged(session, faces.records(session))
     poor = sorted((f for f in enrolled if f.faults), key=lambda f: (-len(f.faults), f.norm))

@@ -21,7 +21,7 @@ from gallery.cli.app import (
 from gallery.cli.exit_status import ERROR, FOUND, NONE
 from gallery.cli.left_out import say_left_out
 from gallery.cli.output import count, emit, note, on_one_line, progress, say
-from gallery.enrolment.people import people_under
+from gallery.enrolment.people import check_root
 from gallery.errors import NameAmbiguous, SettingInvalid
 from gallery.gallery import Gallery
 from gallery.json_forms.to_json import enrolment_json
@@ -77,7 +77,7 @@ def enroll_identity(
     if from_folder is not None:
         if name is not None or photos:
             raise SettingInvalid("give either NAME and photos, or --from-folder DIR")
-        people_under(from_folder)  # a mistyped folder makes no gallery
+        check_root(from_folder)  # a mistyped folder makes no gallery
     report = _Report(as_json)
     with open_gallery(context) as gallery:
         advise_on_encoder(gallery)

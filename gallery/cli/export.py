@@ -9,12 +9,13 @@ import typer
 
 from gallery.admin.export import FACE_COLUMNS, QUERY_COLUMNS, query_folder, write_table
 from gallery.cli.app import JsonOption, NewOption, app, open_existing, open_gallery
+from gallery.cli.exit_status import ERROR
 from gallery.cli.left_out import say_left_out
-from gallery.cli.output import count, emit, note, progress, say
+from gallery.cli.output import complain, count, emit, note, progress, say
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
 from gallery.json_forms.to_json import decision_json, error_json, face_record_json
-from gallery.vision.folder import LeftOut
+from gallery.vision.folder import LeftOut, split_unlistable
 
 
 @app.command()
@@ -36,6 +37,9 @@ def export(
 
     A NumPy archive (.npz) includes encodings, and `gallery import` reads it. CSV and JSON do not.
 
+    Exit status: 0 written, 2 an error, also if a subfolder could not be listed: its answers are
+    missing.
+
     Examples: `gallery export faces.npz`, `gallery export answers.csv --queries ~/Pictures/2024`
     """
     suffix = file.suffix.lower()
@@ -53,6 +57,7 @@ def export(
             rows = _face_rows(gallery)
         else:
             rows = _answer_rows(gallery, queries, left_out)
+    unlistable, left_out = split_unlistable(left_out)
     if suffix != ".npz":
         number = len(rows)
         write_table(file, rows, FACE_COLUMNS if queries is None else QUERY_COLUMNS)
@@ -61,7 +66,11 @@ def export(
     else:
         noun = "face" if queries is None else "answer"
         say(f"exported {count(number, noun)} to {file}")
+    for folder, reason in unlistable:
+        complain(f"{folder} {reason}; its photos have no answers")
     say_left_out(left_out, as_json=as_json)
+    if unlistable:
+        raise typer.Exit(ERROR)
 
 
 def _face_rows(gallery: Gallery) -> list[dict[str, Any]]:

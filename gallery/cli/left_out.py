@@ -11,8 +11,8 @@ from gallery.vision.folder import LeftOut, Why
 _MOST_NAMED = 5
 _NOUNS = {
     Why.CLUTTER: (
-        "hidden file or file of another program",
-        "hidden files or files of other programs",
+        "hidden file or folder, or one of another program",
+        "hidden files or folders, or those of other programs",
     ),
     Why.RAW: ("raw file; export it as JPEG", "raw files; export them as JPEG"),
     Why.NO_PHOTO: ("file that is not a photo", "files that are not photos"),
@@ -40,7 +40,7 @@ def say_left_out_of_people(
 
 
 def say_left_out(left_out: Sequence[LeftOut], *, as_json: bool = False) -> None:
-    """Print one line for each reason: how many files, and the first of them.
+    """Print one line for each reason: how many, and the first of them.
 
     as_json : on stderr, because JSON is on stdout.
     """
@@ -53,7 +53,7 @@ def say_left_out(left_out: Sequence[LeftOut], *, as_json: bool = False) -> None:
         names += f" and {more} more" if more > 0 else ""
         style = "dim" if why in (Why.CLUTTER, Why.NO_PHOTO) else "yellow"
         say(
-            f"not read: {count(sum(o.files for o in of_kind), *nouns)} ({names})",
+            f"not read: {count(len(of_kind), *nouns)} ({names})",
             style,
             err if as_json else out,
         )

@@ -23,7 +23,7 @@ from gallery.cli.output import certainty, complain, count, emit, progress, say
 from gallery.errors import PhotoError, SettingInvalid, SeveralFacesFound
 from gallery.json_forms.to_json import comparison_json, decision_json, error_json
 from gallery.types import Decision, Outcome
-from gallery.vision.folder import LeftOut, Why, photos_in
+from gallery.vision.folder import LeftOut, photos_in, split_unlistable
 
 _STYLES = {Outcome.MATCH: "green", Outcome.AMBIGUOUS: "yellow"}
 
@@ -111,9 +111,9 @@ def _files(named: list[Path], left_out: list[LeftOut]) -> tuple[list[Path], list
         except PhotoError as error:
             unusable.append((str(path), str(error)))
             continue
-        unlistable = [other for other in others if other.why is Why.UNLISTABLE]
-        unusable += [(str(o.path), f"{o.path} cannot be listed: {o.error}") for o in unlistable]
-        left_out += [other for other in others if other.why is not Why.UNLISTABLE]
+        unlistable, others = split_unlistable(others)
+        unusable += [(str(place), f"{place} {reason}") for place, reason in unlistable]
+        left_out += others
         if not found:
             unusable.append((str(path), f"{path} is a folder without photos; name another"))
         files += found

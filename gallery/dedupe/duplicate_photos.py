@@ -12,14 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
 from gallery.dedupe.findings import GalleryFindings
-from gallery.dedupe.image_similarity import (
-    NEAR_BITS,
-    SIDE,
-    GreyImage,
-    agreement,
-    by_landmarks,
-    grey_jpeg,
-)
+from gallery.dedupe.image_similarity import SIDE, GreyImage, agreement, by_landmarks, grey_jpeg
 from gallery.errors import PhotoError
 from gallery.progress import Progress, no_progress
 from gallery.store.photo_cache import CachedPhoto
@@ -28,7 +21,7 @@ from gallery.types import Float64, Photo
 from gallery.vision.photo import PhotoReader
 from indexer import Edges, near_bits
 
-_NEIGHBOURS = 32
+_NEAR_BITS, _NEIGHBOURS = 11, 32
 _CANDIDATE_COSINE = 0.98
 """Faces this similar may be of one picture."""
 _EVEN_AGREEMENT, _STEEPNESS = 0.80, 40.0
@@ -111,7 +104,7 @@ def _candidates(
         hashes = [photos[i].hashes for i in distinct]
         sources = np.repeat(distinct, [len(h) for h in hashes])
         whole = np.stack([h[0] for h in hashes])
-        queries, stored = near_bits(np.concatenate(hashes), whole, NEAR_BITS, _NEIGHBOURS)
+        queries, stored = near_bits(np.concatenate(hashes), whole, _NEAR_BITS, _NEIGHBOURS)
         near_pairs = zip(
             sources[queries].tolist(), np.array(distinct)[stored].tolist(), strict=True
         )

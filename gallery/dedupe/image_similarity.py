@@ -16,8 +16,6 @@ from gallery.encoders.template import fit_similarity
 from gallery.types import Bool, Float32, Float64, Int64, Photo, UInt8
 
 SIDE = 96
-NEAR_BITS = 11
-"""Perceptual hashes that differ in at most so many bits may be of one picture."""
 _QUALITY = 90
 _WINDOWS = (
     (0.0, 0.0, 1.0, 1.0),

@@ -24,7 +24,7 @@ from gallery.store.database import Database
 from gallery.store.decisions import face_key
 from gallery.store.photo_cache import CachedPhoto
 from gallery.types import Box, Encodings, Int64
-from gallery.vision.folder import LeftOut, Why, photos_in
+from gallery.vision.folder import LeftOut, photos_in, split_unlistable
 from gallery.vision.pipeline import FacePipeline
 from gallery.vision.workers import Workers, map_photos
 
@@ -88,16 +88,13 @@ def scan_folder(
     if not paths:
         raise NoPhotos(f"{folder} and its subfolders contain no photos; name another folder")
     photos, duplicates = list_photos(paths, pipeline, views)
-    skipped = [
-        (str(other.path), f"{other.path} cannot be listed: {other.error}")
-        for other in others
-        if other.why is Why.UNLISTABLE
-    ]
+    unlistable, others = split_unlistable(others)
+    skipped = [(str(path), f"{path} {reason}") for path, reason in unlistable]
     read_photos(photos, database, pipeline, views, workers, progress)
     scan = _load(folder, photos, database, skipped + duplicates)
     if len(scan.photos) + len(scan.skipped) < len(paths):
         raise scan_erased()
-    return replace(scan, left_out=tuple(o for o in others if o.why is not Why.UNLISTABLE))
+    return replace(scan, left_out=tuple(others))
 
 
 def scan_erased() -> FolderForgotten:

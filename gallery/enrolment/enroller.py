@@ -66,10 +66,12 @@ class ReadPhoto:
 
     sha256 : of the photo's file.  encoder : SHA-256 of the encoder's weights.
     faces : the largest first.  encodings : a row for each, of an enrolled face's views.
+    picture_hash : see gallery.store.records.FaceRecord.
     own : which of the faces is the person's; None if that is not known.
     """
 
     sha256: str
+    picture_hash: str
     encoder: str
     faces: tuple[Face, ...]
     encodings: Encodings
@@ -171,7 +173,7 @@ class Enroller:
             read = None
         face, encoding, number = self._face(photo, read, options.several)
         picture = picture_to_keep(self._keep, photo, face, content, number)
-        picture_hash = perceptual_hashes(grey_jpeg(photo))[0].tobytes().hex()
+        picture_hash = _picture_hash(photo) if read is None else read.picture_hash
         faults, poor = self._faults(face, encoding)
         if faults and options.strict:
             return replace(
@@ -332,6 +334,11 @@ class Enroller:
         state = "new identity" if record is None else f"now {face_count} photos"
         reason = f"enrolled as {name} ({state}){note}"
         return Enrolment(photo.source, EnrolOutcome.ENROLLED, identity, face_id, reason)
+
+
+def _picture_hash(photo: Photo) -> str:
+    whole: bytes = perceptual_hashes(grey_jpeg(photo))[0].tobytes()
+    return whole.hex()
 
 
 def refused_for_name(photo: str, error: NameAmbiguous) -> Enrolment:

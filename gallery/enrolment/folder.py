@@ -212,7 +212,14 @@ def _known(photo: CachedPhoto | None, own: int | None, pipeline: FacePipeline) -
     if photo is None:
         return None
     found = tuple(photo.face(i) for i in range(len(photo.boxes)))
-    return ReadPhoto(photo.sha256, pipeline.encoder.weights_sha256, found, photo.encodings, own)
+    return ReadPhoto(
+        sha256=photo.sha256,
+        picture_hash=photo.hashes[0].tobytes().hex(),
+        encoder=pipeline.encoder.weights_sha256,
+        faces=found,
+        encodings=photo.encodings,
+        own=own,
+    )
 
 
 def _enrolled_as(

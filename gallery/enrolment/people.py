@@ -7,7 +7,14 @@ from pathlib import Path
 
 from gallery.errors import InvalidName, NoPeople, PhotoUnreadable
 from gallery.names import checked_name, printable
-from gallery.vision.folder import LeftOut, Why, is_clutter, photos_in
+from gallery.vision.folder import (
+    LeftOut,
+    Why,
+    is_clutter,
+    photos_in,
+    split_unlistable,
+    why_left_out,
+)
 
 
 @dataclass(frozen=True)
@@ -25,33 +32,42 @@ class People:
 def people_under(root: Path) -> People:
     """List the people of a folder: each folder directly inside is one, by name.
 
-    Raises PhotoUnreadable if root is not a folder, NoPeople if there are no folders with photos.
+    A link to a folder counts as one too, directly inside `root` only.
+    Raises PhotoUnreadable if root is not a folder or cannot be listed, NoPeople if there are no
+    folders with photos.
     """
-    if not root.is_dir():
-        raise PhotoUnreadable(f"{root} is not a folder; give one with a folder for each person")
+    check_root(root)
     photos: dict[str, list[Path]] = {}
     unusable: list[tuple[Path, str]] = []
-    left_out = _loose(root)
-    for folder in sorted(root.iterdir()):
-        if not folder.is_dir() or is_clutter(folder.name):
+    left_out: list[LeftOut] = []
+    whole = root.resolve()
+    for entry in _entries(root):
+        if is_clutter(entry.name):
+            left_out.append(LeftOut(entry, Why.CLUTTER))
+            continue
+        if not entry.is_dir():
+            left_out.append(LeftOut(entry, why_left_out(entry) or Why.LOOSE))
+            continue
+        if whole.is_relative_to(entry.resolve()):  # a link back to the whole folder
+            left_out.append(LeftOut(entry, Why.LINK))
             continue
         others: list[LeftOut] = []
         try:
-            name = checked_name(folder.name)
-            found = photos_in(folder, others)
+            name = checked_name(entry.name)
+            found = photos_in(entry, others)
         except InvalidName as error:
-            unusable.append((folder, f"{_reason(folder.name, error)}; rename the folder"))
+            unusable.append((entry, f"{_reason(entry.name, error)}; rename the folder"))
             continue
         except PhotoUnreadable as error:
-            unusable.append((folder, f"cannot be listed: {error}"))
+            unusable.append((entry, f"cannot be listed: {error}"))
             continue
-        unlistable = [other for other in others if other.why is Why.UNLISTABLE]
-        unusable += [(other.path, f"cannot be listed: {other.error}") for other in unlistable]
-        left_out += [other for other in others if other.why is not Why.UNLISTABLE]
+        unlistable, others = split_unlistable(others)
+        unusable += unlistable
+        left_out += others
         if found:
             photos.setdefault(name, []).extend(found)
         elif not unlistable:
-            left_out.append(LeftOut(folder, Why.EMPTY))
+            left_out.append(LeftOut(entry, Why.EMPTY))
     if not photos and not unusable:
         raise NoPeople(
             f"{root} has no people in it; give a folder with one folder per person, named after"
@@ -60,15 +76,17 @@ def people_under(root: Path) -> People:
     return People(photos, tuple(unusable), tuple(left_out))
 
 
-def _loose(root: Path) -> list[LeftOut]:
-    """The files directly in the folder, and clutter."""
-    others: list[LeftOut] = []
-    photos = photos_in(root, others)
-    left_out = [LeftOut(photo, Why.LOOSE) for photo in photos if photo.parent == root]
-    for other in others:
-        if other.path.parent == root and (other.why is Why.CLUTTER or not other.path.is_dir()):
-            left_out.append(other)
-    return left_out
+def check_root(root: Path) -> None:
+    """Raise PhotoUnreadable if this is not a folder."""
+    if not root.is_dir():
+        raise PhotoUnreadable(f"{root} is not a folder; give one with a folder for each person")
+
+
+def _entries(root: Path) -> list[Path]:
+    try:
+        return sorted(root.iterdir())
+    except OSError as error:
+        raise PhotoUnreadable(f"{root} cannot be listed: {error.strerror}") from error
 
 
 def _reason(name: str, error: InvalidName) -> str:

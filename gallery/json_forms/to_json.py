@@ -294,7 +294,7 @@ def findings_json(findings: Findings) -> Json:
 
 
 def left_out_json(other: LeftOut) -> Json:
-    return {"path": str(other.path), "why": other.why.value, "files": other.files}
+    return {"path": str(other.path), "why": other.why.value}
 
 
 def _found_face(face: FoundFace) -> Json:

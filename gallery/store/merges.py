@@ -108,7 +108,7 @@ def undo(session: Session, merge_id: int) -> list[IdentityRecord]:
 
     Faces enrolled since, and a name or details set since, stay with the kept identity. An expiry
     set since counts for the restored ones too, unless theirs is earlier. A photo erased since
-    may have been any of theirs, so it counts as erased from each; what was forgotten stays so.
+    counts as erased from each of them, and what was forgotten since is forgotten of each.
     Raises MergeNotFound; MergeTooOld if a later merge includes it; IdentityExists if a name has
     been taken meanwhile.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -65,14 +65,13 @@ class Why(StrEnum):
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file or a folder that is not among the photos. files : how many are in it, 1 for a file.
+    """A file that is not among the photos, or a folder that was not opened.
 
     error : what the system says of a folder that cannot be listed.
     """
 
     path: Path
     why: Why
-    files: int = 1
     error: str = ""
 
 
@@ -87,7 +86,7 @@ def is_clutter(name: str) -> bool:
 def photos_in(folder: Path, left_out: list[LeftOut] | None = None) -> list[Path]:
     """The photos under `folder`, sorted: by suffix, or without one by their first bytes.
 
-    Clutter is skipped. Links to files are followed, links to folders are not.
+    Clutter is not opened. Links to files are followed, links to folders under `folder` are not.
     left_out : receives every other file, and each folder that is not opened.
     Raises PhotoUnreadable when `folder` is not a folder or cannot be listed; without `left_out`,
     also when a subfolder cannot be listed.
@@ -106,23 +105,38 @@ def photos_in(folder: Path, left_out: list[LeftOut] | None = None) -> list[Path]
         for name in folders:
             path = Path(root, name)
             if is_clutter(name):
-                others.append(LeftOut(path, Why.CLUTTER, sum(1 for _ in _files_under(path))))
-            elif path.is_symlink():
+                others.append(LeftOut(path, Why.CLUTTER))
+            elif os.path.islink(path):
                 others.append(LeftOut(path, Why.LINK))
         folders[:] = sorted(name for name in folders if not is_clutter(name))
         for name in names:
             path = Path(root, name)
-            why = _why_left_out(path)
+            why = why_left_out(path)
             if why is None:
                 photos.append(path)
             else:
                 others.append(LeftOut(path, why))
     if left_out is not None:
-        left_out += sorted((other for other in others if other.files), key=lambda o: o.path)
+        left_out += sorted(others, key=lambda other: other.path)
     return sorted(photos)
 
 
-def _why_left_out(path: Path) -> Why | None:
+def split_unlistable(
+    left_out: Iterable[LeftOut],
+) -> tuple[list[tuple[Path, str]], list[LeftOut]]:
+    """Return (folder, reason) of those that cannot be listed, a problem; and all others."""
+    unlistable: list[tuple[Path, str]] = []
+    others: list[LeftOut] = []
+    for other in left_out:
+        if other.why is Why.UNLISTABLE:
+            unlistable.append((other.path, f"cannot be listed: {other.error}"))
+        else:
+            others.append(other)
+    return unlistable, others
+
+
+def why_left_out(path: Path) -> Why | None:
+    """Why this file is no photo, by its name and, without a suffix, its first bytes; else None."""
     suffix = path.suffix.lower()
     if is_clutter(path.name):
         return Why.CLUTTER
@@ -144,8 +158,3 @@ def _begins_as_photo(path: Path) -> bool:
     is_webp = start[:4] == b"RIFF" and start[8:] == b"WEBP"
     is_heif = start[4:8] == b"ftyp" and start[8:] in _BRANDS
     return is_webp or is_heif or start.startswith(_STARTS)
-
-
-def _files_under(folder: Path) -> Iterator[str]:
-    for _, _, names in os.walk(folder):
-        yield from names

@@ -220,7 +220,7 @@ def test_bulk_enrolment_ends_with_what_was_not_enrolled(
         "could not be used: 2",
         f"    {people}/A\\nB",
         f"    {people}/Grace/broken.jpg",
-        f"not read: 1 hidden file or file of another program ({people}/@eaDir)",
+        f"not read: 1 hidden file or folder, or one of another program ({people}/@eaDir)",
         f"not read: 1 raw file; export it as JPEG ({people}/Grace/1.NEF)",
         "1 enrolled, 1 refused, 2 errors",
     ]

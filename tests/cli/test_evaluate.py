@@ -39,7 +39,7 @@ def test_folder_page_shows_the_mislabelled_photo(
     deeper.mkdir()
     shutil.copy(next(people.glob("*/wrong.*")), deeper)
     ran = run("evaluate", "folder", people, "--page", page, "--json")
-    assert "not read: 1 hidden file or file of another program" in ran.err
+    assert "not read: 1 hidden file or folder, or one of another program" in ran.err
     assert "not read: 1 photo in a folder inside a person's folder" in ran.err
     report = ran.line
     shown = [m["photo"] for kind in report["mistakes"].values() for m in kind]

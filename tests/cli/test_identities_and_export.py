@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -209,6 +210,19 @@ def test_export_faces_and_answers(
     assert [a["outcome"] for a in answers] == ["no_face", "match", "error"]
     assert answers[1]["identity"] == "Grace Hopper"
     assert two("export", tmp_path / "faces.xml").status == 2
+
+
+def test_export_with_answers_missing_is_an_error(
+    two: Run, tmp_path: Path, hopper: Path, make_unlistable: Callable[[Path], Path]
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(hopper.read_bytes())
+    unlistable = make_unlistable(folder)
+    ran = two("export", tmp_path / "answers.json", "--queries", folder, "--json")
+    assert ran.status == 2 and f"{unlistable} cannot be listed" in ran.err.replace("\n", "")
+    (answer,) = json.loads((tmp_path / "answers.json").read_text())
+    assert answer["outcome"] == "match"
 
 
 def test_check_reports_problems(two: Run, home: Path, hopper: Path) -> None:

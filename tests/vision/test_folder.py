@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gallery.errors import PhotoUnreadable
-from gallery.vision.folder import LeftOut, Why, photos_in
+from gallery.vision.folder import LeftOut, Why, photos_in, split_unlistable
 
 
 def test_photos_in_subfolders_are_listed(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_file_without_a_suffix_is_a_photo_if_it_begins_as_one(tmp_path: Path, ho
     ]
 
 
-def test_clutter_is_left_out_and_counted(tmp_path: Path, hopper: Path) -> None:
+def test_clutter_is_left_out_and_not_opened(tmp_path: Path, hopper: Path) -> None:
     for name in (
         "Ada/1.jpg",
         "Ada/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg",
@@ -81,7 +82,16 @@ def test_clutter_is_left_out_and_counted(tmp_path: Path, hopper: Path) -> None:
     left_out: list[LeftOut] = []
     assert photos_in(tmp_path, left_out) == [tmp_path / "Ada" / "1.jpg"]
     assert {other.why for other in left_out} == {Why.CLUTTER}
-    assert sum(other.files for other in left_out) == 9
+    assert [other.path.relative_to(tmp_path).as_posix() for other in left_out] == [
+        "#recycle",
+        ".DS_Store",
+        "Ada/._1.jpg",
+        "Ada/.thumbnails",
+        "Ada/@eaDir",
+        "Ada/Thumbs.db",
+        "Previews.lrdata",
+        "__MACOSX",
+    ]
 
 
 def test_raw_files_videos_and_links_are_named(tmp_path: Path) -> None:
@@ -100,13 +110,15 @@ def test_raw_files_videos_and_links_are_named(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
-def test_folder_that_cannot_be_listed_is_named_or_refused(tmp_path: Path) -> None:
-    (tmp_path / "secret").mkdir(mode=0o000)
+def test_folder_that_cannot_be_listed_is_named_or_refused(
+    tmp_path: Path, make_unlistable: Callable[[Path], Path]
+) -> None:
+    folder = make_unlistable(tmp_path)
+    (tmp_path / "notes.txt").touch()
     left_out: list[LeftOut] = []
     assert photos_in(tmp_path, left_out) == []
-    assert [(other.why, other.error) for other in left_out] == [
-        (Why.UNLISTABLE, "Permission denied")
-    ]
-    with pytest.raises(PhotoUnreadable, match="Permission denied"):
+    unlistable, others = split_unlistable(left_out)
+    assert unlistable == [(folder, "cannot be listed: File name too long")]
+    assert [other.path.name for other in others] == ["notes.txt"]
+    with pytest.raises(PhotoUnreadable, match="File name too long"):
         photos_in(tmp_path)
