@@ -209,7 +209,7 @@ class _Report:
             say(" ".join(remedies), "dim")
 
     def _say_missing(self, root: Path) -> None:
-        """Name the people of whom no photo is enrolled."""
+        """Name the people without any enrolled photo."""
         people: dict[str, bool] = {}
         for enrolment in self._enrolments:
             parts = Path(enrolment.photo).relative_to(root).parts

@@ -164,7 +164,7 @@ def encoded(folder: Path, encoder: str, work: Path) -> tuple[Head, EncodedPeople
             workers=cores,
             pipeline_factory=build,
         )
-        kept = work / f"{encoder}.pickle"  # of this program: an hour's work on one core
+        kept = work / f"{encoder}.pickle"  # of this program: long work, which may go on from here
         if not kept.exists():
             work_on = partial(enrolled, views=views.enrolled)
             done = map_photos(work_on, jobs, gallery.pipeline, Workers(cores, build))
