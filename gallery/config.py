@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_VIEWS = 10
 Promise = Literal["face", "photo"]
+Runtime = Literal["auto", "torch", "onnx", "openvino"]
 DATABASE_FILE, INDEX_FILE, REENCODE_LOCK = "gallery.db", "faces.index", "reencode.lock"
 """In the home folder. The lock is held while the gallery is re-encoded, or its head replaced."""
 ENCODINGS_FOLDER = "encodings"
@@ -52,8 +53,13 @@ class Settings(BaseSettings):
         default="cpu",
         description="Where the networks run. `auto` uses a GPU if there is one.",
     )
+    runtime: Runtime = Field(
+        default="auto",
+        description="What runs the networks. `auto`: onnxruntime (`onnx`) on the CPU, PyTorch"
+        " (`torch`) on a GPU. `openvino` needs `pip install 'face-gallery[fast]'`.",
+    )
     threads: int = Field(
-        default=0, ge=0, le=256, description="Threads for the networks. 0: PyTorch decides."
+        default=0, ge=0, le=256, description="Threads for each network. 0: one for each core."
     )
     head: Path | None = Field(
         default=None,

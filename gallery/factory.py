@@ -43,21 +43,22 @@ def build_pipeline(
     native : without a projection, as training a head and a projection needs it.
     Raises WeightsError or HeadUnusable.
     """
-    from gallery.encoders.encoder import Encoder, pick_device
+    from gallery.encoders.encoder import Encoder
     from gallery.encoders.registry import open_network
     from gallery.matching.head_files import encoder_with_projection, find_head
+    from gallery.networks.machine import machine_for
     from gallery.types import DIMENSION
     from gallery.vision.detection import FaceDetector
     from gallery.vision.pipeline import FacePipeline
 
-    device = pick_device(settings.device)
+    machine = machine_for(settings)
     detector = FaceDetector(
         min_face=settings.min_face,
         min_probability=settings.min_face_probability,
-        device=device,
+        machine=machine,
     )
     spec = spec or read_spec(default_kind(settings.cache))
-    network = open_network(spec, settings.cache, device, settings.threads)
+    network = open_network(spec, machine)
     if native or network.traits.dimension <= DIMENSION:
         encoder = Encoder(network)
     else:

@@ -268,10 +268,6 @@ class Runtime:
 
         Raises WeightsError, HeadUnusable or EncoderChanged.
         """
-        import torch
-
-        if self._settings.threads:
-            torch.set_num_threads(self._settings.threads)
         pipeline = build_pipeline(self._settings, self.spec)
         traits, encoder = pipeline.encoder.network.traits, pipeline.encoder
         with self._database.reading() as session:

@@ -52,13 +52,12 @@ def list_encoders(
 
 def describe_encoder(settings: Settings, spec: Spec) -> UsableEncoder | UnusableEncoder:
     """Open an encoder, time it, and look for its head."""
-    from gallery.encoders.encoder import pick_device
     from gallery.encoders.registry import open_network
     from gallery.matching.head_files import find_head
+    from gallery.networks.machine import machine_for
 
     try:
-        device = pick_device(settings.device)
-        network = open_network(spec, settings.cache, device, settings.threads)
+        network = open_network(spec, machine_for(settings))
         seconds = _seconds_per_query(network)
     except GalleryError as error:
         return UnusableEncoder(spec, str(error))

@@ -12,6 +12,7 @@ import typer
 
 from gallery.cli.app import GlobalOptions, JsonOption, advise_on_encoder, app
 from gallery.cli.output import emit, say
+from gallery.config import load_settings
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
 from gallery.store import api_keys
@@ -70,7 +71,6 @@ def serve(
 
     Example: `gallery serve`, then `curl -F photo=@unknown.jpg http://127.0.0.1:8000/v1/query`
     """
-    import torch
     import uvicorn
 
     from gallery.api.app import create_app, warm_up
@@ -79,8 +79,11 @@ def serve(
 
     # uvicorn finishes its requests, then sends itself the signal again: close the gallery then.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    given = {"host": host, "port": port, "workers": workers, "thumbnails": thumbnails}
     options: GlobalOptions = context.obj
+    given = {"host": host, "port": port, "workers": workers, "thumbnails": thumbnails}
+    settings = load_settings(home=options.home, **given)
+    if not settings.threads:  # photos processed at once share the cores
+        given["threads"] = max(1, (os.cpu_count() or 1) // settings.workers)
     with Gallery.open(options.home, encoder=options.spec, **given) as gallery:
         settings = gallery.settings
         loopback = settings.host in LOOPBACK
@@ -95,8 +98,6 @@ def serve(
             )
         advise_on_encoder(gallery)
         warm_up(gallery)
-        if not settings.threads:  # photos processed at once share the cores
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.workers))
         server = create_app(gallery, loopback=loopback, open_without_keys=loopback or insecure)
         server.state.ready = True
         with _listener(settings.host, settings.port) as listener:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
 
 import numpy as np
-import torch
 
 from gallery.encoders.projection import Projection, padded
 from gallery.encoders.protocol import Network
 from gallery.encoders.template import Template
-from gallery.errors import InvalidEncoding, SettingInvalid
+from gallery.errors import InvalidEncoding
 from gallery.types import DIMENSION, Encodings, Float32, UInt8
 
 
@@ -92,19 +90,3 @@ def fuse(raw: Float32) -> Encodings:
         norms=norms.mean(axis=1).astype(np.float32),
         agreement=agreement.astype(np.float32),
     )
-
-
-def pick_device(setting: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
-    """The torch device for a setting. Raises SettingInvalid when it is not available."""
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if setting == "auto":
-        return torch.device(next(name for name, is_available in available.items() if is_available))
-    if not available[setting]:
-        raise SettingInvalid(
-            f"GALLERY_DEVICE = {setting!r}, but torch finds no such device here; use cpu"
-        )
-    return torch.device(setting)

@@ -15,10 +15,11 @@ from facenet_pytorch.models.inception_resnet_v1 import get_torch_home, load_weig
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from gallery.encoders.model_network import ModelNetwork, open_model_network
 from gallery.encoders.protocol import Traits
 from gallery.encoders.template import Template
-from gallery.encoders.torch_network import TorchNetwork
 from gallery.errors import WeightsMissing, WeightsUnreadable
+from gallery.networks.machine import Machine
 
 DIMENSION = 512
 _FACENET_160 = Template(
@@ -84,7 +85,7 @@ class _Standardised(nn.Module):
         return encodings
 
 
-def facenet_network(name: str, file: Path | None, device: torch.device) -> TorchNetwork:
+def facenet_network(name: str, file: Path | None, machine: Machine) -> ModelNetwork:
     """Load one of PUBLISHED. file : its weights; None: the file that `fetch` downloaded.
 
     Raises WeightsMissing, which names the file to download, or WeightsUnreadable.
@@ -97,12 +98,10 @@ def facenet_network(name: str, file: Path | None, device: torch.device) -> Torch
             f" encoders --fetch {name}`; or, on a machine without internet access, copy"
             f" {published.url} here and pass it with --encoder {name} --weights FILE"
         )
-    network = _load(weights)
     with weights.open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-    return TorchNetwork(
-        _Standardised(network), _traits(name, None if file is None else weights, sha256), device
-    )
+    traits = _traits(name, None if file is None else weights, sha256)
+    return open_model_network(traits, lambda: _Standardised(_load(weights)), machine)
 
 
 def _traits(name: str, file: Path | None, sha256: str) -> Traits:

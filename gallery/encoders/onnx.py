@@ -20,6 +20,7 @@ from gallery.encoders.onnx_config import (
 )
 from gallery.encoders.protocol import Traits, check_chips
 from gallery.errors import WeightsMissing, WeightsUnreadable
+from gallery.networks.onnx_runtime import one_line, open_session
 from gallery.types import Float32, UInt8
 
 NAME = "onnx"
@@ -119,7 +120,7 @@ class OnnxNetwork:
         try:
             (result,) = self._session.run([output], inputs)
         except Exception as error:  # onnxruntime's errors have no other common base
-            raise WeightsUnreadable(f"the model failed on a chip: {_one_line(error)}") from error
+            raise WeightsUnreadable(f"the model failed on a chip: {one_line(error)}") from error
         if not isinstance(result, np.ndarray) or result.dtype.kind not in "fiu":
             raise WeightsUnreadable(
                 f"output {output!r} is not a tensor of numbers, expected shape (n, d)"
@@ -194,7 +195,7 @@ def _files(model: Path) -> list[Path]:
     except WeightsUnreadable:
         raise
     except Exception as error:  # errors of protobuf and onnx have no other common base
-        raise WeightsUnreadable(f"{model} is not an ONNX model: {_one_line(error)}") from error
+        raise WeightsUnreadable(f"{model} is not an ONNX model: {one_line(error)}") from error
     files = {model.name: model}
     for location in sorted(set(_external(graph))):
         file = model.parent / location
@@ -225,19 +226,9 @@ def _external(graph: onnx.GraphProto) -> Iterator[str]:
 
 
 def _session(model: Path, threads: int, gpu: bool) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4  # fatal only: errors are raised
     has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    providers = ["CUDAExecutionProvider"] if gpu and has_cuda else []
-    try:
-        return onnxruntime.InferenceSession(
-            str(model), options, providers=[*providers, "CPUExecutionProvider"]
-        )
-    except Exception as error:
-        raise WeightsUnreadable(
-            f"{model} cannot be run by onnxruntime {onnxruntime.__version__}: {_one_line(error)}"
-        ) from error
+    providers = ("CUDAExecutionProvider",) if gpu and has_cuda else ()
+    return open_session(model, str(model), threads, providers)
 
 
 def _input(model: Path, session: onnxruntime.InferenceSession, recipe: Recipe) -> _Input:
@@ -306,8 +297,3 @@ def _layout(shape: Sequence[Any]) -> str | None:
 def _sha256(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def _one_line(error: Exception) -> str:
-    """The message of a library's error."""
-    return " ".join(str(error).split())[:300]

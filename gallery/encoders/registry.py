@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gallery.encoders.protocol import Network
 from gallery.encoders.weights import DLIB_RESNET, MOBILEFACENET, cached_file
 from gallery.errors import SettingInvalid
-
-if TYPE_CHECKING:
-    import torch  # slow to import; parsing a name does not need it
+from gallery.networks.machine import Machine
 
 _FACENETS = ("facenet-vggface2", "facenet-casia")
 KINDS = (MOBILEFACENET.name, DLIB_RESNET.name, *_FACENETS, "onnx")
@@ -54,23 +51,22 @@ def default_kind(cache: Path) -> str:
     return (MOBILEFACENET if has_weights else DLIB_RESNET).name
 
 
-def open_network(spec: Spec, cache: Path, device: torch.device, threads: int) -> Network:
+def open_network(spec: Spec, machine: Machine) -> Network:
     """Load a network.
 
-    cache : the folder for converted weights. threads : for onnxruntime; 0 is its default.
     Raises WeightsMissing, WeightsMismatch or WeightsUnreadable, with the remedy.
     """
     if spec.kind == "onnx":
         from gallery.encoders.onnx import OnnxNetwork
 
         assert spec.file is not None
-        return OnnxNetwork(spec.file, threads=threads, gpu=device.type == "cuda")
+        return OnnxNetwork(spec.file, threads=machine.threads, gpu=machine.device == "cuda")
     if spec.kind in _FACENETS:
         from gallery.encoders.facenet import facenet_network
 
-        return facenet_network(spec.kind, spec.file, device)
-    from gallery.encoders.torch_network import dlib_network, mobilefacenet_network
+        return facenet_network(spec.kind, spec.file, machine)
+    from gallery.encoders.model_network import dlib_network, mobilefacenet_network
 
     if spec.kind == MOBILEFACENET.name:
-        return mobilefacenet_network(cache, device, spec.file)
-    return dlib_network(cache, device)
+        return mobilefacenet_network(machine, spec.file)
+    return dlib_network(machine)

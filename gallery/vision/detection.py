@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import torch
 from PIL import Image
 
 from gallery.config import MAX_VIEWS
 from gallery.encoders.template import DLIB_150, Template, fit_similarity
 from gallery.errors import WeightsError
+from gallery.networks.machine import Machine
 from gallery.types import Box, Face, Float32, Float64, Photo, UInt8
 from gallery.vision import second_looks
 from gallery.vision.cascade import PROPOSED, SURELY_PROPOSED, Cascade, Detection
@@ -72,17 +72,14 @@ class FaceDetector:
     min_probability : minimum probability of a detection.
     """
 
-    def __init__(self, *, min_face: int, min_probability: float, device: torch.device) -> None:
+    def __init__(self, *, min_face: int, min_probability: float, machine: Machine) -> None:
         self.min_face = min_face
         self.min_probability = min_probability
-        self._device = device
-        self._cascade = Cascade(min_probability=min_probability, device=device)
+        self._machine = machine
+        self._cascade = Cascade(min_probability=min_probability, machine=machine)
 
     def find(self, photo: Photo) -> list[Face]:
-        """Every usable face, largest first.
-
-        Raises PhotoUndecodable when the detector itself fails on the pixels.
-        """
+        """Every usable face, largest first."""
         min_side = self._min_side(photo)
         detections = self._find(photo.pixels, min_side)
         faces = [_face(photo, detection) for detection in detections]
@@ -99,7 +96,7 @@ class FaceDetector:
     def _max_margin(self) -> MaxMarginDetector | WeightsError:
         """The second detector, loaded for the first photo that needs it, or why it cannot be."""
         try:
-            return MaxMarginDetector(self._device)
+            return MaxMarginDetector(self._machine)
         except WeightsError as error:
             return error
 

@@ -1,4 +1,4 @@
-"""dlib's max-margin detector of faces, in torch (dlib's dnn_mmod_face_detection_ex.cpp, King 2015).
+"""dlib's max-margin detector of faces (dlib's dnn_mmod_face_detection_ex.cpp, King 2015).
 
 One convolutional network is slid over a pyramid of the picture. It finds badly lit faces that MTCNN
 misses, but not their landmarks.
@@ -6,15 +6,20 @@ misses, but not their landmarks.
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor, nn
-from torchvision.ops import nms
+from typing import TYPE_CHECKING
 
-from gallery.encoders.dlib_dat import Layer, read_detector
+import numpy as np
+from PIL import Image
+
+from gallery.encoders.dlib_dat import DlibNetwork, Layer, read_detector
 from gallery.encoders.weights import DLIB_MMOD
+from gallery.networks.machine import Machine
+from gallery.networks.model import Model, open_model
 from gallery.types import Float32, UInt8
+from gallery.vision.boxes import suppressed
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _SCALE = 1.0 / 256.0
 _STRIDE, _FIRST = 8, 14
@@ -36,12 +41,16 @@ class MaxMarginDetector:
     Raises WeightsMissing, WeightsMismatch or WeightsUnreadable.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, machine: Machine) -> None:
         network = read_detector(DLIB_MMOD.read())
-        self._device = device
         self._side = network.side
-        self._mean = torch.tensor(network.mean, device=device).reshape(1, 3, 1, 1)
-        self._layers = nn.Sequential(*_modules(network.layers)).to(device).eval()
+        self._mean = np.array(network.mean, np.float32).reshape(3, 1, 1)
+        self._scores = open_model(
+            Model(
+                DLIB_MMOD.name, DLIB_MMOD.sha256, lambda: _module(network), (None, 3, None, None)
+            ),
+            machine,
+        )
 
     def squares(self, pixels: UInt8, min_side: int) -> Float32:
         """Squares around faces, float32 (n, 4): left, top, right, bottom. The likeliest first.
@@ -51,31 +60,38 @@ class MaxMarginDetector:
         height, width = pixels.shape[:2]
         image = Image.fromarray(pixels)
         scale = min(self._side / min_side, _LARGEST_LEVEL / max(height, width))
-        found = [torch.zeros((0, 5))]
+        found = [np.empty((0, 5), np.float32)]
         while min(height, width) * scale >= self._side:
             size = round(width * scale), round(height * scale)
             found.append(self._windows(image.resize(size, Image.Resampling.BILINEAR), image.size))
             scale *= _FACTOR
-        windows = torch.cat(found)
-        kept = nms(windows[:, :4], windows[:, 4], _MOST_OVERLAP)
-        squares: Float32 = windows[kept, :4].numpy()
-        return squares
+        windows = np.concatenate(found)
+        return windows[suppressed(windows, windows[:, 4], _MOST_OVERLAP), :4]
 
-    @torch.inference_mode()
-    def _windows(self, level: Image.Image, size: tuple[int, int]) -> Tensor:
+    def _windows(self, level: Image.Image, size: tuple[int, int]) -> Float32:
         """One level's windows with a face: boxes in a picture of this size, and scores, (n, 5)."""
-        pixels = torch.from_numpy(np.array(level)).permute(2, 0, 1)[None].to(self._device)
-        scores = self._layers((pixels - self._mean) * _SCALE)[0, 0].cpu()  # (rows, columns)
-        rows, columns = torch.nonzero(scores > _LEAST_SCORE, as_tuple=True)
+        pixels = np.asarray(level).transpose(2, 0, 1)
+        (scores,) = self._scores(((pixels - self._mean) * np.float32(_SCALE))[None])
+        rows, columns = np.nonzero(scores[0, 0] > _LEAST_SCORE)
         # Pixel centres lie at whole numbers, on the level and in the picture.
-        factor = torch.tensor([size[0] / level.width, size[1] / level.height])
-        centres = (torch.stack([columns, rows], dim=1) * _STRIDE + _FIRST + 0.5) * factor - 0.5
+        factor = np.array([size[0] / level.width, size[1] / level.height])
+        centres = (np.stack([columns, rows], axis=1) * _STRIDE + _FIRST + 0.5) * factor - 0.5
         half = factor * self._side / 2.0
-        return torch.cat([centres - half, centres + half, scores[rows, columns, None]], dim=1)
+        boxes = np.concatenate([centres - half, centres + half], axis=1)
+        return np.column_stack([boxes, scores[0, 0, rows, columns]]).astype(np.float32)
+
+
+def _module(network: DlibNetwork) -> nn.Module:
+    from torch import nn
+
+    return nn.Sequential(*_modules(network.layers))
 
 
 def _modules(layers: tuple[Layer, ...]) -> list[nn.Module]:
     """Convolutions, each with the affine layer after it folded into it, and rectifiers."""
+    import torch
+    from torch import nn
+
     modules: list[nn.Module] = []
     channels = 3
     for layer, after in zip(layers, (*layers[1:], None), strict=True):

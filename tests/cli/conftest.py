@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image, ImageEnhance
 
 from gallery.cli.main import main
 from gallery.encoders.protocol import Network
 from gallery.encoders.registry import Spec, open_network
 from gallery.gallery import Gallery
+from gallery.networks.machine import Machine
 from tests.models import export_dlib
 
 
@@ -107,12 +107,12 @@ class Cli:
 _networks: dict[tuple[str, str], Network] = {}
 
 
-def _cached_network(spec: Spec, cache: Path, device: torch.device, threads: int) -> Network:
+def _cached_network(spec: Spec, machine: Machine) -> Network:
     """Load each network once. A model with another TOML file is another network."""
     toml = "" if spec.file is None else spec.file.with_suffix(".toml").read_text()
     key = (str(spec), toml)
     if key not in _networks:
-        _networks[key] = open_network(spec, cache, device, threads)
+        _networks[key] = open_network(spec, machine)
     return _networks[key]
 
 

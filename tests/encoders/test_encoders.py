@@ -22,9 +22,9 @@ from gallery.errors import InvalidEncoding, SettingInvalid, WeightsMissing, Weig
 from gallery.types import DIMENSION, UInt8
 from gallery.vision.detection import VIEWS, align
 from gallery.vision.pipeline import FacePipeline
+from tests.machines import on_cpu
 from tests.models import ARCFACE_RECIPE, export_dlib, write_model
 
-CPU = torch.device("cpu")
 AGREEMENT = 1e-4
 
 
@@ -200,14 +200,14 @@ def test_model_with_input_out_of_range_is_refused(
 
 
 def test_facenet_weights_are_read_from_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(5)
         reference = InceptionResnetV1(classify=True, num_classes=11).eval()  # as published
     file = tmp_path / "weights.pt"
     torch.save(reference.state_dict(), file)
-    network = facenet_network("facenet-vggface2", file, CPU)
+    network = facenet_network("facenet-vggface2", file, on_cpu(cache))
     assert network.traits.spec == f"facenet-vggface2:{file}" and network.traits.dimension == 512
     chips = random_chips(2, 160)
     reference.classify = False
@@ -219,38 +219,38 @@ def test_facenet_weights_are_read_from_a_file(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     for name, published in PUBLISHED.items():
         with pytest.raises(WeightsMissing) as missing:  # and nothing is downloaded
-            facenet_network(name, None, CPU)
+            facenet_network(name, None, on_cpu(cache))
         assert published.file in str(missing.value) and "--weights FILE" in str(missing.value)
     assert not (tmp_path / "torch").exists()
     cached = PUBLISHED["facenet-casia"].cached_file
     cached.parent.mkdir(parents=True)
     cached.write_bytes(file.read_bytes())
-    assert facenet_network("facenet-casia", None, CPU).traits.spec == "facenet-casia"
+    assert facenet_network("facenet-casia", None, on_cpu(cache)).traits.spec == "facenet-casia"
 
 
-def test_wrong_facenet_weights_are_refused(tmp_path: Path) -> None:
+def test_wrong_facenet_weights_are_refused(tmp_path: Path, cache: Path) -> None:
     file = tmp_path / "weights.pt"
     state = InceptionResnetV1().state_dict()
     short = {key: value for key, value in state.items() if key != "last_linear.weight"}
     for content in (short, {"last_linear.weight": torch.zeros(3)}, [1, 2], {"a": 1}):
         torch.save(content, file)
         with pytest.raises(WeightsUnreadable, match=r"weights\.pt"):
-            facenet_network("facenet-casia", file, CPU)
+            facenet_network("facenet-casia", file, on_cpu(cache))
     file.write_bytes(b"not weights")
     with pytest.raises(WeightsUnreadable, match=r"weights\.pt"):
-        facenet_network("facenet-casia", file, CPU)
+        facenet_network("facenet-casia", file, on_cpu(cache))
 
     broken = {**state, "last_bn.bias": torch.full((512,), float("nan"))}
     torch.save(broken, file)
     with pytest.raises(WeightsUnreadable, match=r"not finite, in last_bn\.bias"):
-        facenet_network("facenet-casia", file, CPU)
+        facenet_network("facenet-casia", file, on_cpu(cache))
     torch.save({1: torch.zeros(3)}, file)
     with pytest.raises(WeightsUnreadable, match="not a state dictionary"):
-        facenet_network("facenet-casia", file, CPU)
+        facenet_network("facenet-casia", file, on_cpu(cache))
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_damaged_facenet_weights_are_refused(tmp_path: Path, zipped: bool) -> None:
+def test_damaged_facenet_weights_are_refused(tmp_path: Path, cache: Path, zipped: bool) -> None:
     file = tmp_path / "weights.pt"
     torch.save({1: torch.arange(9.0)}, file, _use_new_zipfile_serialization=zipped)
     whole = file.read_bytes()
@@ -261,7 +261,7 @@ def test_damaged_facenet_weights_are_refused(tmp_path: Path, zipped: bool) -> No
             damaged[position] = rng.integers(0, 256)
         file.write_bytes(damaged)
         with pytest.raises(WeightsUnreadable, match=r"weights\.pt"):
-            facenet_network("facenet-casia", file, CPU)
+            facenet_network("facenet-casia", file, on_cpu(cache))
 
 
 def test_downloaded_weights_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,9 +20,9 @@ from gallery.encoders import mobilefacenet_weights
 from gallery.encoders.built_in import MOBILEFACENET_TRAITS
 from gallery.encoders.mobilefacenet import CHIP_SIDE, state_of
 from gallery.encoders.mobilefacenet_weights import fetch, keep, mobilefacenet_state
+from gallery.encoders.model_network import mobilefacenet_network
 from gallery.encoders.registry import default_kind
 from gallery.encoders.template import ARCFACE_112
-from gallery.encoders.torch_network import mobilefacenet_network
 from gallery.encoders.weights import MOBILEFACENET, cached_file
 from gallery.errors import WeightsMismatch, WeightsMissing, WeightsUnreadable
 from gallery.matching.head import load_projection
@@ -30,6 +30,7 @@ from gallery.package_data import HEAD_FILE, shipped_file
 from gallery.types import UInt8
 from gallery.vision.detection import VIEWS, align
 from gallery.vision.pipeline import FacePipeline
+from tests.machines import on_cpu
 
 TOLERANCE = 1e-4
 
@@ -62,7 +63,7 @@ def test_encodings_of_real_chips_agree_with_onnxruntime(
     photo = pipeline.open(request.getfixturevalue(person))
     (face,) = pipeline.faces(photo)
     chips = align(photo, face.landmarks, VIEWS, ARCFACE_112)
-    ours = mobilefacenet_network(tmp_path, torch.device("cpu"), model).raw(chips)
+    ours = mobilefacenet_network(on_cpu(tmp_path), model).raw(chips)
     theirs = by_onnxruntime(model, chips)
     assert ours.shape == theirs.shape == (len(VIEWS), 512)
     assert np.abs(ours - theirs).max() < TOLERANCE
@@ -77,7 +78,7 @@ def test_encodings_of_odd_chips_agree_with_onnxruntime(model: Path, tmp_path: Pa
             np.random.default_rng(1).integers(0, 256, (side, side, 3), np.uint8),
         ]
     )
-    ours = mobilefacenet_network(tmp_path, torch.device("cpu"), model).raw(chips)
+    ours = mobilefacenet_network(on_cpu(tmp_path), model).raw(chips)
     assert np.abs(ours - by_onnxruntime(model, chips)).max() < TOLERANCE
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import dlib
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from gallery.encoders.weights import DLIB_MMOD, DLIB_RESNET
@@ -15,6 +14,7 @@ from gallery.types import DIMENSION
 from gallery.vision.detection import VIEWS, View, align
 from gallery.vision.max_margin import MaxMarginDetector
 from gallery.vision.pipeline import FacePipeline
+from tests.machines import on_cpu
 
 TOLERANCE = 1e-5
 MORE_VIEWS = (View(zoom=1.3), View(zoom=0.7), View(mirrored=True, right=11.0, down=-7.0))
@@ -70,12 +70,14 @@ def test_batch_agrees_with_single_chips(pipeline: FacePipeline, hopper: Path) ->
 
 
 @pytest.mark.parametrize("person", ["hopper", "collins"])
-def test_detected_faces_agree_with_dlib(person: str, request: pytest.FixtureRequest) -> None:
+def test_detected_faces_agree_with_dlib(
+    person: str, cache: Path, request: pytest.FixtureRequest
+) -> None:
     """The two pyramids differ in their levels, a sixth apart, so that boxes differ in size."""
     pixels = np.array(Image.open(request.getfixturevalue(person)).convert("RGB"))
     (theirs,) = dlib.cnn_face_detection_model_v1(str(DLIB_MMOD.locate()))(pixels, 0)
     rect = theirs.rect
-    (ours,) = MaxMarginDetector(torch.device("cpu")).squares(pixels, 80)
+    (ours,) = MaxMarginDetector(on_cpu(cache)).squares(pixels, 80)
     side = rect.width()
     assert ours[2] - ours[0] == pytest.approx(side, rel=0.2)
     centre = (rect.left() + rect.right()) / 2, (rect.top() + rect.bottom()) / 2

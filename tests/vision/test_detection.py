@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from gallery.encoders.encoder import fuse, pick_device
+from gallery.encoders.encoder import fuse
 from gallery.encoders.template import DLIB_150, fit_similarity
-from gallery.errors import InvalidEncoding, SettingInvalid
+from gallery.errors import InvalidEncoding
 from gallery.types import DIMENSION, Face, Float32, Photo, UInt8
 from gallery.vision.detection import VIEWS, FaceDetector, View, align
 from gallery.vision.photo import PhotoReader
 from gallery.vision.pipeline import FacePipeline
+from tests.machines import on_cpu
 
 ORIENTATION = 0x0112
 PEOPLE = ("hopper", "collins")
@@ -156,13 +156,13 @@ def test_faces_are_sorted_largest_first(
     assert faces[0].box.side > faces[1].box.side
 
 
-def test_faces_below_the_limits_are_left_out(person: Path) -> None:
+def test_faces_below_the_limits_are_left_out(person: Path, cache: Path) -> None:
     photo = PhotoReader(max_bytes=2**24, max_pixels=2**24, working_side=2048).read(person)
-    cpu = torch.device("cpu")
-    (face,) = FaceDetector(min_face=40, min_probability=0.99, device=cpu).find(photo)
+    cpu = on_cpu(cache)
+    (face,) = FaceDetector(min_face=40, min_probability=0.99, machine=cpu).find(photo)
     larger = int(1.3 * face.box.side)
-    assert FaceDetector(min_face=larger, min_probability=0.99, device=cpu).find(photo) == []
-    certain = FaceDetector(min_face=40, min_probability=1.0, device=cpu).find(photo)
+    assert FaceDetector(min_face=larger, min_probability=0.99, machine=cpu).find(photo) == []
+    certain = FaceDetector(min_face=40, min_probability=1.0, machine=cpu).find(photo)
     assert all(face.probability == 1.0 for face in certain)
 
 
@@ -379,11 +379,3 @@ def test_encoding_of_length_zero_is_refused() -> None:
     for raw in (zero, opposite):
         with pytest.raises(InvalidEncoding, match="length zero"):
             fuse(raw)
-
-
-def test_unavailable_device_is_refused() -> None:
-    assert pick_device("cpu").type == "cpu"
-    if not torch.cuda.is_available():
-        with pytest.raises(SettingInvalid, match="GALLERY_DEVICE"):
-            pick_device("cuda")
-    assert pick_device("auto").type in ("cpu", "cuda", "mps")

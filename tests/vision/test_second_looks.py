@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from gallery.encoders.weights import DLIB_MMOD
@@ -19,6 +18,7 @@ from gallery.vision.crops import picture_to_keep
 from gallery.vision.detection import VIEWS, FaceDetector, align
 from gallery.vision.max_margin import MaxMarginDetector
 from gallery.vision.pipeline import FacePipeline
+from tests.machines import on_cpu
 from tests.vision.images import encoded, photo_reader
 
 
@@ -170,14 +170,14 @@ def test_face_lit_from_one_side_is_found(pipeline: FacePipeline, hopper: Path, s
 # The second detector
 
 
-def detector() -> FaceDetector:
-    return FaceDetector(min_face=40, min_probability=0.99, device=torch.device("cpu"))
+def detector(cache: Path) -> FaceDetector:
+    return FaceDetector(min_face=40, min_probability=0.99, machine=on_cpu(cache))
 
 
 @pytest.fixture(scope="module")
-def without_weights() -> FaceDetector:
+def without_weights(cache: Path) -> FaceDetector:
     """A detector as it is where the second detector's file is not installed."""
-    mtcnn_alone = detector()
+    mtcnn_alone = detector(cache)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(max_margin, "DLIB_MMOD", replace(DLIB_MMOD, path="models/no_such_file.dat"))
         empty = Image.new("RGB", (100, 100))
@@ -231,9 +231,9 @@ def test_landmarks_are_those_of_the_file_in_a_large_dark_photo(
 
 
 def test_second_detector_is_loaded_for_the_first_photo_that_needs_it(
-    hopper: Path, no_one: list[Path]
+    cache: Path, hopper: Path, no_one: list[Path]
 ) -> None:
-    reader, first = photo_reader(), detector()
+    reader, first = photo_reader(), detector(cache)
 
     def find(path: Path) -> list[Face]:
         return first.find(reader.decode(path.read_bytes(), source=path.name))
@@ -257,11 +257,16 @@ def test_without_its_weights_a_photo_is_searched_and_the_answer_says_so(
     assert "second detector" not in str(complete.value)
 
 
-def test_second_detector_takes_bounded_memory_and_skips_tiny_pictures() -> None:
-    ours = MaxMarginDetector(torch.device("cpu"))
+def test_second_detector_takes_bounded_memory_and_skips_tiny_pictures(cache: Path) -> None:
+    ours = MaxMarginDetector(on_cpu(cache))
     noise = np.random.default_rng(1).integers(0, 256, (3000, 6000, 3), dtype=np.uint8)
-    sizes = []
-    ours._layers.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape[2:]))
+    sizes, scores = [], ours._scores
+
+    def noting(level: Float32) -> list[Float32]:
+        sizes.append(level.shape[2:])
+        return scores(level)
+
+    ours._scores = noting
     assert ours.squares(noise, 40).shape == (0, 4)
     assert max(max(size) for size in sizes) == 960
     assert ours.squares(noise[:10, :400], 40).shape == (0, 4)

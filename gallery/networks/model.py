@@ -1,0 +1,55 @@
+"""A network, as torch builds it, and how it is opened to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gallery.networks.machine import Machine
+from gallery.types import Float32
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Runner = Callable[[Float32], list[Float32]]
+"""A network that can be run: its input to its outputs. Several threads may run it at a time."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with one input.
+
+    name : the start of its file's name in the cache.
+    sha256 : of its weights, hexadecimal.
+    build : makes the module, with its weights; called only to export it, or to run it in torch.
+    shape : of the input; None for an axis of any length, as the first always is.
+    outputs : how many the module returns.
+    """
+
+    name: str
+    sha256: str
+    build: Callable[[], nn.Module]
+    shape: tuple[int | None, ...]
+    outputs: int = 1
+
+
+def open_model(model: Model, machine: Machine) -> Runner:
+    """Load a network.
+
+    Raises what building it raises, and WeightsUnreadable when the runtime cannot run it.
+    """
+    if machine.runtime == "torch":
+        from gallery.networks.torch_runtime import open_in_torch
+
+        return open_in_torch(model, machine.device)
+    from gallery.networks.export import exported
+
+    content = exported(model, machine.cache)
+    if machine.runtime == "openvino":
+        from gallery.networks.openvino_runtime import open_in_openvino
+
+        return open_in_openvino(content, model.name, machine)
+    from gallery.networks.onnx_runtime import open_in_onnx
+
+    return open_in_onnx(content, model.name, machine.threads)
