@@ -1,6 +1,6 @@
 # `make demo` and `make test` need Python 3.11 or newer and nothing else.
 PYTHON ?= python3
-# A machine without a GPU may take PyTorch's much smaller CPU build: see the README.
+# May name an index that has PyTorch's much smaller CPU build, which pip then takes: see the README.
 PIP_ARGS ?=
 PHOTOS ?=
 LIMIT ?=
