@@ -43,12 +43,12 @@ def test_photo_that_kills_its_worker_is_skipped_alone(
     folder = copied(hopper, tmp_path / "photos", names)
     monkeypatch.setattr(workers, "_LEAST_PHOTOS", 2)
     photos, _ = scan.list_photos(sorted(folder.iterdir()), gallery.pipeline, 2)
-    pool = Workers(2, partial(killed_by_photo, tmp_path / "worker", cache))
+    pool = Workers(2, partial(killed_by_photo, tmp_path / "worker", cache), 60.0, 4 * 2**30)
     scan.read_photos(photos, gallery.database, gallery.pipeline, 2, pool)
     with gallery.database.reading() as session:
         stored = list(photo_cache.photos(session, [photo.mark for photo in photos]))
     reasons = {photo.path.name: result.reason for photo, result in zip(photos, stored, strict=True)}
-    assert "its reader was killed on it" in reasons.pop(DEADLY)
+    assert "ended the process that read it (SIGKILL)" in reasons.pop(DEADLY)
     assert len(reasons) == 5 and not any(reasons.values())
 
 
@@ -58,7 +58,8 @@ def test_photos_are_read_in_this_process_when_no_worker_starts(
     folder = copied(hopper, tmp_path / "photos", ["a.jpg", "b.jpg", "c.jpg"])
     monkeypatch.setattr(workers, "_LEAST_PHOTOS", 2)
     photos, _ = scan.list_photos(sorted(folder.iterdir()), gallery.pipeline, 2)
-    scan.read_photos(photos, gallery.database, gallery.pipeline, 2, Workers(2, killed_at_start))
+    pool = Workers(2, killed_at_start, 60.0, 4 * 2**30)
+    scan.read_photos(photos, gallery.database, gallery.pipeline, 2, pool)
     with gallery.database.reading() as session:
         stored = list(photo_cache.photos(session, [photo.mark for photo in photos]))
     assert len(stored) == 3 and not any(photo.reason for photo in stored)
@@ -74,12 +75,11 @@ def test_training_names_the_photo_that_kills_its_worker_and_keeps_the_others(
     ada = copied(hopper, tmp_path / "people" / "Ada", ["a.jpg", "b.jpg", DEADLY])
     monkeypatch.setattr(workers, "_LEAST_PHOTOS", 2)
     pipeline, encodings = gallery.pipeline, tmp_path / "encodings"
-    factory = partial(killed_by_photo, tmp_path / "worker", cache)
+    pool = Workers(2, partial(killed_by_photo, tmp_path / "worker", cache), 60.0, 4 * 2**30)
     with pytest.raises(TrainingInterrupted, match=DEADLY):
         encode_people(
-            people_in(tmp_path / "people"), pipeline, Views(2, 2), encodings, workers=2,
-            pipeline_factory=factory,
-        )  # fmt: skip
+            people_in(tmp_path / "people"), pipeline, Views(2, 2), encodings, workers=pool
+        )
     (ada / DEADLY).unlink()
     done: list[int] = []
     encode_people(people_in(tmp_path / "people"), pipeline, Views(2, 2), encodings, done.append)
