@@ -1,7 +1,7 @@
 """Read a folder's photos once: faces, encodings and image hashes, stored as soon as they are known.
 
 An interrupted scan resumes: a stored photo is not read again while its file is unchanged. A photo
-that cannot be used, or that kills the process that reads it, is skipped with a reason.
+that cannot be used, or that hangs or ends the process that reads it, is skipped with a reason.
 """
 
 from __future__ import annotations

@@ -93,9 +93,9 @@ def _lost(workers: Workers, exit_code: int | None) -> LostPhoto:
             " GALLERY_PHOTO_SECONDS"
         )
     return LostPhoto(
-        f"ended the process that read it ({_ending(exit_code)}), perhaps for lack of memory;"
-        " export it as JPEG or PNG, or free memory; the limit is GALLERY_WORKER_MEMORY ="
-        f" {workers.memory}"
+        f"was not read: its process ended ({_ending(exit_code)}), perhaps for lack of memory"
+        f" (GALLERY_WORKER_MEMORY is {workers.memory}); run it again, or export the photo as JPEG"
+        " or PNG"
     )
 
 
