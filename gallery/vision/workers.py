@@ -11,6 +11,7 @@ from itertools import chain, islice
 from typing import TypeVar
 
 from gallery.config import Settings
+from gallery.vision.photo import NEEDS_MEMORY
 from gallery.vision.pipeline import FacePipeline
 from gallery.vision.process_pool import ProcessPool
 
@@ -117,10 +118,7 @@ def _attempt(
     except (MemoryError, RuntimeError) as error:
         # torch and onnxruntime raise a RuntimeError, of no class of its own, that says so.
         if isinstance(error, MemoryError) or "allocat" in str(error):
-            return LostPhoto(
-                "needs more memory than there is, or than GALLERY_WORKER_MEMORY allows; shrink it,"
-                " or raise that limit"
-            )
+            return LostPhoto(NEEDS_MEMORY)
         raise
 
 
