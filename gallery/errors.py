@@ -42,7 +42,7 @@ GalleryError                     exit status 2 on the command line, never a trac
 ├── UndoImpossible               later changes depend on it, or there is nothing to undo
 ├── NoPeople                     a folder without people, or none who may be used
 ├── TrainingDataTooSmall         too few people or photos to train or calibrate on
-├── TrainingInterrupted          a worker process died; run it again to resume
+├── TrainingInterrupted          a photo hung or ended its worker; run it again to resume
 ├── ServerUnreachable            the server does not answer
 ├── ServerRefused                it refused: key, scope, rate, or a fault of the server
 ├── HeadWorse                    a new head is worse than the one in use
@@ -230,7 +230,7 @@ class TrainingDataTooSmall(GalleryError):
 
 
 class TrainingInterrupted(GalleryError):
-    """A worker process died. Running the command again resumes."""
+    """A photo hung its worker process, or ended it. Running the command again resumes."""
 
 
 class CalibrationNotFound(GalleryError):

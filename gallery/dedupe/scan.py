@@ -1,7 +1,7 @@
 """Read a folder's photos once: faces, encodings and image hashes, stored as soon as they are known.
 
 An interrupted scan resumes: a stored photo is not read again while its file is unchanged. A photo
-that cannot be used, or that kills the process that reads it, is skipped with a reason.
+that cannot be used, or that hangs or ends the process that reads it, is skipped with a reason.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ from gallery.store.photo_cache import CachedPhoto
 from gallery.types import Box, Encodings, Int64
 from gallery.vision.folder import LeftOut, photos_in, split_unlistable
 from gallery.vision.pipeline import FacePipeline
-from gallery.vision.workers import Workers, map_photos
+from gallery.vision.workers import LostPhoto, Workers, map_photos
 
 _STORE_EVERY = 32
-_KILLED = "its reader was killed on it, perhaps for lack of memory"
 
 
 @dataclass(frozen=True)
@@ -182,8 +181,8 @@ def _results(
     photos: Sequence[ListedPhoto], pipeline: FacePipeline, views: int, workers: Workers | None
 ) -> Iterator[CachedPhoto]:
     for photo, result in map_photos(partial(read_photo, views=views), photos, pipeline, workers):
-        if result is None:
-            yield photo_cache.unusable_photo(photo.mark, f"{photo.path}: {_KILLED}")
+        if isinstance(result, LostPhoto):
+            yield photo_cache.unusable_photo(photo.mark, f"{photo.path} {result.reason}")
         else:
             yield result
 
@@ -209,8 +208,6 @@ def read_photo(pipeline: FacePipeline, listed_photo: ListedPhoto, views: int) ->
         grey = grey_jpeg(photo)
     except PhotoError as error:
         return photo_cache.unusable_photo(mark, str(error))
-    except MemoryError:
-        return photo_cache.unusable_photo(mark, f"{path} needs more memory than there is")
     if _mark(path, pipeline, views) != mark:
         return photo_cache.unusable_photo(mark, f"{path} changed while it was read; run it again")
     landmarks = [face.landmarks for face in faces]

@@ -102,7 +102,7 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         """
         from gallery.enrolment.enroller import EnrolOptions
         from gallery.enrolment.folder import enroll_folder
-        from gallery.vision.workers import Workers, worker_count
+        from gallery.vision.workers import Workers
 
         options = EnrolOptions(
             several=Several.of(several),
@@ -131,7 +131,7 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
             self.database,
             options,
             views=self.settings.views_enrolled,
-            workers=Workers(worker_count(), partial(build_pipeline, self.settings, spec)),
+            workers=Workers.of(self.settings, partial(build_pipeline, self.settings, spec)),
             progress=progress,
             left_out=left_out,
         )

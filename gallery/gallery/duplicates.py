@@ -43,7 +43,7 @@ class Duplicates(OpenGallery):
         """
         from gallery.dedupe.clustering.operating_point import DEFAULT_PRECISION
         from gallery.dedupe.folder import FolderOptions, dedupe_folder
-        from gallery.vision.workers import Workers, worker_count
+        from gallery.vision.workers import Workers
 
         parts = self._runtime.parts()
         pipeline = parts.pipeline.get()
@@ -55,7 +55,7 @@ class Duplicates(OpenGallery):
             self.database,
             views=self.settings.views_query,
             options=FolderOptions(DEFAULT_PRECISION if precision is None else precision, people),
-            workers=Workers(worker_count(), partial(build_pipeline, self.settings, spec)),
+            workers=Workers.of(self.settings, partial(build_pipeline, self.settings, spec)),
             progress=progress,
         )
 

@@ -20,7 +20,7 @@ from gallery.training.dataset import PeopleFolder
 from gallery.types import Encodings, Float32, Int64, Several
 from gallery.vision.detection import VIEWS, align
 from gallery.vision.pipeline import FacePipeline
-from gallery.vision.workers import Workers, map_photos
+from gallery.vision.workers import LostPhoto, Workers, map_photos
 
 _SAVE_EVERY = 500
 _DETECTION = "detection 3"
@@ -109,17 +109,16 @@ def encode_people(
     cache: Path,
     progress: Callable[[int], None] = lambda _: None,
     *,
-    workers: int = 0,
-    pipeline_factory: Callable[[], FacePipeline] | None = None,
+    workers: Workers | None = None,
     native: bool = False,
 ) -> EncodedPeople:
     """Encode the central face of each photo. A cached photo is encoded again only if its file
     changed.
 
     cache : folder of the cached encodings. They are biometric data and may be deleted any time.
-    workers : number of worker processes, each with a pipeline of its own from the factory; 0: none.
+    workers : processes that read photos; None: this one.
     native : return the network's own encodings, (n, d), to fit a projection on; else (n, 128).
-    Raises TrainingInterrupted when a photo kills the worker process that reads it.
+    Raises TrainingInterrupted when a photo hangs or ends the worker process that reads it.
     """
     key = f"2 {pipeline.fingerprint} {views.probe} {views.enrolled} {folder.root.resolve()}"
     file = cache / ENCODINGS_FOLDER / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
@@ -135,15 +134,14 @@ def encode_people(
     ]
     missing = [(path, mark) for _, path, mark in photos if mark not in cached]
     progress(len(photos) - len(missing))
-    pool = None if pipeline_factory is None else Workers(workers, pipeline_factory)
     new: dict[str, Entry] = {}
-    results = map_photos(partial(_encode, views=views), missing, pipeline, pool)
+    results = map_photos(partial(_encode, views=views), missing, pipeline, workers)
     for count, ((path, mark), entry) in enumerate(results, start=1):
-        if entry is None:
+        if isinstance(entry, LostPhoto):
             encoding_cache.add(file, new)
             raise TrainingInterrupted(
-                f"a worker process was killed while reading {path}, perhaps for lack of memory;"
-                " finished encodings are kept: run it again, or remove that photo"
+                f"{path} {entry.reason}; finished encodings are kept: run it again, or remove that"
+                " photo"
             )
         cached[mark] = new[mark] = entry
         if count % _SAVE_EVERY == 0:

@@ -16,7 +16,7 @@ from gallery.store.records import FaceRecord, StoredEncodings
 from gallery.training.dataset import PeopleFolder
 from gallery.training.encode import EncodedPeople, Views, encode_people
 from gallery.vision.pipeline import FacePipeline
-from gallery.vision.workers import worker_count
+from gallery.vision.workers import Workers
 
 
 class GalleryLike(Protocol):
@@ -67,7 +67,6 @@ def encode_folder(
         Views(settings.views_query, settings.views_enrolled),
         settings.cache,
         lambda done: progress("encoding", done, folder.photos),
-        workers=worker_count(),
-        pipeline_factory=worker_pipelines(settings, spec),
+        workers=Workers.of(settings, worker_pipelines(settings, spec)),
         native=native,
     )

@@ -31,6 +31,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "BMP", "DIB", "GIF", "
 """The formats that are decoded, by Pillow's names. EPS and other programs are never opened."""
 
 _REMEDY = "export it as JPEG or PNG and try again"
+NEEDS_MEMORY = (
+    "needs more memory than there is, or than GALLERY_WORKER_MEMORY allows; shrink it, or raise"
+    " that limit"
+)
 # What Pillow's decoders are known to raise on broken files.
 _DECODER_ERRORS = (
     OSError,
@@ -194,6 +198,8 @@ def decoder_errors(source: str) -> Iterator[None]:
         ) from error
     except Image.DecompressionBombError as error:
         raise PhotoTooLarge(f"{source} is too large to decode: {error}; shrink it") from error
+    except MemoryError as error:
+        raise PhotoUndecodable(f"{source} {NEEDS_MEMORY}") from error
     except _DECODER_ERRORS as error:
         reason = str(error).strip() or type(error).__name__
         raise PhotoUndecodable(f"{source} cannot be decoded: {reason}; {_REMEDY}") from error

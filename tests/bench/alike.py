@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople, Views, encode_people
 from gallery.training.errata import corrected, read_errata
 from gallery.training.random_galleries import look_alike_people
+from gallery.vision.workers import Workers
 from tests.bench.alterations import CONDITIONS, altered
 
 SIZES, SEED = (5, 10, 20, 40), 0
@@ -63,8 +63,7 @@ def encoded(
                 gallery.pipeline,
                 Views(settings.views_query, settings.views_enrolled),
                 settings.cache,
-                workers=os.cpu_count() or 1,
-                pipeline_factory=partial(build_pipeline, settings, gallery.spec),
+                workers=Workers.of(settings, partial(build_pipeline, settings, gallery.spec)),
             )
             for name, photos in everyone.items()
         }

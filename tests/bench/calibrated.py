@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from gallery.training.cleaning import without_duplicates
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople, Views, encode_people
 from gallery.training.random_galleries import sample_per_person
+from gallery.vision.workers import Workers
 from tests.bench.alterations import CONDITIONS, altered
 
 ENROLLED, STRANGERS, DRAWS, SEED = 60, 60, 12, 0
@@ -51,8 +51,7 @@ def main() -> None:
                     gallery.pipeline,
                     Views(settings.views_query, settings.views_enrolled),
                     settings.cache,
-                    workers=os.cpu_count() or 1,
-                    pipeline_factory=partial(build_pipeline, settings, gallery.spec),
+                    workers=Workers.of(settings, partial(build_pipeline, settings, gallery.spec)),
                 )
             )
         head, rate = gallery.scorer.head, settings.false_positive_identification_rate

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -153,22 +152,21 @@ def encoded(folder: Path, encoder: str, work: Path) -> tuple[Head, EncodedPeople
     probes = PeopleFolder(folder, {n: train.people[n][:_PROBES] for n in chosen}, "train")
     jobs = [(p, i == 0) for photos in several.values() for i, p in enumerate(photos[:_ENROLLED])]
     with Gallery.open(work / f"home-{encoder}", encoder=encoder) as gallery:
-        settings, cores = gallery.settings, os.cpu_count() or 1
-        build = partial(build_pipeline, settings, gallery.spec)
+        settings = gallery.settings
+        workers = Workers.of(settings, partial(build_pipeline, settings, gallery.spec))
         views = Views(settings.views_query, settings.views_enrolled)
         people = encode_people(
             probes,
             gallery.pipeline,
             views,
             settings.cache,
-            workers=cores,
-            pipeline_factory=build,
+            workers=workers,
         )
         kept = work / f"{encoder}.pickle"  # of this program: long work, which may go on from here
         if not kept.exists():
             work_on = partial(enrolled, views=views.enrolled)
-            done = map_photos(work_on, jobs, gallery.pipeline, Workers(cores, build))
-            faces = [result for _, result in done if result is not None]
+            done = map_photos(work_on, jobs, gallery.pipeline, workers)
+            faces = [result for _, result in done if isinstance(result, Enrolled)]
             kept.write_bytes(pickle.dumps(sorted(faces, key=lambda face: face.path)))
         return gallery.scorer.head, people, pickle.loads(kept.read_bytes())
 

@@ -34,7 +34,7 @@ from gallery.training.errata import read_errata
 from gallery.types import Float32, Several
 from gallery.vision.detection import VIEWS, align
 from gallery.vision.pipeline import FacePipeline
-from gallery.vision.workers import Workers, map_photos, worker_count
+from gallery.vision.workers import LostPhoto, Workers, map_photos
 from tests.bench.views import against_first
 
 COUNTS = ((2, 10), (1, 1), (1, 2), (1, 10), (2, 2), (10, 10))
@@ -56,11 +56,12 @@ def collect(paths: list[Path], encoder: str, keep: Path | None) -> dict[str, Any
     if keep is not None and keep.exists():
         with np.load(keep) as arrays:
             return dict(arrays)
-    factory = partial(build_pipeline, load_settings(threads=1), read_spec(encoder))
+    settings = load_settings(threads=1)
+    factory = partial(build_pipeline, settings, read_spec(encoder))
     by_path: dict[Path, Float32] = {}
-    results = map_photos(_views, paths, factory(), Workers(worker_count(), factory))
+    results = map_photos(_views, paths, factory(), Workers.of(settings, factory))
     for done, (path, views) in enumerate(results, start=1):
-        if views is not None:
+        if views is not None and not isinstance(views, LostPhoto):
             by_path[path] = views
         if done % 100 == 0:
             print(f"\r{done} of {len(paths)}", end="", flush=True)  # noqa: T201

@@ -1,20 +1,23 @@
-"""Pipelines whose process is killed, as by the kernel when memory runs out."""
+"""Pipelines whose process is killed, as by the kernel when memory runs out, or hangs."""
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from gallery import Gallery
 from gallery.types import Photo
 from gallery.vision.pipeline import FacePipeline, PhotoSource
 
-DEADLY = "deadly.jpg"
+DEADLY, ENDLESS = "deadly.jpg", "endless.jpg"
 
 
 class KilledPipeline:
-    """Works as another pipeline until it opens the photo named DEADLY."""
+    """Works as another pipeline until it opens the photo named DEADLY, which kills the process,
+    or ENDLESS, which takes for ever.
+    """
 
     def __init__(self, pipeline: FacePipeline) -> None:
         self._pipeline = pipeline
@@ -25,6 +28,8 @@ class KilledPipeline:
     def open(self, source: PhotoSource) -> Photo:
         if isinstance(source, Path) and source.name == DEADLY:
             os.kill(os.getpid(), signal.SIGKILL)
+        if isinstance(source, Path) and source.name == ENDLESS:
+            time.sleep(3_600)
         return self._pipeline.open(source)
 
 

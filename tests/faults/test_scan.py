@@ -1,4 +1,4 @@
-"""A worker that is killed by a photo, and a dedupe that is killed in the middle of a folder."""
+"""Workers that a photo kills or hangs, and a dedupe that is killed in the middle of a folder."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from gallery import Gallery
 from gallery.dedupe import scan
+from gallery.dedupe.folder import FolderOptions, dedupe_folder
 from gallery.errors import TrainingInterrupted
 from gallery.store import photo_cache
 from gallery.training.dataset import people_in
@@ -22,7 +23,7 @@ from gallery.types import Photo
 from gallery.vision import workers
 from gallery.vision.pipeline import PhotoSource
 from gallery.vision.workers import Workers
-from tests.faults.killed_pipeline import DEADLY, killed_at_start, killed_by_photo
+from tests.faults.killed_pipeline import DEADLY, ENDLESS, killed_at_start, killed_by_photo
 
 
 def copied(photo: Path, folder: Path, names: list[str]) -> Path:
@@ -32,24 +33,34 @@ def copied(photo: Path, folder: Path, names: list[str]) -> Path:
     return folder
 
 
-def test_photo_that_kills_its_worker_is_skipped_alone(
+def test_photos_that_kill_or_hang_their_worker_are_skipped_alone(
     gallery: Gallery,
     tmp_path: Path,
     cache: Path,
     hopper: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    names = ["a.jpg", "b.jpg", DEADLY, "e.jpg", "f.jpg", "g.jpg"]
+    names = ["a.jpg", "b.jpg", DEADLY, ENDLESS, "f.jpg", "g.jpg", "h.jpg"]
     folder = copied(hopper, tmp_path / "photos", names)
     monkeypatch.setattr(workers, "_LEAST_PHOTOS", 2)
-    photos, _ = scan.list_photos(sorted(folder.iterdir()), gallery.pipeline, 2)
-    pool = Workers(2, partial(killed_by_photo, tmp_path / "worker", cache))
-    scan.read_photos(photos, gallery.database, gallery.pipeline, 2, pool)
-    with gallery.database.reading() as session:
-        stored = list(photo_cache.photos(session, [photo.mark for photo in photos]))
-    reasons = {photo.path.name: result.reason for photo, result in zip(photos, stored, strict=True)}
-    assert "its reader was killed on it" in reasons.pop(DEADLY)
-    assert len(reasons) == 5 and not any(reasons.values())
+    pool = Workers(2, partial(killed_by_photo, tmp_path / "worker", cache), 15.0, 4 * 2**30)
+    found = dedupe_folder(
+        folder,
+        gallery.pipeline,
+        gallery.scorer,
+        gallery.database,
+        views=2,
+        options=FolderOptions(),
+        workers=pool,
+    )
+    (copies,) = found.copies
+    assert len(copies.photos) == found.photos == 5
+    reasons = {Path(photo).name: reason for photo, reason in found.skipped}
+    assert reasons.keys() == {DEADLY, ENDLESS}
+    assert reasons[DEADLY].startswith(
+        f"{folder / DEADLY} was not read: its process ended (SIGKILL)"
+    )
+    assert reasons[ENDLESS].startswith(f"{folder / ENDLESS} took longer than 15 seconds to read")
 
 
 def test_photos_are_read_in_this_process_when_no_worker_starts(
@@ -58,7 +69,8 @@ def test_photos_are_read_in_this_process_when_no_worker_starts(
     folder = copied(hopper, tmp_path / "photos", ["a.jpg", "b.jpg", "c.jpg"])
     monkeypatch.setattr(workers, "_LEAST_PHOTOS", 2)
     photos, _ = scan.list_photos(sorted(folder.iterdir()), gallery.pipeline, 2)
-    scan.read_photos(photos, gallery.database, gallery.pipeline, 2, Workers(2, killed_at_start))
+    pool = Workers(2, killed_at_start, 60.0, 4 * 2**30)
+    scan.read_photos(photos, gallery.database, gallery.pipeline, 2, pool)
     with gallery.database.reading() as session:
         stored = list(photo_cache.photos(session, [photo.mark for photo in photos]))
     assert len(stored) == 3 and not any(photo.reason for photo in stored)
@@ -74,12 +86,11 @@ def test_training_names_the_photo_that_kills_its_worker_and_keeps_the_others(
     ada = copied(hopper, tmp_path / "people" / "Ada", ["a.jpg", "b.jpg", DEADLY])
     monkeypatch.setattr(workers, "_LEAST_PHOTOS", 2)
     pipeline, encodings = gallery.pipeline, tmp_path / "encodings"
-    factory = partial(killed_by_photo, tmp_path / "worker", cache)
+    pool = Workers(2, partial(killed_by_photo, tmp_path / "worker", cache), 60.0, 4 * 2**30)
     with pytest.raises(TrainingInterrupted, match=DEADLY):
         encode_people(
-            people_in(tmp_path / "people"), pipeline, Views(2, 2), encodings, workers=2,
-            pipeline_factory=factory,
-        )  # fmt: skip
+            people_in(tmp_path / "people"), pipeline, Views(2, 2), encodings, workers=pool
+        )
     (ada / DEADLY).unlink()
     done: list[int] = []
     encode_people(people_in(tmp_path / "people"), pipeline, Views(2, 2), encodings, done.append)

@@ -1,0 +1,75 @@
+"""Functions for worker processes, and what some items do to the process that gets them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from gallery.errors import WeightsMissing
+
+HANGS, EXITS, CRASHES, EATS, RAISES, UNPICKLABLE = -1, -2, -3, -4, -5, -6
+
+
+class Unportable(Exception):
+    """Cannot be unpickled: it needs two arguments, and keeps their sum."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first + second)
+
+
+def squared(_pipeline: object, item: int) -> int:
+    """The square of an item, unless it is hostile."""
+    if item == HANGS:
+        time.sleep(3_600)
+    if item == EXITS:
+        os._exit(3)
+    if item == CRASHES:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if item == EATS:
+        bytearray(3 * 2**30)
+    if item == RAISES:
+        raise ValueError("the function's own")
+    if item == UNPICKLABLE:
+        raise Unportable("o", "ne")
+    return item * item
+
+
+def slow_first(_pipeline: object, item: int) -> int:
+    """The item; 0 takes a second."""
+    time.sleep(1.0 if item == 0 else 0.0)
+    return item
+
+
+def large(_pipeline: object, item: int) -> bytes:
+    """More than a pipe holds."""
+    return bytes([item]) * 2**20
+
+
+def mark_and_sleep(folder: Path, seconds: float, _pipeline: object, _item: int) -> None:
+    """Leave the process's id in the folder; take the seconds."""
+    (folder / str(os.getpid())).touch()
+    time.sleep(seconds)
+
+
+def no_pipeline() -> None:
+    """For functions that need none."""
+
+
+def no_weights() -> None:
+    raise WeightsMissing("weights are not installed: install them")
+
+
+def killed_unless_first(folder: Path) -> None:
+    """The process that makes the file starts; all others are killed."""
+    try:
+        (folder / "first").touch(exist_ok=False)
+    except FileExistsError:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def one_start(folder: Path) -> Callable[[], None]:
+    return partial(killed_unless_first, folder)
