@@ -161,7 +161,7 @@ def load_head(file: Path, encoder: str, encoder_sha256: str, spec: str | None = 
         )
     try:
         return _head(state, metadata)
-    except (KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
+    except (KeyError, IndexError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise HeadUnusable(f"{file} is damaged: {reason}; {remedy}") from error
 
