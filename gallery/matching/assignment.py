@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from gallery.matching.decision import CLEAR, Preference, matches
 from gallery.types import Candidate, Decision, Float64, Outcome
@@ -71,6 +70,8 @@ def _best(gains: Float64) -> tuple[float, list[int]]:
 
     gains : float64 (faces, identities).
     """
+    from scipy.optimize import linear_sum_assignment  # slow to import; few photos need it
+
     faces, identities = gains.shape
     padded = np.concatenate([gains, np.zeros((faces, faces))], axis=1)
     rows, columns = linear_sum_assignment(padded, maximize=True)

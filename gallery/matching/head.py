@@ -1,123 +1,41 @@
 """Step 5 of the walk: the pairwise dense head, (query, candidate) to logits (different, same).
 
-A pair is described by named features. Each is symmetric, so that the verdict does not depend on
-which side is the query. Then follow Dense(512, relu), Dropout(0.5) and Dense(2, sigmoid), trained
-with binary cross-entropy on one-hot (different, same). A small head is Dense(2, sigmoid) alone. The
-verdict is the argmax of the two outputs, which is that of the logits, since the sigmoid is
-monotonic. A head averages the logits of its networks, trained from different seeds.
+A pair is described by named features (`pair_features`). Then follow Dense(512, relu), Dropout(0.5)
+and Dense(2, sigmoid), trained with binary cross-entropy on one-hot (different, same). A small head
+is Dense(2, sigmoid) alone. The verdict is the argmax of the two outputs, which is that of the
+logits, since the sigmoid is monotonic. A head averages the logits of its networks, trained from
+different seeds.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from safetensors.numpy import save
 
 from gallery.encoders.built_in import TRAITS
 from gallery.encoders.projection import Projection
 from gallery.errors import HeadUnusable, InvalidEncoding
 from gallery.matching.calibration import Calibration
 from gallery.matching.cohort import Cohort
-from gallery.types import DIMENSION, Encodings, Float32
+from gallery.matching.dense_network import DenseNetwork
+from gallery.matching.pair_features import features_width, pair_features, sides_of
+from gallery.types import Encodings, Float32
 from indexer.whole_file import atomic_write
 
 DIFFERENT, SAME = 0, 1
 """The indices of the two outputs."""
 _FORM = "pairwise-head-3"
 _OLD_FORM = "pairwise-head-2"  # another calibration, the same tensors
-_BATCH = 2_048  # pairs; larger batches do not fit the CPU cache
-_MEAN, _DEVIATION, _NORM, _AGREEMENT = range(DIMENSION, DIMENSION + 4)
-SIDE_WIDTH = DIMENSION + 4
-"""One side of a pair: the encoding, its cohort mean and deviation, its norm, its agreement."""
-
-
-def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    return (a[:, :DIMENSION] * b[:, :DIMENSION]).sum(dim=1)
-
-
-def _unnormalised(side: Tensor) -> Tensor:
-    """Return the encoding with its original norm."""
-    return side[:, :DIMENSION] * side[:, _NORM, None]
-
-
-def _symmetric(a: Tensor, b: Tensor) -> Tensor:
-    """Return two symmetric features of one number per side: (n,), (n,) -> (n, 2)."""
-    return torch.stack([(a + b) / 2, (a - b).abs()], dim=1)
-
-
-def _cohort_z_scores(a: Tensor, b: Tensor) -> Tensor:
-    cosine = _cosine(a, b)
-    return _symmetric(
-        (cosine - a[:, _MEAN]) / a[:, _DEVIATION], (cosine - b[:, _MEAN]) / b[:, _DEVIATION]
-    )
-
-
-_FEATURES: Mapping[str, tuple[int, Callable[[Tensor, Tensor], Tensor]]] = {
-    "absolute_difference": (DIMENSION, lambda a, b: (a - b)[:, :DIMENSION].abs()),
-    "product": (DIMENSION, lambda a, b: (a * b)[:, :DIMENSION]),
-    "distance": (1, lambda a, b: (_unnormalised(a) - _unnormalised(b)).norm(dim=1, keepdim=True)),
-    "cosine": (1, lambda a, b: _cosine(a, b)[:, None]),
-    # The cosine's z-score among the cosines of each side to its nearest strangers.
-    "standing": (2, _cohort_z_scores),
-    "norm": (2, lambda a, b: _symmetric(a[:, _NORM], b[:, _NORM])),
-    "mean_norm": (1, lambda a, b: (a + b)[:, _NORM, None] / 2),
-    "agreement": (2, lambda a, b: _symmetric(a[:, _AGREEMENT], b[:, _AGREEMENT])),
-}
-FEATURES = tuple(_FEATURES)
-"""The names of the features that a head may use."""
-
-
-class PairNetwork(nn.Module):
-    """One network of a head: two batches of sides, float32 (n, SIDE_WIDTH), to logits (n, 2).
-
-    hidden : units of the hidden layer; 0 for none.
-    """
-
-    offset: Tensor
-    scale: Tensor
-
-    def __init__(self, features: Sequence[str], hidden: int, dropout: float) -> None:
-        super().__init__()
-        if not features or hidden < 0 or not set(features) <= set(FEATURES):
-            raise ValueError(
-                f"features {list(features)} and {hidden} hidden units; expected a selection of"
-                f" {', '.join(FEATURES)}, and no negative number of units"
-            )
-        self.features = tuple(features)
-        width = sum(_FEATURES[name][0] for name in features)
-        # Features are standardised: mean 0 and deviation 1 over the training pairs.
-        self.register_buffer("offset", torch.zeros(width))
-        self.register_buffer("scale", torch.ones(width))
-        if hidden:
-            self.dense = nn.Linear(width, hidden)
-            self.dropout = nn.Dropout(dropout)
-        self.hidden = hidden
-        self.out = nn.Linear(hidden or width, 2)
-
-    def pair_features(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return the pairs' features, float32 (n, width), symmetric in a and b."""
-        return torch.cat([_FEATURES[name][1](a, b) for name in self.features], dim=1)
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return self.logits(self.pair_features(a, b))
-
-    def logits(self, features: Tensor) -> Tensor:
-        """Return the logits, (n, 2), of pairs with these features."""
-        x = (features - self.offset).div_(self.scale)
-        if self.hidden:
-            x = self.dropout(torch.relu_(self.dense(x)))
-        logits: Tensor = self.out(x)
-        return logits
+_BATCH = 512  # pairs; larger batches do not fit the CPU cache
 
 
 @dataclass(frozen=True)
@@ -136,6 +54,7 @@ class HeadMetadata:
     calibration: Calibration
 
 
+@dataclass(frozen=True, eq=False)
 class Head:
     """A trained head: one or more networks whose logits are averaged.
 
@@ -144,56 +63,43 @@ class Head:
         same file, for making such encodings.
     """
 
-    def __init__(
-        self,
-        cohort: Cohort | None,
-        networks: Sequence[PairNetwork],
-        metadata: HeadMetadata,
-        projection: Projection | None = None,
-    ) -> None:
-        self._cohort = cohort
-        self._networks = nn.ModuleList(networks).eval()
-        self.metadata = metadata
-        self.projection = projection
+    cohort: Cohort | None
+    networks: Sequence[DenseNetwork]
+    metadata: HeadMetadata
+    projection: Projection | None = None
 
     def recalibrated(self, calibration: Calibration) -> Head:
         """Return the same head with another calibration."""
-        metadata = replace(self.metadata, calibration=calibration)
-        return Head(self._cohort, self._network_list(), metadata, self.projection)
+        return replace(self, metadata=replace(self.metadata, calibration=calibration))
 
     def with_projection(self, projection: Projection | None) -> Head:
         """Return the same head with another projection."""
-        return Head(self._cohort, self._network_list(), self.metadata, projection)
-
-    def _network_list(self) -> list[PairNetwork]:
-        return list(self._networks)  # type: ignore[arg-type]
+        return replace(self, projection=projection)
 
     def sides(self, encodings: Encodings) -> Float32:
         """Return one side of a pair for each encoding, float32 (n, SIDE_WIDTH).
 
         Raises InvalidEncoding for values that are not finite.
         """
-        sides = sides_of(self._cohort, encodings)
-        if not np.isfinite(sides).all():
-            rows = np.flatnonzero(~np.isfinite(sides).all(axis=1))
+        finite = np.isfinite(encodings.vectors).all(axis=1)
+        finite &= np.isfinite(encodings.norms) & np.isfinite(encodings.agreement)
+        if not finite.all():
+            rows = np.flatnonzero(~finite)
             raise InvalidEncoding(
-                f"encoding {rows[0]} is not finite ({len(rows)} of {len(sides)}); encode its photo"
-                " again"
+                f"encoding {rows[0]} is not finite ({len(rows)} of {len(encodings)}); encode its"
+                " photo again"
             )
-        return sides
+        return sides_of(self.cohort, encodings)
 
     def logits(self, a: Float32, b: Float32) -> Float32:
         """Return the logits (different, same) of the pairs (a[i], b[i]), float32 (n, 2)."""
-        logits = [np.empty((0, 2), dtype=np.float32)]
-        networks = self._network_list()
-        with torch.inference_mode():
-            for start in range(0, len(a), _BATCH):
-                first = torch.from_numpy(a[start : start + _BATCH])
-                second = torch.from_numpy(b[start : start + _BATCH])
-                features = networks[0].pair_features(first, second)  # the same for all networks
-                members = torch.stack([network.logits(features) for network in networks])
-                logits.append(members.mean(dim=0).numpy())
-        return np.concatenate(logits)
+        logits = np.empty((len(a), 2), dtype=np.float32)
+        for start in range(0, len(a), _BATCH):
+            batch = slice(start, start + _BATCH)
+            features = pair_features(self.metadata.features, a[batch], b[batch])
+            members = [network.logits(features) for network in self.networks]
+            np.mean(members, axis=0, out=logits[batch])
+        return logits
 
     def margins(self, a: Float32, b: Float32) -> Float32:
         """Return the "same" logits minus the "different" logits, float32 (n,)."""
@@ -207,14 +113,14 @@ class Head:
             repr((self.metadata.encoder_sha256, self.metadata.features)).encode()
         )
         for name, value in sorted(self._state().items()):
-            digest.update(name.encode() + value.numpy().tobytes())
+            digest.update(name.encode() + value.tobytes())
         return digest.hexdigest()
 
-    def _state(self) -> dict[str, Tensor]:
-        cohort = {} if self._cohort is None else self._cohort.state_dict()
-        state = {f"cohort.{k}": v for k, v in cohort.items()}
-        state |= {f"network.{k}": v for k, v in self._networks.state_dict().items()}
-        return {name: value.contiguous() for name, value in state.items()}
+    def _state(self) -> dict[str, Float32]:
+        state = {} if self.cohort is None else {"cohort.centres": self.cohort.centres}
+        for number, network in enumerate(self.networks):
+            state |= {f"network.{number}.{name}": array for name, array in network.arrays.items()}
+        return {name: np.ascontiguousarray(array) for name, array in state.items()}
 
     def save(self, file: Path) -> None:
         """Write the head to a file, atomically. Raises OSError."""
@@ -229,26 +135,9 @@ class Head:
         state = self._state()
         if self.projection is not None:
             metadata["network_sha256"] = self.projection.network_sha256
-            state["projection.matrix"] = torch.from_numpy(self.projection.matrix).contiguous()
+            state["projection.matrix"] = np.ascontiguousarray(self.projection.matrix)
         with atomic_write(file) as out:
             out.write(save(state, metadata))
-
-
-def sides_of(cohort: Cohort | None, encodings: Encodings) -> Float32:
-    """Return what Head.sides does, without checking that the values are finite."""
-    if cohort is None:
-        statistics = np.zeros((len(encodings), 2), dtype=np.float32)
-    else:
-        statistics = cohort.statistics(encodings.vectors)
-    return np.concatenate(
-        [
-            encodings.vectors,
-            statistics,
-            encodings.norms[:, None],
-            encodings.agreement[:, None],
-        ],
-        axis=1,
-    )
 
 
 def load_head(file: Path, encoder: str, encoder_sha256: str, spec: str | None = None) -> Head:
@@ -272,7 +161,7 @@ def load_head(file: Path, encoder: str, encoder_sha256: str, spec: str | None = 
         )
     try:
         return _head(state, metadata)
-    except (KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
+    except (KeyError, IndexError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise HeadUnusable(f"{file} is damaged: {reason}; {remedy}") from error
 
@@ -292,7 +181,7 @@ def load_projection(file: Path, network_sha256: str, spec: str) -> Projection:
 def head_network_sha256(file: Path) -> str | None:
     """Return the SHA-256 of the network that a head file is for; None if it is not a head file."""
     try:
-        with safe_open(file, framework="pt") as opened:
+        with safe_open(file, framework="np") as opened:
             metadata: dict[str, str] = opened.metadata() or {}
     except (OSError, SafetensorError):
         return None
@@ -324,29 +213,29 @@ def _remedy(spec: str | None) -> str:
     return f"train one with `gallery train-head --encoder {spec} PEOPLE_FOLDER`"
 
 
-def _read(file: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read(file: Path, remedy: str) -> tuple[dict[str, Float32], dict[str, str]]:
     try:
-        with safe_open(file, framework="pt") as opened:
+        with safe_open(file, framework="np") as opened:
             metadata: dict[str, str] = opened.metadata() or {}
-        state = load_file(file)
+            form, names = metadata.get("form"), opened.keys()
+            if form not in (_FORM, _OLD_FORM):
+                raise HeadUnusable(f"{file} has form {form!r}, expected {_FORM!r}; {remedy}")
+            for name in names:
+                dtype = opened.get_slice(name).get_dtype()
+                if dtype != "F32":
+                    raise HeadUnusable(f"{file} is damaged: {name} is {dtype}, not F32; {remedy}")
+            return {name: opened.get_tensor(name) for name in names}, metadata
     except FileNotFoundError as error:
         raise HeadUnusable(f"{file} does not exist; {remedy}") from error
     except (OSError, SafetensorError) as error:
         raise HeadUnusable(f"{file} is not a head file: {error}; {remedy}") from error
-    form = metadata.get("form")
-    if form not in (_FORM, _OLD_FORM):
-        raise HeadUnusable(f"{file} has form {form!r}, expected {_FORM!r}; {remedy}")
-    return state, metadata
 
 
-def _projection(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Projection:
-    matrix = state["projection.matrix"]
-    if matrix.dtype != torch.float32:
-        raise ValueError(f"a projection of {matrix.dtype}, expected torch.float32")
-    return Projection(matrix.numpy(), metadata["network_sha256"])
+def _projection(state: Mapping[str, Float32], metadata: Mapping[str, str]) -> Projection:
+    return Projection(state["projection.matrix"], metadata["network_sha256"])
 
 
-def _head(state: dict[str, Tensor], metadata: Mapping[str, Any]) -> Head:
+def _head(state: dict[str, Float32], metadata: Mapping[str, Any]) -> Head:
     head_metadata = HeadMetadata(
         encoder=metadata["encoder"],
         encoder_sha256=metadata["encoder_sha256"],
@@ -354,20 +243,27 @@ def _head(state: dict[str, Tensor], metadata: Mapping[str, Any]) -> Head:
         hidden=int(metadata["hidden"]),
         calibration=Calibration.from_json(json.loads(metadata["calibration"])),
     )
-    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+    if not all(np.isfinite(array).all() for array in state.values()):
         raise ValueError("its weights are not all finite")
     centres = state.pop("cohort.centres", None)
-    cohort = None if centres is None else Cohort(centres.numpy())
+    cohort = None if centres is None else Cohort(centres)
     if cohort is None and "standing" in head_metadata.features:
         raise ValueError("it has no cohort")
     projection = _projection(state, metadata) if "network_sha256" in metadata else None
     if projection is not None:
         del state["projection.matrix"]
-    members = {name.split(".")[1] for name in state}
-    networks = [PairNetwork(head_metadata.features, head_metadata.hidden, 0.0) for _ in members]
-    nn.ModuleList(networks).load_state_dict(
-        {name.removeprefix("network."): value for name, value in state.items()}
-    )
-    if not members or not all(bool((network.scale > 0).all()) for network in networks):
-        raise ValueError("it has no network, or one with a feature scale of zero")
+    width = features_width(head_metadata.features)
+    networks: list[DenseNetwork] = []
+    while arrays := _taken(state, f"network.{len(networks)}."):
+        networks.append(DenseNetwork(arrays, width, head_metadata.hidden))
+    if state:
+        raise ValueError(f"it has tensors that no head has: {', '.join(sorted(state))}")
+    if not networks:
+        raise ValueError("it has no network")
     return Head(cohort, networks, head_metadata, projection)
+
+
+def _taken(state: dict[str, Float32], prefix: str) -> dict[str, Float32]:
+    """Move the arrays with this prefix, without it, out of `state`."""
+    names = [name for name in state if name.startswith(prefix)]
+    return {name.removeprefix(prefix): state.pop(name) for name in names}

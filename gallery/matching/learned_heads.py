@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gallery.errors import HomeUnusable
+from gallery.matching.head import strip_to_projection
 from gallery.package_data import own_cards
 
 
@@ -21,8 +22,6 @@ def delete_trained_heads(home: Path) -> None:
 
     Raises HomeUnusable.
     """
-    from gallery.matching.head import strip_to_projection  # imports torch
-
     for card, _ in _trained_on_gallery(home):
         stem = card.name.removesuffix(".json")
         try:

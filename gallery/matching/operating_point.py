@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import expit
 
 from gallery.matching.adjustment import Adjustment
 from gallery.matching.calibration import Calibration
@@ -60,15 +59,16 @@ class OperatingPoint:
         """
         on_curve = self.adjustment.from_gallery(margins.astype(np.float64))
         features = probability_features(self.calibration, on_curve, self.comparisons)
-        probabilities: Float64 = expit(features @ self.calibration.probability_weights)
-        return probabilities
+        return _sigmoid(features @ self.calibration.probability_weights)
 
     def preference(self, lead: float) -> float:
         """Return the probability that the likelier of two identities is right.
 
         Both match a query, and they are two people. lead : of its margin over the other's, logits.
         """
-        return float(expit(self.calibration.preference * lead / self.adjustment.scale))
+        return float(
+            _sigmoid(np.asarray(self.calibration.preference * lead / self.adjustment.scale))
+        )
 
     def expected_found(self, photos: int) -> float:
         """Return the expected share of known people found, with this many photos enrolled of each.
@@ -150,3 +150,9 @@ def operating_point(
         target_fpir = fpir / _CAUTION / float(np.exp(variance / 2))
     bias = adjustment.to_gallery(calibration.margin_at(target_fpir, comparisons))
     return OperatingPoint(bias, fpir, target_fpir, comparisons, adjustment, calibration, impostors)
+
+
+def _sigmoid(log_odds: Float64) -> Float64:
+    """The logistic function, without the overflow of exp; scipy's takes 0.2 s to import."""
+    sigmoid: Float64 = np.exp(-np.logaddexp(0.0, -log_odds))
+    return sigmoid

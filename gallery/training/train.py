@@ -12,10 +12,13 @@ from torch.nn import functional
 
 from gallery.errors import TrainingDataTooSmall
 from gallery.matching.cohort import NEAREST, Cohort
-from gallery.matching.head import DIFFERENT, SAME, PairNetwork, sides_of
+from gallery.matching.dense_network import DenseNetwork
+from gallery.matching.head import DIFFERENT, SAME
+from gallery.matching.pair_features import features_width, pair_features, sides_of
 from gallery.matching.templates import fuse_templates
 from gallery.progress import Progress, no_progress
 from gallery.training.encode import EncodedPeople
+from gallery.training.pair_network import PairNetwork
 from gallery.training.pairs import Pairs, PairSampler
 from gallery.training.statistics import balanced_accuracy, most_accurate_threshold
 from gallery.types import Bool, Float32, Float64, Int64
@@ -88,7 +91,7 @@ class FittedNetworks:
     """The result of training.  history : of the first network, if there are validation people."""
 
     cohort: Cohort | None
-    networks: tuple[PairNetwork, ...]
+    networks: tuple[DenseNetwork, ...]
     history: tuple[Epoch, ...]
 
 
@@ -146,7 +149,7 @@ def train(
     The same recipe and people give the same networks on the same kind of machine.
     """
     cohort = cohort_of(people, recipe.cohort, recipe.seed) if recipe.cohort else None
-    networks: list[PairNetwork] = []
+    networks: list[DenseNetwork] = []
     history: list[Epoch] = []
     for member in range(recipe.networks):
         training = _NetworkTraining(people, cohort, recipe, recipe.seed + member)
@@ -155,7 +158,7 @@ def train(
             if validation is not None and member == 0:
                 history.append(_epoch(number, training, pairs, validation))
             progress(member * recipe.epochs + number, recipe.networks * recipe.epochs)
-        networks.append(training.network.eval())
+        networks.append(training.network.dense_network())
     return FittedNetworks(cohort, tuple(networks), tuple(history))
 
 
@@ -170,7 +173,7 @@ class _NetworkTraining:
         torch.manual_seed(seed)
         self._sampler = PairSampler(people, recipe.hard_neighbours)
         self.sides = sides_of_people(people, cohort)
-        self.network = PairNetwork(recipe.features, recipe.hidden, recipe.dropout)
+        self.network = PairNetwork(features_width(recipe.features), recipe.hidden, recipe.dropout)
         self._optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
@@ -192,8 +195,8 @@ class _NetworkTraining:
         self.network.train()
         order = self.rng.permutation(len(pairs.same))
         for batch in np.array_split(order, max(1, len(order) // self.recipe.batch)):
-            a, b = pair_sides(self.sides, pairs, enrolled, batch)
-            loss = _loss(self.network(a, b) + self._prior, weighted, batch)
+            features = self.features(self.sides, pairs, enrolled, batch)
+            loss = _loss(self.network(features) + self._prior, weighted, batch)
             self._optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self._optimiser.step()
@@ -204,29 +207,28 @@ class _NetworkTraining:
     def _standardise(self, pairs: Pairs, enrolled: Bool) -> None:
         self._is_standardised = True
         with torch.no_grad():
-            a, b = pair_sides(self.sides, pairs, enrolled, np.arange(len(pairs.same)))
-            features = self.network.pair_features(a, b)
+            features = self.features(self.sides, pairs, enrolled, np.arange(len(pairs.same)))
             self.network.offset.copy_(features.mean(dim=0))
             self.network.scale.copy_(features.std(dim=0) + 1e-6)
 
+    def features(
+        self, sides: tuple[Float32, Float32], pairs: Pairs, enrolled: Bool, rows: Int64
+    ) -> Tensor:
+        """The features of some pairs of a probe and a second face, float32 (r, width).
 
-def sides_of_people(people: EncodedPeople, cohort: Cohort | None) -> tuple[Tensor, Tensor]:
+        sides : see sides_of_people.
+        enrolled : whether the second face is an enrolled one, or a probe as well, bool (p,).
+        rows : of the pairs, int64 (r,).
+        """
+        probes, enrolled_sides = sides
+        second = pairs.second[rows]
+        b = np.where(enrolled[rows, None], enrolled_sides[second], probes[second])
+        return torch.from_numpy(pair_features(self.recipe.features, probes[pairs.first[rows]], b))
+
+
+def sides_of_people(people: EncodedPeople, cohort: Cohort | None) -> tuple[Float32, Float32]:
     """The people's faces as probes and as enrolled, float32 (n, SIDE_WIDTH) each."""
-    probes, enrolled = (sides_of(cohort, e) for e in (people.probes, people.enrolled))
-    return torch.from_numpy(probes), torch.from_numpy(enrolled)
-
-
-def pair_sides(
-    sides: tuple[Tensor, Tensor], pairs: Pairs, enrolled: Bool, rows: Int64
-) -> tuple[Tensor, Tensor]:
-    """The two sides of some pairs, float32 (r, SIDE_WIDTH) each: a probe, and a second face.
-
-    enrolled : whether the second face is an enrolled one, or a probe as well, bool (p,).
-    rows : of the pairs, int64 (r,).
-    """
-    second = torch.from_numpy(pairs.second[rows])
-    b = torch.where(torch.from_numpy(enrolled[rows])[:, None], sides[1][second], sides[0][second])
-    return sides[0][torch.from_numpy(pairs.first[rows])], b
+    return sides_of(cohort, people.probes), sides_of(cohort, people.enrolled)
 
 
 def _loss(logits: Tensor, pairs: Pairs, rows: Int64) -> Tensor:
@@ -245,8 +247,8 @@ def _epoch(
         sides = sides_of_people(people, training.cohort)
         rows = np.arange(len(drawn.same))
         with torch.inference_mode():
-            a, b = pair_sides(sides, drawn, np.ones(len(rows), dtype=np.bool_), rows)
-            logits = training.network(a, b)
+            enrolled = np.ones(len(rows), dtype=np.bool_)
+            logits = training.network(training.features(sides, drawn, enrolled, rows))
             losses.append(float(_loss(logits, drawn, rows)))
         says_same = (logits[:, SAME] > logits[:, DIFFERENT]).numpy()
         accuracies.append(balanced_accuracy(says_same, drawn.same))

@@ -91,8 +91,9 @@ def main() -> None:
     }
     with Gallery.open(Path("build/bench-dedupe")) as gallery:
         scorer = gallery.scorer
-        centres = next(v.numpy() for n, v in scorer.head._state().items() if n == "cohort.centres")
-        encodings, people = synthetic_faces(count, rng, centres)
+        cohort = scorer.head.cohort
+        assert cohort is not None
+        encodings, people = synthetic_faces(count, rng, cohort.centres)
         rows = np.sort(rng.choice(count, min(arguments.sample, count), replace=False))
         point = shipped_calibration().point(scorer.head.metadata.calibration, count)
         least = cosine_threshold(encodings, scorer, point)

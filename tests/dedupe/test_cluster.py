@@ -23,8 +23,9 @@ def scorer(gallery: Gallery) -> Scorer:
 
 
 def people(scorer: Scorer, count: int) -> tuple[Encodings, Int64]:
-    centres = next(v.numpy() for n, v in scorer.head._state().items() if n == "cohort.centres")
-    return synthetic_faces(count, np.random.default_rng(0), centres)
+    cohort = scorer.head.cohort
+    assert cohort is not None
+    return synthetic_faces(count, np.random.default_rng(0), cohort.centres)
 
 
 def labels(scorer: Scorer, encodings: Encodings, constraints: Constraints | None = None) -> Int64:

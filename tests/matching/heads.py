@@ -7,13 +7,10 @@ import torch
 
 from gallery.matching.calibration import Calibration, Caution, ImpostorPrior
 from gallery.matching.cohort import Cohort
-from gallery.matching.head import (
-    FEATURES,
-    Head,
-    HeadMetadata,
-    PairNetwork,
-)
+from gallery.matching.head import Head, HeadMetadata
 from gallery.matching.operating_curve import OperatingCurve
+from gallery.matching.pair_features import FEATURES, features_width
+from gallery.training.pair_network import PairNetwork
 
 ENCODER, SHA256 = "an-encoder", "ab" * 32
 
@@ -33,12 +30,13 @@ CALIBRATION = Calibration(
 
 
 def make_head(features: tuple[str, ...] = FEATURES, hidden: int = 8, seed: int = 1) -> Head:
+    width = features_width(features)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        networks = [PairNetwork(features, hidden, dropout=0.5) for _ in range(2)]
+        networks = [PairNetwork(width, hidden, dropout=0.5) for _ in range(2)]
         for network in networks:
             network.offset.normal_(0.0, 0.1)
             network.scale.uniform_(0.5, 2.0)
         centres = torch.nn.functional.normalize(torch.randn(24, 128), dim=1).numpy()
     marks = HeadMetadata(ENCODER, SHA256, features, hidden, CALIBRATION)
-    return Head(Cohort(centres), networks, marks)
+    return Head(Cohort(centres), [network.dense_network() for network in networks], marks)

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.numpy import load_file, save_file
 
+from gallery.encoders.built_in import TRAITS
+from gallery.encoders.protocol import Traits
 from gallery.encoders.weights import DLIB_RESNET
 from gallery.errors import HeadUnusable, InvalidEncoding
 from gallery.matching.cohort import Cohort
-from gallery.matching.head import (
-    DIFFERENT,
-    FEATURES,
-    SAME,
-    Head,
-    load_head,
-)
+from gallery.matching.head import DIFFERENT, SAME, Head, load_head
+from gallery.matching.pair_features import FEATURES
+from gallery.package_data import CARD_FILE, shipped_file
 from gallery.types import Encodings, Float32
 from tests.matching.heads import CALIBRATION, CURVE, ENCODER, SHA256, make_head
 from tests.models import shipped_head
@@ -88,6 +86,34 @@ def test_shipped_head_separates_same_from_different(unit_rows) -> None:
     assert curve.margin_at(0.01) < curve.margin_at(1e-5) < 100.0
 
 
+@pytest.mark.parametrize("traits", TRAITS.values(), ids=TRAITS)
+def test_shipped_head_is_the_one_on_its_model_card(traits: Traits) -> None:
+    """Galleries store its hash with their calibrations."""
+    card = json.loads(shipped_file(f"{traits.name}/{CARD_FILE}").read_text())
+    assert shipped_head(traits).sha256 == card["head_sha256"]
+
+
+def test_judging_loads_neither_torch_nor_scipy() -> None:
+    """They take seconds to import, which a query would wait for."""
+    code = """
+import sys
+import numpy as np
+import gallery.matching.assignment, gallery.matching.scorer
+from gallery.encoders.built_in import DLIB_TRAITS
+from gallery.matching.head import load_head
+from gallery.package_data import HEAD_FILE, shipped_file
+from gallery.types import DIMENSION, Encodings
+
+file = shipped_file(f"{DLIB_TRAITS.name}/{HEAD_FILE}")
+head = load_head(file, DLIB_TRAITS.name, DLIB_TRAITS.sha256)
+ones = np.ones(1, np.float32)
+sides = head.sides(Encodings(np.eye(1, DIMENSION, dtype=np.float32), ones, ones))
+assert np.isfinite(head.margins(sides, sides)).all()
+assert not {"torch", "scipy", "sklearn"} & sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 @pytest.mark.parametrize("features", [FEATURES, ("cosine",), ("product", "absolute_difference")])
 def test_saved_head_is_loaded_unchanged(
     tmp_path: Path, unit_rows, features: tuple[str, ...]
@@ -149,9 +175,9 @@ def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
             load_head(path, ENCODER, SHA256)
 
 
-def rewrite(file: Path, metadata: dict[str, str | None], state: dict[str, Tensor | None]) -> None:
+def rewrite(file: Path, metadata: dict[str, str | None], state: dict[str, Float32 | None]) -> None:
     """Replace metadata and weights of a saved head; None removes an entry."""
-    with safe_open(file, framework="pt") as opened:
+    with safe_open(file, framework="np") as opened:
         metadata = {**opened.metadata(), **metadata}
     weights = {**load_file(file), **state}
     save_file(
@@ -222,15 +248,17 @@ WIDTH = 264
     [
         pytest.param({"network.0.dense.bias": None}, id="missing bias"),
         pytest.param({"cohort.centres": None}, id="missing cohort"),
-        pytest.param({"cohort.centres": torch.zeros(3, 128)}, id="cohort of three"),
-        pytest.param({"more": torch.zeros(3)}, id="extra tensor"),
-        pytest.param({"network.0.out.weight": torch.zeros(3, 8)}, id="three outputs"),
-        pytest.param({"network.0.dense.bias": torch.full((8,), torch.nan)}, id="NaN"),
-        pytest.param({"network.1.out.bias": torch.full((2,), torch.inf)}, id="infinity"),
-        pytest.param({"network.0.scale": torch.zeros(WIDTH)}, id="zero scale"),
+        pytest.param({"cohort.centres": np.zeros((3, 128), np.float32)}, id="cohort of three"),
+        pytest.param({"more": np.zeros(3, np.float32)}, id="extra tensor"),
+        pytest.param({"network.3.out.bias": np.zeros(2, np.float32)}, id="no network 2 before 3"),
+        pytest.param({"network.0.out.bias": np.zeros(2)}, id="float64"),
+        pytest.param({"network.0.out.weight": np.zeros((3, 8), np.float32)}, id="three outputs"),
+        pytest.param({"network.0.dense.bias": np.full(8, np.nan, np.float32)}, id="NaN"),
+        pytest.param({"network.1.out.bias": np.full(2, np.inf, np.float32)}, id="infinity"),
+        pytest.param({"network.0.scale": np.zeros(WIDTH, np.float32)}, id="zero scale"),
     ],
 )
-def test_invalid_weights_are_refused(file: Path, state: dict[str, Tensor | None]) -> None:
+def test_invalid_weights_are_refused(file: Path, state: dict[str, Float32 | None]) -> None:
     rewrite(file, {}, state)
     with pytest.raises(HeadUnusable, match=file.name):
         load_head(file, ENCODER, SHA256)

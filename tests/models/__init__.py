@@ -11,13 +11,16 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from gallery.encoders.built_in import DLIB_TRAITS
 from gallery.encoders.dlib_resnet import DlibResNet
+from gallery.encoders.encoder import encoder_sha256
 from gallery.encoders.onnx import OnnxNetwork
-from gallery.encoders.weights import DLIB_RESNET
+from gallery.encoders.protocol import Traits
 from gallery.encoders.weights_cache import dlib_resnet_state
-from gallery.matching.head import Head, load_head
+from gallery.matching.head import Head, load_head, load_projection
 from gallery.matching.head_files import head_stem
 from gallery.package_data import HEAD_FILE, shipped_file
+from gallery.types import DIMENSION
 
 DLIB_RECIPE = """size = 150
 channel_order = "rgb"
@@ -34,10 +37,12 @@ template = "arcface-112"
 """
 
 
-def shipped_head() -> Head:
-    """The head that ships for dlib's network."""
-    name, sha256 = DLIB_RESNET.name, DLIB_RESNET.sha256
-    return load_head(shipped_file(f"{name}/{HEAD_FILE}"), name, sha256)
+def shipped_head(traits: Traits = DLIB_TRAITS) -> Head:
+    """The head that ships for a built-in encoder."""
+    file, sha256 = shipped_file(f"{traits.name}/{HEAD_FILE}"), traits.sha256
+    if traits.dimension > DIMENSION:
+        sha256 = encoder_sha256(sha256, load_projection(file, sha256, traits.spec))
+    return load_head(file, traits.name, sha256)
 
 
 def export_dlib(file: Path, cache: Path, *, pooled: bool = False) -> Path:
@@ -175,8 +180,7 @@ def save_dlib_onnx_head(model: Path, home: Path) -> Head:
     """Save the shipped head for the default encoder in ONNX, in a gallery's home."""
     traits = OnnxNetwork(model).traits
     shipped = shipped_head()
-    networks = list(shipped._networks)
     marks = replace(shipped.metadata, encoder=traits.name, encoder_sha256=traits.sha256)
-    head = Head(shipped._cohort, networks, marks)  # type: ignore[arg-type]
+    head = Head(shipped.cohort, shipped.networks, marks)
     head.save(home / f"{head_stem(traits)}.safetensors")
     return head

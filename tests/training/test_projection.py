@@ -124,12 +124,12 @@ def test_projection_of_another_dtype_is_refused(tmp_path: Path) -> None:
     with safe_open(file, framework="pt") as opened:
         metadata = opened.metadata()
     state = load_file(file)
-    for dtype in (torch.bfloat16, torch.float64):
+    for dtype, name in ((torch.bfloat16, "BF16"), (torch.float64, "F64")):
         changed = {**state, "projection.matrix": state["projection.matrix"].to(dtype)}
         save_file(changed, file, metadata)
-        with pytest.raises(HeadUnusable, match=f"{dtype}, expected torch.float32"):
+        with pytest.raises(HeadUnusable, match=f"projection.matrix is {name}, not F32"):
             load_projection(file, NETWORK, "onnx:m")
-        with pytest.raises(HeadUnusable, match=f"{dtype}, expected torch.float32"):
+        with pytest.raises(HeadUnusable, match=f"projection.matrix is {name}, not F32"):
             load_head(file, ENCODER, SHA256)
 
 

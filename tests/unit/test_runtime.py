@@ -192,7 +192,7 @@ def head_with(model: Path, home: Path, seed: int) -> tuple[Path, Projection]:
     sha256 = encoder_sha256(traits.sha256, projection)
     marks = replace(plain.metadata, encoder_sha256=sha256)
     file = home / f"{head_stem(traits)}.safetensors"
-    Head(plain._cohort, plain._network_list(), marks, projection).save(file)
+    Head(plain.cohort, plain.networks, marks, projection).save(file)
     return file, projection
 
 
