@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,15 +11,19 @@ from gallery.encoders.registry import Spec, default_kind, read_spec
 if TYPE_CHECKING:
     from gallery.vision.photo import PhotoReader
     from gallery.vision.pipeline import FacePipeline
+    from gallery.vision.workers import Workers
 
 
-def worker_pipelines(settings: Settings, spec: Spec) -> Callable[[], FacePipeline]:
-    """Return a picklable function that builds this encoder's pipeline for a worker process.
+def build_workers(settings: Settings, spec: Spec, *, native: bool = False) -> Workers:
+    """Return worker processes that each build this encoder's pipeline. They are not yet started.
 
-    It has one thread and no projection, as training needs it.
+    native : as in build_pipeline.
     """
+    from gallery.vision.workers import Workers
+
+    # Two processes of one thread are faster than one of two.
     one_thread = settings.model_copy(update={"threads": 1})
-    return partial(build_pipeline, one_thread, spec, native=True)
+    return Workers.of(settings, partial(build_pipeline, one_thread, spec, native=native))
 
 
 def build_reader(settings: Settings) -> PhotoReader:

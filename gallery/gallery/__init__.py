@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gallery.dates import checked_date
 from gallery.encoders.registry import read_spec
-from gallery.factory import build_pipeline
+from gallery.factory import build_workers
 from gallery.gallery.admin import Administration
 from gallery.gallery.duplicates import Duplicates
 from gallery.gallery.erasure import Erasure
@@ -102,7 +101,6 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
         """
         from gallery.enrolment.enroller import EnrolOptions
         from gallery.enrolment.folder import enroll_folder
-        from gallery.vision.workers import Workers
 
         options = EnrolOptions(
             several=Several.of(several),
@@ -131,7 +129,7 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
             self.database,
             options,
             views=self.settings.views_enrolled,
-            workers=Workers.of(self.settings, partial(build_pipeline, self.settings, spec)),
+            workers=build_workers(self.settings, spec),
             progress=progress,
             left_out=left_out,
         )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gallery.encoders.registry import read_spec
 from gallery.errors import ThumbnailNotFound
-from gallery.factory import build_pipeline, build_reader
+from gallery.factory import build_reader, build_workers
 from gallery.gallery.base import OpenGallery
 from gallery.progress import Progress, StepProgress, no_progress, no_step_progress
 from gallery.store import corrections, kept_images, plans
@@ -43,7 +42,6 @@ class Duplicates(OpenGallery):
         """
         from gallery.dedupe.clustering.operating_point import DEFAULT_PRECISION
         from gallery.dedupe.folder import FolderOptions, dedupe_folder
-        from gallery.vision.workers import Workers
 
         parts = self._runtime.parts()
         pipeline = parts.pipeline.get()
@@ -55,7 +53,7 @@ class Duplicates(OpenGallery):
             self.database,
             views=self.settings.views_query,
             options=FolderOptions(DEFAULT_PRECISION if precision is None else precision, people),
-            workers=Workers.of(self.settings, partial(build_pipeline, self.settings, spec)),
+            workers=build_workers(self.settings, spec),
             progress=progress,
         )
 

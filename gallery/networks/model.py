@@ -42,7 +42,7 @@ def open_model(model: Model, machine: Machine) -> Runner:
     if machine.runtime == "torch":
         from gallery.networks.torch_runtime import open_in_torch
 
-        return open_in_torch(model, machine.device)
+        return open_in_torch(model, machine.device, machine.threads)
     from gallery.networks.export import exported
 
     content = exported(model, machine.cache)

@@ -8,8 +8,13 @@ from gallery.networks.model import Model, Runner
 from gallery.types import Float32
 
 
-def open_in_torch(model: Model, device: str) -> Runner:
-    """Build the module on a device, and return what runs it."""
+def open_in_torch(model: Model, device: str, threads: int) -> Runner:
+    """Build the module on a device, and return what runs it.
+
+    threads : of torch, for all networks of the process; 0 is its default.
+    """
+    if threads:
+        torch.set_num_threads(threads)
     module = model.build().eval().to(device)
 
     def run(values: Float32) -> list[Float32]:

@@ -8,7 +8,7 @@ from gallery.config import Settings
 from gallery.encoders.projection import Projection
 from gallery.encoders.protocol import Traits
 from gallery.encoders.registry import read_spec
-from gallery.factory import worker_pipelines
+from gallery.factory import build_workers
 from gallery.matching.scorer import Scorer
 from gallery.progress import StepProgress, no_step_progress
 from gallery.store.database import Database
@@ -16,7 +16,6 @@ from gallery.store.records import FaceRecord, StoredEncodings
 from gallery.training.dataset import PeopleFolder
 from gallery.training.encode import EncodedPeople, Views, encode_people
 from gallery.vision.pipeline import FacePipeline
-from gallery.vision.workers import Workers
 
 
 class GalleryLike(Protocol):
@@ -67,6 +66,6 @@ def encode_folder(
         Views(settings.views_query, settings.views_enrolled),
         settings.cache,
         lambda done: progress("encoding", done, folder.photos),
-        workers=Workers.of(settings, worker_pipelines(settings, spec)),
+        workers=build_workers(settings, spec, native=True),
         native=native,
     )

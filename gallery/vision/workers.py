@@ -10,6 +10,8 @@ from functools import partial
 from itertools import chain, islice
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
 from gallery.config import Settings
 from gallery.vision.photo import NEEDS_MEMORY
 from gallery.vision.pipeline import FacePipeline
@@ -130,9 +132,7 @@ def _start_worker(
     function: Callable[[FacePipeline, _Item], _Result],
     memory: int,
 ) -> Callable[[_Item], _Result | LostPhoto]:
-    import torch
-
-    torch.set_num_threads(1)  # two processes of one thread are faster than one of two
+    threadpool_limits(1)  # two processes of one thread are faster than one of two
     pipeline = build_pipeline()
     _limit_memory(memory)
     return partial(_attempt, function, pipeline)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,13 @@ import numpy as np
 
 from gallery import Gallery
 from gallery.evaluation.fpir import measure_promise
-from gallery.factory import build_pipeline
+from gallery.factory import build_workers
 from gallery.matching.head import Head
 from gallery.training.cleaning import without_duplicates
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople, Views, encode_people
 from gallery.training.errata import corrected, read_errata
 from gallery.training.random_galleries import look_alike_people
-from gallery.vision.workers import Workers
 from tests.bench.alterations import CONDITIONS, altered
 
 SIZES, SEED = (5, 10, 20, 40), 0
@@ -63,7 +61,7 @@ def encoded(
                 gallery.pipeline,
                 Views(settings.views_query, settings.views_enrolled),
                 settings.cache,
-                workers=Workers.of(settings, partial(build_pipeline, settings, gallery.spec)),
+                workers=build_workers(settings, gallery.spec),
             )
             for name, photos in everyone.items()
         }

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from gallery import Gallery
-from gallery.factory import build_pipeline
+from gallery.factory import build_workers
 from gallery.matching.adjustment import adjustment_from_strangers
 from gallery.matching.gallery_margins import gallery_impostors, shortlist_margins
 from gallery.matching.operating_point import operating_point
@@ -25,7 +24,6 @@ from gallery.training.cleaning import without_duplicates
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople, Views, encode_people
 from gallery.training.random_galleries import sample_per_person
-from gallery.vision.workers import Workers
 from tests.bench.alterations import CONDITIONS, altered
 
 ENROLLED, STRANGERS, DRAWS, SEED = 60, 60, 12, 0
@@ -51,7 +49,7 @@ def main() -> None:
                     gallery.pipeline,
                     Views(settings.views_query, settings.views_enrolled),
                     settings.cache,
-                    workers=Workers.of(settings, partial(build_pipeline, settings, gallery.spec)),
+                    workers=build_workers(settings, gallery.spec),
                 )
             )
         head, rate = gallery.scorer.head, settings.false_positive_identification_rate

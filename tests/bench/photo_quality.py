@@ -28,14 +28,14 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 from sklearn.isotonic import IsotonicRegression
 
 from gallery.errors import PhotoError
-from gallery.factory import build_pipeline
+from gallery.factory import build_workers
 from gallery.gallery import Gallery
 from gallery.matching.head import Head
 from gallery.training.dataset import PeopleFolder, people_in
 from gallery.training.encode import EncodedPeople, Views, encode_people
 from gallery.types import Encodings, Face, Fault, Float64, Several
 from gallery.vision.pipeline import FacePipeline
-from gallery.vision.workers import Workers, map_photos
+from gallery.vision.workers import map_photos
 
 SEED, RATE, LEAST_FOUND, MOST_WARNED = 0, 1e-4, 0.5, 0.02
 _LEAST_PHOTOS, _ENROLLED, _PROBES, _STRANGERS = 3, 2, 4, 1_200
@@ -153,7 +153,7 @@ def encoded(folder: Path, encoder: str, work: Path) -> tuple[Head, EncodedPeople
     jobs = [(p, i == 0) for photos in several.values() for i, p in enumerate(photos[:_ENROLLED])]
     with Gallery.open(work / f"home-{encoder}", encoder=encoder) as gallery:
         settings = gallery.settings
-        workers = Workers.of(settings, partial(build_pipeline, settings, gallery.spec))
+        workers = build_workers(settings, gallery.spec)
         views = Views(settings.views_query, settings.views_enrolled)
         people = encode_people(
             probes,

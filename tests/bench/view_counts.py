@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +26,14 @@ from gallery.errors import PhotoError
 from gallery.evaluation.baselines import Cosine
 from gallery.evaluation.benchmarks import FPIRS, open_set
 from gallery.evaluation.protocols import Blufr, corrected_blufr, read_blufr, rows_of_photos
-from gallery.factory import build_pipeline
+from gallery.factory import build_pipeline, build_workers
 from gallery.training.dataset import people_in
 from gallery.training.encode import EncodedPeople
 from gallery.training.errata import read_errata
 from gallery.types import Float32, Several
 from gallery.vision.detection import VIEWS, align
 from gallery.vision.pipeline import FacePipeline
-from gallery.vision.workers import LostPhoto, Workers, map_photos
+from gallery.vision.workers import LostPhoto, map_photos
 from tests.bench.views import against_first
 
 COUNTS = ((2, 10), (1, 1), (1, 2), (1, 10), (2, 2), (10, 10))
@@ -57,9 +56,11 @@ def collect(paths: list[Path], encoder: str, keep: Path | None) -> dict[str, Any
         with np.load(keep) as arrays:
             return dict(arrays)
     settings = load_settings(threads=1)
-    factory = partial(build_pipeline, settings, read_spec(encoder))
+    spec = read_spec(encoder)
     by_path: dict[Path, Float32] = {}
-    results = map_photos(_views, paths, factory(), Workers.of(settings, factory))
+    results = map_photos(
+        _views, paths, build_pipeline(settings, spec), build_workers(settings, spec)
+    )
     for done, (path, views) in enumerate(results, start=1):
         if views is not None and not isinstance(views, LostPhoto):
             by_path[path] = views

@@ -145,7 +145,7 @@ def test_network_that_cannot_be_exported_or_run_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Odd(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, _: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("odd")
 
     odd = Model("odd", "ef" * 32, Odd, (None, 3, 4, 4))
