@@ -13,10 +13,15 @@ Each step lives in a module of its own:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
 
 from gallery.config import Promise
+from gallery.errors import EncoderChanged, PhotoError, PhotoUnreadable
 from gallery.matching.assignment import assign
 from gallery.matching.decision import Preference, decide, decision_without_face, matches
 from gallery.matching.operating_point import OperatingPoint, rate_for_any
@@ -26,8 +31,125 @@ from gallery.store import decisions, faces
 from gallery.store.database import Database
 from gallery.timing import stage
 from gallery.types import Candidate, Decision, Encodings, Face, Outcome, Photo, Several
-from gallery.vision.photo_source import PhotoSource
+from gallery.vision.photo_source import PhotoSource, Upload, content_in_memory, source_name
 from gallery.vision.pipeline import FacePipeline
+from gallery.vision.workers import LostPhoto, Workers, map_photos
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A query photo, read by steps 1 to 3.
+
+    photo : without its pixels.  encoder : SHA-256 of the encoder's weights.
+    faces, encodings : the faces asked about, the largest first; none where `refused` is.
+    all_faces : whether every face of the photo is asked about.
+    refused : the decision on a photo without a usable face, or with several where one is expected.
+    """
+
+    photo: Photo
+    encoder: str
+    faces: tuple[Face, ...]
+    encodings: Encodings
+    all_faces: bool
+    refused: Decision | None = None
+
+
+def read_probe(
+    pipeline: FacePipeline,
+    source: PhotoSource,
+    *,
+    views: int,
+    several: Several | None,
+    taken: str | None = None,
+) -> Probe:
+    """Read a query photo.
+
+    views : how many views of a face are averaged into its encoding.
+    several : which face to take when the photo has more than one; None for all of them.
+    taken : when the photo was taken, see gallery.dates; None for what its EXIF data say.
+    Raises PhotoError when the photo cannot be read or a face in it cannot be encoded, and
+    DateInvalid.
+    """
+    photo = pipeline.open(source, taken)
+    found, refused = pipeline.faces(photo), None
+    if not found:
+        reason = f"{pipeline.no_face(photo)} was found"
+        refused = decision_without_face(Outcome.NO_FACE, photo.noted(reason))
+    elif several is not None:
+        face = several.pick(photo, found)
+        if face is None:
+            reason = f"{len(found)} faces were found; query all of them, or only the largest"
+            refused = decision_without_face(Outcome.SEVERAL_FACES, photo.noted(reason))
+        found = [] if face is None else [face]
+    return Probe(
+        replace(photo, pixels=_NO_PIXELS, full=None),
+        pipeline.encoder.weights_sha256,
+        tuple(found),
+        pipeline.encode(photo, found, views),
+        several is None,
+        refused,
+    )
+
+
+def read_probes(
+    photos: Iterable[PhotoSource],
+    pipeline: FacePipeline,
+    workers: Workers,
+    *,
+    views: int,
+    several: Several | None,
+    taken: str | None = None,
+) -> Iterator[tuple[PhotoSource, Probe | str]]:
+    """Read many query photos as read_probe does; yields each with its probe, in order.
+
+    workers : processes that read where there are many photos; pipeline reads where there are few.
+    Instead of its probe, a photo that cannot be read has the reason.
+    """
+    read = partial(_read, views=views, several=several, taken=taken)
+    portable = (_portable(photo, pipeline.reader.max_bytes) for photo in photos)
+    for photo, result in map_photos(read, portable, pipeline, workers):
+        if isinstance(result, LostPhoto):
+            yield photo, f"{source_name(photo)} {result.reason}"
+        else:
+            yield photo, result
+
+
+@dataclass(frozen=True)
+class _Unreadable:
+    """In place of an open file that could not be read."""
+
+    name: str
+    reason: str
+
+    def read(self, _: int = -1) -> bytes:
+        raise PhotoUnreadable(self.reason)
+
+
+def _read(
+    pipeline: FacePipeline,
+    photo: PhotoSource,
+    *,
+    views: int,
+    several: Several | None,
+    taken: str | None,
+) -> Probe | str:
+    try:
+        return read_probe(pipeline, photo, views=views, several=several, taken=taken)
+    except PhotoError as error:
+        return str(error)
+
+
+def _portable(photo: PhotoSource, max_bytes: int) -> PhotoSource:
+    """The photo, or the content of an open file, which another process cannot read."""
+    if isinstance(photo, str | os.PathLike) or not hasattr(photo, "read"):
+        return photo
+    try:
+        return Upload(content_in_memory(photo, max_bytes=max_bytes), source_name(photo))
+    except PhotoError as error:
+        return _Unreadable(source_name(photo), str(error))
+
+
+_NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
 
 class Identifier:
@@ -61,46 +183,34 @@ class Identifier:
         self,
         source: PhotoSource,
         *,
-        several: Several = Several.REFUSE,
+        several: Several | None = Several.REFUSE,
         taken: str | None = None,
-    ) -> Decision:
-        """Identify the one face in a photo.
+    ) -> list[Decision]:
+        """Identify the one face in a photo, or every face, the largest first.
 
-        several : which face to take when the photo has more than one; by default, none.
-        taken : when the photo was taken, see gallery.dates; None for what its EXIF data say.
-        A photo without a usable face is an outcome, not an error.
-        Raises PhotoError when the photo cannot be read or a face in it cannot be encoded, and
-        DateInvalid.
+        several : which face to take when the photo has more than one; None for all of them. An
+            identity is given to at most one face.
+        A photo without a usable face has one decision, with outcome "no_face".
+        Raises as read_probe does.
         """
-        photo = self._pipeline.open(source, taken)
-        found = self._pipeline.faces(photo)
-        if not found:
-            return self._no_face(photo)
-        face = several.pick(photo, found)
-        if face is None:
-            reason = f"{len(found)} faces were found; query all of them, or only the largest"
-            return decision_without_face(Outcome.SEVERAL_FACES, photo.noted(reason))
-        encoding = self._pipeline.encode(photo, [face], self._views)
-        return self.decide_face(photo, face, encoding)
+        probe = read_probe(self._pipeline, source, views=self._views, several=several, taken=taken)
+        return self.decide_on(probe)
 
-    def query_all(self, source: PhotoSource, *, taken: str | None = None) -> list[Decision]:
-        """Identify every face in a photo, largest face first.
-
-        An identity is given to at most one face. A photo without a usable face has one decision,
-        with outcome "no_face". Raises what `query` raises.
-        """
-        photo = self._pipeline.open(source, taken)
-        found = self._pipeline.faces(photo)
-        if not found:
-            return [self._no_face(photo)]
-        encodings = self._pipeline.encode(photo, found, self._views)
+    def decide_on(self, probe: Probe) -> list[Decision]:
+        """Decide on each face of a photo that was read. Raises EncoderChanged."""
+        if probe.refused is not None:
+            return [probe.refused]
+        if probe.encoder != self._pipeline.encoder.weights_sha256:
+            raise EncoderChanged("the gallery's encoder changed while the photo was read")
+        if not probe.all_faces:
+            return [self.decide_face(probe.photo, probe.faces[0], probe.encodings)]
         point = self._scorer.operating_point()
         if self._promise == "photo":
-            point = self._scorer.point_for_faces(point, len(found))
-        photo_fpir = rate_for_any(point.fpir, len(found))
+            point = self._scorer.point_for_faces(point, len(probe.faces))
+        photo_fpir = rate_for_any(point.fpir, len(probe.faces))
         alone = [
-            self._decide(photo, face, encodings.row(i), point, photo_fpir)
-            for i, face in enumerate(found)
+            self._decide(probe.photo, face, probe.encodings.row(i), point, photo_fpir)
+            for i, face in enumerate(probe.faces)
         ]
         return assign([decision for decision, _ in alone], [told_apart for _, told_apart in alone])
 
@@ -161,7 +271,3 @@ class Identifier:
             f" operating point moves up with the gallery, here from {before:.2f} to"
             f" {point.bias:.2f}"
         )
-
-    def _no_face(self, photo: Photo) -> Decision:
-        reason = f"{self._pipeline.no_face(photo)} was found"
-        return decision_without_face(Outcome.NO_FACE, photo.noted(reason))

@@ -311,6 +311,18 @@ class Enrolment:
 
 
 @dataclass(frozen=True)
+class PhotoAnswer:
+    """The decisions about a photo's faces, or why the photo could not be read.
+
+    photo : its path, or its name as in messages.
+    """
+
+    photo: str
+    decisions: tuple[Decision, ...]
+    error: str | None
+
+
+@dataclass(frozen=True)
 class Comparison:
     """The result of comparing two photos.
 

@@ -1,20 +1,16 @@
-"""Query a folder of photos, and write enrolled faces or answers to CSV or JSON files."""
+"""Write enrolled faces or answers to CSV or JSON files."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gallery.errors import PhotoError, SettingInvalid
+from gallery.errors import SettingInvalid
 from gallery.names import escape_csv_cell, printable
-from gallery.progress import Progress, no_progress
-from gallery.types import Decision
-from gallery.vision.folder import LeftOut, photos_in
 from indexer.whole_file import atomic_write
 
 _BOX = ("left", "top", "right", "bottom")
@@ -44,35 +40,6 @@ QUERY_COLUMNS = (
     *_BOX,
     "reason",
 )
-
-
-@dataclass(frozen=True)
-class PhotoAnswer:
-    """The decisions about a photo's faces, or why the photo could not be read."""
-
-    photo: Path
-    decisions: tuple[Decision, ...]
-    error: str | None
-
-
-def query_folder(
-    query_all: Callable[[Path], list[Decision]],
-    folder: Path,
-    progress: Progress = no_progress,
-    left_out: list[LeftOut] | None = None,
-) -> Iterator[PhotoAnswer]:
-    """Query every face in every photo under a folder.
-
-    query_all : Gallery.query_all.  left_out : see gallery.vision.folder.photos_in.
-    Raises PhotoUnreadable if the folder cannot be read.
-    """
-    photos = photos_in(folder, left_out)
-    for done, photo in enumerate(photos, start=1):
-        try:
-            yield PhotoAnswer(photo, tuple(query_all(photo)), None)
-        except PhotoError as error:
-            yield PhotoAnswer(photo, (), str(error))
-        progress(done, len(photos))
 
 
 def write_table(file: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gallery.admin.export import FACE_COLUMNS, QUERY_COLUMNS, query_folder, write_table
+from gallery.admin.export import FACE_COLUMNS, QUERY_COLUMNS, write_table
 from gallery.cli.app import JsonOption, NewOption, app, open_existing, open_gallery
 from gallery.cli.exit_status import ERROR
 from gallery.cli.left_out import say_left_out
@@ -15,7 +15,7 @@ from gallery.cli.output import complain, count, emit, note, progress, say
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
 from gallery.json_forms.to_json import decision_json, error_json, face_record_json
-from gallery.vision.folder import LeftOut, split_unlistable
+from gallery.vision.folder import LeftOut, photos_in, split_unlistable
 
 
 @app.command()
@@ -89,11 +89,12 @@ def _face_rows(gallery: Gallery) -> list[dict[str, Any]]:
 def _answer_rows(gallery: Gallery, folder: Path, left_out: list[LeftOut]) -> list[dict[str, Any]]:
     rows = []
     with progress("querying") as advance:
-        for answer in query_folder(gallery.query_all, folder, advance, left_out):
-            photo = str(answer.photo)
+        photos = photos_in(folder, left_out)
+        for done, answer in enumerate(gallery.query_many(photos, all_faces=True), start=1):
             if answer.error is not None:
-                rows.append(error_json(photo, answer.error))
-            rows += [decision_json(photo, decision) for decision in answer.decisions]
+                rows.append(error_json(answer.photo, answer.error))
+            rows += [decision_json(answer.photo, decision) for decision in answer.decisions]
+            advance(done, len(photos))
     return rows
 
 

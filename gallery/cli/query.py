@@ -68,20 +68,18 @@ def query(
         for place, reason in unusable:
             _refuse(place, reason, as_json)
         status = ERROR if unusable else FOUND
-        for done, photo in enumerate(files, start=1):
-            try:
-                if all_faces:
-                    decisions = gallery.query_all(photo, taken=taken)
-                else:
-                    decisions = [gallery.query(photo, several=several(largest), taken=taken)]
-            except PhotoError as error:
+        answers = gallery.query_many(
+            files, several=several(largest), all_faces=all_faces, taken=taken
+        )
+        for done, (photo, answer) in enumerate(zip(files, answers, strict=True), start=1):
+            decisions = answer.decisions
+            if answer.error is not None:
                 status = ERROR
-                _refuse(str(photo), str(error), as_json)
-                decisions = []
+                _refuse(answer.photo, answer.error, as_json)
             has_several |= any(d.outcome is Outcome.SEVERAL_FACES for d in decisions)
             if as_json:
                 for decision in decisions:
-                    emit(decision_json(str(photo), decision))
+                    emit(decision_json(answer.photo, decision))
             else:
                 _show(photo, decisions, explain)
             if decisions and not any(decision.identity for decision in decisions):

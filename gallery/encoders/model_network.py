@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-_BATCH = 64
-
 
 class ModelNetwork:
     """A network that takes float32 chips (n, 3, height, width), RGB, 0 to 255; returns (n, d)."""
@@ -31,11 +29,10 @@ class ModelNetwork:
     def raw(self, chips: UInt8) -> Float32:
         """See Network.raw."""
         check_chips(chips, self.traits.template)
-        batches = [np.empty((0, self.traits.dimension), dtype=np.float32)]
-        for start in range(0, len(chips), _BATCH):
-            batch = chips[start : start + _BATCH].transpose(0, 3, 1, 2)
-            batches += self._run(batch.astype(np.float32, order="C"))
-        return np.concatenate(batches)
+        if not len(chips):
+            return np.empty((0, self.traits.dimension), dtype=np.float32)
+        (encodings,) = self._run(chips.transpose(0, 3, 1, 2).astype(np.float32, order="C"))
+        return encodings
 
 
 def open_model_network(

@@ -16,9 +16,10 @@ from gallery.gallery.admin import Administration
 from gallery.gallery.duplicates import Duplicates
 from gallery.gallery.erasure import Erasure
 from gallery.gallery.identities import Identities
+from gallery.gallery.queries import Queries
 from gallery.gallery.reencoding import Reencoding
 from gallery.progress import StepProgress, no_step_progress
-from gallery.types import Comparison, Decision, Enrolment, Several
+from gallery.types import Enrolment, Several
 
 if TYPE_CHECKING:
     from gallery.enrolment.enroller import ReadPhoto
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from gallery.vision.photo_source import PhotoSource
 
 
-class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
+class Gallery(Queries, Identities, Erasure, Duplicates, Reencoding, Administration):
     """A gallery of known people in one folder.
 
     Open it with `Gallery.open`. Close it, or use it in a `with` block. Every error that a user can
@@ -133,49 +134,3 @@ class Gallery(Identities, Erasure, Duplicates, Reencoding, Administration):
             progress=progress,
             left_out=left_out,
         )
-
-    def query(
-        self,
-        photo: PhotoSource,
-        *,
-        several: Several | str = Several.REFUSE,
-        taken: str | None = None,
-    ) -> Decision:
-        """Decide whose face is in a photo: exactly one known identity, or none.
-
-        photo : a path, a file's bytes, a file opened with mode "rb", a PIL image, or an array:
-            uint8, (H, W, 3), RGB, upright.
-        several : what to do with a photo of several faces: a Several, or its value.
-        taken : when the photo was taken, as in `enroll`.
-        Raises PhotoError, DateInvalid or SettingInvalid. A photo without a face is a decision, not
-        an error.
-
-        >>> gallery.query("unknown.jpg").identity.name
-        'Grace Hopper'
-        """
-        rule = Several.of(several)
-        return self._runtime.steady(
-            lambda p: p.identifier.get().query(photo, several=rule, taken=taken)
-        )
-
-    def query_all(self, photo: PhotoSource, *, taken: str | None = None) -> list[Decision]:
-        """Decide for each face of a photo, largest first. An identity has at most one face.
-
-        taken : when the photo was taken, as in `enroll`.
-        Raises PhotoError or DateInvalid.
-
-        >>> [decision.outcome.value for decision in gallery.query_all("unknown.jpg")]
-        ['match']
-        """
-        return self._runtime.steady(lambda p: p.identifier.get().query_all(photo, taken=taken))
-
-    def compare(
-        self, first: PhotoSource, second: PhotoSource, *, several: Several | str = Several.REFUSE
-    ) -> Comparison:
-        """Compare two photos: the same person or not. Raises PhotoError or SettingInvalid.
-
-        >>> gallery.compare("grace.jpg", "unknown.jpg").same
-        1
-        """
-        rule = Several.of(several)
-        return self._runtime.steady(lambda p: p.comparer.get().compare(first, second, several=rule))

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from gallery.networks.machine import Machine
 from gallery.types import Float32
 
@@ -35,10 +37,22 @@ class Model:
 
 
 def open_model(model: Model, machine: Machine) -> Runner:
-    """Load a network.
+    """Load a network, which is run in batches that suit the machine.
 
     Raises what building it raises, and WeightsUnreadable when the runtime cannot run it.
     """
+    run, batch = _opened(model, machine), machine.batch
+
+    def run_in_batches(values: Float32) -> list[Float32]:
+        if len(values) <= batch:
+            return run(values)
+        parts = [run(values[start : start + batch]) for start in range(0, len(values), batch)]
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+    return run_in_batches
+
+
+def _opened(model: Model, machine: Machine) -> Runner:
     if machine.runtime == "torch":
         from gallery.networks.torch_runtime import open_in_torch
 

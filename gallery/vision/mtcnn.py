@@ -22,7 +22,6 @@ _SHAPES: tuple[tuple[int | None, ...], ...] = (
     (None, 3, 48, 48),
 )
 _OUTPUTS = (2, 2, 3)
-_BATCH = 512
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Mtcnn:
 
     def refine(self, crops: Float32) -> tuple[Float32, Float32]:
         """Offsets (n, 4) and probabilities (n,) of crops of 24 pixels."""
-        offsets, probabilities = _in_batches(self.refining, crops)
+        offsets, probabilities = self.refining(_normal(crops))
         return offsets, probabilities[:, 1]
 
     def locate(self, crops: Float32) -> tuple[Float32, Float32, Float32]:
@@ -48,7 +47,7 @@ class Mtcnn:
 
         Landmarks are shares of the crop's sides.
         """
-        offsets, points, probabilities = _in_batches(self.locating, crops)
+        offsets, points, probabilities = self.locating(_normal(crops))
         return offsets, points.reshape(-1, 2, 5).transpose(0, 2, 1), probabilities[:, 1]
 
 
@@ -76,10 +75,3 @@ def _module(source: WeightsSource) -> nn.Module:
 def _normal(images: Float32) -> Float32:
     """As the networks were trained."""
     return (images - np.float32(127.5)) * np.float32(0.0078125)
-
-
-def _in_batches(network: Runner, crops: Float32) -> list[Float32]:
-    answers = [
-        network(_normal(crops[start : start + _BATCH])) for start in range(0, len(crops), _BATCH)
-    ]
-    return [np.concatenate(parts) for parts in zip(*answers, strict=True)]

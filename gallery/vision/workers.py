@@ -17,7 +17,7 @@ from gallery.vision.photo import NEEDS_MEMORY
 from gallery.vision.pipeline import FacePipeline
 from gallery.vision.process_pool import ProcessPool
 
-_LEAST_PHOTOS = 48
+_LEAST_PHOTOS = 24
 """With fewer photos the start of the workers takes longer than they save."""
 _MAX_WORKERS = 8
 
