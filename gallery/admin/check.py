@@ -27,6 +27,7 @@ from gallery.matching.lookalikes import look_alikes
 from gallery.matching.operating_point import OperatingPoint
 from gallery.matching.photo_quality import judged
 from gallery.matching.scorer import Scorer
+from gallery.networks.machine import machine_for
 from gallery.store import (
     audit,
     backups,
@@ -69,6 +70,7 @@ def check(
         _encoder(database, settings),
         *_head(database, scorer),
         *_weights(settings, database),
+        _networks(settings),
         Finding(
             "versions",
             True,
@@ -90,6 +92,13 @@ def check_storage(settings: Settings, database: Database, index: IndexReplica) -
         _trail(database, settings.audit_days),
         _backups(database),
     ]
+
+
+def _networks(settings: Settings) -> Finding:
+    try:
+        return Finding("networks", True, machine_for(settings).described())
+    except GalleryError as error:
+        return Finding("networks", False, str(error))
 
 
 def _home(home: Path) -> Finding:

@@ -115,12 +115,27 @@ def downloadable_weights(name: str) -> DownloadableWeights:
     raise SettingInvalid(f"{name!r} cannot be fetched; choose one of {known}")
 
 
-def fetch_weights(name: str, cache: Path, file: Path | None = None) -> tuple[Path, str]:
+def fetch_weights(name: str, settings: Settings, file: Path | None = None) -> tuple[Path, str]:
     """Fetch published weights; return the file, and the encoder as --encoder takes it.
 
+    All networks that a query runs are then prepared, so that the first query need not do it.
     file : take mobilefacenet's weights from this file instead of fetching them.
     Raises WeightsMissing, WeightsMismatch, WeightsUnreadable or SettingInvalid.
     """
+    from gallery.encoders.registry import open_network
+    from gallery.networks.machine import machine_for
+    from gallery.vision.max_margin import MaxMarginDetector
+    from gallery.vision.mtcnn import open_mtcnn
+
+    fetched, spec = _fetched(name, settings.cache, file)
+    machine = machine_for(settings)
+    open_network(read_spec(spec), machine)
+    open_mtcnn(machine)
+    MaxMarginDetector(machine)
+    return fetched, spec
+
+
+def _fetched(name: str, cache: Path, file: Path | None) -> tuple[Path, str]:
     from gallery.encoders import download, facenet, mobilefacenet_weights
 
     if name == MOBILEFACENET.name:

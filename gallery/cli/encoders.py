@@ -134,7 +134,7 @@ def _fetch(
         err.print(licence)
     if not yes and weights is None:
         typer.confirm("Download these weights?", abort=True)
-    file, spec = fetch_weights(name, settings.cache, weights)
+    file, spec = fetch_weights(name, settings, weights)
     if as_json:
         emit({"file": str(file), "encoder": spec, "licence_weights": published.licence})
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from gallery.config import Runtime, Settings
@@ -26,6 +27,14 @@ class Machine:
     device: str
     threads: int
     cache: Path
+
+    def described(self) -> str:
+        """What runs the networks, and on what, for people to read."""
+        distribution = {"onnx": "onnxruntime"}.get(self.runtime, self.runtime)
+        where = "the CPU" if self.device == "cpu" else self.device
+        threads = f"{self.threads} threads" if self.threads else "a thread for each core"
+        suffix = f", {threads}" if self.device == "cpu" else ""
+        return f"run by {distribution} {version(distribution)} on {where}{suffix}"
 
     @property
     def batch(self) -> int:

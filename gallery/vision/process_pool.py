@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -20,6 +21,7 @@ from itertools import islice
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 _AHEAD = 32
@@ -189,13 +191,32 @@ def _started(start: Callable[[], Callable[[Any], Any]]) -> _Worker:
     ours, theirs = context.Pipe()
     try:
         process = context.Process(target=_work, args=(theirs, start), daemon=True)
-        process.start()
+        with _main_module_hidden():
+            process.start()
     except BaseException:
         ours.close()
         raise
     finally:
         theirs.close()  # else the end of the process would not be seen
     return _Worker(process, ours)
+
+
+_hiding = threading.Lock()
+
+
+@contextlib.contextmanager
+def _main_module_hidden() -> Iterator[None]:
+    """Keep a process that starts from running the user's program again, to its own end.
+
+    multiprocessing does so for functions that are defined in it. Ours are not.
+    """
+    with _hiding:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 @contextlib.contextmanager

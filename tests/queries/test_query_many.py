@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,3 +131,20 @@ def test_what_is_asked_is_checked_before_a_photo_is_read(gallery: Gallery) -> No
         next(gallery.query_many(none_taken(), several="some"))
     with pytest.raises(DateInvalid):
         next(gallery.query_many(none_taken(), taken="yesterday"))
+
+
+def test_program_needs_no_guard_and_is_not_run_again(
+    gallery: Gallery, photos: list[Path], cache: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"""
+from gallery import Gallery
+print("begun")
+with Gallery.open({str(gallery.settings.home)!r}, cache={str(cache)!r}) as opened:
+    print(sum(answer.error is None for answer in opened.query_many({[*map(str, photos)]!r})))
+"""
+    )
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True)
+    assert done.stdout == f"begun\n{len(photos) - 2}\n", done.stderr
+    assert done.stderr == ""
