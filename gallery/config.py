@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MAX_VIEWS = 10
 Promise = Literal["face", "photo"]
 Runtime = Literal["auto", "torch", "onnx", "openvino"]
+Precision = Literal["float32", "bfloat16"]
 DATABASE_FILE, INDEX_FILE, REENCODE_LOCK = "gallery.db", "faces.index", "reencode.lock"
 """In the home folder. The lock is held while the gallery is re-encoded, or its head replaced."""
 ENCODINGS_FOLDER = "encodings"
@@ -57,6 +58,11 @@ class Settings(BaseSettings):
         default="auto",
         description="What runs the networks. `auto`: onnxruntime (`onnx`) on the CPU, PyTorch"
         " (`torch`) on a GPU. `openvino` needs `pip install 'face-gallery[fast]'`.",
+    )
+    precision: Precision = Field(
+        default="float32",
+        description="Of the encoder's arithmetic. `bfloat16` is quicker on processors that have it,"
+        " and needs `GALLERY_RUNTIME=openvino`.",
     )
     threads: int = Field(
         default=0, ge=0, le=256, description="Threads for each network. 0: one for each core."

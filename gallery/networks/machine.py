@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from gallery.config import Runtime, Settings
+from gallery.config import Precision, Runtime, Settings
 from gallery.errors import SettingInvalid
 
 _CPU_BATCH, _GPU_BATCH = 8, 256
@@ -21,12 +21,19 @@ class Machine:
     device : torch's name of it: "cpu", "cuda" or "mps". Only torch runs on another than the CPU.
     threads : for each network; 0 is the runtime's default.
     cache : the folder for exported networks.
+    precision : of the encoder's arithmetic. Only OpenVINO has another than "float32".
     """
 
     runtime: Runtime
     device: str
     threads: int
     cache: Path
+    precision: Precision = "float32"
+
+    @property
+    def exact(self) -> Machine:
+        """The same in float32, for networks whose results move with less."""
+        return replace(self, precision="float32")
 
     def described(self) -> str:
         """What runs the networks, and on what, for people to read."""
@@ -34,6 +41,8 @@ class Machine:
         where = "the CPU" if self.device == "cpu" else self.device
         threads = f"{self.threads} threads" if self.threads else "a thread for each core"
         suffix = f", {threads}" if self.device == "cpu" else ""
+        if self.precision != "float32":
+            suffix += f"; the encoder in {self.precision}"
         return f"run by {distribution} {version(distribution)} on {where}{suffix}"
 
     @property
@@ -62,7 +71,12 @@ def machine_for(settings: Settings) -> Machine:
             "GALLERY_RUNTIME = 'openvino', but OpenVINO is not installed: pip install"
             " 'face-gallery[fast]', or use onnx"
         )
-    return Machine(runtime, device, settings.threads, settings.cache)
+    if settings.precision != "float32" and runtime != "openvino":
+        raise SettingInvalid(
+            f"GALLERY_PRECISION = {settings.precision!r} needs GALLERY_RUNTIME=openvino, which"
+            f" is {runtime!r} here; use float32"
+        )
+    return Machine(runtime, device, settings.threads, settings.cache, settings.precision)
 
 
 def _device(settings: Settings) -> str:

@@ -13,6 +13,8 @@ from gallery.networks.model import Runner
 from gallery.networks.onnx_runtime import one_line
 from gallery.types import Float32
 
+_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+
 
 def open_in_openvino(content: bytes, name: str, machine: Machine) -> Runner:
     """Load an exported network. Compiled networks are kept in the cache folder.
@@ -21,7 +23,7 @@ def open_in_openvino(content: bytes, name: str, machine: Machine) -> Runner:
     """
     options = {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": _PRECISIONS[machine.precision],
         "CACHE_DIR": str(machine.cache / "networks" / "openvino"),
     }
     if machine.threads:

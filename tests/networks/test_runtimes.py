@@ -163,6 +163,8 @@ def test_settings_choose_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     if not torch.cuda.is_available():
         with pytest.raises(SettingInvalid, match="GALLERY_DEVICE = 'cuda'"):
             machine_for(load_settings(device="cuda"))
+    with pytest.raises(SettingInvalid, match="bfloat16' needs GALLERY_RUNTIME=openvino"):
+        machine_for(load_settings(precision="bfloat16"))
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert machine_for(load_settings(device="cuda")).runtime == "torch"
     with pytest.raises(SettingInvalid, match="runs on the CPU only"):
