@@ -23,6 +23,8 @@ DATABASE_FILE, INDEX_FILE, REENCODE_LOCK = "gallery.db", "faces.index", "reencod
 """In the home folder. The lock is held while the gallery is re-encoded, or its head replaced."""
 ENCODINGS_FOLDER = "encodings"
 """In the cache folder: encodings of people's faces, that may be deleted at any time."""
+NETWORKS_FOLDER = "networks"
+"""In the cache folder: networks as the runtimes read them, made from their weights when missing."""
 
 
 def default_home() -> Path:

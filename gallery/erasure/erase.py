@@ -27,6 +27,7 @@ from gallery.erasure.search import (
     TraceKind,
     search,
     searchable_texts,
+    searched_folders,
     traces_of,
 )
 from gallery.errors import (
@@ -309,7 +310,7 @@ class Eraser:
         self._clear_cache(traces)  # an evaluation may have filled it again
         database = self._database.file
         files = [database, database.with_name(f"{database.name}-wal"), self._index.file]
-        searched = search([self._home, self._cache, *files], traces)
+        searched = search([*searched_folders(self._home, self._cache), *files], traces)
         left = [hit for hit in searched.hits if not self._belongs_to_another(hit, deletions)]
         if left or searched.unreadable:
             names = sorted({str(hit.file) for hit in left} | set(map(str, searched.unreadable)))

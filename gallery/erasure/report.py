@@ -13,7 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from gallery.config import Settings
-from gallery.erasure.search import Hit, search, searchable_texts, traces_of
+from gallery.erasure.search import (
+    Hit,
+    search,
+    searchable_texts,
+    searched_folders,
+    traces_of,
+)
 from gallery.errors import IdentityNotFound
 from gallery.matching.index import IndexReplica
 from gallery.store import audit, identities, person_data
@@ -99,7 +105,8 @@ def trace_report(
     searched = searchable_texts(names, texts)
     traces = traces_of(encodings, searched, pictures)
     folders = [folder for folder in (settings.home, settings.cache) if folder.is_dir()]
-    result = search([*folders, database.file, index.file], traces)
+    searched_in = searched_folders(settings.home, settings.cache)
+    result = search([*searched_in, database.file, index.file], traces)
     lines.append(
         f"searched for {len(encodings)} encodings, {len(searched)} texts and {len(pictures)}"
         f" pictures in {result.files} files ({result.bytes:,} bytes) of"

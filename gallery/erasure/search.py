@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from gallery.config import NETWORKS_FOLDER
 from gallery.errors import SearchFailed
 from gallery.types import Float32
 
@@ -118,6 +119,12 @@ def _of_pictures(pictures: Sequence[bytes]) -> Iterator[Trace]:
             yield Trace(TraceKind.PICTURE, number, picture[start : start + _PIECE])
             piece = base64.b64encode(picture[start : start + _BASE64_PIECE])
             yield Trace(TraceKind.PICTURE, number, piece)
+
+
+def searched_folders(home: Path, cache: Path) -> list[Path]:
+    """The home, and of the cache everything but the exported networks, which show nobody."""
+    cached = sorted(cache.iterdir()) if cache.is_dir() else []
+    return [home, *(path for path in cached if path.name != NETWORKS_FOLDER)]
 
 
 def search(folders: Iterable[Path], traces: Sequence[Trace]) -> SearchResult:

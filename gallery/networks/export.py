@@ -11,11 +11,11 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
+from gallery.config import NETWORKS_FOLDER
 from gallery.errors import WeightsUnreadable
 from gallery.networks.model import Model
 from indexer.whole_file import atomic_write
 
-_FOLDER = "networks"
 _VERSION = "1"  # raise it when modules or their export change
 _OPSET = 17
 _EXAMPLE = 32
@@ -28,7 +28,7 @@ def exported(model: Model, cache: Path) -> bytes:
     A cache that cannot be written is ignored: an export takes seconds, most to import torch.
     Raises what building the network raises, and WeightsUnreadable when torch cannot export it.
     """
-    folder = cache / _FOLDER
+    folder = cache / NETWORKS_FOLDER
     start = f"{model.name}-{_VERSION}-{model.sha256[:16]}-"
     with suppress(OSError):
         for file in sorted(folder.glob(f"{start}*.onnx")):

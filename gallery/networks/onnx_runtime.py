@@ -26,6 +26,7 @@ def open_session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = _FATAL
+    options.enable_mem_pattern = False  # it keeps a plan of the memory for each size of a picture
     # Each network has threads of its own. Those of one must not spin while another works.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import openvino
 
+from gallery.config import NETWORKS_FOLDER
 from gallery.errors import WeightsUnreadable
 from gallery.networks.machine import Machine
 from gallery.networks.model import Runner
@@ -24,7 +25,7 @@ def open_in_openvino(content: bytes, name: str, machine: Machine) -> Runner:
     options = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": _PRECISIONS[machine.precision],
-        "CACHE_DIR": str(machine.cache / "networks" / "openvino"),
+        "CACHE_DIR": str(machine.cache / NETWORKS_FOLDER / "openvino"),
     }
     if machine.threads:
         options["INFERENCE_NUM_THREADS"] = str(machine.threads)

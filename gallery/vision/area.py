@@ -58,7 +58,7 @@ def _windows(size: int, result: int) -> tuple[Int64, Int64]:
     return steps * size // result, -((steps + 1) * size // -result)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def _strips(size: int, result: int) -> list[tuple[slice, slice, Float32]]:
     """Strips of the result's columns, the columns that they depend on, and the weights of these."""
     starts, ends = _windows(size, result)

@@ -61,7 +61,7 @@ def _chip(photo: Photo, face: Face) -> KeptImage:
         image = image.reduce(factor)
         points = (points + 0.5) / factor - 0.5  # pixel centres, as in gallery.vision.detection
     file = io.BytesIO()
-    image.save(file, "WEBP", lossless=True, quality=50, method=4)
+    image.save(file, "WEBP", lossless=True, quality=50, method=2)
     return KeptImage("chip", file.getvalue(), points.astype(np.float32))
 
 
