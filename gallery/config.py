@@ -125,13 +125,13 @@ class Settings(BaseSettings):
         default=300.0,
         gt=0.0,
         le=86_400.0,
-        description="Longest time for one photo, in seconds, when several processes read a folder."
+        description="Longest time for one photo, in seconds, when several processes read photos."
         " A photo that takes longer is skipped.",
     )
     worker_memory: int = Field(
         default=6 * 2**30,
         ge=2 * 2**30,
-        description="Largest memory in bytes of each process, when several read a folder. A photo"
+        description="Largest memory in bytes of each process, when several read photos. A photo"
         " that needs more is skipped. On Linux only.",
     )
     views_enrolled: int = Field(

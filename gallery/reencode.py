@@ -1,8 +1,8 @@
 """Re-encode a gallery's faces with another encoder, while the current one goes on answering.
 
-Encodings are written every few faces, so a run that was killed resumes where it was. When every
-face is encoded, one transaction switches encoders. The old encodings are kept until `finish`, so
-rolling back is the same switch.
+Worker processes encode; this one reads and writes the database. Encodings are written every few
+faces, so a run that was killed resumes where it was. When every face is encoded, one transaction
+switches encoders. The old encodings are kept until `finish`, so rolling back is the same switch.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
+from gallery.encoders.registry import Spec, read_spec
 from gallery.errors import CannotReencode, InvalidEncoding, PhotoError
 from gallery.progress import Progress, no_progress
 from gallery.store import audit, kept_images, reencoding
 from gallery.store.database import Database
 from gallery.store.encoders import EncoderRecord
+from gallery.store.records import KeptImage
 from gallery.store.reencoding import FaceToEncode
 from gallery.types import Encodings, Float32, Photo
 from gallery.vision.crops import decode_picture
@@ -26,8 +30,11 @@ from gallery.vision.detection import VIEWS, align
 from gallery.vision.folder import photos_in
 from gallery.vision.photo import PhotoReader
 from gallery.vision.pipeline import FacePipeline
+from gallery.vision.workers import LostPhoto, Workers, map_photos
 
-_FACES_PER_WRITE = 4
+_FACES_PER_WRITE = 8
+_AHEAD = 8
+"""Faces taken for each worker: with their pictures, which may be whole photos, they fill memory."""
 _MAX_NAMES = 20
 
 
@@ -84,15 +91,23 @@ class Reencoder:
 
     record : the encoder.
     folder : photos to search, by their files' hashes, for those that the gallery did not keep.
+    build_workers : returns the worker processes that encode many faces with the encoder of this
+        spec; None for this process alone.
     """
 
     def __init__(
-        self, database: Database, reader: PhotoReader, record: EncoderRecord, folder: Path | None
+        self,
+        database: Database,
+        reader: PhotoReader,
+        record: EncoderRecord,
+        folder: Path | None,
+        build_workers: Callable[[Spec], Workers] | None = None,
     ) -> None:
         self._database = database
         self._reader = reader
         self._record = record
         self._folder = folder
+        self._build_workers = build_workers
         self._file_by_hash: dict[str, Path] = {}
         self._hashed: set[str] = set()
         self.failures: dict[int, str] = {}
@@ -153,41 +168,44 @@ class Reencoder:
 
         open_pipeline : returns the encoder's pipeline; called only when there is a face to encode.
         progress : called with the numbers of encoded and of all faces.
-        Raises CannotReencode if the re-encoding was ended meanwhile.
+        Raises CannotReencode if the re-encoding was ended meanwhile, or if a worker opens another
+        encoder.
         """
         while encodable := self.plan().encodable:
             pipeline = open_pipeline()
-            for start in range(0, len(encodable), _FACES_PER_WRITE):
-                encoded: list[tuple[int, Encodings]] = []
-                for face in encodable[start : start + _FACES_PER_WRITE]:
-                    try:
-                        encoded.append((face.id, self._encode(pipeline, face)))
-                    except (PhotoError, InvalidEncoding) as error:
-                        self.failures[face.id] = f"{face.name}, {face.photo}: {error}"
-                with self._database.writing() as session:
-                    for face_id, encodings in encoded:
-                        reencoding.save(session, self._record.id, face_id, encodings)
-                    encoded_count, faces = reencoding.progress(session, self._record.id)
-                progress(encoded_count, faces)
+            workers = None
+            if self._build_workers is not None:
+                workers = self._build_workers(read_spec(pipeline.encoder.network.traits.spec))
+            results = map_photos(
+                partial(_encode, self._record),
+                self._tasks(encodable),
+                pipeline,
+                workers,
+                ahead=_AHEAD,
+            )
+            while batch := list(islice(results, _FACES_PER_WRITE)):
+                self._save(batch)
+                with self._database.reading() as session:
+                    encoded, faces = reencoding.progress(session, self._record.id)
+                progress(encoded, faces)
 
-    def _encode(self, pipeline: FacePipeline, face: FaceToEncode) -> Encodings:
-        photo, landmarks = self._photo_and_landmarks(face)
-        views = VIEWS[: max(1, face.views)]
-        chips = align(photo, landmarks, views, pipeline.encoder.template)
-        return pipeline.encoder.encode(chips[None])
+    def _tasks(self, faces: Sequence[FaceToEncode]) -> Iterator[_Task]:
+        """Each face with its picture, read when it is asked for; a kept picture may be erased."""
+        for face in faces:
+            with self._database.reading() as session:
+                picture = kept_images.get(session, face.id)
+            yield _Task(face, picture or self._file_by_hash.get(face.photo_sha256))
 
-    def _photo_and_landmarks(self, face: FaceToEncode) -> tuple[Photo, Float32]:
-        with self._database.reading() as session:
-            picture = kept_images.get(session, face.id)
-        if picture is not None:
-            return decode_picture(picture, self._reader)
-        file = self._file_by_hash.get(face.photo_sha256)
-        if file is None:
-            raise PhotoError("its picture is gone")
-        photo = self._reader.decode(self._reader.content(file), source=str(file))
-        if photo.sha256 != face.photo_sha256:
-            raise PhotoError(f"{file} was changed meanwhile")
-        return photo, face.landmarks
+    def _save(self, results: Sequence[tuple[_Task, Encodings | str | LostPhoto]]) -> None:
+        """Store the encodings of some faces in one transaction, and note the failures."""
+        with self._database.writing() as session:
+            for task, result in results:
+                face = task.face
+                if isinstance(result, Encodings):
+                    reencoding.save(session, self._record.id, face.id, result)
+                else:
+                    reason = f" {result.reason}" if isinstance(result, LostPhoto) else f": {result}"
+                    self.failures[face.id] = f"{face.name}, {face.photo}{reason}"
 
     def switch(self, *, leave_missing: bool) -> bool:
         """Make the encoder the current one. Returns False if there are still faces to encode.
@@ -220,3 +238,50 @@ def cannot_reencode(plan: ReencodingPlan) -> CannotReencode:
         f"{plan.problem}; {', '.join(remedies)}, or leave them with --leave-missing: they stay"
         " enrolled under their names, but are not found until their photos are enrolled again"
     )
+
+
+def require_encoder(pipeline: FacePipeline, record: EncoderRecord) -> None:
+    """Raise CannotReencode if the pipeline's encoder is not exactly this one."""
+    encoder = pipeline.encoder
+    if (encoder.name, encoder.weights_sha256) != (record.name, record.weights_sha256):
+        raise CannotReencode(
+            f"{encoder.name} ({encoder.weights_sha256[:12]}) opens now in place of {record},"
+            " and some faces are still to be encoded with that one; put back the model, its"
+            " TOML file and the head with its projection, or name the other encoder with"
+            " --encoder"
+        )
+
+
+# In a worker process
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A face to encode, and where from: its kept picture, or its photo's file; None if gone."""
+
+    face: FaceToEncode
+    picture: KeptImage | Path | None
+
+
+def _encode(record: EncoderRecord, pipeline: FacePipeline, task: _Task) -> Encodings | str:
+    """The face's encoding, (1, 128), or why there is none. Raises CannotReencode."""
+    require_encoder(pipeline, record)  # its files may have been changed since the run began
+    try:
+        photo, landmarks = _photo_and_landmarks(pipeline.reader, task)
+        views = VIEWS[: max(1, task.face.views)]
+        chips = align(photo, landmarks, views, pipeline.encoder.template)
+        return pipeline.encoder.encode(chips[None])
+    except (PhotoError, InvalidEncoding) as error:
+        return str(error)
+
+
+def _photo_and_landmarks(reader: PhotoReader, task: _Task) -> tuple[Photo, Float32]:
+    face, picture = task.face, task.picture
+    if picture is None:
+        raise PhotoError("its picture is gone")
+    if isinstance(picture, KeptImage):
+        return decode_picture(picture, reader)
+    photo = reader.read(picture)
+    if photo.sha256 != face.photo_sha256:
+        raise PhotoError(f"{picture} was changed meanwhile")
+    return photo, face.landmarks

@@ -172,13 +172,13 @@ class Enroller:
         if read is not None and (read.sha256, read.encoder) != current:
             read = None
         face, encoding, number = self._face(photo, read, options.several)
-        picture = picture_to_keep(self._keep, photo, face, content, number)
         picture_hash = _picture_hash(photo) if read is None else read.picture_hash
         faults, poor = self._faults(face, encoding)
         if faults and options.strict:
             return replace(
                 _refused(label, f"the face is {poor}", Refusal.POOR_PHOTO), faults=faults
             )
+        picture = picture_to_keep(self._keep, photo, face, content, number)
         new = NewFace(face, encoding, self._views, picture, taken, picture_hash)
         warning = f"; warning: this photo was erased from {person} before" if is_back else ""
         if faults:

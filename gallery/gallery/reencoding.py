@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gallery.config import REENCODE_LOCK
 from gallery.encoders.registry import Spec, read_spec
 from gallery.errors import CannotReencode
-from gallery.factory import build_pipeline, build_reader
+from gallery.factory import build_pipeline, build_reader, build_workers
 from gallery.gallery.base import OpenGallery
 from gallery.progress import StepProgress, no_step_progress
 from gallery.store import audit, encoders, kept_images, reencoding
@@ -65,15 +66,10 @@ class Reencoding(OpenGallery):
 
         Raises CannotReencode when another encoder opens in its place; else as encoder_pipeline.
         """
+        from gallery.reencode import require_encoder
+
         pipeline = self.encoder_pipeline(read_spec(record.spec or record.name))
-        encoder = pipeline.encoder
-        if (encoder.name, encoder.weights_sha256) != (record.name, record.weights_sha256):
-            raise CannotReencode(
-                f"{encoder.name} ({encoder.weights_sha256[:12]}) opens now in place of {record},"
-                " and some faces are still to be encoded with that one; put back the model, its"
-                " TOML file and the head with its projection, or name the other encoder with"
-                " --encoder"
-            )
+        require_encoder(pipeline, record)
         return pipeline
 
     def reencode(
@@ -108,7 +104,8 @@ class Reencoding(OpenGallery):
         """Return what encodes this gallery's faces with that encoder. See gallery.reencode."""
         from gallery.reencode import Reencoder
 
-        return Reencoder(self.database, build_reader(self.settings), record, photos)
+        reader, workers = build_reader(self.settings), partial(build_workers, self.settings)
+        return Reencoder(self.database, reader, record, photos, workers)
 
     def previous_encoder(self) -> EncoderRecord:
         """Return the encoder that there is a way back to. Raises CannotReencode."""

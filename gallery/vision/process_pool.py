@@ -24,7 +24,7 @@ from multiprocessing.context import SpawnProcess
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-_AHEAD = 32
+AHEAD = 32
 """Items taken for each process and not yet yielded. They bound the memory, and how many results
 wait for a slow item before them."""
 _TASK_ITEMS = 4
@@ -75,6 +75,7 @@ class ProcessPool(Generic[_Item, _Result]):
     count : of processes; fewer if no more can be started.
     seconds : after which the process of an item is killed. Only time in which this process waits
         counts, so that a program that is stopped and continued loses nothing.
+    ahead : items taken for each process and not yet yielded; smaller than AHEAD for large items.
     """
 
     def __init__(
@@ -84,12 +85,13 @@ class ProcessPool(Generic[_Item, _Result]):
         *,
         count: int,
         seconds: float,
+        ahead: int = AHEAD,
     ) -> None:
         self._start = start
         self._lost = lost
         self._count = count
         self._seconds = seconds
-        self._ahead = _AHEAD * count
+        self._ahead = ahead * count
         self._workers: list[_Worker] = []
         self._waiting: deque[_Slot] = deque()
 

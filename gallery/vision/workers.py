@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from gallery.config import Settings
 from gallery.vision.photo import NEEDS_MEMORY
 from gallery.vision.pipeline import FacePipeline
-from gallery.vision.process_pool import ProcessPool
+from gallery.vision.process_pool import AHEAD, ProcessPool
 
 _LEAST_PHOTOS = 24
 """With fewer photos the start of the workers takes longer than they save."""
@@ -60,6 +60,8 @@ def map_photos(
     photos: Iterable[_Item],
     pipeline: FacePipeline,
     workers: Workers | None,
+    *,
+    ahead: int = AHEAD,
 ) -> Iterator[tuple[_Item, _Result | LostPhoto]]:
     """Apply a function to each photo: in worker processes where they pay off, else in this one.
 
@@ -68,6 +70,7 @@ def map_photos(
 
     function : must be picklable, as must be the photos and the results.
     pipeline : used in this process, for few photos or when no worker starts.
+    ahead : as in ProcessPool.
     Raises what the function or, in a worker, `build_pipeline` raises.
     """
     remaining = iter(photos)
@@ -82,6 +85,7 @@ def map_photos(
                 partial(_lost, workers),
                 count=workers.count,
                 seconds=workers.photo_seconds,
+                ahead=ahead,
             )
             yield from pool.map(remaining, here)
             return

@@ -82,7 +82,7 @@ def test_a_bounded_number_of_photos_is_taken_ahead() -> None:
             taken.append(number)
             yield number
 
-    ahead = 2 * process_pool._AHEAD
+    ahead = 2 * process_pool.AHEAD
     results = map_photos(hostile.slow_first, photos(), NO_PIPELINE, pool())
     for done, (item, _) in enumerate(islice(results, 500), start=1):
         assert item == done - 1
