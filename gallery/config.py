@@ -126,14 +126,18 @@ class Settings(BaseSettings):
         description="Largest memory in bytes of each process, when several read a folder. A photo"
         " that needs more is skipped. On Linux only.",
     )
-    views_enrolled: int = Field(
-        default=10,
+    views_enrolled: int | None = Field(
+        default=None,
         ge=2,
         le=MAX_VIEWS,
-        description="Views averaged for an enrolled face. 2: the face and its mirror image.",
+        description="Views averaged for an enrolled face. 2: the face and its mirror image. Default:"
+        " what pays for the encoder, 2 for `mobilefacenet`, 10 for others.",
     )
-    views_query: int = Field(
-        default=2, ge=2, le=MAX_VIEWS, description="Views averaged for a query face."
+    views_query: int | None = Field(
+        default=None,
+        ge=2,
+        le=MAX_VIEWS,
+        description="Views averaged for a query face. Default: 2.",
     )
     false_positive_identification_rate: float = Field(
         default=0.01,
