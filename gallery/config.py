@@ -130,8 +130,8 @@ class Settings(BaseSettings):
         default=None,
         ge=2,
         le=MAX_VIEWS,
-        description="Views averaged for an enrolled face. 2: the face and its mirror image. Default:"
-        " what pays for the encoder, 2 for `mobilefacenet`, 10 for others.",
+        description="Views averaged for an enrolled face. 2: the face and its mirror image."
+        " Default: as many as pay for the encoder, 2 for `mobilefacenet`, 10 for others.",
     )
     views_query: int | None = Field(
         default=None,
