@@ -131,7 +131,7 @@ class Settings(BaseSettings):
         ge=2,
         le=MAX_VIEWS,
         description="Views averaged for an enrolled face. 2: the face and its mirror image."
-        " Default: as many as pay for the encoder, 2 for `mobilefacenet`, 10 for others.",
+        " Default: as many as pay for the encoder, 10 for those that come with a head.",
     )
     views_query: int | None = Field(
         default=None,
