@@ -134,14 +134,18 @@ class Settings(BaseSettings):
         description="Largest memory in bytes of each process, when several read photos. A photo"
         " that needs more is skipped. On Linux only.",
     )
-    views_enrolled: int = Field(
-        default=10,
+    views_enrolled: int | None = Field(
+        default=None,
         ge=2,
         le=MAX_VIEWS,
-        description="Views averaged for an enrolled face. 2: the face and its mirror image.",
+        description="Views averaged for an enrolled face. 2: the face and its mirror image."
+        " Default: as many as pay for the encoder, 10 for those that come with a head.",
     )
-    views_query: int = Field(
-        default=2, ge=2, le=MAX_VIEWS, description="Views averaged for a query face."
+    views_query: int | None = Field(
+        default=None,
+        ge=2,
+        le=MAX_VIEWS,
+        description="Views averaged for a query face. Default: 2.",
     )
     false_positive_identification_rate: float = Field(
         default=0.01,

@@ -47,6 +47,7 @@ def build_pipeline(
     Raises WeightsError or HeadUnusable.
     """
     from gallery.encoders.encoder import Encoder
+    from gallery.encoders.protocol import Views
     from gallery.encoders.registry import open_network
     from gallery.matching.head_files import encoder_with_projection, find_head
     from gallery.networks.machine import machine_for
@@ -66,4 +67,10 @@ def build_pipeline(
         encoder = Encoder(network)
     else:
         encoder = encoder_with_projection(network, find_head(settings, network.traits))
-    return FacePipeline(build_reader(settings), detector, encoder, max_faces=settings.max_faces)
+    views = Views(
+        probe=settings.views_query or network.traits.views.probe,
+        enrolled=settings.views_enrolled or network.traits.views.enrolled,
+    )
+    return FacePipeline(
+        build_reader(settings), detector, encoder, max_faces=settings.max_faces, views=views
+    )

@@ -236,7 +236,7 @@ class Runtime:
                 pipeline.get(),
                 candidates,
                 scorer.get(),
-                views=settings.views_query,
+                views=pipeline.get().views.probe,
                 promise=settings.promise,
             )
 
@@ -248,7 +248,7 @@ class Runtime:
                 identifier.get(),
                 scorer.get(),
                 database,
-                views=settings.views_enrolled,
+                views=pipeline.get().views.enrolled,
                 thumbnails=settings.thumbnails,
                 keep=settings.keep,
             )
@@ -256,7 +256,7 @@ class Runtime:
         def build_comparer() -> Comparer:
             from gallery.compare import Comparer
 
-            return Comparer(pipeline.get(), scorer.get(), views=settings.views_query)
+            return Comparer(pipeline.get(), scorer.get(), views=pipeline.get().views.probe)
 
         identifier = Lazy(build_identifier)
         return Parts(

@@ -11,6 +11,14 @@ from gallery.types import Float32, UInt8
 
 
 @dataclass(frozen=True)
+class Views:
+    """How many views are averaged for a probe and for an enrolled face."""
+
+    probe: int
+    enrolled: int
+
+
+@dataclass(frozen=True)
 class Traits:
     """The properties of a network.
 
@@ -23,6 +31,7 @@ class Traits:
     accuracy : what is known of it, and who measured it.
     near_identical : 99 of 100 pairs of altered copies of one photo have at least this cosine, and
         hardly any pair of different photos has; None if it was not measured.
+    views : how many views pay, where the settings name no number.
     """
 
     name: str
@@ -34,6 +43,7 @@ class Traits:
     licence_weights: str
     accuracy: str
     near_identical: float | None = None
+    views: Views = Views(probe=2, enrolled=10)
 
 
 class Network(Protocol):

@@ -129,7 +129,7 @@ class Gallery(Queries, Identities, Erasure, Duplicates, Reencoding, Administrati
             parts.scorer.get(),
             self.database,
             options,
-            views=self.settings.views_enrolled,
+            views=pipeline.views.enrolled,
             workers=build_workers(self.settings, spec),
             progress=progress,
             left_out=left_out,

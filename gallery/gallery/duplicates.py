@@ -51,7 +51,7 @@ class Duplicates(OpenGallery):
             pipeline,
             parts.scorer.get(),
             self.database,
-            views=self.settings.views_query,
+            views=pipeline.views.probe,
             options=FolderOptions(DEFAULT_PRECISION if precision is None else precision, people),
             workers=build_workers(self.settings, spec),
             progress=progress,

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from gallery.vision.photo_source import PhotoSource
 
 
+_USUAL_VIEWS = (2, 10)
+"""Numbers of views that faces were ever encoded with, unless settings named others."""
+
+
 class Erasure(OpenGallery):
     """Erasing people. There is no undo."""
 
@@ -104,5 +108,6 @@ class Erasure(OpenGallery):
     def _views_of(self, photos: Sequence[PhotoSource]) -> list[EncodedPhoto]:
         from gallery.erasure.report import encode_photo
 
-        counts = sorted({self.settings.views_query, self.settings.views_enrolled})
+        views = self.pipeline.views
+        counts = sorted({views.probe, views.enrolled, *_USUAL_VIEWS})
         return [encode_photo(self.pipeline, photo, counts) for photo in photos]

@@ -86,7 +86,7 @@ class Queries(OpenGallery):
             checked_date(taken)  # before anything is read
         pipeline = self.pipeline
         workers = build_workers(self.settings, read_spec(pipeline.encoder.network.traits.spec))
-        views = self.settings.views_query
+        views = pipeline.views.probe
         probes = read_probes(photos, pipeline, workers, views=views, several=rule, taken=taken)
         for photo, probe in probes:
             decisions: tuple[Decision, ...] = ()

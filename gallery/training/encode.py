@@ -12,6 +12,7 @@ import numpy as np
 
 from gallery.config import ENCODINGS_FOLDER
 from gallery.encoders.encoder import fuse
+from gallery.encoders.protocol import Views
 from gallery.errors import InvalidEncoding, PhotoError, TrainingInterrupted
 from gallery.store import encoding_cache
 from gallery.store.encoding_cache import Entry
@@ -92,14 +93,6 @@ def enrolled_people(
         skipped=(),
         near_identical=near_identical,
     )
-
-
-@dataclass(frozen=True)
-class Views:
-    """How many views are averaged for a probe and for an enrolled face."""
-
-    probe: int
-    enrolled: int
 
 
 def encode_people(

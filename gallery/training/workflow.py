@@ -14,7 +14,7 @@ from gallery.progress import StepProgress, no_step_progress
 from gallery.store.database import Database
 from gallery.store.records import FaceRecord, StoredEncodings
 from gallery.training.dataset import PeopleFolder
-from gallery.training.encode import EncodedPeople, Views, encode_people
+from gallery.training.encode import EncodedPeople, encode_people
 from gallery.vision.pipeline import FacePipeline
 
 
@@ -63,7 +63,7 @@ def encode_folder(
     return encode_people(
         folder,
         pipeline,
-        Views(settings.views_query, settings.views_enrolled),
+        pipeline.views,
         settings.cache,
         lambda done: progress("encoding", done, folder.photos),
         workers=build_workers(settings, spec, native=True),

@@ -10,6 +10,7 @@ import numpy as np
 
 from gallery.dates import checked_date
 from gallery.encoders.encoder import Encoder
+from gallery.encoders.protocol import Views
 from gallery.errors import (
     FaceUnencodable,
     InvalidEncoding,
@@ -29,11 +30,21 @@ from gallery.vision.photo_source import (
 
 
 class FacePipeline:
-    """Decode, detect, align and encode, one photo at a time: same photo, same result."""
+    """Decode, detect, align and encode, one photo at a time: same photo, same result.
+
+    views : how many are averaged for a probe and for an enrolled face.
+    """
 
     def __init__(
-        self, reader: PhotoReader, detector: FaceDetector, encoder: Encoder, *, max_faces: int
+        self,
+        reader: PhotoReader,
+        detector: FaceDetector,
+        encoder: Encoder,
+        *,
+        max_faces: int,
+        views: Views,
     ) -> None:
+        self.views = views
         self.encoder = encoder
         self.reader = reader
         self._detector = detector

@@ -10,10 +10,11 @@ import pytest
 
 from gallery.dedupe.scan import list_photos, read_photo
 from gallery.encoders.onnx import OnnxNetwork
+from gallery.encoders.protocol import Views
 from gallery.errors import FaceUnencodable
 from gallery.gallery import Gallery
 from gallery.training.dataset import people_in
-from gallery.training.encode import Views, encode_people
+from gallery.training.encode import encode_people
 from gallery.vision.detection import VIEWS, align
 from gallery.vision.pipeline import FacePipeline
 from tests.api.conftest import Serve

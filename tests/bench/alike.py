@@ -23,7 +23,7 @@ from gallery.factory import build_workers
 from gallery.matching.head import Head
 from gallery.training.cleaning import without_duplicates
 from gallery.training.dataset import people_in
-from gallery.training.encode import EncodedPeople, Views, encode_people
+from gallery.training.encode import EncodedPeople, encode_people
 from gallery.training.errata import corrected, read_errata
 from gallery.training.random_galleries import look_alike_people
 from tests.bench.alterations import CONDITIONS, altered
@@ -59,7 +59,7 @@ def encoded(
             name: encode_people(
                 photos,
                 gallery.pipeline,
-                Views(settings.views_query, settings.views_enrolled),
+                gallery.pipeline.views,
                 settings.cache,
                 workers=build_workers(settings, gallery.spec),
             )

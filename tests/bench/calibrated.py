@@ -22,7 +22,7 @@ from gallery.matching.operating_point import operating_point
 from gallery.matching.templates import fuse_templates
 from gallery.training.cleaning import without_duplicates
 from gallery.training.dataset import people_in
-from gallery.training.encode import EncodedPeople, Views, encode_people
+from gallery.training.encode import EncodedPeople, encode_people
 from gallery.training.random_galleries import sample_per_person
 from tests.bench.alterations import CONDITIONS, altered
 
@@ -47,7 +47,7 @@ def main() -> None:
                 encode_people(
                     altered(folder, name, arguments.work, arguments.people),
                     gallery.pipeline,
-                    Views(settings.views_query, settings.views_enrolled),
+                    gallery.pipeline.views,
                     settings.cache,
                     workers=build_workers(settings, gallery.spec),
                 )

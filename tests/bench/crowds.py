@@ -67,7 +67,7 @@ def faces_in(arguments: argparse.Namespace) -> dict[str, Encodings]:
             photo = gallery.pipeline.open(path)
             faces = gallery.pipeline.faces(photo)
             if faces:
-                views = gallery.settings.views_query
+                views = gallery.pipeline.views.probe
                 encodings[path.name] = gallery.pipeline.encode(photo, faces, views)
     return encodings
 

@@ -32,7 +32,7 @@ from gallery.factory import build_workers
 from gallery.gallery import Gallery
 from gallery.matching.head import Head
 from gallery.training.dataset import PeopleFolder, people_in
-from gallery.training.encode import EncodedPeople, Views, encode_people
+from gallery.training.encode import EncodedPeople, encode_people
 from gallery.types import Encodings, Face, Fault, Float64, Several
 from gallery.vision.pipeline import FacePipeline
 from gallery.vision.workers import map_photos
@@ -154,7 +154,7 @@ def encoded(folder: Path, encoder: str, work: Path) -> tuple[Head, EncodedPeople
     with Gallery.open(work / f"home-{encoder}", encoder=encoder) as gallery:
         settings = gallery.settings
         workers = build_workers(settings, gallery.spec)
-        views = Views(settings.views_query, settings.views_enrolled)
+        views = gallery.pipeline.views
         people = encode_people(
             probes,
             gallery.pipeline,

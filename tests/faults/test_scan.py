@@ -15,10 +15,11 @@ import pytest
 from gallery import Gallery
 from gallery.dedupe import scan
 from gallery.dedupe.folder import FolderOptions, dedupe_folder
+from gallery.encoders.protocol import Views
 from gallery.errors import TrainingInterrupted
 from gallery.store import photo_cache
 from gallery.training.dataset import people_in
-from gallery.training.encode import Views, encode_people
+from gallery.training.encode import encode_people
 from gallery.types import Photo
 from gallery.vision import workers
 from gallery.vision.pipeline import PhotoSource

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gallery import Gallery
+from gallery.encoders.protocol import Views
 from gallery.errors import NoPeople, PhotoUnreadable, TrainingDataTooSmall
 from gallery.matching.head import load_head
 from gallery.matching.templates import fuse_templates
@@ -23,7 +24,7 @@ from gallery.training.calibrate import (
 from gallery.training.choose_recipe import RecipeChoice, choose_recipe
 from gallery.training.cleaning import DuplicatePhotos, rows_also_in, without_duplicates
 from gallery.training.dataset import people_in
-from gallery.training.encode import EncodedPeople, Views, encode_people
+from gallery.training.encode import EncodedPeople, encode_people
 from gallery.training.identification import TopCandidates
 from gallery.training.model_card import (
     CARD_FILE,

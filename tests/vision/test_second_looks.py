@@ -248,7 +248,9 @@ def test_second_detector_is_loaded_for_the_first_photo_that_needs_it(
 def test_without_its_weights_a_photo_is_searched_and_the_answer_says_so(
     pipeline: FacePipeline, without_weights: FaceDetector, hopper: Path, no_one: list[Path]
 ) -> None:
-    incomplete = FacePipeline(pipeline.reader, without_weights, pipeline.encoder, max_faces=10)
+    incomplete = FacePipeline(
+        pipeline.reader, without_weights, pipeline.encoder, max_faces=10, views=pipeline.views
+    )
     assert len(incomplete.faces(incomplete.open(hopper))) == 1
     with pytest.raises(NoFaceFound, match="second detector's weights are unusable: see `g"):
         incomplete.one_face(incomplete.open(no_one[0]), Several.REFUSE)
