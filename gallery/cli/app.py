@@ -104,14 +104,13 @@ class Program(Group):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         options = [option for option in self.params if option.name in _GLOBAL_OPTIONS]
-        for name, command in self.commands.items():
-            _accept(command, options, hidden=name in _WITHOUT_GALLERY)
-        imported = dict(self.commands)
-        self.commands = {}
+        imported, self.commands = self.commands, {}
         for panel, commands in PANELS.items():
             for name, (_, line) in commands.items():
-                self.commands[name] = imported.get(name) or Command(name, help=line)
-                self.commands[name].rich_help_panel = panel
+                command: Any = imported.get(name) or Command(name, help=line)
+                command.rich_help_panel = panel
+                _accept(command, options, hidden=name in _WITHOUT_GALLERY)
+                self.commands[name] = command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         # What a word that is no command was meant to be may be a command of any group.
@@ -120,15 +119,19 @@ class Program(Group):
         return super().resolve_command(ctx, args)
 
 
+def whole_program() -> Any:
+    """The root group with every command and its options, as documentation needs it."""
+    import_commands(name for panel in PANELS.values() for name in panel)
+    return typer.main.get_command(app)
+
+
 def import_commands(names: Iterable[str]) -> None:
-    """Import the modules of these commands, which adds them to `app`."""
-    modules = {
-        commands[name][0] for commands in PANELS.values() for name in commands if name in names
-    }
-    gc.disable()  # while modules are imported nothing is garbage, and looking for it takes a tenth
+    """Import the modules of these commands, which adds the commands to `app`."""
+    modules = {name: module for panel in PANELS.values() for name, (module, _) in panel.items()}
+    gc.disable()  # what is imported is no garbage, and looking for some takes a tenth of the time
     try:
-        for module in modules:
-            import_module(f"gallery.cli.{module}")
+        for name in names:
+            import_module(f"gallery.cli.{modules[name]}")
     finally:
         gc.enable()
 
