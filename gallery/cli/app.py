@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.main import get_group
+from typer.main import get_command, get_group
 
 from gallery.cli.command_list import PANELS
 from gallery.cli.command_names import meant
@@ -122,18 +123,21 @@ class Program(Group):
 def whole_program() -> Any:
     """The root group with every command and its options, as documentation needs it."""
     import_commands(name for panel in PANELS.values() for name in panel)
-    return typer.main.get_command(app)
+    return get_command(app)
 
 
 def import_commands(names: Iterable[str]) -> None:
     """Import the modules of these commands, which adds the commands to `app`."""
     modules = {name: module for panel in PANELS.values() for name, (module, _) in panel.items()}
+    needed = {f"gallery.cli.{modules[name]}" for name in names} - sys.modules.keys()
     gc.disable()  # what is imported is no garbage, and looking for some takes a tenth of the time
     try:
-        for name in names:
-            import_module(f"gallery.cli.{modules[name]}")
+        for module in needed:
+            import_module(module)
     finally:
         gc.enable()
+    if needed:
+        gc.freeze()  # nor need it be looked at later
 
 
 def _accept(command: Any, options: Sequence[Any], *, hidden: bool) -> None:
