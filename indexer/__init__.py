@@ -1,6 +1,5 @@
 """Nearest-neighbour search: float32 rows under int64 ids. It knows nothing about faces."""
 
-from indexer.cells import near_pairs, nearest_of
 from indexer.errors import (
     DuplicateId,
     InvalidVectors,
@@ -9,7 +8,6 @@ from indexer.errors import (
     VectorIndexError,
 )
 from indexer.graph import Edges
-from indexer.hamming import near_bits
 from indexer.opening import DEFAULT_ENGINE, load_index, open_index
 from indexer.protocol import NO_NEIGHBOUR, Neighbours, VectorIndex
 
@@ -25,8 +23,5 @@ __all__ = [
     "VectorIndex",
     "VectorIndexError",
     "load_index",
-    "near_bits",
-    "near_pairs",
-    "nearest_of",
     "open_index",
 ]

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from indexer.errors import SnapshotUnusable, UnknownEngine
 from indexer.exact import ExactIndex
-from indexer.faiss_index import FaissIndex
 from indexer.protocol import VectorIndex
 from indexer.snapshot import read_snapshot
 
-_ENGINES = {engine.engine: engine for engine in (FaissIndex, ExactIndex)}
-DEFAULT_ENGINE = FaissIndex.engine
+if TYPE_CHECKING:
+    from indexer.faiss_index import FaissIndex
+
+DEFAULT_ENGINE = "faiss"
 
 
 def open_index(engine: str, dimension: int) -> VectorIndex:
     """Return an empty index. Raises UnknownEngine."""
-    if engine not in _ENGINES:
-        raise UnknownEngine(
-            f"unknown engine {engine!r}, expected one of {', '.join(sorted(_ENGINES))}"
-        )
-    return _ENGINES[engine](dimension)
+    return _engine(engine)(dimension)
 
 
 def load_index(engine: str, dimension: int, file: Path) -> tuple[VectorIndex, dict[str, str]]:
     """Return a saved index and the metadata it was saved with.
 
-    Raises SnapshotUnusable, also for a file of another engine or dimension.
+    Raises UnknownEngine, or SnapshotUnusable, also for a file of another engine or dimension.
     """
     snapshot = read_snapshot(file)
     if (snapshot.engine, snapshot.dimension) != (engine, dimension):
@@ -34,4 +32,14 @@ def load_index(engine: str, dimension: int, file: Path) -> tuple[VectorIndex, di
             f"{file} has engine {snapshot.engine!r} and dimension {snapshot.dimension};"
             f" expected {engine!r} and {dimension}"
         )
-    return _ENGINES[engine].from_payload(snapshot.payload, dimension), snapshot.metadata
+    return _engine(engine).from_payload(snapshot.payload, dimension), snapshot.metadata
+
+
+def _engine(name: str) -> type[ExactIndex] | type[FaissIndex]:
+    if name == "exact":
+        return ExactIndex
+    if name == "faiss":
+        from indexer.faiss_index import FaissIndex  # slow to import, and not every use searches
+
+        return FaissIndex
+    raise UnknownEngine(f"unknown engine {name!r}, expected one of exact, faiss")

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+import gc
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
 
+from gallery.cli.command_list import PANELS
 from gallery.cli.command_names import meant
-from gallery.cli.output import err
-from gallery.config import DATABASE_FILE, load_settings
-from gallery.encoders.registry import Spec, read_spec
-from gallery.encoders.weights import DLIB_RESNET, MOBILEFACENET
-from gallery.errors import HomeUnusable, SettingInvalid
-from gallery.gallery import Gallery
-from gallery.names import printable
-from gallery.types import Several
+
+if TYPE_CHECKING:
+    from gallery.types import Several
 
 _SUMMARY = "Which enrolled person is in this photo? Exactly one, or none."
 _GLOBAL_OPTIONS: dict[str, Callable[[str], object]] = {
@@ -36,16 +32,6 @@ _GLOBAL_OPTIONS: dict[str, Callable[[str], object]] = {
 _WITHOUT_GALLERY = ("demo", "guide")
 """Commands that ignore the options of a gallery, so that their help leaves these out."""
 
-
-_PANELS = {
-    "Photos": ("enroll-identity", "query", "compare", "dedupe", "undo"),
-    "People": ("identities", "faces", "expire"),
-    "Measure and train": ("evaluate", "calibrate", "train-head", "encoders", "re-encode"),
-    "Serve": ("serve", "keys"),
-    "Keep": ("check", "audit", "backup", "restore", "export", "import"),
-    "Learn": ("demo", "guide"),
-}
-"""Every command, in the order of `gallery --help`, by the title of its panel."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -112,21 +98,46 @@ class Commands(typer.Typer):
 class Program(Group):
     """The root group. Its options may stand behind a command as well as before it.
 
-    A command with an --encoder of its own (`train-head`, `re-encode`, `encoders`) keeps it.
+    A command with an --encoder of its own (`train-head`, `re-encode`, `encoders`) keeps it. Of a
+    command whose module is not imported yet, only the line in the help is here.
     """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         options = [option for option in self.params if option.name in _GLOBAL_OPTIONS]
-        panels = {name: panel for panel, names in _PANELS.items() for name in names}
-        all_commands: dict[str, Any] = {**self.commands}
-        for name, command in all_commands.items():
-            _accept(command, options, hidden=name in _WITHOUT_GALLERY)
-            command.rich_help_panel = panels[name]
-        self._order = [name for name in panels if name in all_commands]
+        imported, self.commands = self.commands, {}
+        for panel, commands in PANELS.items():
+            for name, (_, line) in commands.items():
+                command: Any = imported.get(name) or Command(name, help=line)
+                command.rich_help_panel = panel
+                _accept(command, options, hidden=name in _WITHOUT_GALLERY)
+                self.commands[name] = command
 
-    def list_commands(self, _ctx: Any) -> list[str]:
-        return self._order
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        # What a word that is no command was meant to be may be a command of any group.
+        import_commands(args[:1] if args[0] in self.commands else self.commands)
+        self.commands = get_group(app).commands
+        return super().resolve_command(ctx, args)
+
+
+def whole_program() -> Any:
+    """The root group with every command and its options, as documentation needs it."""
+    import_commands(name for panel in PANELS.values() for name in panel)
+    return get_command(app)
+
+
+def import_commands(names: Iterable[str]) -> None:
+    """Import the modules of these commands, which adds the commands to `app`."""
+    modules = {name: module for panel in PANELS.values() for name, (module, _) in panel.items()}
+    needed = {f"gallery.cli.{modules[name]}" for name in names} - sys.modules.keys()
+    gc.disable()  # what is imported is no garbage, and looking for some takes a tenth of the time
+    try:
+        for module in needed:
+            import_module(module)
+    finally:
+        gc.enable()
+    if needed:
+        gc.freeze()  # nor need it be looked at later
 
 
 def _accept(command: Any, options: Sequence[Any], *, hidden: bool) -> None:
@@ -185,11 +196,15 @@ TakenOption = Annotated[
 
 def several(largest: bool) -> Several:
     """The rule for photos with several faces that --largest selects."""
+    from gallery.types import Several
+
     return Several.LARGEST if largest else Several.REFUSE
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(f"gallery {version('face-gallery')}")
         raise typer.Exit
 
@@ -205,6 +220,9 @@ class GlobalOptions:
     @property
     def spec(self) -> str | None:
         """Encoder and weights in one, in the form of GALLERY_ENCODER. Raises SettingInvalid."""
+        from gallery.encoders.registry import read_spec
+        from gallery.errors import SettingInvalid
+
         if self.encoder is None:
             if self.weights is not None:
                 raise SettingInvalid("--weights needs --encoder; name the encoder too")
@@ -248,73 +266,3 @@ def global_options(
 ) -> None:
     """Which enrolled person is in this photo? Exactly one, or none."""
     context.obj = GlobalOptions(home, encoder, weights)
-
-
-def open_gallery(context: typer.Context) -> Gallery:
-    """Open the gallery at --home with the encoder named by --encoder, else its own.
-
-    A gallery that is created, or cannot be written to, is announced on stderr.
-    """
-    given: GlobalOptions = context.obj
-    settings = load_settings(home=given.home, encoder=given.spec)
-    is_new = not has_gallery(settings.home)
-    gallery = Gallery(settings)
-    if is_new:
-        err.print(f"[dim]created a gallery in {escape(printable(str(settings.home)))}[/]")
-    if gallery.database.read_only is not None:
-        reason = escape(printable(gallery.database.read_only))
-        err.print(f"[yellow]nothing can be written to this gallery, only read:[/] {reason}")
-    return gallery
-
-
-def open_existing(context: typer.Context) -> Gallery:
-    """Open the gallery at --home as `open_gallery` does. Raises HomeUnusable if there is none."""
-    home = load_settings(home=context.obj.home, encoder=context.obj.spec).home
-    if not has_gallery(home):
-        raise HomeUnusable(
-            f"there is no gallery in {home}; {_near_home(home)}`gallery enroll-identity` creates"
-            " one"
-        )
-    return open_gallery(context)
-
-
-def has_gallery(home: Path) -> bool:
-    """Whether there is a gallery in this folder."""
-    return (home / DATABASE_FILE).exists()
-
-
-def _near_home(home: Path) -> str:
-    """A gallery beside a home that does not exist, if its name is like it: "did you mean ...?"."""
-    with suppress(OSError):
-        beside = [folder.name for folder in home.parent.iterdir() if has_gallery(folder)]
-        for near in get_close_matches(home.name, beside, n=1):
-            return f"did you mean {home.parent / near}? "
-    return ""
-
-
-def advise_on_encoder(gallery: Gallery) -> None:
-    """Before a first enrolment say, on stderr, if a better encoder could be fetched."""
-    if (
-        gallery.is_new
-        and gallery.settings.encoder is None
-        and gallery.spec.kind == DLIB_RESNET.name
-    ):
-        better = MOBILEFACENET.name
-        err.print(
-            f"this gallery uses the encoder {DLIB_RESNET.name}; {better} finds more people: run"
-            f" `gallery encoders --fetch {better}`, then `gallery re-encode --encoder {better}`",
-            style="yellow",
-        )
-
-
-def open_with_encoder(
-    context: typer.Context, encoder: str | None, weights: Path | None
-) -> tuple[Gallery, Spec | None]:
-    """Open the gallery at --home with its own encoder; also return the encoder that was named."""
-    given: GlobalOptions = context.obj
-    if encoder is not None or weights is not None:
-        given = replace(given, encoder=encoder, weights=weights)
-    settings = load_settings(home=given.home)
-    named = settings.encoder if given.spec is None else given.spec
-    spec = None if named is None else read_spec(named)
-    return Gallery(settings.model_copy(update={"encoder": None})), spec

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from gallery.cli.app import JsonOption, app, open_existing
+from gallery.cli.app import JsonOption, app
 from gallery.cli.exit_status import ERROR, FOUND
+from gallery.cli.opening import open_existing
 from gallery.cli.output import complain, count, emit, say
 from gallery.json_forms.to_json import audit_json
 from gallery.store import audit as trail

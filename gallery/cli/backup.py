@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from gallery.admin.backup import BackupInfo, restore, verify
-from gallery.cli.app import JsonOption, app, open_existing
+from gallery.cli.app import JsonOption, app
+from gallery.cli.opening import open_existing
 from gallery.cli.output import count, emit, progress, say
 from gallery.config import load_settings
 from gallery.errors import SettingInvalid

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from gallery.cli.app import JsonOption, app, open_gallery
+from gallery.cli.app import JsonOption, app
 from gallery.cli.evaluate import SeedOption, steps
 from gallery.cli.evaluation_tables import show_calibration
 from gallery.cli.left_out import say_left_out_of_people
+from gallery.cli.opening import open_gallery
 from gallery.cli.output import count, emit, say
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery

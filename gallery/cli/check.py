@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from gallery.cli.app import JsonOption, app, open_gallery
+from gallery.cli.app import JsonOption, app
 from gallery.cli.exit_status import ERROR, FOUND, NONE
+from gallery.cli.opening import open_gallery
 from gallery.cli.output import count, emit, out, say
 from gallery.errors import SettingInvalid
 from gallery.names import printable

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gallery.cli.app import JsonOption, app, open_existing, open_gallery
+from gallery.cli.app import JsonOption, app
 from gallery.cli.left_out import say_left_out
+from gallery.cli.opening import open_existing, open_gallery
 from gallery.cli.output import certainty, count, emit, progress, say
 from gallery.errors import SettingInvalid
 from gallery.json_forms.to_json import findings_json

@@ -10,9 +10,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from gallery.cli.app import JsonOption, advise_on_encoder, app
+from gallery.cli.app import JsonOption, app
 from gallery.cli.exit_status import FOUND, NONE
 from gallery.cli.left_out import say_left_out_of_people
+from gallery.cli.opening import advise_on_encoder
 from gallery.cli.output import certainty, count, emit, progress, say, show
 from gallery.gallery import Gallery
 from gallery.json_forms.to_json import decision_json, findings_json

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gallery.cli.app import JsonOption, app, has_gallery, open_with_encoder
+from gallery.cli.app import JsonOption, app
+from gallery.cli.opening import has_gallery, open_with_encoder
 from gallery.cli.output import emit, err, say
 from gallery.config import Settings, load_settings
 from gallery.encoders.registry import default_kind, read_spec

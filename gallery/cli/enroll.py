@@ -8,18 +8,10 @@ from typing import Annotated, TypedDict
 
 import typer
 
-from gallery.cli.app import (
-    JsonOption,
-    LargestOption,
-    NewOption,
-    TakenOption,
-    advise_on_encoder,
-    app,
-    open_gallery,
-    several,
-)
+from gallery.cli.app import JsonOption, LargestOption, NewOption, TakenOption, app, several
 from gallery.cli.exit_status import ERROR, FOUND, NONE
 from gallery.cli.left_out import say_left_out
+from gallery.cli.opening import advise_on_encoder, open_gallery
 from gallery.cli.output import count, emit, note, on_one_line, progress, say
 from gallery.enrolment.people import check_root
 from gallery.errors import NameAmbiguous, SettingInvalid

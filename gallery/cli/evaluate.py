@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gallery.cli.app import Commands, JsonOption, app, open_gallery
+from gallery.cli.app import Commands, JsonOption, app
 from gallery.cli.evaluation_tables import (
     show_blufr,
     show_both_ways,
@@ -23,6 +23,7 @@ from gallery.cli.evaluation_tables import (
     show_promise,
 )
 from gallery.cli.left_out import say_left_out_of_people
+from gallery.cli.opening import open_gallery
 from gallery.cli.output import emit, progress, say
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from gallery.cli.app import JsonOption, app, open_existing
+from gallery.cli.app import JsonOption, app
+from gallery.cli.opening import open_existing
 from gallery.cli.output import emit, saved_plans, say, show_receipt
 from gallery.json_forms.to_json import identity_json
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from gallery.admin.export import FACE_COLUMNS, QUERY_COLUMNS, write_table
-from gallery.cli.app import JsonOption, NewOption, app, open_existing, open_gallery
+from gallery.cli.app import JsonOption, NewOption, app
 from gallery.cli.exit_status import ERROR
 from gallery.cli.left_out import say_left_out
+from gallery.cli.opening import open_existing, open_gallery
 from gallery.cli.output import complain, count, emit, note, progress, say
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery

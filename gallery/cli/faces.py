@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from gallery.cli.app import Commands, JsonOption, app, open_existing
+from gallery.cli.app import Commands, JsonOption, app
 from gallery.cli.lookup import identity_meant
+from gallery.cli.opening import open_existing
 from gallery.cli.output import count, emit, saved_plans, say, say_expiry, show_receipt
 from gallery.errors import FaceNotFound, SettingInvalid
 from gallery.json_forms.to_json import face_record_json

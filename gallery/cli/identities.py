@@ -10,8 +10,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from gallery.cli.app import Commands, JsonOption, app, open_existing
+from gallery.cli.app import Commands, JsonOption, app
 from gallery.cli.lookup import identity_meant, is_exact
+from gallery.cli.opening import open_existing
 from gallery.cli.output import count, emit, saved_plans, say, say_expiry, show_receipt
 from gallery.cli.output import show as show_table
 from gallery.dates import years_covered

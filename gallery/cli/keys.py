@@ -8,7 +8,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from gallery.cli.app import Commands, JsonOption, app, open_existing, open_gallery
+from gallery.cli.app import Commands, JsonOption, app
+from gallery.cli.opening import open_existing, open_gallery
 from gallery.cli.output import count, emit, say, show
 from gallery.json_forms.to_json import key_json
 from gallery.store import api_keys, audit

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 
 from gallery.cli.exit_status import INTERRUPTED
@@ -18,8 +20,10 @@ def enroll_identity_main() -> None:
 
 
 def _start(arguments: list[str]) -> None:
+    # As it ends, Python looks for garbage among all that was imported: a sixth of a short command.
+    atexit.register(gc.freeze)
     try:
-        # Importing takes a second, in which Ctrl-C must not show a traceback.
+        # Importing takes a moment, in which Ctrl-C must not show a traceback.
         from gallery.cli.run import run
 
         run(arguments)

@@ -11,20 +11,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
 
-from gallery.json_forms.to_json import receipt_json
 from gallery.names import printable
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.table import Table
+
     from gallery.store.records import IdentityRecord, Receipt
 
 
@@ -83,6 +76,8 @@ def certainty(probability: float | None) -> str:
 
 def show_receipt(receipt: Receipt, as_json: bool, name: str | None = None) -> None:
     """Print what was erased, and where copies may remain. name : the identity's, to print too."""
+    from gallery.json_forms.to_json import receipt_json
+
     if as_json:
         emit(receipt_json(receipt))
         return
@@ -165,6 +160,15 @@ class ProgressBar:
 @contextmanager
 def progress(step: str) -> Iterator[ProgressBar]:
     """Show a progress bar on stderr, if that is a terminal, while a long step runs."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -8,17 +8,10 @@ from typing import Annotated
 
 import typer
 
-from gallery.cli.app import (
-    JsonOption,
-    LargestOption,
-    TakenOption,
-    app,
-    open_existing,
-    open_gallery,
-    several,
-)
+from gallery.cli.app import JsonOption, LargestOption, TakenOption, app, several
 from gallery.cli.exit_status import ERROR, FOUND, NONE
 from gallery.cli.left_out import say_left_out
+from gallery.cli.opening import open_existing, open_gallery
 from gallery.cli.output import certainty, complain, count, emit, progress, say
 from gallery.errors import PhotoError, SettingInvalid, SeveralFacesFound
 from gallery.json_forms.to_json import comparison_json, decision_json, error_json

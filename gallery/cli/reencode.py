@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gallery.cli.app import ENCODER_HELP, WEIGHTS_HELP, JsonOption, app, open_with_encoder
+from gallery.cli.app import ENCODER_HELP, WEIGHTS_HELP, JsonOption, app
+from gallery.cli.opening import open_with_encoder
 from gallery.cli.output import count, emit, progress, say
 from gallery.config import REENCODE_LOCK
 from gallery.errors import CannotReencode, SettingInvalid

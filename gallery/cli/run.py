@@ -5,54 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-# Importing a module of commands adds them to the app.
-from gallery.cli import (
-    audit,
-    backup,
-    calibrate,
-    check,
-    dedupe,
-    demo,
-    encoders,
-    enroll,
-    evaluate,
-    expire,
-    export,
-    faces,
-    guide,
-    identities,
-    keys,
-    query,
-    reencode,
-    serve,
-    train,
-)
 from gallery.cli.app import app
 from gallery.cli.exit_status import ERROR, INTERRUPTED
 from gallery.cli.output import complain
 from gallery.errors import GalleryError
-
-COMMANDS = (
-    enroll,
-    query,
-    dedupe,
-    identities,
-    faces,
-    expire,
-    export,
-    check,
-    backup,
-    train,
-    encoders,
-    reencode,
-    calibrate,
-    evaluate,
-    demo,
-    serve,
-    keys,
-    audit,
-    guide,
-)
 
 
 def run(arguments: list[str]) -> None:

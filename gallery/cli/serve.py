@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from gallery.cli.app import GlobalOptions, JsonOption, advise_on_encoder, app
+from gallery.cli.app import GlobalOptions, JsonOption, app
+from gallery.cli.opening import advise_on_encoder
 from gallery.cli.output import emit, say
 from gallery.config import load_settings
 from gallery.errors import SettingInvalid

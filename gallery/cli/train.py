@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gallery.cli.app import ENCODER_HELP, WEIGHTS_HELP, JsonOption, app, open_with_encoder
+from gallery.cli.app import ENCODER_HELP, WEIGHTS_HELP, JsonOption, app
 from gallery.cli.evaluate import ErrataOption, SeedOption, steps
 from gallery.cli.evaluation_tables import errata_line
 from gallery.cli.left_out import say_left_out_of_people
+from gallery.cli.opening import open_with_encoder
 from gallery.cli.output import count, emit, percent, say
 
 if TYPE_CHECKING:

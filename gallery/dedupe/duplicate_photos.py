@@ -19,7 +19,8 @@ from gallery.store.photo_cache import CachedPhoto
 from gallery.store.records import FaceRecord
 from gallery.types import Float64, Photo
 from gallery.vision.photo import PhotoReader
-from indexer import Edges, near_bits
+from indexer import Edges
+from indexer.hamming import near_bits
 
 _NEAR_BITS, _NEIGHBOURS = 11, 32
 _CANDIDATE_COSINE = 0.98

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gallery.admin.backup import BackupInfo, back_up
 from gallery.encoders.built_in import TRAITS
 from gallery.gallery.base import OpenGallery
 from gallery.progress import Progress, no_progress
@@ -14,6 +13,7 @@ from gallery.store import audit, calibrations, encoders, faces
 from gallery.store.records import CalibrationRecord
 
 if TYPE_CHECKING:
+    from gallery.admin.backup import BackupInfo
     from gallery.admin.check import Finding
 
 
@@ -43,6 +43,8 @@ class Administration(OpenGallery):
 
     def back_up(self, file: Path, progress: Progress = no_progress) -> BackupInfo:
         """Write the whole gallery to one file, while it is in use. See gallery.admin.backup."""
+        from gallery.admin.backup import back_up
+
         return back_up(self.database, self.settings, file, progress)
 
     def export(self, file: Path) -> int:

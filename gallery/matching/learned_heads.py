@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gallery.errors import HomeUnusable
-from gallery.matching.head import strip_to_projection
 from gallery.package_data import own_cards
 
 
@@ -22,6 +21,8 @@ def delete_trained_heads(home: Path) -> None:
 
     Raises HomeUnusable.
     """
+    from gallery.matching.head import strip_to_projection
+
     for card, _ in _trained_on_gallery(home):
         stem = card.name.removesuffix(".json")
         try:

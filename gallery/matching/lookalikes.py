@@ -12,7 +12,8 @@ from gallery.matching.scorer import Scorer
 from gallery.matching.templates import fuse_templates
 from gallery.store.records import StoredEncodings
 from gallery.types import Encodings, Int64
-from indexer import Edges, near_pairs, nearest_of
+from indexer import Edges
+from indexer.cells import near_pairs, nearest_of
 
 _NEIGHBOURS = 32
 SAME_PICTURE_COSINE = 0.988

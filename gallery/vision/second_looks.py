@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import uniform_filter
 
 from gallery.types import Float32, Float64, UInt8
 from gallery.vision.cascade import Detection
@@ -60,6 +59,8 @@ def evened(pixels: UInt8) -> Iterator[Look]:
 
 def _blurred(values: Float32) -> Float32:
     """Three box filters, about a Gaussian of a sixth of the shorter side."""
+    from scipy.ndimage import uniform_filter  # slow to import; few photos need it
+
     side = max(3, 2 * (min(values.shape) // 6) + 1)
     for _ in range(3):
         values = uniform_filter(values, side, mode="nearest")

@@ -29,7 +29,7 @@ from gallery.dedupe.clustering.operating_point import shipped_calibration
 from gallery.evaluation.clustering_metrics import as_json, figures_of
 from gallery.matching.lookalikes import cosine_threshold
 from gallery.types import Encodings
-from indexer import near_pairs
+from indexer.cells import near_pairs
 
 K = 32
 RECALL = 0.99

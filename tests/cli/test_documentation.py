@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer
 
-from gallery.cli.app import app
+from gallery.cli.app import whole_program
 from gallery.config import Settings
 from gallery.encoders.built_in import TRAITS
 from gallery.encoders.weights import ALL_WEIGHTS, MOBILEFACENET
@@ -23,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS_PAGE = read_topic("commands").text
 SETTINGS_PAGE = read_topic("settings").text
-ALL_COMMANDS = dict(commands(typer.main.get_command(app)))
+ALL_COMMANDS = dict(commands(whole_program()))
 
 
 def section(name: str) -> str:

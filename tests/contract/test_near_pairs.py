@@ -7,7 +7,9 @@ import pytest
 
 from gallery.dedupe.clustering.linkage import SIZE_BONUS, labels_at, merges
 from gallery.evaluation.clustering_metrics import figures_of
-from indexer import InvalidVectors, near_bits, near_pairs, nearest_of
+from indexer import InvalidVectors
+from indexer.cells import near_pairs, nearest_of
+from indexer.hamming import near_bits
 
 
 def clustered(people: int, photos: int, seed: int) -> np.ndarray:

@@ -15,8 +15,7 @@ from typing import Any
 import typer
 
 from gallery.api.app import create_app
-from gallery.cli import run as _commands  # noqa: F401  adds the commands to the app
-from gallery.cli.app import app as program
+from gallery.cli.app import whole_program
 from gallery.config import Settings
 from gallery.gallery import Gallery
 from gallery.guide.topics import FOLDER
@@ -293,7 +292,7 @@ def openapi() -> dict[str, Any]:
 def generated_pages() -> dict[str, str]:
     """File names and texts of the pages made from the code."""
     return {
-        "commands.md": commands_page(typer.main.get_command(program)),
+        "commands.md": commands_page(whole_program()),
         "http-api.md": http_page(openapi()),
         "settings.md": settings_page(),
     }
