@@ -12,7 +12,8 @@ Each contender is a process that is pinned to one core, then to two, with as man
 round they read the same photos in turns, after they were loaded. Worker processes are measured in
 the second half of a turn, when they have started. Each ratio is that of one round: its median, and
 its range over the rounds. "cores had" is the share of the cores' time that a contender had: far
-below 100 %, something else was running. Then, on one core, where the time of a query goes.
+below 100 %, something else was running, and "photos/CPU s" says more than "photos/s". Then, on one
+core, where the time of a query goes.
 
 Everything takes some ten minutes on two cores; --quick two. It is for Linux.
 """
@@ -93,15 +94,13 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for photos in sets:
         count = len(photos.photos)
         results[photos.name] = {
-            "title": f"{photos.name}: {count} photos in {len(photos.slices)} rounds",
             "photos": count,
+            "rounds": len(photos.slices),
             "contenders": {},
         }
     stages: dict[str, Any] = {}
-    for cores in (1, 2):
-        if cores > len(os.sched_getaffinity(0)):
-            break
-        progress(f"starting the contenders on {cores} cores")
+    for cores in arguments.cores:
+        progress(f"starting the contenders for {cores} of the cores")
         with turns.running(entries_of(arguments, cores), home) as contenders:
             for photos in sets:
                 # Of long photos, bulk enrolments are measured in the first runtime only.
@@ -114,17 +113,22 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 ]
                 raced = turns.race(racing, photos, len(photos.slices), progress)
                 result = results[photos.name]
-                result["contenders"][str(cores)] = report.figures(raced)
+                result["contenders"][cores] = report.figures(raced)
+                progress("")
+                title = f"{photos.name}: {result['photos']} photos in {result['rounds']} rounds"
+                report.show_contenders(title, cores, result["contenders"][cores])
                 if cores == 1:
                     first = f"query, {arguments.runtimes[0]}"
                     result["landmarks_apart"] = report.landmark_distances(
                         raced[first], raced[turns.ALL_FACES]
                     )
+                    report.show_landmarks(result["landmarks_apart"])
             if cores == 1 and arguments.runtimes[0] == "onnx":
                 progress("where the time of a query goes")
                 each = {s.name: [str(path) for path in s.photos] for s in sets}
                 stages = contenders[0].ask(of="stages", sets=each)
-    progress("")
+                progress("")
+                report.show_stages(stages)
     return {
         **report.machine(),
         "seed": arguments.seed,
@@ -148,6 +152,8 @@ def main() -> None:
     parser.add_argument("--group-rounds", type=int, default=3)
     installed = [name for name in RUNTIMES if name != "openvino" or _has_openvino()]
     parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=installed)
+    available = len(os.sched_getaffinity(0))
+    parser.add_argument("--cores", nargs="+", type=int, choices=(1, 2), default=[1, 2][:available])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="fewer photos, onnx alone")
     parser.add_argument("--out", type=Path, help="a file for the results, as JSON")
@@ -158,10 +164,6 @@ def main() -> None:
         arguments.runtimes = ["onnx"]
     with tempfile.TemporaryDirectory(prefix="photos-") as folder:
         result = measure(arguments, Path(folder))
-    for figures in result["sets"].values():
-        report.show_set(figures)
-    if result["stages"]:
-        report.show_stages(result["stages"])
     if arguments.out is not None:
         arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

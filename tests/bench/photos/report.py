@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from gallery.cli.output import say, show
+from gallery.cli.output import count, say, show
 from tests.bench.photos.contender import Found
 from tests.bench.photos.stages import PARTS
 from tests.bench.photos.turns import ALL_FACES, PEERS, Result
@@ -50,6 +50,7 @@ def figures(results: dict[str, Result]) -> dict[str, Any]:
                 for peer in PEERS
                 if peer in rates and peer != name
             },
+            "photos_a_cpu_second": _cpu_rate(result),
             "share_of_the_cores": round(float(np.median([t.busy for t in result.turns])), 2),
             "seconds_to_the_first_answer": round(
                 float(np.median([turn.first for turn in result.turns])), 3
@@ -80,32 +81,36 @@ def landmark_distances(ours: Result, theirs: Result) -> dict[str, Any]:
     }
 
 
-def show_set(result: dict[str, Any]) -> None:
-    """A table for each number of cores."""
-    for cores, contenders in result["contenders"].items():
-        say(f"\n{result['title']}, {cores} core{'s' if int(cores) > 1 else ''}", "bold")
-        columns = ("photos/s", "quartiles", *(f"times {peer}" for peer in PEERS))
-        table = Table(box=None)
-        table.add_column("contender")
-        for column in (*columns, f"faces of {SMALLEST} px", "cores had", "first answer"):
-            table.add_column(column, justify="right")
-        for name, row in contenders.items():
-            low, high = row["quartiles"]
-            faces = "" if row["faces"] is None else str(row["faces"]["found"])
-            table.add_row(
-                name,
-                f"{row['median']:.1f}",
-                f"{low:.1f} to {high:.1f}",
-                *(_times(row["times_a_peer"].get(peer)) for peer in PEERS),
-                faces,
-                f"{row['share_of_the_cores']:.0%}",
-                f"{row['seconds_to_the_first_answer']:.2f} s",
-            )
-        show(table)
-    if apart := result.get("landmarks_apart"):
+def show_contenders(title: str, cores: int, rows: dict[str, Any]) -> None:
+    """A set on a number of cores, with a row for each contender."""
+    say(f"\n{title}, {count(cores, 'core')}", "bold")
+    table = Table(box=None)
+    table.add_column("contender")
+    columns = ("photos/s", "quartiles", *(f"times {peer}" for peer in PEERS), "photos/CPU s")
+    for column in (*columns, f"faces of {SMALLEST} px", "cores had", "first answer"):
+        table.add_column(column, justify="right")
+    for name, row in rows.items():
+        low, high = row["quartiles"]
+        cpu_rate, faces = row["photos_a_cpu_second"], row["faces"]
+        table.add_row(
+            name,
+            f"{row['median']:.1f}",
+            f"{low:.1f} to {high:.1f}",
+            *(_times(row["times_a_peer"].get(peer)) for peer in PEERS),
+            "" if cpu_rate is None else f"{cpu_rate:.1f}",
+            "" if faces is None else str(faces["found"]),
+            f"{row['share_of_the_cores']:.0%}",
+            f"{row['seconds_to_the_first_answer']:.2f} s",
+        )
+    show(table)
+
+
+def show_landmarks(apart: dict[str, Any]) -> None:
+    """How far our landmarks are from the peer's."""
+    if apart["faces"]:
         say(
-            f"our landmarks are {apart.get('median')} pixels (median; 95 %: {apart.get('p95')})"
-            f" from those of {ALL_FACES}, in {apart['faces']} faces that both find"
+            f"our landmarks are {apart['median']} pixels (median; 95 %: {apart['p95']}) from those"
+            f" of {ALL_FACES}, in {count(apart['faces'], 'face')} that both find"
         )
 
 
@@ -139,6 +144,14 @@ def _times(ratio: dict[str, float] | None) -> str:
     if ratio is None:
         return ""
     return f"{ratio['median']:.2f} ({ratio['lowest']:.2f} to {ratio['highest']:.2f})"
+
+
+def _cpu_rate(result: Result) -> float | None:
+    """Of one process; worker processes use some time to start."""
+    if any(turn.cpu is None for turn in result.turns):
+        return None
+    photos = sum(turn.photos for turn in result.turns)
+    return round(photos / sum(turn.cpu for turn in result.turns), 2)
 
 
 def _quartiles(rates: list[float]) -> dict[str, Any]:

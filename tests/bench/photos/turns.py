@@ -49,12 +49,14 @@ class Entry:
 class Turn:
     """photos : how many.  rate : photos a second.  busy : share of the cores' time that it had.
 
+    cpu : seconds of the processors; None for worker processes.
     first : seconds until the first answer, which for worker processes include their start.
     """
 
     photos: int
     rate: float
     busy: float
+    cpu: float | None
     first: float
 
 
@@ -122,7 +124,8 @@ class Running:
         else:
             rate = count / elapsed
         busy = answer["cpu"] / elapsed / self.entry.cores
-        result.turns.append(Turn(count, rate, busy, seconds[0]))
+        cpu = None if self.entry.has_workers else answer["cpu"]
+        result.turns.append(Turn(count, rate, busy, cpu, seconds[0]))
         result.faces |= {Path(path).name: faces for path, faces in answer["faces"].items()}
 
 
