@@ -3,8 +3,9 @@
     python -m tests.bench.load --minutes 10 --save data/results/load.json
 
 In one run on one machine: the loop, then 1, 4, 16 and 64 clients, then the loop again, then 16
-clients for --minutes while the server's memory is recorded. The client is `hey`, a Debian package.
-The gallery has two people; the photo comes with Matplotlib.
+clients for --minutes while the server's memory is recorded. The loop is `Gallery.query`, one photo
+after the other in one process. One client and the loop also send the photo shrunk to 250 pixels.
+The client is `hey`, a Debian package. The gallery has two people; the photo comes with Matplotlib.
 """
 
 from __future__ import annotations
@@ -27,17 +28,20 @@ from typing import Any
 import httpx
 import skimage
 from matplotlib.cbook import get_sample_data
+from PIL import Image
 
 from gallery import Gallery
 
 CLIENTS = (1, 4, 16, 64)
+SMALL = 250
+"""The longer side of the shrunk photo, in pixels."""
 HOPPER = Path(get_sample_data("grace_hopper.jpg", asfileobj=False))
 COLLINS = Path(skimage.__file__).parent / "data" / "astronaut.png"
 
 
-def loop(gallery: Gallery, seconds: float) -> float:
-    """Photos per second, one after another, with torch's default number of threads."""
-    photo = HOPPER.read_bytes()
+def loop(gallery: Gallery, file: Path, seconds: float) -> float:
+    """Photos per second, one after another, with the default number of threads."""
+    photo = file.read_bytes()
     gallery.query(photo)
     done, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
@@ -46,11 +50,11 @@ def loop(gallery: Gallery, seconds: float) -> float:
     return done / (time.perf_counter() - start)
 
 
-def load(url: str, clients: int, seconds: float) -> dict[str, Any]:
-    """Run `clients` that each send a request as soon as the last one is answered."""
+def load(url: str, file: Path, clients: int, seconds: float) -> dict[str, Any]:
+    """Run `clients` that each send the photo as soon as the last request is answered."""
     command = [
         "hey", "-z", f"{seconds:g}s", "-c", str(clients), "-t", "0", "-m", "POST",
-        "-T", "image/jpeg", "-D", str(HOPPER), f"{url}/v1/query",
+        "-T", "image/jpeg", "-D", str(file), f"{url}/v1/query",
     ]  # fmt: skip
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     # Its CSV leaves out requests without an answer.
@@ -97,32 +101,43 @@ def serve(home: Path) -> tuple[subprocess.Popen[bytes], str]:
 def measure(seconds: float, minutes: float) -> dict[str, Any]:
     """Run all measurements."""
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder) / "home"
+        home, small = Path(folder) / "home", Path(folder) / "small.jpg"
+        with Image.open(HOPPER) as image:
+            image.thumbnail((SMALL, SMALL), Image.Resampling.LANCZOS)
+            image.save(small, quality=90)
         with Gallery.open(home) as gallery:
             gallery.enroll("Grace Hopper", HOPPER)
             gallery.enroll("Eileen Collins", COLLINS)
-            before = loop(gallery, seconds)
+            before = loop(gallery, HOPPER, seconds)
             process, url = serve(home)
             try:
-                load(url, 4, 3)
-                clients = [load(url, count, seconds) for count in CLIENTS]
-                after = loop(gallery, seconds)
+                load(url, HOPPER, 4, 3)
+                clients = [load(url, HOPPER, count, seconds) for count in CLIENTS]
+                one = load(url, small, 1, seconds)
+                after = loop(gallery, HOPPER, seconds)
+                small_loop = loop(gallery, small, seconds)
                 megabytes = [memory(process.pid)]
                 for _ in range(round(minutes)):
-                    load(url, 16, 60)
+                    load(url, HOPPER, 16, 60)
                     megabytes.append(memory(process.pid))
             finally:
                 process.send_signal(signal.SIGTERM)
                 ended = process.wait(30)
     plain = (before + after) / 2
-    at_16 = next(c["answered_a_second"] for c in clients if c["clients"] == 16)
+    rates = {c["clients"]: c["answered_a_second"] for c in clients}
     return {
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "seconds_each": seconds,
         "loop_a_second": [round(before, 2), round(after, 2)],
         "clients": clients,
-        "times_the_loop_at_16": round(at_16 / plain, 2),
+        **{f"times_the_loop_at_{n}": round(rates[n] / plain, 2) for n in CLIENTS[2:]},
+        "small_photo": {
+            "pixels": SMALL,
+            "loop_a_second": round(small_loop, 2),
+            "loop_milliseconds": round(1000 / small_loop),
+            "one_client": one,
+        },
         "megabytes_each_minute": megabytes,
         "server_exit_status": ended,
     }
