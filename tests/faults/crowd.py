@@ -106,20 +106,25 @@ def run(seconds: float) -> str:
         erased: set[int] = set()
         reads = 0
         stop = time.monotonic() + seconds
-        while any(p.is_alive() for p in processes) or not reports.empty():
-            if time.monotonic() > stop:
-                stopped.set()
-            try:
-                kind, content, ids = reports.get(timeout=0.2)
-            except Empty:
-                continue
-            assert kind != "failed", content
-            if kind == "enrolled":
-                enrolled[ids] = content
-            elif kind == "read":
-                reads += content
-            else:
-                (erased if kind == "erased" else erasing).update(ids)
+        try:
+            while any(p.is_alive() for p in processes) or not reports.empty():
+                if time.monotonic() > stop:
+                    stopped.set()
+                try:
+                    kind, content, ids = reports.get(timeout=0.2)
+                except Empty:
+                    continue
+                assert kind != "failed", content
+                if kind == "enrolled":
+                    enrolled[ids] = content
+                elif kind == "read":
+                    reads += content
+                else:
+                    (erased if kind == "erased" else erasing).update(ids)
+        finally:
+            if not stopped.is_set():  # one failed; the others would go on for ever
+                for process in processes:
+                    process.kill()
         assert all(p.exitcode == 0 for p in processes)
         gallery = open_gallery(home)
         with gallery.database.reading() as session:
