@@ -245,7 +245,13 @@ def align(
         template.weights,
     )  # (2, 3), chip -> pixels
     source, matrix = _region(pixels, matrix, template)
-    return np.stack([_chip(source, matrix, view, template) for view in views])
+    upright = {
+        view: _chip(source, matrix, view, template)
+        for view in {replace(view, mirrored=False) for view in views}
+    }
+    chips = [upright[replace(view, mirrored=False)] for view in views]
+    pairs = zip(chips, views, strict=True)
+    return np.stack([chip[:, ::-1] if view.mirrored else chip for chip, view in pairs])
 
 
 def sharp_pixels(photo: Photo, landmarks: Float32) -> tuple[UInt8, float]:
@@ -313,7 +319,7 @@ def _chip(source: Image.Image, matrix: Float64, view: View, template: Template) 
     half = np.array([0.5, 0.5])
     shift = combined[:, 2] + half - combined[:, :2] @ half
     coefficients = (*combined[0, :2], shift[0], *combined[1, :2], shift[1])
-    chip = np.asarray(
+    return np.asarray(
         source.transform(
             (template.width, template.height),
             Image.Transform.AFFINE,
@@ -321,7 +327,6 @@ def _chip(source: Image.Image, matrix: Float64, view: View, template: Template) 
             resample=Image.Resampling.BILINEAR,
         )
     )
-    return chip[:, ::-1] if view.mirrored else chip
 
 
 def _sharpness(chip: UInt8) -> float:
