@@ -46,13 +46,15 @@ def serve(cache: Path) -> Serve:
             server = uvicorn.Server(config)
             thread = threading.Thread(target=server.run)
             thread.start()
-            while not server.started:
-                time.sleep(0.01)
-            port = server.servers[0].sockets[0].getsockname()[1]
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-                yield client
-            server.should_exit = True
-            thread.join()
+            try:
+                while not server.started:
+                    time.sleep(0.01)
+                port = server.servers[0].sockets[0].getsockname()[1]
+                with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+                    yield client
+            finally:  # else a test that fails would leave the thread, and pytest would not end
+                server.should_exit = True
+                thread.join()
 
     return serve_gallery
 
