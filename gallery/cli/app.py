@@ -62,7 +62,7 @@ class Group(TyperGroup):
         word = args[0]
         if word not in self.commands and not ctx.resilient_parsing and not word.startswith("-"):
             group = ctx.command_path.partition(" ")[2]
-            known = meant(word, list(_full_names(ctx.find_root().command)), group)
+            known = meant(word, sorted(_full_names(ctx.find_root().command)), group)
             hint = f" Did you mean {' or '.join(f'`gallery {name}`' for name in known)}?"
             lists = f" `{ctx.command_path} --help` lists the commands."
             ctx.fail(f"No such command {word!r}.{hint if known else lists}")
