@@ -85,10 +85,13 @@ class FaissIndex:
 
     def search(self, vectors: Float32, k: int) -> Neighbours:
         queries = checked_vectors(vectors, self.dimension)
-        # FAISS sets it for this thread alone.
-        is_large = len(queries) * len(self) >= _THREADS_FROM
-        faiss.omp_set_num_threads(_THREADS if is_large else 1)
-        similarities, ids = self._index.search(queries, checked_k(k))
+        k = checked_k(k)
+        if len(queries) * len(self) < _THREADS_FROM:
+            faiss.omp_set_num_threads(1)  # of this thread alone
+        try:
+            similarities, ids = self._index.search(queries, k)
+        finally:
+            faiss.omp_set_num_threads(_THREADS)
         similarities[ids == NO_NEIGHBOUR] = -np.inf
         return Neighbours(ids, similarities)
 

@@ -122,16 +122,10 @@ def fetch_weights(name: str, settings: Settings, file: Path | None = None) -> tu
     file : take mobilefacenet's weights from this file instead of fetching them.
     Raises WeightsMissing, WeightsMismatch, WeightsUnreadable or SettingInvalid.
     """
-    from gallery.encoders.registry import open_network
-    from gallery.networks.machine import machine_for
-    from gallery.vision.max_margin import MaxMarginDetector
-    from gallery.vision.mtcnn import open_mtcnn
+    from gallery.factory import build_pipeline
 
     fetched, spec = _fetched(name, settings.cache, file)
-    machine = machine_for(settings)
-    open_network(read_spec(spec), machine)
-    open_mtcnn(machine)
-    MaxMarginDetector(machine)
+    build_pipeline(settings, read_spec(spec), native=True).load_second_detector()
     return fetched, spec
 
 

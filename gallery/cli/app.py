@@ -114,7 +114,7 @@ class Program(Group):
                 self.commands[name] = command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        # What a word that is no command was meant to be may be a command of any group.
+        # A word that is not a command may be meant as one of any group.
         import_commands(args[:1] if args[0] in self.commands else self.commands)
         self.commands = get_group(app).commands
         return super().resolve_command(ctx, args)
@@ -130,7 +130,7 @@ def import_commands(names: Iterable[str]) -> None:
     """Import the modules of these commands, which adds the commands to `app`."""
     modules = {name: module for panel in PANELS.values() for name, (module, _) in panel.items()}
     needed = {f"gallery.cli.{modules[name]}" for name in names} - sys.modules.keys()
-    gc.disable()  # what is imported is no garbage, and looking for some takes a tenth of the time
+    gc.disable()  # nothing imported is garbage; looking for it takes a tenth of the time
     try:
         for module in needed:
             import_module(module)

@@ -64,7 +64,6 @@ def _export(model: Model) -> bytes:
                 (example,),
                 file,  # type: ignore[arg-type]  # the stub knows paths only
                 input_names=["input"],
-                output_names=[f"output{i}" for i in range(model.outputs)],
                 dynamic_axes={"input": free},
                 opset_version=_OPSET,
                 dynamo=False,

@@ -26,14 +26,12 @@ class Model:
     sha256 : of its weights, hexadecimal.
     build : makes the module, with its weights; called only to export it, or to run it in torch.
     shape : of the input; None for an axis of any length, as the first always is.
-    outputs : how many the module returns.
     """
 
     name: str
     sha256: str
     build: Callable[[], nn.Module]
     shape: tuple[int | None, ...]
-    outputs: int = 1
 
 
 def open_model(model: Model, machine: Machine) -> Runner:

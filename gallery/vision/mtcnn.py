@@ -21,7 +21,6 @@ _SHAPES: tuple[tuple[int | None, ...], ...] = (
     (None, 3, 24, 24),
     (None, 3, 48, 48),
 )
-_OUTPUTS = (2, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -55,10 +54,8 @@ def open_mtcnn(machine: Machine) -> Mtcnn:
     """Load the networks. Raises WeightsMissing, WeightsMismatch or WeightsUnreadable."""
     return Mtcnn(
         *(
-            open_model(
-                Model(source.name, source.sha256, partial(_module, source), shape, outputs), machine
-            )
-            for source, shape, outputs in zip(MTCNN_NETWORKS, _SHAPES, _OUTPUTS, strict=True)
+            open_model(Model(source.name, source.sha256, partial(_module, source), shape), machine)
+            for source, shape in zip(MTCNN_NETWORKS, _SHAPES, strict=True)
         )
     )
 

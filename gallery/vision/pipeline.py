@@ -102,6 +102,10 @@ class FacePipeline:
             reason += " (the second detector's weights are unusable: see `gallery check`)"
         return reason
 
+    def load_second_detector(self) -> None:
+        """Load now what only a photo without a face needs, if its weights are there."""
+        _ = self._detector.is_incomplete
+
     def one_face(self, photo: Photo, several: Several) -> Face:
         """Detect the photo's only face, or pick one of several by the given rule.
 
