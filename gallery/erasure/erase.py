@@ -67,6 +67,8 @@ if TYPE_CHECKING:  # they load the networks, which erasing rarely needs
     from gallery.matching.scorer import Scorer
 
 _MAX_LISTED = 5
+_SEARCHES = 3
+"""A trace may be somebody's of the same name, whom another process erases before we ask whose."""
 
 
 @dataclass(frozen=True)
@@ -304,14 +306,17 @@ class Eraser:
 
     def _verify(self, deletions: Sequence[_Deletion]) -> list[Receipt]:
         """Erase the bytes, search for them, and issue receipts. Raises ErasureIncomplete."""
-        finish_erasing(self._database, self._index, self._home)
         unique = {trace.content: trace for deletion in deletions for trace in deletion.traces}
         traces = tuple(unique.values())
-        self._clear_cache(traces)  # an evaluation may have filled it again
         database = self._database.file
         files = [database, database.with_name(f"{database.name}-wal"), self._index.file]
-        searched = search([*searched_folders(self._home, self._cache), *files], traces)
-        left = [hit for hit in searched.hits if not self._belongs_to_another(hit, deletions)]
+        for _ in range(_SEARCHES):
+            finish_erasing(self._database, self._index, self._home)
+            self._clear_cache(traces)  # an evaluation may have filled it again
+            searched = search([*searched_folders(self._home, self._cache), *files], traces)
+            left = [hit for hit in searched.hits if not self._belongs_to_another(hit, deletions)]
+            if not left:
+                break
         if left or searched.unreadable:
             names = sorted({str(hit.file) for hit in left} | set(map(str, searched.unreadable)))
             kinds = ", ".join(sorted({hit.trace.kind for hit in left})) or "unreadable files"
