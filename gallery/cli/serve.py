@@ -126,9 +126,13 @@ def _listener(host: str, port: int) -> socket.socket:
     """Raises SettingInvalid if the port is taken or the address is not one of this machine."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise SettingInvalid(
             f"cannot listen on {host}, port {port}: {error.strerror}; choose another with --port or"
             " --host, or stop the program that is using it"
         ) from error
+    # Else the end of an answer waits 40 ms for the client to confirm its start. Connections inherit
+    # it; asyncio sets it only for sockets that it makes itself.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
