@@ -139,7 +139,7 @@ class Settings(BaseSettings):
         ge=2,
         le=MAX_VIEWS,
         description="Views averaged for an enrolled face. 2: the face and its mirror image."
-        " Default: as many as pay for the encoder, 10 for those that come with a head.",
+        " Default: as many as pay for the encoder: 2 with mobilefacenet, otherwise 10.",
     )
     views_query: int | None = Field(
         default=None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gallery.encoders.protocol import Traits
+from gallery.encoders.protocol import Traits, Views
 from gallery.encoders.template import ARCFACE_112, DLIB_150
 from gallery.encoders.weights import DLIB_RESNET, MOBILEFACENET
 
@@ -29,6 +29,7 @@ MOBILEFACENET_TRAITS = Traits(
     licence_weights=MOBILEFACENET.licence,
     accuracy=_ACCURACY,
     near_identical=0.9,
+    views=Views(probe=2, enrolled=2),
 )
 TRAITS = {traits.name: traits for traits in (MOBILEFACENET_TRAITS, DLIB_TRAITS)}
 """By the encoder's name, the best first."""
