@@ -160,7 +160,8 @@ class IndexReplica:
             latest = latest_change(session)
         if latest < self._position:  # an older database was restored
             return self._rebuild()
-        self._index, self._position = self._apply_changes(self._index, self._position)
+        if latest > self._position:
+            self._index, self._position = self._apply_changes(self._index, self._position)
         return self._index
 
     def _apply_changes(self, index: VectorIndex, position: int) -> tuple[VectorIndex, int]:

@@ -50,8 +50,7 @@ class CandidateSearch:
             face_ids = face_ids[face_ids >= 0]
             with self._database.reading() as session:
                 encoders.check_in_use(session, self._index.encoder)
-                stored = faces.encodings_by_id(session, face_ids.tolist())
-                identity_ids = np.unique(stored.identity_ids)
+                identity_ids = faces.identities_of(session, face_ids.tolist())
                 enough = min(self._identities, identities.count(session))
                 if len(identity_ids) >= enough or len(face_ids) < k:
                     all_faces = faces.encodings_of(session, identity_ids)
