@@ -19,7 +19,7 @@ from gallery.gallery.identities import Identities
 from gallery.gallery.queries import Queries
 from gallery.gallery.reencoding import Reencoding
 from gallery.progress import StepProgress, no_step_progress
-from gallery.types import Enrolment, Several
+from gallery.types import AnyPath, Enrolment, Several
 
 if TYPE_CHECKING:
     from gallery.enrolment.enroller import ReadPhoto
@@ -78,7 +78,7 @@ class Gallery(Queries, Identities, Erasure, Duplicates, Reencoding, Administrati
 
     def enroll_folder(
         self,
-        folder: Path,
+        folder: AnyPath,
         *,
         several: Several | str = Several.REFUSE,
         force: bool = False,
@@ -97,7 +97,7 @@ class Gallery(Queries, Identities, Erasure, Duplicates, Reencoding, Administrati
         left_out : receives the files that were not looked at, see gallery.vision.folder.
         Raises PhotoUnreadable, NoPeople, DateInvalid, SettingInvalid or HomeError.
 
-        >>> [enrolment.outcome.value for enrolment in gallery.enroll_folder(Path("people"))]
+        >>> [enrolment.outcome.value for enrolment in gallery.enroll_folder("people")]
         ['enrolled']
         """
         from gallery.enrolment.enroller import EnrolOptions
@@ -123,7 +123,7 @@ class Gallery(Queries, Identities, Erasure, Duplicates, Reencoding, Administrati
         pipeline = parts.pipeline.get()
         spec = read_spec(pipeline.encoder.network.traits.spec)
         return enroll_folder(
-            folder,
+            Path(folder),
             enroll,
             pipeline,
             parts.scorer.get(),

@@ -11,6 +11,7 @@ from gallery.gallery.base import OpenGallery
 from gallery.progress import Progress, no_progress
 from gallery.store import audit, calibrations, encoders, faces
 from gallery.store.records import CalibrationRecord
+from gallery.types import AnyPath
 
 if TYPE_CHECKING:
     from gallery.admin.backup import BackupInfo
@@ -41,21 +42,21 @@ class Administration(OpenGallery):
             calibrations.set_in_use(session, head, number)
             audit.record(session, "use calibration")
 
-    def back_up(self, file: Path, progress: Progress = no_progress) -> BackupInfo:
+    def back_up(self, file: AnyPath, progress: Progress = no_progress) -> BackupInfo:
         """Write the whole gallery to one file, while it is in use. See gallery.admin.backup."""
         from gallery.admin.backup import back_up
 
-        return back_up(self.database, self.settings, file, progress)
+        return back_up(self.database, self.settings, Path(file), progress)
 
-    def export(self, file: Path) -> int:
+    def export(self, file: AnyPath) -> int:
         """Write every face with its encoding to a NumPy archive. See gallery.admin.npz."""
         from gallery.admin.npz import export_faces
 
-        return export_faces(self.database, file)
+        return export_faces(self.database, Path(file))
 
     def import_from(
         self,
-        file: Path,
+        file: AnyPath,
         progress: Progress = no_progress,
         *,
         new: bool = False,
@@ -69,6 +70,7 @@ class Administration(OpenGallery):
         from gallery.admin.npz import encoder_in, import_faces
         from gallery.matching.head_files import built_in_sha256
 
+        file = Path(file)
         kind = self._kind_for_import(encoder_in(file))
         if kind in TRAITS:
             encoder = kind, built_in_sha256(self.settings, TRAITS[kind])

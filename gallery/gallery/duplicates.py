@@ -12,6 +12,7 @@ from gallery.factory import build_reader, build_workers
 from gallery.gallery.base import OpenGallery
 from gallery.progress import Progress, StepProgress, no_progress, no_step_progress
 from gallery.store import corrections, kept_images, plans
+from gallery.types import AnyPath
 
 if TYPE_CHECKING:
     from gallery.dedupe.findings import Findings, GalleryFindings
@@ -23,7 +24,7 @@ class Duplicates(OpenGallery):
 
     def dedupe_folder(
         self,
-        folder: Path,
+        folder: AnyPath,
         *,
         precision: float | None = None,
         people: bool | None = None,
@@ -36,7 +37,7 @@ class Duplicates(OpenGallery):
         progress : called with the step, and how many of how many are done.
         Raises PhotoUnreadable, NoPhotos, FolderForgotten or SettingInvalid.
 
-        >>> findings = gallery.dedupe_folder(Path("photos"))
+        >>> findings = gallery.dedupe_folder("photos")
         >>> len(findings.copies), len(findings.people)
         (1, 1)
         """
@@ -47,7 +48,7 @@ class Duplicates(OpenGallery):
         pipeline = parts.pipeline.get()
         spec = read_spec(pipeline.encoder.network.traits.spec)
         return dedupe_folder(
-            folder,
+            Path(folder),
             pipeline,
             parts.scorer.get(),
             self.database,
@@ -75,8 +76,8 @@ class Duplicates(OpenGallery):
     def write_plan(
         self,
         found: Findings,
-        folder: Path | None,
-        out: Path,
+        folder: AnyPath | None,
+        out: AnyPath,
         progress: Progress = no_progress,
     ) -> list[Path]:
         """Write findings as a plan: plan.json, plan.csv and report.html. Returns the files.
@@ -86,9 +87,14 @@ class Duplicates(OpenGallery):
         """
         from gallery.dedupe.plan.write import write_plan
 
-        reader = build_reader(self.settings)
         return write_plan(
-            self.database, found, folder, out, reader, self._thumbnail_or_none, progress
+            self.database,
+            found,
+            None if folder is None else Path(folder),
+            Path(out),
+            build_reader(self.settings),
+            self._thumbnail_or_none,
+            progress,
         )
 
     def _thumbnail_or_none(self, face_id: int) -> bytes | None:
@@ -97,13 +103,13 @@ class Duplicates(OpenGallery):
         return None
 
     def apply_plan(
-        self, file: Path, *, accept_over: float | None = None, dry_run: bool = False
+        self, file: AnyPath, *, accept_over: float | None = None, dry_run: bool = False
     ) -> Applied:
         """Apply what was accepted in a plan. See gallery.dedupe.plan.apply."""
         from gallery.dedupe.plan.apply import apply_plan
         from gallery.dedupe.plan.files import read_plan
 
-        plan = read_plan(file)
+        plan = read_plan(Path(file))
         return apply_plan(self.database, plan, accept_over=accept_over, dry_run=dry_run)
 
     def saved_plans(self) -> int:

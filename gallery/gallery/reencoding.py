@@ -14,6 +14,7 @@ from gallery.gallery.base import OpenGallery
 from gallery.progress import StepProgress, no_step_progress
 from gallery.store import audit, encoders, kept_images, reencoding
 from gallery.store.encoders import EncoderRecord, EncoderState
+from gallery.types import AnyPath
 
 if TYPE_CHECKING:
     from gallery.admin.reencoding import ReencodingResult
@@ -76,7 +77,7 @@ class Reencoding(OpenGallery):
         self,
         encoder: str,
         *,
-        photos: Path | None = None,
+        photos: AnyPath | None = None,
         leave_missing: bool = False,
         progress: StepProgress = no_step_progress,
     ) -> ReencodingResult:
@@ -100,12 +101,13 @@ class Reencoding(OpenGallery):
                 progress=progress,
             )
 
-    def reencoder(self, record: EncoderRecord, photos: Path | None = None) -> Reencoder:
+    def reencoder(self, record: EncoderRecord, photos: AnyPath | None = None) -> Reencoder:
         """Return what encodes this gallery's faces with that encoder. See gallery.reencode."""
         from gallery.reencode import Reencoder
 
+        folder = None if photos is None else Path(photos)
         reader, workers = build_reader(self.settings), partial(build_workers, self.settings)
-        return Reencoder(self.database, reader, record, photos, workers)
+        return Reencoder(self.database, reader, record, folder, workers)
 
     def previous_encoder(self) -> EncoderRecord:
         """Return the encoder that there is a way back to. Raises CannotReencode."""

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from gallery.errors import PhotoTooLarge, PhotoUndecodable, PhotoUnreadable
-from gallery.types import UInt8
+from gallery.types import AnyPath, UInt8
 from gallery.vision.photo import decoder_errors
 
 _KINDS = (
@@ -44,7 +44,7 @@ class BinaryFile(Protocol):
 
 
 PhotoInMemory = bytes | bytearray | memoryview | Upload | BinaryFile | UInt8 | Image.Image
-PhotoSource = str | os.PathLike[str] | PhotoInMemory
+PhotoSource = AnyPath | PhotoInMemory
 """A path; a file's bytes; a file opened with mode "rb", read from where it stands.
 
 Or an array: uint8, (H, W, 3), RGB, upright. Its SHA-256 is that of a binary PPM file of its pixels.
