@@ -2,34 +2,91 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from gallery.matching.head import Head
 from gallery.matching.impostors import Impostors
+from gallery.matching.pair_features import SIDE_WIDTH
 from gallery.matching.templates import Templates, fuse_templates
-from gallery.types import Encodings, Float32, Float64, Int64
+from gallery.types import Encodings, Float32, Float64, Int64, UInt64
 
 _BATCH = 16_384
 _SHORTLIST = 50
-_SAMPLED_IDENTITIES = 200
+SAMPLED_IDENTITIES = 200
 """At most this many of a gallery's identities are compared with each other."""
+
+
+@dataclass(frozen=True)
+class SampleMargins:
+    """The margins of one face of each of s identities, as a query, to the template of each.
+
+    identity_ids : int64 (s,), ascending.
+    faces, templates : the sides of pairs, float32 (s, SIDE_WIDTH).
+    margins : float32 (s, s), rows are faces.
+    """
+
+    identity_ids: Int64
+    faces: Float32
+    templates: Float32
+    margins: Float32
+
+    @classmethod
+    def none(cls) -> SampleMargins:
+        """Return the margins of no identities."""
+        sides = np.zeros((0, SIDE_WIDTH), dtype=np.float32)
+        return cls(np.zeros(0, dtype=np.int64), sides, sides, np.zeros((0, 0), dtype=np.float32))
+
+    def without(self, identity_ids: Int64) -> SampleMargins:
+        """Return those of the others."""
+        kept = np.flatnonzero(~np.isin(self.identity_ids, identity_ids))
+        return self._at(kept)
+
+    def joined(self, new: SampleMargins, head: Head) -> SampleMargins:
+        """Return those of these identities and of others together."""
+        above = side_margins(head, self.faces, new.templates)
+        below = side_margins(head, new.faces, self.templates)
+        both = SampleMargins(
+            np.concatenate([self.identity_ids, new.identity_ids]),
+            np.concatenate([self.faces, new.faces]),
+            np.concatenate([self.templates, new.templates]),
+            np.block([[self.margins, above], [below, new.margins]]),
+        )
+        return both._at(np.argsort(both.identity_ids))
+
+    def impostors(self, head: Head) -> Impostors:
+        """Estimate how alike these identities are."""
+        prior, margins = head.metadata.calibration.prior, self.margins.astype(np.float64)
+        return Impostors.of(prior, self.identity_ids, margins, self.faces, self.templates)
+
+    def _at(self, rows: Int64) -> SampleMargins:
+        return SampleMargins(
+            self.identity_ids[rows],
+            self.faces[rows],
+            self.templates[rows],
+            self.margins[np.ix_(rows, rows)],
+        )
+
+
+def sample_margins(head: Head, owners: Int64, encodings: Encodings) -> SampleMargins:
+    """Return the margins between identities.
+
+    owners : int64 (n,), the identity of each encoding. The first face of each is the query.
+    """
+    templates = fuse_templates(owners, encodings)
+    faces = head.sides(encodings.take(np.unique(owners, return_index=True)[1]))
+    sides = head.sides(templates.encodings)
+    return SampleMargins(templates.identity_ids, faces, sides, side_margins(head, faces, sides))
 
 
 def gallery_impostors(head: Head, owners: Int64, encodings: Encodings) -> Impostors:
     """Estimate how alike a gallery's identities are, from at most 200 of them.
 
-    One face of each is scored, as a query, against the templates of the others.
-
     owners : int64 (n,), the identity of each encoding.
     """
     rows = np.flatnonzero(np.isin(owners, identity_sample(np.unique(owners))))
-    owners, encodings = owners[rows], encodings.take(rows)
-    templates = fuse_templates(owners, encodings)
-    faces = head.sides(encodings.take(np.unique(owners, return_index=True)[1]))
-    sides = head.sides(templates.encodings)
-    margins = side_margins(head, faces, sides).astype(np.float64)
-    prior = head.metadata.calibration.prior
-    return Impostors.of(prior, templates.identity_ids, margins, faces, sides)
+    return sample_margins(head, owners[rows], encodings.take(rows)).impostors(head)
 
 
 def gallery_margins(
@@ -119,6 +176,20 @@ def side_margins(head: Head, a: Float32, b: Float32) -> Float32:
 
 
 def identity_sample(identity_ids: Int64) -> Int64:
-    """Return at most 200 of the ids, int64 ascending; the same ids give the same sample."""
-    rng = np.random.default_rng(len(identity_ids))
-    return np.sort(rng.permutation(np.sort(identity_ids))[:_SAMPLED_IDENTITIES])
+    """Return at most 200 of the ids, int64 ascending: those whose hash is lowest.
+
+    So the sample of a gallery with one identity more differs by one at most.
+    """
+    if len(identity_ids) <= SAMPLED_IDENTITIES:
+        return np.sort(identity_ids)
+    lowest = np.argpartition(_hashed(identity_ids), SAMPLED_IDENTITIES - 1)[:SAMPLED_IDENTITIES]
+    return np.sort(identity_ids[lowest])
+
+
+def _hashed(ids: Int64) -> UInt64:
+    """Hash ids by SplitMix64 (Steele, Lea and Flood, 2014), which gives no two the same."""
+    z = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    hashed: UInt64 = z ^ (z >> np.uint64(31))
+    return hashed

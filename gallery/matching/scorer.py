@@ -9,6 +9,7 @@ import numpy as np
 
 from gallery.matching.adjustment import Adjustment
 from gallery.matching.gallery_margins import gallery_impostors, gallery_margins, identity_sample
+from gallery.matching.gallery_sample import GallerySample
 from gallery.matching.head import Head
 from gallery.matching.impostors import Impostors
 from gallery.matching.operating_point import (
@@ -20,7 +21,6 @@ from gallery.matching.operating_point import (
 from gallery.matching.search import CandidateFaces
 from gallery.matching.templates import fuse_templates
 from gallery.store import calibrations, faces, identities
-from gallery.store.change_log import latest_change
 from gallery.store.database import Database
 from gallery.types import Candidate, Encodings, Float64, Int64, Verdict
 
@@ -38,7 +38,8 @@ class Scorer:
         self._database = database
         self._rate = fpir
         self._lock = Lock()
-        self._cached: tuple[tuple[int, int, int], OperatingPoint] | None = None
+        self._sample = GallerySample(head)
+        self._cached: tuple[tuple[int, int], OperatingPoint] | None = None
 
     @property
     def fpir(self) -> float:
@@ -52,19 +53,19 @@ class Scorer:
         """
         with self._lock:
             with self._database.reading() as session:
-                identity_ids = np.array(identities.ids(session), dtype=np.int64)
+                impostors = self._sample.impostors(session)
+                comparisons = identities.count(session)
                 calibration = calibrations.in_use(session, self.head.sha256)
-                version = 0 if calibration is None else calibration.id
-                state = latest_change(session), len(identity_ids), version
-                if self._cached is not None and self._cached[0] == state:
-                    return self._cached[1]
-                stored = faces.encodings_of(session, identity_sample(identity_ids).tolist())
-            impostors = gallery_impostors(self.head, stored.identity_ids, stored.encodings)
+            version = 0 if calibration is None else calibration.id
+            if self._cached is not None:
+                state, point = self._cached
+                if state == (comparisons, version) and point.impostors is impostors:
+                    return point
             adjustment = None
             if calibration is not None:
                 adjustment = Adjustment.from_json(calibration.adjustment)
-            point = self._operating_point(len(identity_ids), impostors, adjustment)
-            self._cached = state, point
+            point = self._operating_point(comparisons, impostors, adjustment)
+            self._cached = (comparisons, version), point
             return point
 
     def uncalibrated_operating_point(self, without: Collection[int] = ()) -> OperatingPoint:
@@ -109,7 +110,7 @@ class Scorer:
     def forget(self) -> None:
         """Forget what is cached of the gallery, encodings of enrolled people among it."""
         with self._lock:
-            self._cached = None
+            self._cached, self._sample = None, GallerySample(self.head)
 
     def _moved(self, point: OperatingPoint, identities: int, fpir: float) -> OperatingPoint:
         return operating_point(

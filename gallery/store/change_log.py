@@ -1,4 +1,4 @@
-"""The monotonic log of added and deleted faces, and notes of clean-up work still to do.
+"""The monotonic log of added, moved and deleted faces, and notes of clean-up work still to do.
 
 A note is a random value, so that a note written meanwhile is not cleared.
 """
@@ -17,7 +17,7 @@ _SCRUB, _HEAD_REMOVAL = "to_scrub", "head_to_drop"
 
 
 def log_changes(session: Session, face_ids: Sequence[int]) -> None:
-    """Log that these faces were added or deleted; the faces table tells which."""
+    """Log that these faces were added, moved or deleted; the faces table tells which."""
     if face_ids:
         session.execute(insert(ChangeRow), [{"face_id": i} for i in face_ids])
 
@@ -58,6 +58,6 @@ def clear_head_removal(session: Session, note: str) -> None:
 
 
 def changed_since(session: Session, position: int) -> list[int]:
-    """Return the ids of faces added or deleted after a position, each once."""
+    """Return the ids of faces added, moved or deleted after a position, each once."""
     query = select(ChangeRow.face_id).where(ChangeRow.id > position).distinct()
     return list(session.scalars(query))

@@ -244,6 +244,14 @@ def dates_of(session: Session, identity_ids: Iterable[int]) -> dict[int, list[st
     return dates
 
 
+def owners(session: Session, face_ids: Iterable[int]) -> set[int]:
+    """Return the ids of the identities of those of the given faces that exist."""
+    found: set[int] = set()
+    for batch in batched(face_ids, IDS_PER_QUERY):
+        found.update(session.scalars(select(FaceRow.identity_id).where(FaceRow.id.in_(batch))))
+    return found
+
+
 def identities_of(session: Session, face_ids: Iterable[int]) -> set[int]:
     """Return the ids of the identities of those of the given faces that are searchable."""
     found: set[int] = set()

@@ -43,9 +43,10 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
             FaceRow.identity_id == other.id, FaceRow.photo_id.in_(photos)
         )
         aside = session.scalars(duplicates).all()
-        moved = select(FaceRow.id).where(
+        query = select(FaceRow.id).where(
             FaceRow.identity_id == other.id, FaceRow.photo_id.not_in(photos)
         )
+        moved = list(session.scalars(query))
         distinct = distinct_from(session, other.id)
         # The decisions that `keep` takes over; an undo deletes them again.
         lent = distinct - distinct_from(session, kept.id) - {kept.id}
@@ -57,7 +58,7 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
                 "id": other_row.id,
                 "name": other_row.name,
                 "created_at": other_row.created_at.isoformat(),
-                "faces": list(session.scalars(moved)),
+                "faces": moved,
                 "aside": [pack_face(session, face) for face in aside],
                 "distinct": sorted(distinct),
                 "lent": sorted(lent),
@@ -69,7 +70,7 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
         for face in aside:
             session.delete(face)
         session.flush()
-        log_changes(session, [face.id for face in aside])
+        log_changes(session, [*(face.id for face in aside), *moved])
         session.execute(
             update(FaceRow).where(FaceRow.identity_id == other.id).values(identity_id=kept.id)
         )
@@ -201,6 +202,7 @@ def _restore(session: Session, kept_id: int, other: Json, set_since: datetime | 
             .where(FaceRow.id == face, FaceRow.identity_id == kept_id)
             .values(identity_id=other["id"])
         )
+    log_changes(session, other["faces"])
     for face in other.get("called_right", []):  # if it is still confirmed
         session.execute(
             update(MisfiledDecisionRow)
