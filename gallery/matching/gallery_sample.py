@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sqlalchemy.orm import Session
 
 from gallery.matching.gallery_margins import (
     SAMPLED_IDENTITIES,
@@ -15,6 +14,7 @@ from gallery.matching.head import Head
 from gallery.matching.impostors import Impostors
 from gallery.store import faces, identities
 from gallery.store.change_log import changed_since, latest_change
+from gallery.store.database import Session
 from gallery.types import Int64
 
 _MOST_CHANGES = 1_000
@@ -66,9 +66,9 @@ class GallerySample:
         touched = np.union1d(owners, former)
         gone = np.setdiff1d(touched, identities.existing(session, touched.tolist()))
         kept = np.setdiff1d(self._members, gone)
+        if len(kept) < len(self._members) == SAMPLED_IDENTITIES:
+            return False  # who takes the place of one that is gone is not known
         members = identity_sample(np.union1d(kept, owners))
-        if len(members) < min(SAMPLED_IDENTITIES, identities.count(session)):
-            return False  # one was erased, and who takes its place is not known
         left = np.setdiff1d(self._members, members)
         self._members = members
         stale = np.union1d(left, np.intersect1d(touched, members))

@@ -54,7 +54,7 @@ def test_undo_restores_everything(people: Database) -> None:
     assert undone(people, number) == ["Ada", "Countess", "Eve"]
     assert snapshot(people) == before and people.problems() == []
     with people.reading() as session:
-        assert changed_since(session, position) == [3]  # the face set aside is restored
+        assert sorted(changed_since(session, position)) == [3, 4, 6]  # 3 was set aside
         assert kept_images.thumbnail(session, 3) == b"jpeg"
         assert merges.list_all(session) == []
     with pytest.raises(MergeNotFound, match="no merge 1"):
@@ -202,7 +202,8 @@ def test_merge_moves_all_faces(database: Database, unit_rows, add_face) -> None:
         assert [r.id for r in faces.records(session, identity_id=kept.id)] == ids[:5]
         stored = faces.encodings_by_id(session, ids)
         assert stored.encodings.vectors.tobytes() == rows.vectors.tobytes()
-    assert latest_position(database) == before  # no face was added or deleted
+    with database.reading() as session:
+        assert sorted(changed_since(session, before)) == ids[2:5]  # those that moved
 
 
 def test_merge_sets_aside_a_second_face_from_one_photo_and_logs_it(
@@ -217,7 +218,7 @@ def test_merge_sets_aside_a_second_face_from_one_photo_and_logs_it(
         assert merges.merge(session, "Ada", ["Countess"]).identity.faces == 2
     assert face_ids(database) == [kept, own] and photo_count(database) == 2
     with database.reading() as session:
-        assert changed_since(session, before) == [duplicate]
+        assert sorted(changed_since(session, before)) == [duplicate, own]
 
 
 def test_merged_identities_may_share_a_photo(database: Database, unit_rows, add_face) -> None:
