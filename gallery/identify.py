@@ -18,8 +18,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
-
 from gallery.config import Promise
 from gallery.errors import EncoderChanged, PhotoError, PhotoUnreadable
 from gallery.matching.assignment import assign
@@ -82,7 +80,7 @@ def read_probe(
             refused = decision_without_face(Outcome.SEVERAL_FACES, photo.noted(reason))
         found = [] if face is None else [face]
     return Probe(
-        replace(photo, pixels=_NO_PIXELS, full=None),
+        photo.without_pixels(),
         pipeline.encoder.weights_sha256,
         tuple(found),
         pipeline.encode(photo, found, views),
@@ -147,9 +145,6 @@ def _portable(photo: PhotoSource, max_bytes: int) -> PhotoSource:
         return Upload(content_in_memory(photo, max_bytes=max_bytes), source_name(photo))
     except PhotoError as error:
         return _Unreadable(source_name(photo), str(error))
-
-
-_NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
 
 class Identifier:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -51,6 +51,10 @@ class Photo:
     taken: str | None = None
     note: str = ""
     full: Callable[[], UInt8] | None = None
+
+    def without_pixels(self) -> Photo:
+        """Return what is known of the photo besides its pixels."""
+        return replace(self, pixels=np.zeros((0, 0, 3), np.uint8), full=None)
 
     def noted(self, reason: str) -> str:
         """The reason of an answer about this photo, with the note on its file."""

@@ -223,6 +223,8 @@ def read_photo(pipeline: FacePipeline, listed_photo: ListedPhoto, views: int) ->
         probabilities=np.array([face.probability for face in faces], np.float32),
         sharpness=np.array([face.sharpness for face in faces], np.float32),
         encodings=encodings,
+        taken=photo.taken,
+        note=photo.note[:1000],
     )
 
 

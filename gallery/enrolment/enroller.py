@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from gallery.dates import checked_date
 from gallery.dedupe.image_similarity import grey_jpeg, perceptual_hashes
 from gallery.enrolment.rivals import rivals_of
-from gallery.enrolment.seen_before import same_picture, was_erased
+from gallery.enrolment.seen_before import same_picture
+from gallery.enrolment.standing import Standing, standing_of
 from gallery.errors import NameAmbiguous, NoFaceFound, PhotoError, SeveralFacesFound
 from gallery.identify import Identifier
 from gallery.matching.lookalikes import is_unlike
@@ -18,8 +19,8 @@ from gallery.matching.scorer import Scorer
 from gallery.names import checked_name, folded
 from gallery.store import audit, faces, identities, kept_images, merges, recalled
 from gallery.store.change_log import latest_change
-from gallery.store.database import Database, Session
-from gallery.store.records import NewFace
+from gallery.store.database import Database
+from gallery.store.records import IdentityRecord, NewFace
 from gallery.timing import stage
 from gallery.types import (
     Encodings,
@@ -64,12 +65,14 @@ class EnrolOptions:
 class ReadPhoto:
     """A photo whose faces were found and encoded before it is enrolled.
 
+    photo : without its pixels; None if it must be decoded again.
     sha256 : of the photo's file.  encoder : SHA-256 of the encoder's weights.
     faces : the largest first.  encodings : a row for each, of an enrolled face's views.
     picture_hash : see gallery.store.records.FaceRecord.
     own : which of the faces is the person's; None if that is not known.
     """
 
+    photo: Photo | None
     sha256: str
     picture_hash: str
     encoder: str
@@ -155,22 +158,22 @@ class Enroller:
     ) -> Enrolment:
         content = self._pipeline.content(source)
         sha256 = hashlib.sha256(content).hexdigest()
-        with self._database.reading() as session:
-            person = _person(session, name, new=options.new)
-        existing = self._existing(person, sha256, label)
-        if existing is not None:
-            return _noted(existing, name, person)
-        is_back = was_erased(self._database, person, sha256)
-        if is_back and options.again and not options.force:
+        standing = standing_of(self._database, name, sha256, label, new=options.new)
+        if standing.enrolled is not None:
+            return _noted(standing.enrolled, name, standing.person)
+        person = standing.person
+        if standing.was_erased and options.again and not options.force:
             reason = f"this photo was erased from {person} before; use force to enrol it again"
             return _refused(label, reason, Refusal.FORGOTTEN)
-        with stage("decode"):
-            photo = self._pipeline.reader.decode(content, label)
-        if taken is not None:
-            photo = replace(photo, taken=taken)
-        current = photo.sha256, self._pipeline.encoder.weights_sha256
+        current = sha256, self._pipeline.encoder.weights_sha256
         if read is not None and (read.sha256, read.encoder) != current:
             read = None
+        photo = None if read is None else read.photo
+        if photo is None or self._thumbnails or self._keep != "nothing":
+            with stage("decode"):
+                photo = self._pipeline.reader.decode(content, label)
+        if taken is not None:
+            photo = replace(photo, taken=taken)
         face, encoding, number = self._face(photo, read, options.several)
         picture_hash = _picture_hash(photo) if read is None else read.picture_hash
         faults, poor = self._faults(face, encoding)
@@ -179,23 +182,22 @@ class Enroller:
                 _refused(label, f"the face is {poor}", Refusal.POOR_PHOTO), faults=faults
             )
         picture = picture_to_keep(self._keep, photo, face, content, number)
-        new = NewFace(face, encoding, self._views, picture, taken, picture_hash)
-        warning = f"; warning: this photo was erased from {person} before" if is_back else ""
-        if faults:
-            warning += f"; warning: the face is {poor}, so it will find few other photos of"
-            warning += f" {person}{self._better_photos(person)}"
+        small = thumbnail(photo, face) if self._thumbnails else None
+        new = NewFace(face, encoding, self._views, picture, taken, picture_hash, small)
         while True:
-            # Another process may have enrolled it, or somebody of a near name, meanwhile.
-            with self._database.reading() as session:
-                position = latest_change(session)
-                person = _person(session, name, new=options.new)
-            enrolment = self._existing(person, photo.sha256, label)
-            if enrolment is None:
-                enrolment = self._enroll_unless_rivals(
-                    person, photo, new, position, options, warning
-                )
+            warning = ""
+            if standing.was_erased:
+                warning = f"; warning: this photo was erased from {standing.person} before"
+            if faults:
+                warning += f"; warning: the face is {poor}, so it will find few other photos of"
+                warning += f" {standing.person}{self._better_photos(standing.identity)}"
+            enrolment = standing.enrolled or self._enroll_unless_rivals(
+                standing, photo, new, options, warning
+            )
             if enrolment is not None:
-                return _noted(replace(enrolment, faults=faults), name, person)
+                return _noted(replace(enrolment, faults=faults), name, standing.person)
+            # Another process may have enrolled it, or somebody of a near name, meanwhile.
+            standing = standing_of(self._database, name, sha256, label, new=options.new)
 
     def _face(
         self, photo: Photo, read: ReadPhoto | None, several: Several
@@ -218,40 +220,31 @@ class Enroller:
         faults = limits.faults(signs)
         return faults, limits.described(faults, signs)
 
-    def _better_photos(self, name: str) -> str:
+    def _better_photos(self, identity: IdentityRecord | None) -> str:
         """The photos without faults that the identity has, to be said in a warning."""
+        if identity is None:
+            return ""
         with self._database.reading() as session:
-            record = identities.find(session, name)
-            stored = [] if record is None else faces.records(session, identity_id=record.id)
+            stored = faces.records(session, identity_id=identity.id)
             better = [face.photo for face in judged(session, stored) if not face.faults]
         if not better:
             return ""
         more = f" and {len(better) - _MOST_NAMED} more" if len(better) > _MOST_NAMED else ""
         return f"; better ones are {', '.join(better[:_MOST_NAMED])}{more}"
 
-    def _existing(self, name: str, sha256: str, label: str) -> Enrolment | None:
-        """The enrolment of this photo for this identity, if there is one."""
-        with self._database.reading() as session:
-            record = identities.find(session, name)
-            face_id = None if record is None else faces.face_id_of(session, record.id, sha256)
-        if record is None or face_id is None:
-            return None
-        reason = f"this photo is already enrolled for {record.name}; nothing was changed"
-        return Enrolment(label, EnrolOutcome.ALREADY, record.ref, face_id, reason)
-
     def _enroll_unless_rivals(
         self,
-        name: str,
+        standing: Standing,
         photo: Photo,
         new: NewFace,
-        position: int,
         options: EnrolOptions,
         warning: str,
     ) -> Enrolment | None:
         """Enrol the face, or refuse it because it matches other identities.
 
-        Returns None if the gallery changed after `position`: the face must be scored again.
+        Returns None if the gallery has changed since: the face must be scored again.
         """
+        name = standing.person
         candidates = self._identifier.decide_face(photo, new.face, new.encodings).candidates
         if options.again and not options.force:
             copy = same_picture(self._database, photo.sha256, new.picture_hash, candidates)
@@ -279,23 +272,24 @@ class Enroller:
             note += (
                 f"; told apart from {names}" if is_distinct else f"; warning: it matches {names}"
             )
-        unlike_warning = self._unlike_warning(name, new)
+        unlike_warning = self._unlike_warning(standing.identity, new)
         note += unlike_warning
         note += f"; warning: {photo.note}" if photo.note else ""
         others = [ref.id for ref in rival_refs] if options.distinct else []
-        enrolment = self._store(name, photo, new, position, note, others)
+        enrolment = self._store(name, photo, new, standing.position, note, others)
         if enrolment is None:
             return None
         return replace(enrolment, rivals=rival_refs, unlike=bool(unlike_warning))
 
-    def _unlike_warning(self, name: str, new: NewFace) -> str:
+    def _unlike_warning(self, identity: IdentityRecord | None, new: NewFace) -> str:
+        if identity is None:
+            return ""
         with self._database.reading() as session:
-            record = identities.find(session, name)
-            others = None if record is None else faces.encodings_of(session, [record.id]).encodings
-        if others is None or not is_unlike(self._scorer, new.encodings, others):
+            others = faces.encodings_of(session, [identity.id]).encodings
+        if not is_unlike(self._scorer, new.encodings, others):
             return ""
         photos = "photo" if len(others) == 1 else f"{len(others)} photos"
-        return f"; warning: this photo does not look like the other {photos} of {name}"
+        return f"; warning: this photo does not look like the other {photos} of {identity.name}"
 
     def _store(
         self,
@@ -322,8 +316,8 @@ class Enroller:
             face_id = faces.add(session, identity_id, photo, new, encoder_id)
             if new.kept_image is not None:
                 kept_images.save(session, face_id, new.kept_image)
-            if self._thumbnails:
-                kept_images.add_thumbnail(session, face_id, thumbnail(photo, new.face))
+            if new.thumbnail is not None:
+                kept_images.add_thumbnail(session, face_id, new.thumbnail)
             recalled.forget_photo(session, identity_id, photo.sha256)
             audit.record(session, "enrol", identity_id=identity_id)
             if told_apart:
@@ -344,17 +338,6 @@ def _picture_hash(photo: Photo) -> str:
 def refused_for_name(photo: str, error: NameAmbiguous) -> Enrolment:
     """Return the outcome of a photo whose name may be several people's, among photos of others."""
     return _refused(photo, str(error), Refusal.NAME_AMBIGUOUS)
-
-
-def _person(session: Session, name: str, *, new: bool) -> str:
-    """Return the exact name of the person that a name means. Raises NameAmbiguous."""
-    if new:
-        return name
-    try:
-        record = identities.meant(session, name)
-    except NameAmbiguous as error:
-        raise NameAmbiguous(f"{error}, or use new to enrol another person") from error
-    return name if record is None else record.name
 
 
 def _noted(enrolment: Enrolment, name: str, person: str) -> Enrolment:

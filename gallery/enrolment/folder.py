@@ -104,7 +104,7 @@ def enroll_folder(
             elif suggested is not None and not options.force:
                 outcome = _held_back(database, path, read[path], folder.name, suggested)
             else:
-                photo = _known(read.get(path), judgement.faces.get(path), pipeline)
+                photo = _known(path, read.get(path), judgement.faces.get(path), pipeline)
                 outcome = _enrolled_as(enroll, folder, path, photo)
             yield outcome
             done += 1
@@ -208,11 +208,14 @@ def _unusable(path: Path, photo: CachedPhoto) -> Enrolment:
     return Enrolment(str(path), EnrolOutcome.ERROR, None, None, reason)
 
 
-def _known(photo: CachedPhoto | None, own: int | None, pipeline: FacePipeline) -> ReadPhoto | None:
+def _known(
+    path: Path, photo: CachedPhoto | None, own: int | None, pipeline: FacePipeline
+) -> ReadPhoto | None:
     if photo is None:
         return None
     found = tuple(photo.face(i) for i in range(len(photo.boxes)))
     return ReadPhoto(
+        photo=photo.without_pixels(str(path)),
         sha256=photo.sha256,
         picture_hash=photo.hashes[0].tobytes().hex(),
         encoder=pipeline.encoder.weights_sha256,

@@ -1,24 +1,17 @@
-"""Whether a photo was enrolled or erased before, also as another file."""
+"""Whether a picture was enrolled before, also as another file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from gallery.matching.decision import matches
-from gallery.store import faces, identities, recalled
+from gallery.store import faces
 from gallery.store.database import Database
 from gallery.store.records import FaceRecord
 from gallery.types import Candidate
 
 _SAME_BITS = 5
 """Of 64. Pictures saved anew or resized differ in up to 4, two shots of one scene in more."""
-
-
-def was_erased(database: Database, name: str, sha256: str) -> bool:
-    """Whether a face from this file was erased from this identity."""
-    with database.reading() as session:
-        record = identities.find(session, name)
-        return record is not None and recalled.is_photo_erased(session, record.id, sha256)
 
 
 def same_picture(

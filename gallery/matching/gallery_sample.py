@@ -12,7 +12,7 @@ from gallery.matching.gallery_margins import (
 )
 from gallery.matching.head import Head
 from gallery.matching.impostors import Impostors
-from gallery.store import faces, identities
+from gallery.store import faces
 from gallery.store.change_log import changed_since, latest_change
 from gallery.store.database import Session
 from gallery.types import Int64
@@ -32,7 +32,7 @@ class GallerySample:
         self._head = head
         self._position = -1
         self._members = np.zeros(0, dtype=np.int64)
-        """The identities of the sample, ascending."""
+        """The identities of the sample, all with faces, ascending."""
         self._faces = np.zeros((2, 0), dtype=np.int64)
         """The faces of the sample, and the identity of each."""
         self._margins = SampleMargins.none()
@@ -53,8 +53,7 @@ class GallerySample:
         return self._impostors
 
     def _start(self, session: Session) -> None:
-        all_ids = np.array(identities.ids(session), dtype=np.int64)
-        self._members = identity_sample(all_ids)
+        self._members = identity_sample(np.array(faces.all_owners(session), dtype=np.int64))
         self._margins = SampleMargins.none()
         self._faces = self._faces[:, :0]
         self._measure(session, self._members)
@@ -64,7 +63,7 @@ class GallerySample:
         owners = np.array(sorted(faces.owners(session, changed.tolist())), dtype=np.int64)
         former = self._faces[1, np.isin(self._faces[0], changed)]
         touched = np.union1d(owners, former)
-        gone = np.setdiff1d(touched, identities.existing(session, touched.tolist()))
+        gone = np.setdiff1d(touched, faces.with_faces(session, touched.tolist()))
         kept = np.setdiff1d(self._members, gone)
         if len(kept) < len(self._members) == SAMPLED_IDENTITIES:
             return False  # who takes the place of one that is gone is not known

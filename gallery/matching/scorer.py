@@ -72,7 +72,7 @@ class Scorer:
         """Return the operating point without any calibration, and without these identities."""
         with self._database.reading() as session:
             identity_ids = np.array(
-                [i for i in identities.ids(session) if i not in without], dtype=np.int64
+                [i for i in faces.all_owners(session) if i not in without], dtype=np.int64
             )
             stored = faces.encodings_of(session, identity_sample(identity_ids).tolist())
         impostors = gallery_impostors(self.head, stored.identity_ids, stored.encodings)

@@ -23,6 +23,7 @@ class CachedPhotoRow(Base):
     mark : digest of the photo's path, size and time, and of the pipeline.
     look : a small grey JPEG.  hashes : perceptual hashes.
     faces : packed, see gallery.store.photo_cache.  reason : why the photo is unusable, or empty.
+    taken, note : see gallery.types.Photo; note is NULL in rows of schemas before 0010.
     Any erasure deletes all rows: a photo of the erased person may be among them.
     """
 
@@ -38,6 +39,8 @@ class CachedPhotoRow(Base):
     hashes: Mapped[bytes] = mapped_column(LargeBinary)
     faces: Mapped[bytes] = mapped_column(LargeBinary)
     reason: Mapped[str] = mapped_column(String(1000))
+    taken: Mapped[str | None] = mapped_column(String(10))
+    note: Mapped[str | None] = mapped_column(String(1000))
 
 
 class FaceDecisionRow(Base):

@@ -244,6 +244,24 @@ def dates_of(session: Session, identity_ids: Iterable[int]) -> dict[int, list[st
     return dates
 
 
+def all_owners(session: Session) -> list[int]:
+    """Return the ids of all identities that have faces, ascending."""
+    return list(
+        session.scalars(select(FaceRow.identity_id).distinct().order_by(FaceRow.identity_id))
+    )
+
+
+def with_faces(session: Session, identity_ids: Iterable[int]) -> list[int]:
+    """Return those of these identities that have faces."""
+    return [
+        owner
+        for batch in batched(identity_ids, IDS_PER_QUERY)
+        for owner in session.scalars(
+            select(FaceRow.identity_id).distinct().where(FaceRow.identity_id.in_(batch))
+        )
+    ]
+
+
 def owners(session: Session, face_ids: Iterable[int]) -> set[int]:
     """Return the ids of the identities of those of the given faces that exist."""
     found: set[int] = set()

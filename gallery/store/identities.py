@@ -110,15 +110,6 @@ def newest_id(session: Session) -> int:
     return int(session.scalar(highest) or 0)
 
 
-def existing(session: Session, identity_ids: Iterable[int]) -> list[int]:
-    """Return those of the ids that are an identity's."""
-    return [
-        identity_id
-        for batch in batched(identity_ids, IDS_PER_QUERY)
-        for identity_id in session.scalars(select(IdentityRow.id).where(IdentityRow.id.in_(batch)))
-    ]
-
-
 def ids(session: Session) -> list[int]:
     """Return all identity ids, ascending."""
     return list(session.scalars(select(IdentityRow.id).order_by(IdentityRow.id)))

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from gallery.batching import batched
 from gallery.names import printable
 from gallery.store.dedupe_tables import AppliedStepRow, CachedPhotoRow, FaceDecisionRow
-from gallery.types import DIMENSION, Box, Encodings, Face, Float32, UInt8
+from gallery.types import DIMENSION, Box, Encodings, Face, Float32, Photo, UInt8
 
 _PHOTOS_PER_QUERY = 5_000
 _BOX_LENGTH, _LANDMARKS_LENGTH = 4, 10
@@ -33,6 +33,7 @@ class CachedPhoto:
         face first.  landmarks : float32 (f, 5, 2).  encodings : f rows.
     probabilities, sharpness : float32 (f,), see gallery.types.Face.
     reason : why the photo is unusable, or empty; if it is set, all else is empty.
+    taken, note : see gallery.types.Photo; note is None if neither is known.
     """
 
     mark: str
@@ -47,6 +48,23 @@ class CachedPhoto:
     sharpness: Float32
     encodings: Encodings
     reason: str = ""
+    taken: str | None = None
+    note: str | None = None
+
+    def without_pixels(self, source: str) -> Photo | None:
+        """Return the photo without its pixels; None if that is not known completely."""
+        if self.note is None:
+            return None
+        return Photo(
+            np.zeros((0, 0, 3), np.uint8),
+            1.0,
+            self.width,
+            self.height,
+            self.sha256,
+            source,
+            self.taken,
+            self.note,
+        )
 
     def face(self, i: int) -> Face:
         """Return the i-th face as the detector found it."""
@@ -116,6 +134,8 @@ def save(session: Session, photos: Sequence[CachedPhoto]) -> None:
                 "hashes": p.hashes.tobytes(),
                 "faces": _pack_faces(p),
                 "reason": p.reason,
+                "taken": p.taken,
+                "note": p.note,
             }
             for p in photos
         ],
@@ -203,4 +223,6 @@ def _unpack(row: CachedPhotoRow) -> CachedPhoto:
         faces[:, -1],
         Encodings(faces[:, start : start + DIMENSION], faces[:, -4], faces[:, -3]),
         row.reason,
+        row.taken,
+        row.note,
     )

@@ -86,6 +86,7 @@ class NewFace:
     kept_image : the image to re-encode it from, if that is stored.
     taken : the date that the user gave, checked; it goes before that of the photo.
     picture_hash : as in FaceRecord.
+    thumbnail : a JPEG, if one is stored.
     """
 
     face: Face
@@ -94,6 +95,7 @@ class NewFace:
     kept_image: KeptImage | None = None
     taken: str | None = None
     picture_hash: str | None = None
+    thumbnail: bytes | None = None
 
 
 @dataclass(frozen=True)
