@@ -16,7 +16,7 @@ from gallery import Gallery
 from gallery.store import kept_images
 from gallery.store.dedupe_tables import CachedPhotoRow
 from gallery.store.records import FaceRecord
-from gallery.types import Photo
+from gallery.types import Box, Photo
 from gallery.vision.photo import PhotoReader
 
 OpenGallery = Callable[..., Gallery]
@@ -45,8 +45,17 @@ def cut(tmp_path: Path, hopper: Path) -> Path:
 
 
 def stored(gallery: Gallery) -> FaceRecord:
+    """The face, rounded as it is kept with what was read."""
     (face,) = gallery.identity("Grace")[1]
-    return replace(face, created_at=datetime(2000, 1, 1, tzinfo=UTC))
+    return replace(
+        face,
+        created_at=datetime(2000, 1, 1, tzinfo=UTC),
+        box=Box(*face.box.as_list()),
+        probability=round(face.probability, 5),
+        sharpness=round(face.sharpness, 2),
+        norm=round(face.norm, 4),
+        agreement=round(face.agreement, 4),
+    )
 
 
 @pytest.fixture
