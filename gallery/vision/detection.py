@@ -8,7 +8,7 @@ least-squares similarity maps the landmarks onto the mean face it was trained wi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -23,11 +23,16 @@ from gallery.types import Box, Face, Float32, Float64, Photo, UInt8
 from gallery.vision import second_looks
 from gallery.vision.cascade import PROPOSED, SURELY_PROPOSED, Cascade, Detection
 from gallery.vision.max_margin import MaxMarginDetector
+from gallery.vision.second_looks import Look
 
 _BORDER = 0.25
 """Width of the border added around a photo whose face fills the frame, over its longer side."""
 _SMALLEST_SHRUNK = 40
 """Side in pixels of the smallest face looked for in a shrunk photo; smaller ones at full size."""
+_SECOND_LOOK_SIDE = 1024
+"""The longer side of the pictures of a second look, in pixels."""
+_FRAMED_SIDE = 80
+"""A face that fills a quarter of the image is looked for where its side is at least this long."""
 _SHARP_ENOUGH = 42
 """Pixels of the working image that a chip's width must span. Else the full photo has more to show.
 Of the faces with 40 pixels or more there, 1 in 200 spans less."""
@@ -91,7 +96,7 @@ class FaceDetector:
 
     def min_side_of_second_look(self, photo: Photo) -> int:
         """The smallest face found in a photo that lies on its side or is badly lit: file pixels."""
-        return max(self.min_face, math.ceil(_SMALLEST_SHRUNK * photo.scale * _halving(photo)))
+        return max(self.min_face, math.ceil(_SMALLEST_SHRUNK * photo.scale * _shrinking(photo)))
 
     @cached_property
     def _max_margin(self) -> MaxMarginDetector | WeightsError:
@@ -108,16 +113,18 @@ class FaceDetector:
 
     def _look_again(self, photo: Photo) -> list[Detection]:
         """Faces of a photo that shows none as it is, from the look with the likeliest ones."""
-        factor = _halving(photo)
+        factor = _shrinking(photo)
         pixels = photo.pixels
-        if factor > 1:
-            pixels = np.array(Image.fromarray(pixels).reduce(factor))
+        if factor > 1.0:
+            height, width = (max(1, round(side / factor)) for side in pixels.shape[:2])
+            image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX)
+            pixels = np.array(image)
         min_side = math.ceil(self.min_side_of_second_look(photo) / (photo.scale * factor))
         evened = list(second_looks.evened(pixels))
         for looks, find in (
             (evened, self._find_surely),
             (second_looks.turned(pixels), self._find_surely),
-            (evened, self._find_by_margin),
+            (self._promising(evened, min_side), self._find_by_margin),
         ):
             found = [
                 [
@@ -127,11 +134,10 @@ class FaceDetector:
                 ]
                 for look in looks
             ]
-            best = max(found, key=lambda faces: sum(d.probability for d in faces))
+            best = max(found, key=lambda faces: sum(d.probability for d in faces), default=[])
             if best:
                 break
-        half = (factor - 1) / 2.0  # pixel centres, as in _region
-        return [Detection(d.box * factor, d.landmarks * factor + half, d.probability) for d in best]
+        return [_enlarged(d, factor) for d in best]
 
     def _min_side(self, photo: Photo) -> int:
         """The smallest face to look for in the working image, in its pixels."""
@@ -155,9 +161,25 @@ class FaceDetector:
 
     def _detect_framed(self, pixels: UInt8, min_side: int) -> list[Detection]:
         """Faces that fill a quarter of the image or more, detected with a border around it."""
+        least = max(min_side, min(pixels.shape[:2]) // 4)
+        factor = max(1, least // _FRAMED_SIDE)
+        if factor > 1:
+            pixels = np.array(Image.fromarray(pixels).reduce(factor))
         framed, border = _framed(pixels)
-        detections = self._cascade.detect(framed, max(min_side, min(pixels.shape[:2]) // 4))
-        return [_moved(d, -border) for d in detections]
+        detections = self._cascade.detect(framed, least // factor)
+        return [_enlarged(_moved(d, -border), factor) for d in detections]
+
+    def _promising(self, evened: Sequence[Look], min_side: int) -> Iterator[Look]:
+        """The looks in which the second detector can be expected to find something: all or none.
+
+        It finds most faces in the last one, which has the same contrast everywhere.
+        """
+        detector = self._max_margin
+        if isinstance(detector, WeightsError):
+            return
+        framed, _ = _framed(evened[-1].picture[..., 0])
+        if detector.is_promising(framed, min_side):
+            yield from evened
 
     def _find_by_margin(self, pixels: UInt8, min_side: int) -> list[Detection]:
         """Faces that the second detector finds, with the landmarks of the first."""
@@ -165,7 +187,7 @@ class FaceDetector:
         if isinstance(detector, WeightsError):
             return []
         framed, border = _framed(pixels)
-        squares = detector.squares(framed, min_side)
+        squares = detector.squares(framed[..., 0], min_side)
         return [_moved(d, -border) for d in self._cascade.located(framed, squares, min_side)]
 
     def _find_small(self, photo: Photo, min_side: int, known: list[Face]) -> list[Face]:
@@ -192,16 +214,24 @@ def _face(photo: Photo, detection: Detection) -> Face:
 def _framed(pixels: UInt8) -> tuple[UInt8, int]:
     """The image with a border of its outermost pixels, and the border's width."""
     border = round(_BORDER * max(pixels.shape[:2]))
-    return np.pad(pixels, ((border, border), (border, border), (0, 0)), mode="edge"), border
+    widths = [(border, border), (border, border), (0, 0)][: pixels.ndim]
+    return np.pad(pixels, widths, mode="edge"), border
 
 
 def _moved(d: Detection, shift: int) -> Detection:
     return Detection(d.box + shift, d.landmarks + shift, d.probability)
 
 
-def _halving(photo: Photo) -> int:
-    """How far a shrunk photo is shrunk for the second looks: there are many of them."""
-    return 1 if photo.full is None else 2
+def _enlarged(d: Detection, factor: float) -> Detection:
+    """A detection in a picture that was shrunk by a factor, in the pixels before that."""
+    # Pixel centres: index i lies at factor * (i + 1/2) - 1/2.
+    landmarks = d.landmarks * factor + (factor - 1.0) / 2.0
+    return Detection(d.box * factor, landmarks, d.probability)
+
+
+def _shrinking(photo: Photo) -> float:
+    """How far the working image is shrunk for the second looks: there are many of them."""
+    return max(1.0, float(max(photo.pixels.shape[:2])) / _SECOND_LOOK_SIDE)
 
 
 def _overlaps(first: Box, second: Box) -> bool:

@@ -6,6 +6,8 @@ misses, but not their landmarks.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +33,9 @@ _LARGEST_LEVEL = 960
 """The longer side of the largest level, in pixels: it bounds time and memory."""
 _LEAST_SCORE = 0.0
 """The margin that the network was trained to; dlib's."""
+_PROMISING_SCORE = -0.85
+"""Of 89 photos without a face, 9 % reach it on every second level of the second evened picture; of
+232 badly lit faces of LFW's train people that only this detector found, 231 do."""
 _MOST_OVERLAP = 0.34
 """Of two boxes, as intersection over union; dlib's."""
 
@@ -55,30 +60,46 @@ class MaxMarginDetector:
     def squares(self, pixels: UInt8, min_side: int) -> Float32:
         """Squares around faces, float32 (n, 4): left, top, right, bottom. The likeliest first.
 
+        pixels : uint8 (h, w, 3), or (h, w) of a grey picture.
         min_side : of a square, in pixels. It is larger in a large picture, see _LARGEST_LEVEL.
         """
+        size = pixels.shape[1], pixels.shape[0]
+        found = [self._windows(level, size) for level in self._levels(pixels, min_side)]
+        windows = np.concatenate([np.empty((0, 5), np.float32), *found])
+        return windows[suppressed(windows, windows[:, 4], _MOST_OVERLAP), :4]
+
+    def is_promising(self, pixels: UInt8, min_side: int) -> bool:
+        """Whether any square is to be expected, in less than a third of the time of `squares`."""
+        levels = islice(self._levels(pixels, min_side), 0, None, 2)
+        return any(float(self._scored(level).max()) > _PROMISING_SCORE for level in levels)
+
+    def _levels(self, pixels: UInt8, min_side: int) -> Iterator[Image.Image]:
         height, width = pixels.shape[:2]
         image = Image.fromarray(pixels)
         scale = min(self._side / min_side, _LARGEST_LEVEL / max(height, width))
-        found = [np.empty((0, 5), np.float32)]
         while min(height, width) * scale >= self._side:
             size = round(width * scale), round(height * scale)
-            found.append(self._windows(image.resize(size, Image.Resampling.BILINEAR), image.size))
+            yield image.resize(size, Image.Resampling.BILINEAR)
             scale *= _FACTOR
-        windows = np.concatenate(found)
-        return windows[suppressed(windows, windows[:, 4], _MOST_OVERLAP), :4]
+
+    def _scored(self, level: Image.Image) -> Float32:
+        """The score of each window of a level, float32 (rows, columns)."""
+        pixels = np.asarray(level)
+        planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        (scores,) = self._scores(((planes - self._mean) * np.float32(_SCALE))[None])
+        level_scores: Float32 = scores[0, 0]
+        return level_scores
 
     def _windows(self, level: Image.Image, size: tuple[int, int]) -> Float32:
         """One level's windows with a face: boxes in a picture of this size, and scores, (n, 5)."""
-        pixels = np.asarray(level).transpose(2, 0, 1)
-        (scores,) = self._scores(((pixels - self._mean) * np.float32(_SCALE))[None])
-        rows, columns = np.nonzero(scores[0, 0] > _LEAST_SCORE)
+        scores = self._scored(level)
+        rows, columns = np.nonzero(scores > _LEAST_SCORE)
         # Pixel centres lie at whole numbers, on the level and in the picture.
         factor = np.array([size[0] / level.width, size[1] / level.height])
         centres = (np.stack([columns, rows], axis=1) * _STRIDE + _FIRST + 0.5) * factor - 0.5
         half = factor * self._side / 2.0
         boxes = np.concatenate([centres - half, centres + half], axis=1)
-        return np.column_stack([boxes, scores[0, 0, rows, columns]]).astype(np.float32)
+        return np.column_stack([boxes, scores[rows, columns]]).astype(np.float32)
 
 
 def _module(network: DlibNetwork) -> nn.Module:

@@ -81,7 +81,7 @@ def turned(pixels: UInt8) -> Iterator[Look]:
         yield _turned(pixels, degrees)
 
 
-def _turned(pixels: UInt8, degrees: float) -> Look:
+def _turned(pixels: UInt8, degrees: int) -> Look:
     angle = np.radians(degrees)
     cos, sin = (round(float(v), 9) for v in (np.cos(angle), np.sin(angle)))
     height, width = pixels.shape[:2]
@@ -89,6 +89,9 @@ def _turned(pixels: UInt8, degrees: float) -> Look:
     size = np.rint(size).astype(int)
     turn = np.array([[cos, sin], [-sin, cos]])
     shift = (np.array([width, height]) - 1) / 2.0 - turn @ (size - 1) / 2.0
+    matrix = np.column_stack([turn, shift])
+    if degrees % 90 == 0:
+        return Look(np.ascontiguousarray(np.rot90(pixels, -degrees // 90)), matrix)
     # Pillow puts pixel centres at +1/2, we put them at whole numbers.
     offset = shift + 0.5 - turn @ np.array([0.5, 0.5])
     picture = Image.fromarray(pixels).transform(
@@ -97,4 +100,4 @@ def _turned(pixels: UInt8, degrees: float) -> Look:
         (*turn[0], offset[0], *turn[1], offset[1]),
         resample=Image.Resampling.BILINEAR,
     )
-    return Look(np.array(picture), np.column_stack([turn, shift]))
+    return Look(np.array(picture), matrix)

@@ -113,17 +113,20 @@ def test_exif_rotation_does_not_change_the_encoding(
     assert encoding(pipeline, turned) @ encoding(pipeline, person) > 0.999
 
 
+@pytest.mark.parametrize("enlarged", [1, 6])
 @pytest.mark.parametrize("margin", [0.0, 0.1])
 def test_face_that_fills_the_frame_is_detected(
-    pipeline: FacePipeline, person: Path, margin: float
+    pipeline: FacePipeline, person: Path, margin: float, enlarged: int
 ) -> None:
     photo, face = only_face(pipeline, person)
     left, top = (round(v - margin * face.box.side) for v in (face.box.left, face.box.top))
     right, bottom = (round(v + margin * face.box.side) for v in (face.box.right, face.box.bottom))
-    _, cropped = only_face(pipeline, as_png(photo.pixels[top:bottom, left:right]))
-    moved = np.array(corners(cropped)) + (left, top, left, top)
+    crop = Image.fromarray(photo.pixels[top:bottom, left:right])
+    size = crop.width * enlarged, crop.height * enlarged
+    _, cropped = only_face(pipeline, as_png(crop.resize(size, Image.Resampling.BICUBIC)))
+    moved = np.array(corners(cropped)) / enlarged + (left, top, left, top)
     np.testing.assert_allclose(moved, corners(face), atol=0.3 * face.box.side)
-    moved = cropped.landmarks + (left, top)
+    moved = cropped.landmarks / enlarged + (left, top)
     np.testing.assert_allclose(moved, face.landmarks, atol=0.2 * face.box.side)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +212,41 @@ def test_face_that_mtcnn_misses_is_found(
     np.testing.assert_allclose(found.landmarks, expected, atol=0.1 * face.box.side)
     assert found.probability >= 0.99
     assert 0.7 * face.box.side < found.box.side < 1.2 * face.box.side
+
+
+def test_few_levels_are_searched_where_nothing_promises_a_face(
+    cache: Path, pipeline: FacePipeline, hopper: Path, no_one: list[Path]
+) -> None:
+    reader, first = photo_reader(), detector(cache)
+    second = first._max_margin
+    assert isinstance(second, MaxMarginDetector)
+    sizes, scores = [], second._scores
+
+    def noting(level: Float32) -> list[Float32]:
+        sizes.append(level.shape[2:])
+        return scores(level)
+
+    second._scores = noting
+    for path in no_one:
+        sizes.clear()
+        assert first.find(reader.decode(path.read_bytes(), source=path.name)) == []
+        assert len(set(sizes)) == len(sizes) > 2  # of one picture
+        ratios = [larger[0] / smaller[0] for larger, smaller in pairwise(sizes)]
+        assert min(ratios) > 1.4  # every second level of a pyramid by 5/6
+    photo = pipeline.open(hopper)
+    content, _ = lit_from(photo, pipeline.faces(photo)[0], "left", 0.5)
+    sizes.clear()
+    assert len(first.find(reader.decode(content, source="dark"))) == 1
+    assert len(sizes) > 2 * len(set(sizes))  # both pictures, all levels
+
+
+def test_small_face_of_a_photo_in_poor_light_is_searched_in_the_shrunk_one(
+    pipeline: FacePipeline, no_one: list[Path]
+) -> None:
+    with Image.open(no_one[0]) as image:
+        photo = pipeline.open(png(image.convert("RGB").resize((1536, 1100))))
+    assert photo.scale == 1.0
+    assert "at least 40 pixels (on its side or in poor light: 60 pixels" in pipeline.no_face(photo)
 
 
 def test_landmarks_are_those_of_the_file_in_a_large_dark_photo(
