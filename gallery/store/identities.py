@@ -50,12 +50,12 @@ def meant(session: Session, name: str) -> IdentityRecord | None:
 
     Raises InvalidName, or NameAmbiguous if several have a near name.
     """
-    record = find(session, name)
-    close = near(session, name) if record is None else []
-    if len(close) > 1:
+    close, exact = near(session, name), checked_name(name)
+    record = next((other for other in close if other.name == exact), None)
+    if record is None and len(close) > 1:
         shown = " or ".join(f"{other.name!r} (id {other.id})" for other in close)
         raise NameAmbiguous(f"{name!r} may be {shown}; give the exact name")
-    return next(iter(close), record)
+    return record or next(iter(close), None)
 
 
 def get(session: Session, name_or_id: str | int, *, exact: bool = False) -> IdentityRecord:

@@ -66,7 +66,7 @@ class Enrol:
         from gallery.encoders.registry import read_spec
         from gallery.factory import build_workers
 
-        self._settings, self._pipeline = gallery.settings, gallery.pipeline
+        self._pipeline = gallery.pipeline
         spec = read_spec(self._pipeline.encoder.network.traits.spec)
         self._workers = build_workers(gallery.settings, spec) if in_workers else None
 
@@ -78,7 +78,7 @@ class Enrol:
             if count:
                 done(photos[count - 1], None)
 
-        views = self._settings.views_enrolled
+        views = self._pipeline.views.enrolled
         with tempfile.TemporaryDirectory() as home, Gallery.open(home) as new:
             listed, _ = list_photos([Path(photo) for photo in photos], self._pipeline, views)
             read_photos(listed, new.database, self._pipeline, views, self._workers, progress)
