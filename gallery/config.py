@@ -59,7 +59,8 @@ class Settings(BaseSettings):
     runtime: Runtime = Field(
         default="auto",
         description="What runs the networks. `auto`: onnxruntime (`onnx`) on the CPU, PyTorch"
-        " (`torch`) on a GPU. `openvino` needs `pip install 'face-gallery[fast]'`.",
+        " (`torch`) on a GPU. `openvino` runs the encoder in OpenVINO, and needs `pip install"
+        " 'face-gallery[fast]'`.",
     )
     precision: Precision = Field(
         default="float32",

@@ -25,6 +25,8 @@ def open_in_openvino(content: bytes, name: str, machine: Machine) -> Runner:
     options = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": _PRECISIONS[machine.precision],
+        # Or else several processes of one thread all take the first core.
+        "ENABLE_CPU_PINNING": "NO",
         "CACHE_DIR": str(machine.cache / NETWORKS_FOLDER / "openvino"),
     }
     if machine.threads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -154,6 +155,17 @@ def test_network_that_cannot_be_exported_or_run_is_refused(
     monkeypatch.setattr(export, "_export", lambda _: b"")
     with pytest.raises(WeightsUnreadable, match="odd cannot be run by onnxruntime"):
         open_model(odd, on_cpu(tmp_path))
+
+
+def test_detector_is_run_in_float32_and_not_by_openvino(cache: Path) -> None:
+    fast = Machine("openvino", "cpu", 2, cache, "bfloat16")
+    assert fast.for_detection == Machine("onnx", "cpu", 2, cache)
+    on_gpu = Machine("torch", "cuda", 0, cache)
+    assert on_gpu.for_detection == on_gpu
+    assert "encoder" not in on_cpu(cache).described()
+    if HAS_OPENVINO:
+        said = r"run by onnxruntime \S+ on .*, 2 threads; the encoder by openvino \S+ in bfloat16"
+        assert re.fullmatch(said, fast.described())
 
 
 def test_settings_choose_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,9 @@
 Sets: photos of LFW, 250 pixels wide; a folder of photos of groups, shrunk to 1280 pixels; and the
 same at their own size. Ours: a query of every face in a photo (`query_all`; on two cores
 `query_many`), in a gallery of drawn people, and the reading of a bulk enrolment, in each runtime
-that is installed. The peers are facenet-pytorch as its README shows it, the same with all faces of
-40 pixels and more, and face_recognition's calls of dlib.
+that is installed (openvino: with the encoder in bfloat16). The peers are facenet-pytorch as its
+README shows it, the same with all faces of 40 pixels and more, and face_recognition's calls of
+dlib.
 
 Each contender is a process that is pinned to one core, then to two, with as many threads. Round by
 round they read the same photos in turns, after they were loaded. Worker processes are measured in

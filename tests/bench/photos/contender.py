@@ -176,7 +176,8 @@ def opened(kind: str, runtime: str | None, cores: int, home: str) -> Contender:
         return FacenetPytorch(cores, as_in_readme=kind.endswith("README"))
     from gallery import Gallery
 
-    gallery = Gallery.open(home, runtime=runtime, threads=1)
+    precision = "bfloat16" if runtime == "openvino" else "float32"
+    gallery = Gallery.open(home, runtime=runtime, precision=precision, threads=1)
     if kind == "enrolment":
         return Enrol(gallery, in_workers=cores > 1)
     return QueryMany(gallery) if cores > 1 else Query(gallery)
