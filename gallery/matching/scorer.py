@@ -167,16 +167,17 @@ class Scorer:
         assert point.impostors is not None
         margins = gallery_margins(self.head, query, templates, point.impostors)[0]
         is_same, probabilities = point.is_same(margins), point.probabilities(margins)
+        cosines = stored.encodings.vectors @ query.vectors[0]
+        cosine_of = dict(zip(stored.face_ids.tolist(), cosines.tolist(), strict=True))
         candidates: list[Candidate] = []
         for i, identity_id in enumerate(templates.identity_ids.tolist()):
             face = neighbours.nearest[identity_id]
-            row = int(np.flatnonzero(stored.face_ids == face.id)[0])
             candidates.append(
                 Candidate(
                     identity=face.identity,
                     face_id=face.id,
                     photo=face.photo,
-                    similarity=float(stored.encodings.vectors[row] @ query.vectors[0]),
+                    similarity=cosine_of[face.id],
                     probability=float(probabilities[i]),
                     verdict=Verdict.SAME if is_same[i] else Verdict.DIFFERENT,
                     margin=float(margins[i]) - point.bias,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
 from gallery.errors import CalibrationNotFound
@@ -55,13 +55,14 @@ def set_in_use(session: Session, head_sha256: str, number: int) -> None:
     )
 
 
+_IN_USE = select(CalibrationRow).where(
+    CalibrationRow.head_sha256 == bindparam("head"), CalibrationRow.in_use
+)
+
+
 def in_use(session: Session, head_sha256: str) -> CalibrationRecord | None:
     """Return the calibration in use with this head."""
-    row = session.scalar(
-        select(CalibrationRow).where(
-            CalibrationRow.head_sha256 == head_sha256, CalibrationRow.in_use
-        )
-    )
+    row = session.scalar(_IN_USE, {"head": head_sha256})
     return None if row is None else _record(row)
 
 

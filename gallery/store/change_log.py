@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from gallery.store.tables import ChangeRow, MarkRow
 
+_LATEST = select(func.max(ChangeRow.id))
 _SCRUB, _HEAD_REMOVAL = "to_scrub", "head_to_drop"
 
 
@@ -24,7 +25,7 @@ def log_changes(session: Session, face_ids: Sequence[int]) -> None:
 
 def latest_change(session: Session) -> int:
     """Return the newest position in the log; 0 when it is empty."""
-    return session.scalar(select(func.max(ChangeRow.id))) or 0
+    return session.scalar(_LATEST) or 0
 
 
 def request_scrub(session: Session) -> None:

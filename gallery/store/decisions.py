@@ -10,7 +10,18 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import combinations
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, tuple_
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy.orm import Session
 
 from gallery.batching import batched
@@ -162,6 +173,18 @@ def _read(session: Session, condition: ColumnElement[bool]) -> Iterator[FaceDeci
     return (FaceDecision(*columns) for columns in session.execute(query))
 
 
+_LOW: BindParameter[str] = bindparam("low")
+_HIGH: BindParameter[str] = bindparam("high")
+_REJECTIONS = select(FaceDecisionRow.first, FaceDecisionRow.second).where(
+    FaceDecisionRow.same.is_(False),
+    _is_pair(),  # any two faces of a set may be one person
+    or_(
+        FaceDecisionRow.first.between(_LOW, _HIGH),
+        FaceDecisionRow.second.between(_LOW, _HIGH),
+    ),
+)
+
+
 def rejected_identities(session: Session, sha256: str, box: Box) -> set[int]:
     """Return the ids of identities that the user rejected for the face in this box of this photo.
 
@@ -169,14 +192,8 @@ def rejected_identities(session: Session, sha256: str, box: Box) -> set[int]:
     """
     # All keys of this photo and no others: "!" is the character after the space.
     low, high = f"{sha256} ", f"{sha256}!"
-    first, second = FaceDecisionRow.first, FaceDecisionRow.second
-    query = select(first, second).where(
-        FaceDecisionRow.same.is_(False),
-        _is_pair(),  # any two faces of a set may be one person
-        or_(first.between(low, high), second.between(low, high)),
-    )
     rejected: set[int] = set()
-    for pair in session.execute(query):
+    for pair in session.execute(_REJECTIONS, {"low": low, "high": high}):
         for key, other in ((pair[0], pair[1]), (pair[1], pair[0])):
             if key.startswith(low) and _same_place(key, face_key(sha256, box)):
                 rejected |= _owners(session, other)

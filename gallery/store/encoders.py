@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import select
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from gallery.errors import EncoderChanged
@@ -39,9 +39,19 @@ class EncoderRecord:
         return f"{self.spec or self.name} ({self.weights_sha256[:12]})"
 
 
+_COLUMNS = (
+    EncoderRow.id,
+    EncoderRow.name,
+    EncoderRow.weights_sha256,
+    EncoderRow.spec,
+    EncoderRow.state,
+)
+_IN_STATE = select(*_COLUMNS).where(EncoderRow.state == bindparam("state"))
+
+
 def in_state(session: Session, state: EncoderState) -> EncoderRecord | None:
     """Return the encoder in this state. At most one is, except for PAST."""
-    row = session.scalar(select(EncoderRow).where(EncoderRow.state == state))
+    row = session.execute(_IN_STATE, {"state": state}).one_or_none()
     return None if row is None else _record(row)
 
 
@@ -121,6 +131,6 @@ def _get_or_add(session: Session, name: str, weights_sha256: str, spec: str | No
     return row
 
 
-def _record(row: EncoderRow) -> EncoderRecord:
+def _record(row: EncoderRow | Row[int, str, str, str | None, str]) -> EncoderRecord:
     spec = None if row.spec == "None" else row.spec  # as an earlier version stored a missing one
     return EncoderRecord(row.id, row.name, row.weights_sha256, spec, EncoderState(row.state))

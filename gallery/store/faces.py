@@ -6,7 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Row, Select, delete, func, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from gallery.batching import batched
@@ -221,7 +231,7 @@ def records_by_id(session: Session, face_ids: Iterable[int]) -> dict[int, FaceRe
     """Return those of the given faces that exist, by id."""
     records: dict[int, FaceRecord] = {}
     for batch in batched(face_ids, IDS_PER_QUERY):
-        rows = session.execute(_records().where(FaceRow.id.in_(batch)))
+        rows = session.execute(_RECORDS_BY_ID, {"ids": batch})
         records |= {row.id: _record(row) for row in rows}
     return records
 
@@ -272,18 +282,18 @@ def owners(session: Session, face_ids: Iterable[int]) -> set[int]:
 
 def identities_of(session: Session, face_ids: Iterable[int]) -> set[int]:
     """Return the ids of the identities of those of the given faces that are searchable."""
-    found: set[int] = set()
-    for batch in batched(face_ids, IDS_PER_QUERY):
-        query = select(FaceRow.identity_id).distinct().where(FaceRow.id.in_(batch), is_searchable())
-        found.update(session.scalars(query))
-    return found
+    return {
+        identity_id
+        for batch in batched(face_ids, IDS_PER_QUERY)
+        for identity_id in session.scalars(_IDENTITIES_OF, {"ids": batch})
+    }
 
 
 def encodings_by_id(session: Session, face_ids: Iterable[int]) -> StoredEncodings:
     """Return the encodings of those of the given faces that are searchable."""
     rows: list[_EncodingRow] = []
     for batch in batched(sorted(face_ids), IDS_PER_QUERY):
-        rows += session.execute(_encodings().where(FaceRow.id.in_(batch)))
+        rows += session.execute(_ENCODINGS_BY_ID, {"ids": batch})
     return _stored(rows)
 
 
@@ -291,7 +301,7 @@ def encodings_of(session: Session, identity_ids: Iterable[int]) -> StoredEncodin
     """Return every searchable encoding of these identities."""
     rows: list[_EncodingRow] = []
     for batch in batched(sorted(int(i) for i in identity_ids), IDS_PER_QUERY):
-        rows += session.execute(_encodings().where(FaceRow.identity_id.in_(batch)))
+        rows += session.execute(_ENCODINGS_OF, {"ids": batch})
     return _stored(sorted(rows, key=lambda row: row[0]))
 
 
@@ -356,3 +366,11 @@ def _record(row: Row[Any]) -> FaceRecord:
         taken=row.taken,
         picture_hash=row.picture_hash,
     )
+
+
+# Built once: building a statement takes longer than running it.
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_IDENTITIES_OF = select(FaceRow.identity_id).distinct().where(FaceRow.id.in_(_IDS), is_searchable())
+_ENCODINGS_OF = _encodings().where(FaceRow.identity_id.in_(_IDS))
+_ENCODINGS_BY_ID = _encodings().where(FaceRow.id.in_(_IDS))
+_RECORDS_BY_ID = _records().where(FaceRow.id.in_(_IDS))

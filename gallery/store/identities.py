@@ -18,6 +18,7 @@ from gallery.store.dedupe_tables import AppliedStepRow
 from gallery.store.records import IdentityRecord
 from gallery.store.tables import IDS_PER_QUERY, FaceRow, IdentityRow, MergeRow, PhotoRow
 
+_COUNT = select(func.count()).select_from(IdentityRow)
 _SIMILARITY, _MOST_SIMILAR = 0.75, 3  # difflib's ratio; how many similar names are suggested
 _NEIGHBOURS = 2_000  # of an unknown name in the alphabet, on each side: searched for similar names
 
@@ -101,7 +102,7 @@ def list_all(session: Session) -> list[IdentityRecord]:
 
 def count(session: Session) -> int:
     """Return the number of identities."""
-    return session.scalar(select(func.count()).select_from(IdentityRow)) or 0
+    return session.scalar(_COUNT) or 0
 
 
 def newest_id(session: Session) -> int:
