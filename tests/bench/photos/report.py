@@ -32,7 +32,7 @@ _VERSIONS = (
 def machine() -> dict[str, Any]:
     """What the figures depend on."""
     return {
-        "command": [Path(sys.argv[0]).parent.name, *sys.argv[1:]],
+        "command": ["photos", *(Path(argument).name for argument in sys.argv[1:])],
         "processor": _processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
