@@ -139,7 +139,7 @@ def _mark(path: Path, pipeline: FacePipeline, views: int) -> str:
         version = "unreadable"
     # The encoder's own hash too: its projection is part of what is stored.
     settings = f"{pipeline.fingerprint} {pipeline.encoder.weights_sha256} {views}"
-    key = f"5 {settings} {os.path.abspath(path)} {version}"
+    key = f"6 {settings} {os.path.abspath(path)} {version}"
     return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
 

@@ -18,7 +18,6 @@ from gallery.matching.photo_quality import Signs, judged, limits_for
 from gallery.matching.scorer import Scorer
 from gallery.names import checked_name, folded
 from gallery.store import audit, faces, identities, kept_images, merges, recalled
-from gallery.store.change_log import latest_change
 from gallery.store.database import Database
 from gallery.store.records import IdentityRecord, NewFace
 from gallery.timing import stage
@@ -182,6 +181,8 @@ class Enroller:
                 _refused(label, f"the face is {poor}", Refusal.POOR_PHOTO), faults=faults
             )
         picture = picture_to_keep(self._keep, photo, face, content, number)
+        if read is None:  # reading it took long
+            standing = standing_of(self._database, name, sha256, label, new=options.new)
         small = thumbnail(photo, face) if self._thumbnails else None
         new = NewFace(face, encoding, self._views, picture, taken, picture_hash, small)
         while True:
@@ -196,7 +197,7 @@ class Enroller:
             )
             if enrolment is not None:
                 return _noted(replace(enrolment, faults=faults), name, standing.person)
-            # Another process may have enrolled it, or somebody of a near name, meanwhile.
+            # Another process may have enrolled it, or named somebody so, meanwhile.
             standing = standing_of(self._database, name, sha256, label, new=options.new)
 
     def _face(
@@ -276,7 +277,7 @@ class Enroller:
         note += unlike_warning
         note += f"; warning: {photo.note}" if photo.note else ""
         others = [ref.id for ref in rival_refs] if options.distinct else []
-        enrolment = self._store(name, photo, new, standing.position, note, others)
+        enrolment = self._store(standing, photo, new, note, others)
         if enrolment is None:
             return None
         return replace(enrolment, rivals=rival_refs, unlike=bool(unlike_warning))
@@ -293,25 +294,24 @@ class Enroller:
 
     def _store(
         self,
-        name: str,
+        standing: Standing,
         photo: Photo,
         new: NewFace,
-        position: int,
         note: str,
         told_apart: Sequence[int],
     ) -> Enrolment | None:
-        """Store the face, unless the gallery changed after `position`: then return None.
+        """Store the face, unless the standing has changed: then return None.
 
         told_apart : ids of the identities that this one is marked as different from.
         """
+        name, record = standing.person, standing.identity
         with self._database.writing() as session:
-            if latest_change(session) != position:
+            if not standing.holds(session):
                 return None
             encoder = self._pipeline.encoder
             encoder_id = faces.encoder_id(
                 session, encoder.name, encoder.weights_sha256, encoder.network.traits.spec
             )
-            record = identities.find(session, name)
             identity_id = identities.add(session, name) if record is None else record.id
             face_id = faces.add(session, identity_id, photo, new, encoder_id)
             if new.kept_image is not None:

@@ -215,7 +215,7 @@ def _known(
         return None
     found = tuple(photo.face(i) for i in range(len(photo.boxes)))
     return ReadPhoto(
-        photo=photo.without_pixels(str(path)),
+        photo=photo.as_photo(str(path), pipeline.reader.working_side),
         sha256=photo.sha256,
         picture_hash=photo.hashes[0].tobytes().hex(),
         encoder=pipeline.encoder.weights_sha256,

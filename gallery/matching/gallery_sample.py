@@ -17,6 +17,8 @@ from gallery.store.change_log import changed_since, latest_change
 from gallery.store.database import Session
 from gallery.types import Int64
 
+_NOWHERE = -1
+"""In place of a position: all is to be computed."""
 _MOST_CHANGES = 1_000
 """After more changes than this, all margins are computed again, which is faster then."""
 
@@ -25,16 +27,18 @@ class GallerySample:
     """The sample as of one position in the change log.
 
     A change costs the margins of the identities that it touches, not those of all pairs, and
-    nothing if they are not in the sample. What comes out is what computing all again gives.
+    nothing if they are not in the sample. What comes out is, but for rounding, what computing all
+    again gives.
     """
 
     def __init__(self, head: Head) -> None:
         self._head = head
-        self._position = -1
+        self._position = _NOWHERE
         self._members = np.zeros(0, dtype=np.int64)
-        """The identities of the sample, all with faces, ascending."""
+        """The identities of the sample, all with faces, ascending. Those whose faces only another
+        encoder has encoded have no margins."""
         self._faces = np.zeros((2, 0), dtype=np.int64)
-        """The faces of the sample, and the identity of each."""
+        """The searchable faces of the sample, and the identity of each."""
         self._margins = SampleMargins.none()
         self._impostors: Impostors | None = None
 
@@ -42,9 +46,11 @@ class GallerySample:
         """Return the gallery's impostors as of the transaction."""
         latest = latest_change(session)
         if latest != self._position:
-            changed = changed_since(session, self._position) if self._position >= 0 else []
-            is_older = latest < self._position  # an older database was restored
-            is_followed = not is_older and 0 < len(changed) <= _MOST_CHANGES
+            position, self._position = self._position, _NOWHERE  # should anything fail below
+            changed: list[int] = []
+            if _NOWHERE < position < latest:  # else an older database was restored
+                changed = changed_since(session, position)
+            is_followed = 0 < len(changed) <= _MOST_CHANGES
             if not (is_followed and self._follow(session, np.array(changed, dtype=np.int64))):
                 self._start(session)
             self._position = latest
@@ -63,10 +69,9 @@ class GallerySample:
         owners = np.array(sorted(faces.owners(session, changed.tolist())), dtype=np.int64)
         former = self._faces[1, np.isin(self._faces[0], changed)]
         touched = np.union1d(owners, former)
-        gone = np.setdiff1d(touched, faces.with_faces(session, touched.tolist()))
-        kept = np.setdiff1d(self._members, gone)
+        kept = np.array(sorted(faces.with_faces(session, self._members.tolist())), dtype=np.int64)
         if len(kept) < len(self._members) == SAMPLED_IDENTITIES:
-            return False  # who takes the place of one that is gone is not known
+            return False  # we do not know who takes the place of one that is gone
         members = identity_sample(np.union1d(kept, owners))
         left = np.setdiff1d(self._members, members)
         self._members = members

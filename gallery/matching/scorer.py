@@ -47,7 +47,8 @@ class Scorer:
         return self._rate
 
     def operating_point(self) -> OperatingPoint:
-        """Return the operating point of the gallery as it is now, the same in every process.
+        """Return the operating point of the gallery as it is now, the same in every process but
+        for rounding.
 
         A calibration in use takes precedence over what the gallery's own identities show.
         """
@@ -71,12 +72,12 @@ class Scorer:
     def uncalibrated_operating_point(self, without: Collection[int] = ()) -> OperatingPoint:
         """Return the operating point without any calibration, and without these identities."""
         with self._database.reading() as session:
-            identity_ids = np.array(
-                [i for i in faces.all_owners(session) if i not in without], dtype=np.int64
-            )
-            stored = faces.encodings_of(session, identity_sample(identity_ids).tolist())
+            comparisons = sum(i not in without for i in identities.ids(session))
+            owners = [i for i in faces.all_owners(session) if i not in without]
+            sample = identity_sample(np.array(owners, dtype=np.int64))
+            stored = faces.encodings_of(session, sample.tolist())
         impostors = gallery_impostors(self.head, stored.identity_ids, stored.encodings)
-        return self._operating_point(len(identity_ids), impostors)
+        return self._operating_point(comparisons, impostors)
 
     def operating_point_for(self, comparisons: int) -> OperatingPoint:
         """Return the operating point for this many comparisons of people not in the gallery."""

@@ -56,7 +56,7 @@ def meant(session: Session, name: str) -> IdentityRecord | None:
     if record is None and len(close) > 1:
         shown = " or ".join(f"{other.name!r} (id {other.id})" for other in close)
         raise NameAmbiguous(f"{name!r} may be {shown}; give the exact name")
-    return record or next(iter(close), None)
+    return record or next(iter(close), None) or find(session, name)
 
 
 def get(session: Session, name_or_id: str | int, *, exact: bool = False) -> IdentityRecord:

@@ -51,13 +51,16 @@ class CachedPhoto:
     taken: str | None = None
     note: str | None = None
 
-    def without_pixels(self, source: str) -> Photo | None:
-        """Return the photo without its pixels; None if that is not known completely."""
+    def as_photo(self, source: str, working_side: int) -> Photo | None:
+        """Return the photo without its pixels; None if that is not known completely.
+
+        working_side : the longest that a photo's pixels are decoded to.
+        """
         if self.note is None:
             return None
         return Photo(
             np.zeros((0, 0, 3), np.uint8),
-            1.0,
+            max(1.0, max(self.width, self.height) / working_side),
             self.width,
             self.height,
             self.sha256,

@@ -152,7 +152,8 @@ class CalibrationRow(Base):
 
 
 class ChangeRow(Base):
-    """An entry of the change log, from which the index catches up: a face was added or deleted."""
+    """An entry of the change log, from which the index catches up: a face was added, moved or
+    deleted."""
 
     __tablename__ = "changes"
     __table_args__ = {"sqlite_autoincrement": True}

@@ -24,7 +24,7 @@ from gallery.vision.pipeline import FacePipeline
 from gallery.vision.workers import LostPhoto, Workers, map_photos
 
 _SAVE_EVERY = 500
-_DETECTION = "detection 3"
+_DETECTION = "detection 4"
 """In place of the SHA-256 of a photo that was skipped. One that an earlier detection skipped is
 read anew; the encodings of faces that it found have stayed the same."""
 

@@ -95,7 +95,8 @@ class FaceDetector:
 
     def min_side_of_second_look(self, photo: Photo) -> int:
         """The smallest face found in a photo that lies on its side or is badly lit: file pixels."""
-        return max(self.min_face, math.ceil(_SMALLEST_SHRUNK * photo.scale * _shrinking(photo)))
+        shrunk = math.ceil(_SMALLEST_SHRUNK * photo.scale * _shrinking(photo))
+        return max(self.min_face, shrunk)
 
     @cached_property
     def _max_margin(self) -> MaxMarginDetector | WeightsError:
@@ -230,7 +231,7 @@ def _enlarged(d: Detection, factor: float) -> Detection:
 
 def _shrinking(photo: Photo) -> float:
     """How far the working image is shrunk for the second looks: there are many of them."""
-    return max(1.0, float(max(photo.pixels.shape[:2])) / _SECOND_LOOK_SIDE)
+    return max(1.0, max(photo.width, photo.height) / photo.scale / _SECOND_LOOK_SIDE)
 
 
 def _overlaps(first: Box, second: Box) -> bool:

@@ -95,8 +95,8 @@ class FacePipeline:
         reason = f"no face of at least {upright} pixels"
         if otherwise > upright:
             reason += (
-                f" (on its side or in poor light: {otherwise} pixels; a larger GALLERY_WORKING_SIDE"
-                " finds smaller ones)"
+                f" (on its side or in poor light: {otherwise} pixels; crop the photo to find"
+                " smaller ones)"
             )
         if self._detector.is_incomplete:
             reason += " (the second detector's weights are unusable: see `gallery check`)"

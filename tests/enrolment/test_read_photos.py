@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from gallery import Gallery
 from gallery.store import kept_images
 from gallery.store.dedupe_tables import CachedPhotoRow
 from gallery.store.records import FaceRecord
-from gallery.types import Box, Photo
+from gallery.types import Box, Photo, Refusal
 from gallery.vision.photo import PhotoReader
 
 OpenGallery = Callable[..., Gallery]
@@ -104,8 +105,57 @@ def test_photo_read_by_an_older_version_is_decoded_again(
         with pytest.raises(KeyboardInterrupt):
             list(gallery.enroll_folder(cut.parents[1], progress=stop_after_reading))
         with gallery.database.writing() as session:
-            session.execute(update(CachedPhotoRow).values(taken=None, note=None))
+            forgotten = session.execute(update(CachedPhotoRow).values(taken=None, note=None))
+            assert forgotten.rowcount == 1
         decoded.clear()
         (enrolment,) = gallery.enroll_folder(cut.parents[1])
         assert stored(gallery).taken == "1984-05-06" and "cut short" in enrolment.reason
         assert len(decoded) == 1
+
+
+def test_photo_without_a_face_has_the_reason_that_it_has_alone(
+    open_gallery: OpenGallery, tmp_path: Path, no_one: list[Path], hopper: Path
+) -> None:
+    folder = tmp_path / "people" / "Grace"
+    folder.mkdir(parents=True)
+    with Image.open(no_one[0]) as image:
+        image.convert("RGB").resize((1600, 1000)).save(folder / "empty.png")
+    shutil.copy(hopper, folder)
+    with open_gallery("home") as gallery:
+        alone = gallery.enroll("Grace", folder / "empty.png")
+        assert alone.refusal is Refusal.NO_FACE and "80 pixels" in alone.reason
+        by_folder = list(gallery.enroll_folder(folder.parent))
+        assert alone in by_folder
+
+
+def test_photo_that_changed_since_it_was_read_is_read_again(
+    open_gallery: OpenGallery, cut: Path, collins: Path
+) -> None:
+    def replace_after_reading(step: str, done: int, total: int) -> None:
+        if step == "reading photos" and done == total:
+            shutil.copy(collins, cut)
+
+    with open_gallery("home") as gallery:
+        (enrolment,) = gallery.enroll_folder(cut.parents[1], progress=replace_after_reading)
+        face = stored(gallery)
+    with open_gallery("alone") as gallery:
+        gallery.enroll("Grace", cut)
+        assert stored(gallery) == face and "cut short" not in enrolment.reason
+
+
+@pytest.mark.parametrize("keep", ["chips", "photos"])
+def test_kept_picture_is_that_of_the_photo_alone(
+    open_gallery: OpenGallery, cut: Path, keep: str
+) -> None:
+    kept = []
+    for home in ("alone", "folder"):
+        with open_gallery(home, keep=keep) as gallery:
+            if home == "alone":
+                gallery.enroll("Grace", cut)
+            else:
+                list(gallery.enroll_folder(cut.parents[1]))
+            with gallery.database.reading() as session:
+                picture = kept_images.get(session, stored(gallery).id)
+        assert picture is not None
+        kept.append(picture.content)
+    assert kept[0] == kept[1]

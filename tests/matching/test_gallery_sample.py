@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gallery.matching.dense_network import DenseNetwork
@@ -13,8 +14,10 @@ from gallery.matching.gallery_margins import gallery_impostors, identity_sample
 from gallery.matching.gallery_sample import GallerySample
 from gallery.matching.head import Head
 from gallery.matching.impostors import Impostors
-from gallery.store import corrections, faces, identities, merges
+from gallery.store import corrections, encoders, faces, identities, merges
+from gallery.store.change_log import log_changes
 from gallery.store.database import Database
+from gallery.store.tables import FaceRow
 from gallery.types import Float32
 from tests.conftest import AddFace, UnitRows
 from tests.matching.heads import make_head
@@ -96,6 +99,65 @@ def test_follows_every_kind_of_change(
 
 def _exists(session: Session, name: str) -> bool:
     return identities.find(session, name) is not None
+
+
+def set_unsearchable(database: Database, identity_ids: list[int]) -> None:
+    """As if only an encoder that is no longer in use had encoded these people's faces."""
+    with database.writing() as session:
+        past = encoders.get_or_add(session, "past", "cd" * 32, None)
+        stored = session.scalars(select(FaceRow).where(FaceRow.identity_id.in_(identity_ids))).all()
+        for row in stored:
+            row.encoder_id = past.id
+        session.flush()
+        log_changes(session, [row.id for row in stored])
+
+
+@pytest.mark.parametrize("people", [30, 260])
+def test_person_without_a_searchable_face_leaves_the_sample_like_others(
+    database: Database, unit_rows: UnitRows, add_face: AddFace, head: Head, people: int
+) -> None:
+    rows = unit_rows(people, 1)
+    for i in range(people):
+        add_face(database, f"person {i}", rows.row(i), i)
+    sample = GallerySample(head)
+    sampled = followed(sample, database).identity_ids.tolist()
+    set_unsearchable(database, sampled[: people // 2])
+    assert_same(followed(sample, database), followed(GallerySample(head), database))
+    assert len(followed(sample, database).identity_ids) == min(people, 200) - people // 2
+    with database.writing() as session:
+        for identity_id in sampled[:5]:
+            identities.remove(session, identity_id)
+    assert_same(followed(sample, database), followed(GallerySample(head), database))
+
+
+class FailingOnceNetwork(CountingNetwork):
+    fails = False
+
+    def logits(self, features: Float32) -> Float32:
+        if self.fails:
+            self.fails = False
+            raise MemoryError("no memory")
+        return super().logits(features)
+
+
+def test_sample_is_whole_again_after_a_failure(
+    database: Database, unit_rows: UnitRows, add_face: AddFace
+) -> None:
+    rows = unit_rows(20, 1)
+    for i in range(19):
+        add_face(database, f"person {i}", rows.row(i), i)
+    network = FailingOnceNetwork(make_head().networks[0])
+    head = replace(make_head(), networks=[network])
+    sample = GallerySample(head)
+    followed(sample, database)
+    with database.writing() as session:
+        identities.remove(session, identities.get(session, "person 3").id)
+    add_face(database, "person 4", rows.row(19), 19)
+    network.fails = True
+    with pytest.raises(MemoryError):
+        followed(sample, database)
+    assert len(followed(sample, database).identity_ids) == 18
+    assert_same(followed(sample, database), anew(head, database))
 
 
 def test_change_costs_no_more_than_it_touches(
