@@ -114,6 +114,13 @@ def folded(name: str) -> str:
     return " ".join("".join(kept).split())
 
 
+def spellings(name: str) -> list[str]:
+    """Return a name of several words as folders of photos spell it: "Mei_Lin", "mei-lin", ..."""
+    words = "".join(" " if _is_separator(c) else c for c in name).split()
+    forms = (words, folded(name).split())
+    return [joiner.join(form) for joiner in " _-." for form in forms] if len(words) > 1 else []
+
+
 def _is_separator(character: str) -> bool:
     return character in _DOTS or unicodedata.category(character) in ("Zs", "Pd", "Pc")
 

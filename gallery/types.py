@@ -90,6 +90,10 @@ class Box:
     def contains(self, point: tuple[float, float]) -> bool:
         return self.left <= point[0] <= self.right and self.top <= point[1] <= self.bottom
 
+    def is_at(self, other: Box) -> bool:
+        """Whether each box contains the centre of the other."""
+        return self.contains(other.centre) and other.contains(self.centre)
+
     def as_list(self) -> list[float]:
         return [round(v, 1) for v in (self.left, self.top, self.right, self.bottom)]
 

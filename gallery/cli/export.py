@@ -66,7 +66,9 @@ def export(
         emit({"file": str(file), "rows": number})
     else:
         noun = "face" if queries is None else "answer"
-        say(f"exported {count(number, noun)} to {file}")
+        unread = sum(row.get("outcome") == "error" for row in rows) if queries is not None else 0
+        errors = f", {count(unread, 'photo')} of them not read" if unread else ""
+        say(f"exported {count(number, noun)} to {file}{errors}")
     for folder, reason in unlistable:
         complain(f"{folder} {reason}; its photos have no answers")
     say_left_out(left_out, as_json=as_json)

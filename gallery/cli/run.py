@@ -17,7 +17,7 @@ def run(arguments: list[str]) -> None:
         app(arguments, prog_name="gallery")
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            complain("interrupted; results so far are saved, run the command again to continue")
+            complain("interrupted; what was stored stays, run the command again to finish")
         raise
     except GalleryError as error:
         complain(str(error))

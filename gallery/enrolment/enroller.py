@@ -248,7 +248,9 @@ class Enroller:
         name = standing.person
         candidates = self._identifier.decide_face(photo, new.face, new.encodings).candidates
         if options.again and not options.force:
-            copy = same_picture(self._database, photo.sha256, new.picture_hash, candidates)
+            copy = same_picture(
+                self._database, photo.sha256, new.face.box, new.picture_hash, candidates
+            )
             if copy is not None:
                 reason = f"this picture is already enrolled, as {copy.identity.name}"
                 return Enrolment(photo.source, EnrolOutcome.ALREADY, copy.identity, copy.id, reason)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gallery.dates import checked_date
 from gallery.encoders.registry import read_spec
-from gallery.errors import PhotoError
+from gallery.errors import PhotoError, SettingInvalid
 from gallery.factory import build_workers
 from gallery.gallery.base import OpenGallery
 from gallery.types import Comparison, Decision, PhotoAnswer, Several
@@ -84,6 +85,10 @@ class Queries(OpenGallery):
         rule = None if all_faces else Several.of(several)
         if taken is not None:
             checked_date(taken)  # before anything is read
+        if isinstance(photos, str | bytes | os.PathLike):
+            raise SettingInvalid(
+                f"photos = {photos!r} is one path, expected several photos; give a list"
+            )
         pipeline = self.pipeline
         workers = build_workers(self.settings, read_spec(pipeline.encoder.network.traits.spec))
         views = pipeline.views.probe

@@ -166,7 +166,7 @@ def _set_earlier_aside(session: Session, row: FaceRow, box: Box, encoder: int) -
     """
     states = {record.id: record.state for record in encoders.with_encodings(session)}
     previous = next((i for i, state in states.items() if state is EncoderState.PREVIOUS), None)
-    same_face = _same_place(box, Box(row.left, row.top, row.right, row.bottom))
+    same_face = box.is_at(Box(row.left, row.top, row.right, row.bottom))
     other = OtherEncodingRow
     stale = other.encoder_id == encoder
     if not same_face:
@@ -189,14 +189,6 @@ def _set_earlier_aside(session: Session, row: FaceRow, box: Box, encoder: int) -
             )
         )
     session.flush()
-
-
-def _same_place(first: Box, second: Box) -> bool:
-    """Whether each box contains the centre of the other."""
-    return all(
-        box.left <= x <= box.right and box.top <= y <= box.bottom
-        for box, (x, y) in ((first, second.centre), (second, first.centre))
-    )
 
 
 def _photo_id(session: Session, photo: Photo) -> int:
@@ -234,6 +226,11 @@ def records_by_id(session: Session, face_ids: Iterable[int]) -> dict[int, FaceRe
         rows = session.execute(_RECORDS_BY_ID, {"ids": batch})
         records |= {row.id: _record(row) for row in rows}
     return records
+
+
+def records_of_photo(session: Session, sha256: str) -> list[FaceRecord]:
+    """Return the faces enrolled from this file, by ascending id."""
+    return [_record(row) for row in session.execute(_records().where(PhotoRow.sha256 == sha256))]
 
 
 def set_taken(session: Session, face_id: int, taken: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from sqlalchemy import LargeBinary, Select, cast, func, literal, select, text
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from gallery.batching import batched
 from gallery.errors import FaceNotFound
-from gallery.names import folded
+from gallery.names import folded, spellings
 from gallery.store import faces, identities, recalled
 from gallery.store.dedupe_tables import AppliedStepRow
 from gallery.store.tables import (
@@ -136,7 +137,7 @@ def collect(session: Session, identity_id: int, face_ids: Sequence[int] | None) 
         set_aside=tuple(face["id"] for face in set_aside),
         whole=face_ids is None,
         encodings=joined.astype(np.float32),
-        names=tuple(dict.fromkeys((*names, *map(folded, names)))),
+        names=tuple(dict.fromkeys(chain(names, map(folded, names), *map(spellings, names)))),
         texts=tuple(dict.fromkeys(text for text in texts if text)),
         images=tuple(images),
         row_counts=row_counts,

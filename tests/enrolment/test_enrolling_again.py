@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,9 @@ from PIL import Image
 from gallery import Gallery
 from gallery.config import DATABASE_FILE
 from gallery.demo.photos import alterations, altered
+from gallery.enrolment.seen_before import same_picture
 from gallery.store import recalled
-from gallery.types import Face, Photo, Refusal
+from gallery.types import Box, Face, Photo, Refusal
 from gallery.vision.pipeline import FacePipeline
 from tests.enrolment.outcomes import faces_by_name
 
@@ -131,6 +134,20 @@ def test_moved_photo_is_enrolled_already(gallery: Gallery, people: Path) -> None
     assert {e.outcome.value for e in done} == {"already"}
     (moved,) = [e for e in done if e.photo.endswith("stray.png")]
     assert moved.reason == "this photo is already enrolled, as Cat"
+
+
+def test_face_is_known_by_its_place_in_the_file_whomever_it_was_moved_to(
+    gallery: Gallery, people: Path
+) -> None:
+    list(gallery.enroll_folder(people))
+    face = next(f for f in gallery.faces() if f.identity.name == "Bob")
+    gallery.move_face(face.id, "Cat")  # whose other faces are unlike it, so that nobody matches
+    known = partial(same_picture, gallery.database, picture_hash=None, candidates=[])
+    found = known(face.photo_sha256, replace(face.box, left=face.box.left + 3))
+    assert found is not None, (face.box, gallery.faces())
+    assert (found.id, found.identity.name) == (face.id, "Cat")
+    beside = Box(face.box.right, face.box.top, face.box.right + face.box.width, face.box.bottom)
+    assert known(face.photo_sha256, beside) is None and known("0" * 64, face.box) is None
 
 
 def test_new_does_not_follow_a_former_name(gallery: Gallery, people: Path, collins: Path) -> None:

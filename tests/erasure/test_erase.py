@@ -48,6 +48,9 @@ def test_erased_person_is_in_no_file(people: Gallery, rows: Encodings) -> None:
         {
             "people/ada/1.jpg|1|2": (rows.vectors[1], "0" * 64, ""),
             "people/annabel/1.jpg|1|2": (rows.vectors[3], "1" * 64, ""),
+            # Photos that were never enrolled, in folders of that name.
+            "people/Ada_Lovelace/9.jpg|1|2": (rows.vectors[5], "2" * 64, ""),
+            "people/ada-lovelace/9.jpg|1|2": (rows.vectors[6], "3" * 64, ""),
         },
     )
     damaged = cached.with_name("damaged.npz")
@@ -64,7 +67,7 @@ def test_erased_person_is_in_no_file(people: Gallery, rows: Encodings) -> None:
     assert list(encoding_cache.load(cached)) == ["people/annabel/1.jpg|1|2"]
     assert not damaged.exists()
     assert receipt.erased == {
-        "faces": 3, "thumbnails": 3, "merges": 0, "distinct": 0, "cached_photos": 1,
+        "faces": 3, "thumbnails": 3, "merges": 0, "distinct": 0, "cached_photos": 3,
     }  # fmt: skip
     assert receipt.searched_bytes > 0 and receipt.learned == () and receipt.backups == ()
     with people.database.reading() as session:

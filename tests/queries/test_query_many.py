@@ -148,3 +148,9 @@ with Gallery.open({str(gallery.settings.home)!r}, cache={str(cache)!r}) as opene
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True)
     assert done.stdout == f"begun\n{len(photos) - 2}\n", done.stderr
     assert done.stderr == ""
+
+
+def test_one_path_is_not_many_photos(gallery: Gallery, hopper: Path) -> None:
+    for path in (str(hopper), hopper):
+        with pytest.raises(SettingInvalid, match="is one path, expected several photos"):
+            next(gallery.query_many(path))  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from gallery.names import (
     checked_name,
     escape_csv_cell,
     folded,
+    spellings,
     unescape_csv_cell,
 )
 
@@ -193,3 +194,13 @@ def test_only_formulas_are_escaped_in_a_cell(text: str, cell: str) -> None:
 def test_a_cell_is_read_as_it_was(text: str) -> None:
     assert unescape_csv_cell(escape_csv_cell(text)) == text
     assert not escape_csv_cell(text).startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+def test_spellings_are_those_of_folders() -> None:
+    assert set(spellings("Émilie du Châtelet")) >= {
+        "Émilie_du_Châtelet",
+        "emilie-du-chatelet",
+        "Émilie.du.Châtelet",
+    }
+    assert "Calista Flockhart" in spellings("Calista_Flockhart")
+    assert spellings("Ada") == []
