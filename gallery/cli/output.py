@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -126,6 +127,10 @@ def say_expiry(record: IdentityRecord) -> None:
         say(f"{record.name} expires on {date} and is erased from then on")
 
 
+_SAY_EVERY = 60.0
+"""Seconds between two lines about a long step, where there is no terminal for a bar."""
+
+
 class ProgressBar:
     """Call it with (done, total) to move the bar, and with a new step to start the bar again."""
 
@@ -133,6 +138,7 @@ class ProgressBar:
         self._bar = bar
         self._step = step
         self._task = bar.add_task(step, total=None, rate="")
+        self._said_at = monotonic()
 
     def __call__(self, done: int, total: int, step: str | None = None) -> None:
         if step is not None and step != self._step:
@@ -142,6 +148,11 @@ class ProgressBar:
         speed = task.finished_speed or task.speed
         rate = f"{speed:.1f}/s" if speed else ""
         self._bar.update(self._task, completed=done, total=total, rate=rate)
+        if not err.is_terminal and monotonic() - self._said_at >= _SAY_EVERY:
+            self._said_at = monotonic()
+            left = task.time_remaining
+            soon = f", {timedelta(seconds=round(left))} left" if left else ""
+            note(f"{self._step}: {done:,} of {total:,}{f', {rate}' if rate else ''}{soon}")
 
     def step(self, step: str, done: int, total: int) -> None:
         """The same, in the argument order of the library's progress callbacks."""
@@ -159,7 +170,7 @@ class ProgressBar:
 
 @contextmanager
 def progress(step: str) -> Iterator[ProgressBar]:
-    """Show a progress bar on stderr, if that is a terminal, while a long step runs."""
+    """Show a progress bar on stderr while a long step runs, or a line a minute if it is a file."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
