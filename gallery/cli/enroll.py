@@ -12,7 +12,7 @@ from gallery.cli.app import JsonOption, LargestOption, NewOption, TakenOption, a
 from gallery.cli.exit_status import ERROR, FOUND, NONE
 from gallery.cli.left_out import say_left_out
 from gallery.cli.opening import advise_on_encoder, open_gallery
-from gallery.cli.output import count, emit, note, on_one_line, progress, say
+from gallery.cli.output import count, emit, note, on_one_line, progress, say, with_options
 from gallery.enrolment.people import check_root
 from gallery.errors import NameAmbiguous, SettingInvalid
 from gallery.gallery import Gallery
@@ -177,7 +177,7 @@ class _Report:
                 " erases it)"
             )
         style = _STYLES[enrolment.outcome]
-        say(f"{enrolment.outcome}  {on_one_line(enrolment.photo)}: {reason}", style)
+        say(f"{enrolment.outcome}  {on_one_line(enrolment.photo)}: {with_options(reason)}", style)
 
     def close(self, root: Path | None) -> None:
         """root : the folder of people, if one was enrolled: then what was not is named again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, time, timedelta
@@ -48,14 +49,20 @@ def show(table: Table) -> None:
     Console(width=_TABLE_WIDTH, highlight=False).print(table)
 
 
+def with_options(text: str) -> str:
+    """Name the options as the command line does: the library says "use force" to programs, too."""
+    text = re.sub(r"\buse (force|new)\b", r"use --\1", text)
+    return text.replace("enrol it as distinct", "enrol it with --distinct")
+
+
 def complain(reason: str) -> None:
     """Print an error message on stderr."""
-    err.print(f"[bold red]error:[/] {escape(printable(reason))}")
+    err.print(f"[bold red]error:[/] {escape(printable(with_options(reason)))}")
 
 
 def note(text: str) -> None:
     """Print a remark on stderr, so that it is in nobody's JSON."""
-    err.print(escape(printable(text)), style="yellow")
+    err.print(escape(printable(with_options(text))), style="yellow")
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

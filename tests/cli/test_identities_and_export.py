@@ -338,7 +338,7 @@ def test_near_name_is_taken_and_said(two: Run, hopper: Path, collins: Path) -> N
     enrolled = two("enroll-identity", "GRACE_HOPPER", hopper, "--json")
     note = "'GRACE_HOPPER' is taken to be 'Grace Hopper'; use new if it is another person"
     assert (enrolled.line["outcome"], enrolled.line["notes"]) == ("already", [note])
-    assert note in enrolled.err.replace("\n", " ")
+    assert note.replace("use new", "use --new") in enrolled.err.replace("\n", " ")
     assert "did you mean 'Grace Hopper'?" in two("identities", "show", "Grace Hoper").err
     refused = two("identities", "rename", "Eileen Collins", "grace hopper")
     assert refused.status == 2 and "already an identity 'Grace Hopper'" in refused.err
