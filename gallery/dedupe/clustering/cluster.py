@@ -19,7 +19,7 @@ from gallery.dedupe.clustering.operating_point import (
     ClusteringCalibration,
     shipped_calibration,
 )
-from gallery.matching.gallery_margins import gallery_impostors
+from gallery.matching.gallery_margins import SAMPLED_IDENTITIES, gallery_impostors
 from gallery.matching.impostors import Impostors
 from gallery.matching.lookalikes import candidate_pairs
 from gallery.matching.operating_point import OperatingPoint
@@ -140,9 +140,12 @@ def _impostors(
     edges = candidate_pairs(encodings, scorer, point, _NEIGHBOURS)
     near_pairs = NearPairs.of(edges, encodings, scorer, point)
     labels, _ = _labels(encodings, near_pairs, scorer, point, constraints)
-    if len(np.unique(labels)) < _LEAST_CLUSTERS:
+    found = np.unique(labels)
+    if len(found) < _LEAST_CLUSTERS:
         return None
-    return gallery_impostors(scorer.head, labels, encodings).for_pairs()
+    drawn = np.random.default_rng(len(found)).permutation(found)[:SAMPLED_IDENTITIES]
+    rows = np.flatnonzero(np.isin(labels, drawn))
+    return gallery_impostors(scorer.head, labels[rows], encodings.take(rows)).for_pairs()
 
 
 def _labels(
