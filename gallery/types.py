@@ -20,6 +20,9 @@ Int64 = npt.NDArray[np.int64]
 UInt64 = npt.NDArray[np.uint64]
 Bool = npt.NDArray[np.bool_]
 
+NO_PIXELS: UInt8 = np.zeros((0, 0, 3), np.uint8)
+"""Of a photo of which only the rest is known."""
+
 AnyPath = str | os.PathLike[str]
 """A path as a program gives it."""
 
@@ -54,7 +57,7 @@ class Photo:
 
     def without_pixels(self) -> Photo:
         """Return what is known of the photo besides its pixels."""
-        return replace(self, pixels=np.zeros((0, 0, 3), np.uint8), full=None)
+        return replace(self, pixels=NO_PIXELS, full=None)
 
     def noted(self, reason: str) -> str:
         """The reason of an answer about this photo, with the note on its file."""

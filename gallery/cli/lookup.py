@@ -28,7 +28,7 @@ def is_exact(name: str, record: IdentityRecord) -> bool:
         return True
     if not sys.stdin.isatty():
         raise IdentityNotFound(
-            f"there is no identity {name!r}; if you mean {record.name!r}, write it exactly so"
+            f"there is no identity {name!r}; if you mean {record.name!r}, use that exact spelling"
         )
     return False
 

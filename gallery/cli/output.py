@@ -135,7 +135,7 @@ def say_expiry(record: IdentityRecord) -> None:
 
 
 _SAY_EVERY = 60.0
-"""Seconds between two lines about a long step, where there is no terminal for a bar."""
+"""Without a terminal there is no bar, but a line every so many seconds."""
 
 
 class ProgressBar:

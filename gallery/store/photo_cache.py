@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from gallery.batching import batched
 from gallery.names import printable
 from gallery.store.dedupe_tables import AppliedStepRow, CachedPhotoRow, FaceDecisionRow
-from gallery.types import DIMENSION, Box, Encodings, Face, Float32, Photo, UInt8
+from gallery.types import DIMENSION, NO_PIXELS, Box, Encodings, Face, Float32, Photo, UInt8
 
 _PHOTOS_PER_QUERY = 5_000
 _BOX_LENGTH, _LANDMARKS_LENGTH = 4, 10
@@ -59,7 +59,7 @@ class CachedPhoto:
         if self.note is None:
             return None
         return Photo(
-            np.zeros((0, 0, 3), np.uint8),
+            NO_PIXELS,
             max(1.0, max(self.width, self.height) / working_side),
             self.width,
             self.height,

@@ -152,8 +152,7 @@ class CalibrationRow(Base):
 
 
 class ChangeRow(Base):
-    """An entry of the change log, from which the index catches up: a face was added, moved or
-    deleted."""
+    """An entry of the change log: a face was added, moved or deleted. The index follows it."""
 
     __tablename__ = "changes"
     __table_args__ = {"sqlite_autoincrement": True}

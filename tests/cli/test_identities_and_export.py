@@ -351,7 +351,7 @@ def test_near_name_is_taken_and_said(two: Run, hopper: Path, collins: Path) -> N
 def test_near_name_is_not_erased_or_merged_unasked(two: Run, command: list[str]) -> None:
     refused = two("identities", *command, "--yes")
     assert refused.status == 2 and refused.out == ""
-    assert "if you mean 'Eileen Collins', write it exactly so" in refused.err
+    assert "if you mean 'Eileen Collins', use that exact spelling" in refused.err
     assert len(two("identities", "list", "--json").lines) == 2
 
 

@@ -125,11 +125,13 @@ def test_early_stop_ends_processes_that_hang(tmp_path: Path) -> None:
 
 
 PROGRAM = """
+import signal
 from functools import partial
 from pathlib import Path
 from gallery.vision import workers
 from tests.faults import hostile_items as hostile
 workers._LEAST_PHOTOS = 2
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if these tests run in background
 if __name__ == "__main__":
     pool = workers.Workers(2, hostile.no_pipeline, {limit}, 2**31)
     function = partial(hostile.mark_and_sleep, Path({marks!r}), {seconds})

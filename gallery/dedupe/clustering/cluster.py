@@ -143,6 +143,7 @@ def _impostors(
     found = np.unique(labels)
     if len(found) < _LEAST_CLUSTERS:
         return None
+    # The labels are only numbers of this run: there is no sample to keep up with, as in a gallery.
     drawn = np.random.default_rng(len(found)).permutation(found)[:SAMPLED_IDENTITIES]
     rows = np.flatnonzero(np.isin(labels, drawn))
     return gallery_impostors(scorer.head, labels[rows], encodings.take(rows)).for_pairs()
