@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from gallery.matching.scorer import Scorer
 from gallery.types import Comparison, Encodings, Face, Several
 from gallery.vision.photo_source import PhotoSource
@@ -27,8 +29,9 @@ class Comparer:
         several : which face to take when a photo has more than one; by default, none.
         Raises PhotoError, also for a photo without a usable face or with several.
         """
-        face_a, a = self._encoded_face(first, several)
-        face_b, b = self._encoded_face(second, several)
+        encode = partial(_encoded_face, several=several, views=self._views)
+        face_a, a = self._pipeline.apply(encode, first)
+        face_b, b = self._pipeline.apply(encode, second)
         operating_point, head = self._scorer.operating_point_for(1), self._scorer.head
         margins = head.margins(head.sides(a), head.sides(b))
         return Comparison(
@@ -38,7 +41,10 @@ class Comparer:
             faces=(face_a, face_b),
         )
 
-    def _encoded_face(self, source: PhotoSource, several: Several) -> tuple[Face, Encodings]:
-        photo = self._pipeline.open(source)
-        face = self._pipeline.one_face(photo, several)
-        return face, self._pipeline.encode(photo, [face], self._views)
+
+def _encoded_face(
+    pipeline: FacePipeline, source: PhotoSource, *, several: Several, views: int
+) -> tuple[Face, Encodings]:
+    photo = pipeline.open(source)
+    face = pipeline.one_face(photo, several)
+    return face, pipeline.encode(photo, [face], views)

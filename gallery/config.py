@@ -126,14 +126,14 @@ class Settings(BaseSettings):
         default=300.0,
         gt=0.0,
         le=86_400.0,
-        description="Longest time for one photo, in seconds, when several processes read photos."
-        " A photo that takes longer is skipped.",
+        description="Longest time for one photo, in seconds, when several photos or a server's are"
+        " read in processes of their own. A photo that takes longer is skipped.",
     )
     worker_memory: int = Field(
         default=6 * 2**30,
         ge=2 * 2**30,
-        description="Largest memory in bytes of each process, when several read photos. A photo"
-        " that needs more is skipped. On Linux only.",
+        description="Largest memory in bytes of each process that reads several photos or a"
+        " server's. A photo that needs more is skipped. On Linux only.",
     )
     views_enrolled: int | None = Field(
         default=None,
@@ -170,7 +170,10 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address that `serve` listens on.")
     port: int = Field(default=8000, ge=1, le=65_535, description="Port that `serve` listens on.")
     workers: int = Field(
-        default=2, ge=1, le=64, description="Photos that `serve` processes in parallel."
+        default=2,
+        ge=1,
+        le=64,
+        description="Photos that `serve` reads at once, each in a process of its own.",
     )
     api_queue: int = Field(
         default=64,

@@ -6,6 +6,7 @@ GalleryError                     exit status 2 on the command line, never a trac
 │   ├── PhotoTooLarge            more bytes or pixels than the limit (checked before decoding)
 │   ├── PhotoUndecodable         not a photo, an unsupported format, truncated, corrupt
 │   ├── NoFaceFound              nothing to enrol or compare
+│   ├── PhotoLost                it hung or ended the process that read it
 │   ├── TooManyFaces             more faces than the limit (checked before encoding)
 │   ├── SeveralFacesFound        more than one face where one is needed
 │   └── FaceUnencodable          the encoder gives no usable numbers for a face
@@ -86,6 +87,10 @@ class NoFaceFound(PhotoError):
 
 class SeveralFacesFound(PhotoError):
     """The photo has more than one face where exactly one is needed."""
+
+
+class PhotoLost(PhotoError):
+    """The photo took too long, or ended the process that read it."""
 
 
 class TooManyFaces(PhotoError):

@@ -14,16 +14,18 @@ if TYPE_CHECKING:
     from gallery.vision.workers import Workers
 
 
-def build_workers(settings: Settings, spec: Spec, *, native: bool = False) -> Workers:
+def build_workers(
+    settings: Settings, spec: Spec, *, native: bool = False, threads: int = 1
+) -> Workers:
     """Return worker processes that each build this encoder's pipeline. They are not yet started.
 
     native : as in build_pipeline.
+    threads : of each process; two processes of one thread are faster than one of two.
     """
     from gallery.vision.workers import Workers
 
-    # Two processes of one thread are faster than one of two.
-    one_thread = settings.model_copy(update={"threads": 1})
-    return Workers.of(settings, partial(build_pipeline, one_thread, spec, native=native))
+    settings = settings.model_copy(update={"threads": threads})
+    return Workers.of(settings, partial(build_pipeline, settings, spec, native=native))
 
 
 def build_reader(settings: Settings) -> PhotoReader:

@@ -7,8 +7,9 @@ never changes: when the gallery's encoder or head changes, a new `Parts` takes t
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -16,7 +17,7 @@ from gallery.config import INDEX_FILE, Settings
 from gallery.encoders.built_in import DLIB_TRAITS, TRAITS
 from gallery.encoders.registry import Spec, default_kind, read_spec
 from gallery.errors import EncoderChanged, HeadUnusable
-from gallery.factory import build_pipeline
+from gallery.factory import build_pipeline, build_workers
 from gallery.matching.index import IndexReplica
 from gallery.store import encoders
 from gallery.store.database import Database
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from gallery.enrolment.enroller import Enroller
     from gallery.identify import Identifier
     from gallery.matching.scorer import Scorer
+    from gallery.vision.photo_processes import PhotoProcesses
     from gallery.vision.pipeline import FacePipeline
 
 _MAX_UNCHANGED_FAILURES = 2
@@ -39,10 +41,10 @@ class Lazy(Generic[T]):
     A build that raises is tried again at the next use.
     """
 
-    def __init__(self, build: Callable[[], T]) -> None:
+    def __init__(self, build: Callable[[], T], built: T | None = None) -> None:
         self._build = build
         self._lock = Lock()
-        self._value: T | None = None
+        self._value = built
 
     @property
     def built(self) -> T | None:
@@ -90,6 +92,7 @@ class Runtime:
         self._settings = settings
         self._database = database
         self._swap = Lock()
+        self._reads_in_processes = False
         self._check_encoder()
         state = self._state()
         self._parts = self._assembled(state, self._new_index(state.encoder or DLIB_TRAITS.sha256))
@@ -98,6 +101,19 @@ class Runtime:
     def index(self) -> IndexReplica:
         """The index of the parts that were used last, for closing it."""
         return self._parts.index
+
+    def close(self) -> None:
+        """End the processes that read photos, and release the index's file."""
+        _close_processes(self._parts.pipeline.built)
+        self._parts.index.close()
+
+    def read_in_processes(self) -> None:
+        """Start the processes that read photos, now and for each new encoder."""
+        self._reads_in_processes = True
+        pipeline = self.parts().pipeline.get()
+        if pipeline.processes is None:
+            pipeline.processes = self._photo_processes(pipeline)
+        pipeline.processes.start()
 
     @property
     def spec(self) -> Spec:
@@ -121,6 +137,8 @@ class Runtime:
                 self._parts = self._succeeding(previous, state)
                 if self._parts.index is not previous.index:
                     previous.index.close()
+                if self._parts.pipeline.built is not previous.pipeline.built:
+                    _close_processes(previous.pipeline.built)
             return self._parts
 
     def steady(self, operation: Callable[[Parts], T]) -> T:
@@ -223,8 +241,8 @@ class Runtime:
         built_scorer: Scorer | None = None,
     ) -> Parts:
         settings, database = self._settings, self._database
-        pipeline = Lazy(lambda: built_pipeline or self._build_pipeline())
-        scorer = Lazy(lambda: built_scorer or self._build_scorer(pipeline))
+        pipeline = Lazy(self._build_pipeline, built_pipeline)
+        scorer = Lazy(lambda: self._build_scorer(pipeline), built_scorer)
 
         def build_identifier() -> Identifier:
             from gallery.identify import Identifier
@@ -276,7 +294,22 @@ class Runtime:
         if current is not None and current.spec != traits.spec and traits.name not in TRAITS:
             with self._database.writing() as session:  # its file lies elsewhere now
                 encoders.set_spec(session, current.id, traits.spec)
+        if self._reads_in_processes:
+            pipeline.processes = self._photo_processes(pipeline)
         return pipeline
+
+    def _photo_processes(self, pipeline: FacePipeline) -> PhotoProcesses:
+        from gallery.vision.photo_processes import PhotoProcesses
+
+        settings, encoder = self._settings, pipeline.encoder
+        spec = read_spec(encoder.network.traits.spec)
+        threads = settings.threads or max(1, (os.cpu_count() or 1) // settings.workers)
+        workers = build_workers(settings, spec, threads=threads)
+        return PhotoProcesses(
+            replace(workers, count=settings.workers),
+            encoder.weights_sha256,
+            max_bytes=settings.max_photo_bytes,
+        )
 
     def _build_scorer(self, pipeline: Lazy[FacePipeline]) -> Scorer:
         """The head: the one named in the settings, else the home's own, else the shipped one."""
@@ -294,6 +327,11 @@ class Runtime:
         head = load_head(find_head(self._settings, traits), traits.name, sha256, traits.spec)
         rate = self._settings.false_positive_identification_rate
         return Scorer(head, self._database, fpir=rate)
+
+
+def _close_processes(pipeline: FacePipeline | None) -> None:
+    if pipeline is not None and pipeline.processes is not None:
+        pipeline.processes.close()
 
 
 def _is_for(pipeline: FacePipeline | None, encoder: str | None) -> bool:

@@ -20,6 +20,13 @@ def listen(listener: Listener) -> None:
     _listener.set(listener)
 
 
+def report(name: str, seconds: float) -> None:
+    """Report a stage that ran elsewhere."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(name, seconds)
+
+
 @contextmanager
 def stage(name: str) -> Iterator[None]:
     """Time a block. name : one of STAGES."""

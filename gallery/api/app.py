@@ -129,7 +129,8 @@ def create_app(
 
 def warm_up(gallery: Gallery) -> None:
     """Load what the first queries need."""
-    gallery.pipeline.load_second_detector()
+    if gallery.pipeline.processes is None:
+        gallery.pipeline.load_second_detector()
     _ = gallery.identifier, gallery.scorer.operating_point(), gallery.index.catch_up()
 
 

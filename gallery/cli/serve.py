@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sys
@@ -13,7 +12,6 @@ import typer
 from gallery.cli.app import GlobalOptions, JsonOption, app
 from gallery.cli.opening import advise_on_encoder
 from gallery.cli.output import emit, say
-from gallery.config import load_settings
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
 from gallery.store import api_keys
@@ -82,9 +80,6 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     options: GlobalOptions = context.obj
     given = {"host": host, "port": port, "workers": workers, "thumbnails": thumbnails}
-    settings = load_settings(home=options.home, **given)
-    if not settings.threads:  # photos processed at once share the cores
-        given["threads"] = max(1, (os.cpu_count() or 1) // settings.workers)
     with Gallery.open(options.home, encoder=options.spec, **given) as gallery:
         settings = gallery.settings
         loopback = settings.host in LOOPBACK
@@ -98,6 +93,7 @@ def serve(
                 " keys create`, or add --insecure"
             )
         advise_on_encoder(gallery)
+        gallery.read_in_processes()
         warm_up(gallery)
         server = create_app(gallery, loopback=loopback, open_without_keys=loopback or insecure)
         server.state.ready = True

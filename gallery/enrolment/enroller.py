@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from gallery.dates import checked_date
-from gallery.dedupe.image_similarity import grey_jpeg, perceptual_hashes
+from gallery.enrolment.new_face import ReadPhoto, read_new_face
 from gallery.enrolment.rivals import rivals_of
 from gallery.enrolment.seen_before import same_picture
 from gallery.enrolment.standing import Standing, standing_of
@@ -20,7 +21,6 @@ from gallery.names import checked_name, folded
 from gallery.store import audit, faces, identities, kept_images, merges, recalled
 from gallery.store.database import Database
 from gallery.store.records import IdentityRecord, NewFace
-from gallery.timing import stage
 from gallery.types import (
     Encodings,
     Enrolment,
@@ -32,8 +32,8 @@ from gallery.types import (
     Refusal,
     Several,
 )
-from gallery.vision.crops import Keep, picture_to_keep, thumbnail
-from gallery.vision.photo_source import PhotoSource, source_name
+from gallery.vision.crops import Keep
+from gallery.vision.photo_source import PhotoSource, Upload, source_name
 from gallery.vision.pipeline import FacePipeline
 
 _MOST_NAMED = 3
@@ -58,26 +58,6 @@ class EnrolOptions:
     new: bool = False
     strict: bool = False
     again: bool = False
-
-
-@dataclass(frozen=True)
-class ReadPhoto:
-    """A photo whose faces were found and encoded before it is enrolled.
-
-    photo : without its pixels; None if it must be decoded again.
-    sha256 : of the photo's file.  encoder : SHA-256 of the encoder's weights.
-    faces : the largest first.  encodings : a row for each, of an enrolled face's views.
-    picture_hash : see gallery.store.records.FaceRecord.
-    own : which of the faces is the person's; None if that is not known.
-    """
-
-    photo: Photo | None
-    sha256: str
-    picture_hash: str
-    encoder: str
-    faces: tuple[Face, ...]
-    encodings: Encodings
-    own: int | None = None
 
 
 class Enroller:
@@ -167,24 +147,23 @@ class Enroller:
         current = sha256, self._pipeline.encoder.weights_sha256
         if read is not None and (read.sha256, read.encoder) != current:
             read = None
-        photo = None if read is None else read.photo
-        if photo is None or self._thumbnails or self._keep != "nothing":
-            with stage("decode"):
-                photo = self._pipeline.reader.decode(content, label)
-        if taken is not None:
-            photo = replace(photo, taken=taken)
-        face, encoding, number = self._face(photo, read, options.several)
-        picture_hash = _picture_hash(photo) if read is None else read.picture_hash
-        faults, poor = self._faults(face, encoding)
+        read_face = partial(
+            read_new_face,
+            known=read,
+            several=options.several,
+            taken=taken,
+            views=self._views,
+            keep=self._keep,
+            thumbnail=self._thumbnails,
+        )
+        photo, new = self._pipeline.apply(read_face, Upload(content, label))
+        faults, poor = self._faults(new.face, new.encodings)
         if faults and options.strict:
             return replace(
                 _refused(label, f"the face is {poor}", Refusal.POOR_PHOTO), faults=faults
             )
-        picture = picture_to_keep(self._keep, photo, face, content, number)
         if read is None:  # reading it took long
             standing = standing_of(self._database, name, sha256, label, new=options.new)
-        small = thumbnail(photo, face) if self._thumbnails else None
-        new = NewFace(face, encoding, self._views, picture, taken, picture_hash, small)
         while True:
             warning = ""
             if standing.was_erased:
@@ -199,20 +178,6 @@ class Enroller:
                 return _noted(replace(enrolment, faults=faults), name, standing.person)
             # Another process may have enrolled it, or named somebody so, meanwhile.
             standing = standing_of(self._database, name, sha256, label, new=options.new)
-
-    def _face(
-        self, photo: Photo, read: ReadPhoto | None, several: Several
-    ) -> tuple[Face, Encodings, int]:
-        """The face to enrol, its encoding, and how many faces the photo has."""
-        if read is None:
-            faces_found = self._pipeline.faces(photo)
-            face = self._pipeline.pick(photo, faces_found, several)
-            return face, self._pipeline.encode(photo, [face], self._views), len(faces_found)
-        own = read.own
-        if own is None:
-            picked = self._pipeline.pick(photo, read.faces, several)
-            own = next(i for i, face in enumerate(read.faces) if face is picked)
-        return read.faces[own], read.encodings.row(own), len(read.faces)
 
     def _faults(self, face: Face, encoding: Encodings) -> tuple[tuple[Fault, ...], str]:
         """What makes the face a poor example, as faults and as text."""
@@ -330,11 +295,6 @@ class Enroller:
         state = "new identity" if record is None else f"now {face_count} photos"
         reason = f"enrolled as {name} ({state}){note}"
         return Enrolment(photo.source, EnrolOutcome.ENROLLED, identity, face_id, reason)
-
-
-def _picture_hash(photo: Photo) -> str:
-    whole: bytes = perceptual_hashes(grey_jpeg(photo))[0].tobytes()
-    return whole.hex()
 
 
 def refused_for_name(photo: str, error: NameAmbiguous) -> Enrolment:

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from gallery.dedupe.scan import list_photos, read_photos, scan_erased
-from gallery.enrolment.enroller import EnrolOptions, ReadPhoto, refused_for_name
+from gallery.enrolment.enroller import EnrolOptions, refused_for_name
 from gallery.enrolment.judgement import NamedPhoto, is_mostly, judge, of_several_people
 from gallery.enrolment.naming import NamedFolder, named_folders
+from gallery.enrolment.new_face import ReadPhoto
 from gallery.enrolment.people import people_under
 from gallery.errors import NameAmbiguous, NoPeople, PhotoError
 from gallery.matching.scorer import Scorer

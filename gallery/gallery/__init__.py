@@ -22,7 +22,7 @@ from gallery.progress import StepProgress, no_step_progress
 from gallery.types import AnyPath, Enrolment, Several
 
 if TYPE_CHECKING:
-    from gallery.enrolment.enroller import ReadPhoto
+    from gallery.enrolment.new_face import ReadPhoto
     from gallery.vision.folder import LeftOut
     from gallery.vision.photo_source import PhotoSource
 

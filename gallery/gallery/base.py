@@ -50,6 +50,14 @@ class OpenGallery:
         """
         return cls(load_settings(home=home, **settings))
 
+    def read_in_processes(self) -> None:
+        """From now on, read photos in `workers` processes (a setting), as a server does.
+
+        A photo that hangs or ends its process is lost alone: it raises PhotoLost, or is an outcome
+        of enrolling. Raises WeightsError, HeadUnusable or EncoderChanged.
+        """
+        self._runtime.read_in_processes()
+
     def close(self) -> None:
         """Save the index if it was used, and release all files."""
         try:
@@ -59,7 +67,7 @@ class OpenGallery:
             self._release()
 
     def _release(self) -> None:
-        self._runtime.index.close()
+        self._runtime.close()
         self.database.close()
 
     def __enter__(self) -> Self:

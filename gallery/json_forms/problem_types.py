@@ -19,6 +19,7 @@ PROBLEM_TYPES: dict[type[GalleryError], str] = {
     errors.NoFaceFound: "no-face-found",
     errors.SeveralFacesFound: "several-faces-found",
     errors.TooManyFaces: "too-many-faces",
+    errors.PhotoLost: "photo-lost",
     errors.FaceUnencodable: "face-unencodable",
     errors.InvalidName: "invalid-name",
     errors.DetailsInvalid: "details-invalid",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -28,11 +29,17 @@ from gallery.vision.photo_source import (
     source_name,
 )
 
+if TYPE_CHECKING:
+    from gallery.vision.photo_processes import PhotoProcesses
+
+_Result = TypeVar("_Result")
+
 
 class FacePipeline:
     """Decode, detect, align and encode, one photo at a time: same photo, same result.
 
     views : how many are averaged for a probe and for an enrolled face.
+    processes : that photos are read in, if not in this one; see gallery.vision.photo_processes.
     """
 
     def __init__(
@@ -49,6 +56,7 @@ class FacePipeline:
         self.reader = reader
         self._detector = detector
         self._max_faces = max_faces
+        self.processes: PhotoProcesses | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -58,6 +66,18 @@ class FacePipeline:
             f"{traits.name} {traits.sha256} {self.reader.working_side}"
             f" {self._detector.min_face} {self._detector.min_probability}"
         )
+
+    def apply(
+        self, function: Callable[[FacePipeline, PhotoSource], _Result], photo: PhotoSource
+    ) -> _Result:
+        """The function of this pipeline and a photo: in another process, if it has been given any.
+
+        function : must be picklable, as must be its result, and a photo that is not a file.
+        Raises what the function raises; PhotoLost and EncoderChanged as PhotoProcesses does.
+        """
+        if self.processes is None:
+            return function(self, photo)
+        return self.processes.apply(function, photo, self)
 
     def open(self, source: PhotoSource, taken: str | None = None) -> Photo:
         """Decode a photo.

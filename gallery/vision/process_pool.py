@@ -5,24 +5,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
-import pickle
-import signal
-import sys
-import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
-from types import ModuleType
+from multiprocessing.connection import wait
 from typing import Any, Generic, TypeVar
+
+from gallery.vision.process import ProcessEnded, WorkerProcess, interrupt_held_back
 
 AHEAD = 32
 """Items taken for each process and not yet yielded. They bound the memory, and how many results
@@ -51,18 +42,10 @@ class _Slot:
 class _Worker:
     """task : what it was handed, the item in progress first.  seconds : spent on that item."""
 
-    process: SpawnProcess
-    connection: Connection
+    process: WorkerProcess
     task: deque[_Slot] = field(default_factory=deque)
     is_ready: bool = False
     seconds: float = 0.0
-
-    def end(self) -> int | None:
-        """Kill the process, if it has not ended by itself, and return its exit code."""
-        self.process.kill()
-        self.process.join()
-        self.connection.close()
-        return self.process.exitcode
 
 
 class ProcessPool(Generic[_Item, _Result]):
@@ -123,7 +106,7 @@ class ProcessPool(Generic[_Item, _Result]):
                     yield slot.item, slot.result
         finally:
             for worker in self._workers:
-                worker.end()
+                worker.process.end()
 
     def _hand_out(self) -> None:
         """Give each idle worker a task. Start workers while there is more to do."""
@@ -133,26 +116,26 @@ class ProcessPool(Generic[_Item, _Result]):
             size = min(_TASK_ITEMS, -(-len(self._waiting) // self._count))
             task = deque(self._waiting.popleft() for _ in range(size))
             try:
-                worker.connection.send([slot.item for slot in task])
-            except OSError:  # it ended before it began
+                worker.process.send([slot.item for slot in task])
+            except ProcessEnded:  # before it began
                 self._take_back(task)
                 self._ended(worker)
             else:
                 worker.task = task
         while self._waiting and len(self._workers) < self._count:
             try:
-                with _interrupt_held_back():
-                    self._workers.append(_started(self._start))
+                with interrupt_held_back():
+                    self._workers.append(_Worker(WorkerProcess(self._start)))
             except OSError:  # no memory, too many processes
                 self._count = len(self._workers)
 
     def _look(self) -> None:
         """Wait for reports; give up the items that take too long."""
         before = time.monotonic()
-        ready = wait([worker.connection for worker in self._workers], _LOOK_SECONDS)
+        ready = wait([worker.process.connection for worker in self._workers], _LOOK_SECONDS)
         waited = min(time.monotonic() - before, _LOOK_SECONDS)
         for worker in list(self._workers):
-            if worker.connection in ready:
+            if worker.process.connection in ready:
                 worker.seconds = 0.0
                 self._receive(worker)
             elif worker.task:
@@ -162,20 +145,17 @@ class ProcessPool(Generic[_Item, _Result]):
 
     def _receive(self, worker: _Worker) -> None:
         try:
-            is_error, value = worker.connection.recv()
-        except (EOFError, OSError):
-            worker.process.join(1.0)  # its exit code says how it ended
+            result = worker.process.receive()
+        except ProcessEnded:
             self._ended(worker)
             return
-        if is_error:
-            raise value
         if worker.is_ready:
-            worker.task.popleft().result = value
+            worker.task.popleft().result = result
         worker.is_ready = True
 
     def _ended(self, worker: _Worker, *, is_late: bool = False) -> None:
         """Lose the item in progress; the others of the task are handed out again."""
-        exit_code = worker.end()
+        exit_code = worker.process.end()
         self._workers.remove(worker)
         if worker.task:
             worker.task.popleft().result = self._lost(None if is_late else exit_code)
@@ -185,92 +165,3 @@ class ProcessPool(Generic[_Item, _Result]):
 
     def _take_back(self, task: deque[_Slot]) -> None:
         self._waiting.extendleft(reversed(task))
-
-
-def _started(start: Callable[[], Callable[[Any], Any]]) -> _Worker:
-    """Raises OSError."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    try:
-        process = context.Process(target=_work, args=(theirs, start), daemon=True)
-        with _main_module_hidden():
-            process.start()
-    except BaseException:
-        ours.close()
-        raise
-    finally:
-        theirs.close()  # else the end of the process would not be seen
-    return _Worker(process, ours)
-
-
-_hiding = threading.Lock()
-
-
-@contextlib.contextmanager
-def _main_module_hidden() -> Iterator[None]:
-    """Keep a process that starts from running the user's program again, to its own end.
-
-    multiprocessing does so for functions that are defined in it. Ours are not.
-    """
-    with _hiding:
-        main = sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")
-        try:
-            yield
-        finally:
-            sys.modules["__main__"] = main
-
-
-@contextlib.contextmanager
-def _interrupt_held_back() -> Iterator[None]:
-    """Let Ctrl-C wait until a process is started. The process inherits that, and never sees it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # which else would be started within, and end the block
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-# In a worker process
-
-
-def _work(connection: Connection, start: Callable[[], Callable[[Any], Any]]) -> None:
-    """Report that the function is there, then each item as it is done, until the parent ends."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with contextlib.suppress(EOFError, ConnectionError):
-        try:
-            function = start()
-        except Exception as error:
-            connection.send((True, _portable(error)))
-            return
-        connection.send((False, None))
-        while True:
-            for item in connection.recv():
-                try:
-                    report = pickle.dumps((False, function(item)), pickle.HIGHEST_PROTOCOL)
-                except Exception as error:
-                    report = pickle.dumps((True, _portable(error)))
-                connection.send_bytes(report)
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent has ended, also if an item hangs."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
-
-
-def _portable(error: Exception) -> Exception:
-    """The error as it arrives in another process, with its traceback as a note."""
-    trace = f"In a worker process:\n{traceback.format_exc()}"
-    try:
-        portable: Exception = pickle.loads(pickle.dumps(error))
-    except Exception:
-        portable = RuntimeError(f"{type(error).__name__}: {error}")
-    portable.add_note(trace)
-    return portable

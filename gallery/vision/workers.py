@@ -38,6 +38,26 @@ class Workers:
     photo_seconds: float
     memory: int
 
+    def start(self) -> FacePipeline:
+        """Build the pipeline in a worker process, which is limited to one thread and its memory."""
+        threadpool_limits(1)  # two processes of one thread are faster than one of two
+        pipeline = self.build_pipeline()
+        _limit_memory(self.memory)
+        return pipeline
+
+    def lost(self, exit_code: int | None) -> LostPhoto:
+        """In place of the result of a photo whose process ended so, or took too long (None)."""
+        if exit_code is None:
+            return LostPhoto(
+                f"took longer than {self.photo_seconds:g} seconds to read; shrink it, or raise"
+                " GALLERY_PHOTO_SECONDS"
+            )
+        return LostPhoto(
+            f"was not read: its process ended ({_ending(exit_code)}), perhaps for lack of memory"
+            f" (GALLERY_WORKER_MEMORY is {self.memory}); run it again, or export the photo as JPEG"
+            " or PNG"
+        )
+
     @classmethod
     def of(cls, settings: Settings, build_pipeline: Callable[[], FacePipeline]) -> Workers:
         """One worker per core, up to a number, with the limits of the settings."""
@@ -74,15 +94,14 @@ def map_photos(
     Raises what the function or, in a worker, `build_pipeline` raises.
     """
     remaining = iter(photos)
-    here = partial(_attempt, function, pipeline)
+    here = partial(attempt, function, pipeline)
     if workers is not None and workers.count > 1:
         first = list(islice(remaining, _LEAST_PHOTOS))
         remaining = chain(first, remaining)
         if len(first) == _LEAST_PHOTOS:
-            start = partial(_start_worker, workers.build_pipeline, function, workers.memory)
             pool = ProcessPool[_Item, _Result | LostPhoto](
-                start,
-                partial(_lost, workers),
+                partial(_start_worker, workers, function),
+                workers.lost,
                 count=workers.count,
                 seconds=workers.photo_seconds,
                 ahead=ahead,
@@ -91,19 +110,6 @@ def map_photos(
             return
     for photo in remaining:
         yield photo, here(photo)
-
-
-def _lost(workers: Workers, exit_code: int | None) -> LostPhoto:
-    if exit_code is None:
-        return LostPhoto(
-            f"took longer than {workers.photo_seconds:g} seconds to read; shrink it, or raise"
-            " GALLERY_PHOTO_SECONDS"
-        )
-    return LostPhoto(
-        f"was not read: its process ended ({_ending(exit_code)}), perhaps for lack of memory"
-        f" (GALLERY_WORKER_MEMORY is {workers.memory}); run it again, or export the photo as JPEG"
-        " or PNG"
-    )
 
 
 def _ending(exit_code: int) -> str:
@@ -115,10 +121,10 @@ def _ending(exit_code: int) -> str:
         return f"signal {-exit_code}"
 
 
-def _attempt(
+def attempt(
     function: Callable[[FacePipeline, _Item], _Result], pipeline: FacePipeline, photo: _Item
 ) -> _Result | LostPhoto:
-    """The result, unless memory runs out."""
+    """The function's result, unless memory runs out."""
     try:
         return function(pipeline, photo)
     except (MemoryError, RuntimeError) as error:
@@ -132,14 +138,9 @@ def _attempt(
 
 
 def _start_worker(
-    build_pipeline: Callable[[], FacePipeline],
-    function: Callable[[FacePipeline, _Item], _Result],
-    memory: int,
+    workers: Workers, function: Callable[[FacePipeline, _Item], _Result]
 ) -> Callable[[_Item], _Result | LostPhoto]:
-    threadpool_limits(1)  # two processes of one thread are faster than one of two
-    pipeline = build_pipeline()
-    _limit_memory(memory)
-    return partial(_attempt, function, pipeline)
+    return partial(attempt, function, workers.start())
 
 
 def _limit_memory(memory: int) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from gallery.errors import WeightsMissing
+from gallery.timing import stage
 
 HANGS, EXITS, CRASHES, EATS, RAISES, UNPICKLABLE = -1, -2, -3, -4, -5, -6
 
@@ -57,6 +58,37 @@ def mark_and_sleep(folder: Path, seconds: float, _pipeline: object, _item: int) 
 
 def no_pipeline() -> None:
     """For functions that need none."""
+
+
+class BarePipeline:
+    """Has what starting and applying need."""
+
+    class encoder:
+        weights_sha256 = "sha"
+
+    def load_second_detector(self) -> None:
+        """None."""
+
+
+def process_id(_pipeline: object, _item: int) -> int:
+    return os.getpid()
+
+
+def slow(_pipeline: object, item: float) -> float:
+    """The item, after as many seconds."""
+    time.sleep(item)
+    return item
+
+
+def timed(_pipeline: object, item: float) -> float:
+    """The item, after a stage of as many seconds."""
+    with stage("decode"):
+        time.sleep(item)
+    return item
+
+
+def killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def no_weights() -> None:
