@@ -120,7 +120,9 @@ class PhotoProcesses:
             if self._is_closed:
                 raise EncoderChanged("the gallery's encoder changed while the photo was read")
             if process is not None:
-                return process
+                if process.is_alive():
+                    return process
+                process.end()
             with interrupt_held_back():
                 process = WorkerProcess(self._start)
             self._wait_for(process)

@@ -34,6 +34,9 @@ class WorkerProcess:
     def __init__(self, start: Callable[[], Callable[[Any], Any]]) -> None:
         self._process, self.connection = _started(start)
 
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
     def send(self, items: list[Any]) -> None:
         """Hand it items to do in this order. Raises ProcessEnded."""
         try:

@@ -228,6 +228,9 @@ def test_server_loses_a_photo_whose_process_is_killed_and_answers_the_next(
     assert lost.json()["type"].endswith("photo-lost") and "SIGKILL" in lost.json()["detail"]
     assert query().json()["outcome"] == "unknown"
     assert 'gallery_stage_seconds_count{stage="detect"} 1.0' in httpx.get(f"{url}/metrics").text
+    for reader in workers_of(process.pid):  # idle: no photo is lost
+        os.kill(reader, signal.SIGKILL)
+    assert query().status_code == 200
     readers = workers_of(process.pid)
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
