@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from gallery.config import INDEX_FILE, Settings
+from gallery.config import Settings
 from gallery.encoders.built_in import DLIB_TRAITS, TRAITS
 from gallery.encoders.registry import Spec, default_kind, read_spec
 from gallery.errors import EncoderChanged, HeadUnusable
@@ -21,7 +21,6 @@ from gallery.factory import build_pipeline, build_workers
 from gallery.matching.index import IndexReplica
 from gallery.store import encoders
 from gallery.store.database import Database
-from indexer import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
     from gallery.compare import Comparer
@@ -190,14 +189,7 @@ class Runtime:
                 encoders.check_current(session, spec.kind, "", str(spec))
 
     def _new_index(self, encoder: str) -> IndexReplica:
-        return IndexReplica(
-            self._database,
-            self._settings.home / INDEX_FILE,
-            engine=DEFAULT_ENGINE,
-            encoder=encoder,
-            # The file is not encrypted. Rebuilding the index takes a second for 100,000 faces.
-            persistent=self._settings.key_file is None,
-        )
+        return IndexReplica.of(self._database, self._settings, encoder)
 
     def _succeeding(self, previous: Parts, state: State) -> Parts:
         """Parts for a new state, with those of the previous one that are right for it too."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.lib.format import read_array
 
 from indexer.errors import SnapshotUnusable, VectorIndexError
+from indexer.id_set import IdSet
 from indexer.protocol import (
     NO_NEIGHBOUR,
     Float32,
     Int64,
     Neighbours,
-    checked_ids,
     checked_k,
     checked_vectors,
 )
@@ -33,13 +33,15 @@ class ExactIndex:
         self._vectors = np.empty((0, dimension), dtype=np.float32)
 
     @classmethod
-    def from_payload(cls, payload: bytes, dimension: int) -> ExactIndex:
+    def from_payload(
+        cls, payload: BinaryIO, dimension: int, _details: Mapping[str, Any]
+    ) -> ExactIndex:
         """Return the index that `save` wrote. Raises SnapshotUnusable for any other payload."""
         index = cls(dimension)
         try:
-            with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-                index.add(arrays["ids"], arrays["vectors"])
-        except (OSError, EOFError, ValueError, KeyError, BadZipFile, VectorIndexError) as error:
+            ids, vectors = (read_array(payload, allow_pickle=False) for _ in range(2))
+            index.add(ids, vectors)
+        except (OSError, EOFError, ValueError, VectorIndexError) as error:
             raise SnapshotUnusable(
                 f"its payload is not rows of length {dimension}: {error}"
             ) from error
@@ -57,7 +59,7 @@ class ExactIndex:
 
     def add(self, ids: Int64, vectors: Float32) -> None:
         rows = checked_vectors(vectors, self._dimension)
-        checked_ids(ids, len(rows), set(self._ids.tolist()))
+        IdSet(self._ids).check_new(ids, len(rows))
         self._ids = np.concatenate([self._ids, ids])
         self._vectors = np.concatenate([self._vectors, rows])
 
@@ -78,10 +80,21 @@ class ExactIndex:
             similarities[:, :count] = np.take_along_axis(products, order, axis=1)
         return Neighbours(ids, similarities)
 
+    def is_outgrown(self) -> bool:
+        return False
+
+    def described(self) -> str:
+        return "exact"
+
+    def regrouped(self) -> ExactIndex:
+        return self
+
     def save(self, file: Path, metadata: Mapping[str, str]) -> None:
-        payload = io.BytesIO()
-        np.savez(payload, ids=self._ids, vectors=self._vectors)
-        write_snapshot(file, self.engine, self._dimension, payload.getvalue(), metadata)
+        def write(out: BinaryIO) -> None:
+            np.save(out, self._ids)
+            np.save(out, self._vectors)
+
+        write_snapshot(file, self.engine, self._dimension, write, metadata, {})
 
     def close(self) -> None:
         self._ids, self._vectors = self._ids[:0], self._vectors[:0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from indexer.errors import SnapshotUnusable, UnknownEngine
 from indexer.exact import ExactIndex
 from indexer.protocol import VectorIndex
-from indexer.snapshot import read_snapshot
+from indexer.snapshot import opened_snapshot
 
 if TYPE_CHECKING:
     from indexer.faiss_index import FaissIndex
@@ -26,13 +26,14 @@ def load_index(engine: str, dimension: int, file: Path) -> tuple[VectorIndex, di
 
     Raises UnknownEngine, or SnapshotUnusable, also for a file of another engine or dimension.
     """
-    snapshot = read_snapshot(file)
-    if (snapshot.engine, snapshot.dimension) != (engine, dimension):
-        raise SnapshotUnusable(
-            f"{file} has engine {snapshot.engine!r} and dimension {snapshot.dimension};"
-            f" expected {engine!r} and {dimension}"
-        )
-    return _engine(engine).from_payload(snapshot.payload, dimension), snapshot.metadata
+    with opened_snapshot(file) as snapshot:
+        if (snapshot.engine, snapshot.dimension) != (engine, dimension):
+            raise SnapshotUnusable(
+                f"{file} has engine {snapshot.engine!r} and dimension {snapshot.dimension};"
+                f" expected {engine!r} and {dimension}"
+            )
+        index = _engine(engine).from_payload(snapshot.payload, dimension, snapshot.details)
+        return index, snapshot.metadata
 
 
 def _engine(name: str) -> type[ExactIndex] | type[FaissIndex]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from indexer.errors import DuplicateId, InvalidVectors
+from indexer.errors import InvalidVectors
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
@@ -66,6 +65,18 @@ class VectorIndex(Protocol):
         """
         ...
 
+    def is_outgrown(self) -> bool:
+        """Whether the rows should be grouped, or grouped anew, to be searched quickly."""
+        ...
+
+    def described(self) -> str:
+        """How the rows are searched, in words."""
+        ...
+
+    def regrouped(self) -> Self:
+        """Return an index of the same rows, grouped for their number. This one stays as it is."""
+        ...
+
     def save(self, file: Path, metadata: Mapping[str, str]) -> None:
         """Write the index and the caller's metadata to a file, atomically. Raises OSError."""
         ...
@@ -85,19 +96,6 @@ def checked_vectors(vectors: Float32, dimension: int) -> Float32:
         row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
         raise InvalidVectors(f"row {row} has values that are not finite")
     return np.ascontiguousarray(vectors)
-
-
-def checked_ids(ids: Int64, count: int, stored: set[int]) -> list[int]:
-    """Return ids that can be added, as a list. Raises InvalidVectors or DuplicateId."""
-    if ids.dtype != np.int64 or ids.shape != (count,):
-        raise InvalidVectors(f"{ids.dtype} ids of shape {ids.shape}, expected int64 ({count},)")
-    new_ids: list[int] = ids.tolist()
-    if new_ids and min(new_ids) < 0:
-        raise DuplicateId(f"id {min(new_ids)} is negative; negative ids mean no neighbour")
-    duplicates = stored & set(new_ids) or {i for i, n in Counter(new_ids).items() if n > 1}
-    if duplicates:
-        raise DuplicateId(f"id {min(duplicates)} is already stored, or given twice")
-    return new_ids
 
 
 def checked_k(k: int) -> int:

@@ -225,7 +225,10 @@ def _index(index: IndexReplica) -> Finding:
         message = f"{'; '.join(problems)}; the next query rebuilds it from the database"
         return Finding("index", False, message)
     stored = _count(len(index.catch_up()), "face")
-    return Finding("index", True, f"{stored}, consistent with the database")
+    message = f"{stored}, consistent with the database; {index.described()}"
+    if index.is_outgrown():
+        message += "; `gallery check --repair` groups it, so that it is searched faster"
+    return Finding("index", True, message)
 
 
 def _encoder(database: Database, settings: Settings) -> Finding:

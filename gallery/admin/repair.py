@@ -55,9 +55,14 @@ def _remove_photos_without_faces(database: Database) -> str:
 def _repair_index(database: Database, index: IndexReplica, home: Path) -> str:
     try:
         finish_erasing(database, index, home)
-        if not index.is_saved or not index.problems():
-            return ""
-        index.rebuild()
+        done = []
+        if index.is_saved and index.problems():
+            index.rebuild()
+            done.append("rebuilt the index from the database")
+        if index.is_outgrown():
+            index.regroup()
+            index.save()
+            done.append("grouped the index, so that it is searched faster")
     except GalleryError as error:
         return f"not repaired: {error}"
-    return "rebuilt the index from the database"
+    return " and ".join(done)

@@ -1,7 +1,8 @@
-"""Background maintenance: finish erasures, erase expired identities, prune the audit trail."""
+"""Background maintenance: erasures, expired identities, the audit trail, the index."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import anyio
@@ -35,6 +36,13 @@ async def run_maintenance(gallery: Gallery, log: Any) -> None:
         for receipt in receipts:
             log.info("expired", identity_id=receipt.identity_id, receipt=receipt.id)
 
+    def regroup() -> None:
+        with contextlib.suppress(GalleryError, OSError):  # the index goes on as it is
+            if gallery.regroup_index():
+                log.info("index grouped")
+
     while True:
         await anyio.to_thread.run_sync(maintain)
+        # Closing the gallery stops it.
+        await anyio.to_thread.run_sync(regroup, abandon_on_cancel=True)
         await anyio.sleep(_INTERVAL)

@@ -79,7 +79,10 @@ class Administration(OpenGallery):
             encoder = current.name, current.weights_sha256
             with self.database.writing() as session:  # store what opens this encoder, too
                 faces.encoder_id(session, *encoder, current.network.traits.spec)
-        return import_faces(self.database, file, encoder, progress, new=new, note=note)
+        counts = import_faces(self.database, file, encoder, progress, new=new, note=note)
+        if self.index.is_outgrown():
+            self.index.regroup()
+        return counts
 
     def _kind_for_import(self, found: str) -> str:
         """The kind of encoder to import for: in a new gallery the archive's, if it is built in."""
@@ -87,6 +90,13 @@ class Administration(OpenGallery):
             is_new = encoders.current(session) is None
         is_free = is_new and self.settings.encoder is None
         return found if is_free and found in TRAITS else self.spec.kind
+
+    def regroup_index(self) -> bool:
+        """Group the index for its size if searches became slow; return whether that was done.
+
+        A server does so in another process, while it answers. `import_from` does it at its end.
+        """
+        return self._regrouping.run(self.index)
 
     def check(self, *, repair: bool = False) -> list[Finding]:
         """Check everything that the gallery needs.

@@ -11,6 +11,7 @@ from gallery.config import DATABASE_FILE, Settings, load_settings
 from gallery.encoders.registry import Spec
 from gallery.erasure.erase import finish_erasing
 from gallery.errors import HomeError
+from gallery.matching.regrouping import Regrouping
 from gallery.runtime import Runtime
 from gallery.store import audit
 from gallery.store.database import open_database, open_home
@@ -30,6 +31,7 @@ class OpenGallery:
         home = open_home(settings.home)
         self.database = open_database(settings, home / DATABASE_FILE)
         self._runtime = Runtime(settings, self.database)
+        self._regrouping = Regrouping(settings)
         # Finish an interrupted erasure. If it still cannot be finished, queries go on and `check`
         # reports it.
         with contextlib.suppress(HomeError, OSError):
@@ -67,6 +69,7 @@ class OpenGallery:
             self._release()
 
     def _release(self) -> None:
+        self._regrouping.close()
         self._runtime.close()
         self.database.close()
 

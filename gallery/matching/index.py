@@ -13,12 +13,20 @@ from threading import Lock
 import numpy as np
 from filelock import FileLock
 
+from gallery.config import INDEX_FILE, Settings
 from gallery.errors import HomeUnusable
 from gallery.store import faces
 from gallery.store.change_log import changed_since, latest_change
 from gallery.store.database import Database
 from gallery.types import DIMENSION, Float32
-from indexer import Neighbours, SnapshotUnusable, VectorIndex, load_index, open_index
+from indexer import (
+    DEFAULT_ENGINE,
+    Neighbours,
+    SnapshotUnusable,
+    VectorIndex,
+    load_index,
+    open_index,
+)
 
 _POSITION = "position"
 _GALLERY = "gallery"
@@ -48,6 +56,18 @@ class IndexReplica:
         self._saved_position: int | None = None
         self._index: VectorIndex | None = None
 
+    @classmethod
+    def of(cls, database: Database, settings: Settings, encoder: str) -> IndexReplica:
+        """The index of a gallery. It is not yet open."""
+        return cls(
+            database,
+            settings.home / INDEX_FILE,
+            engine=DEFAULT_ENGINE,
+            encoder=encoder,
+            # The file is not encrypted. Rebuilding the index takes a second for 100,000 faces.
+            persistent=settings.key_file is None,
+        )
+
     @property
     def encoder(self) -> str:
         """SHA-256 of the encoder whose encodings are indexed."""
@@ -64,6 +84,11 @@ class IndexReplica:
         return self._file
 
     @property
+    def is_persistent(self) -> bool:
+        """Whether the index is saved to the file."""
+        return self._is_persistent
+
+    @property
     def is_saved(self) -> bool:
         """Whether the file exists; it is written on closing."""
         return self._file.exists()
@@ -77,6 +102,44 @@ class IndexReplica:
         """Return the index with everything committed so far, by any process."""
         with self._lock:
             return self._current()
+
+    def is_outgrown(self) -> bool:
+        """Whether the index is slow for its size, see indexer.VectorIndex."""
+        with self._lock:
+            return self._current().is_outgrown()
+
+    def described(self) -> str:
+        """How the index is searched, and how long that takes, in words."""
+        with self._lock:
+            return self._current().described()
+
+    def regroup(self) -> None:
+        """Group the index for its size. Searches wait meanwhile."""
+        with self._lock:
+            self._index, previous = self._current().regrouped(), self._index
+            self._saved_position = None
+            if previous is not None and previous is not self._index:
+                previous.close()
+
+    def another(self) -> IndexReplica:
+        """Return a second index of the same gallery and file, which is not yet open."""
+        return IndexReplica(
+            self._database,
+            self._file,
+            engine=self._engine,
+            encoder=self.encoder,
+            persistent=self._is_persistent,
+        )
+
+    def take_over(self, other: IndexReplica) -> None:
+        """Search another one's index from now on, in place of this one; the other is closed."""
+        other.catch_up()  # so that nobody waits for it below
+        with other._lock, self._lock:
+            previous = self._index
+            self._index, other._index = other._index, None
+            self._position, self._saved_position = other._position, other._saved_position
+            if previous is not None:
+                previous.close()
 
     def save(self) -> None:
         """Save the index, so that the next process has less to catch up with.

@@ -16,9 +16,9 @@ from gallery.store import expiry, photo_cache, recalled
 from gallery.store.change_log import log_changes, request_scrub
 from gallery.store.dedupe_tables import AppliedStepRow
 from gallery.store.records import IdentityRecord
-from gallery.store.tables import IDS_PER_QUERY, FaceRow, IdentityRow, MergeRow, PhotoRow
+from gallery.store.tables import IDS_PER_QUERY, CountRow, FaceRow, IdentityRow, MergeRow, PhotoRow
 
-_COUNT = select(func.count()).select_from(IdentityRow)
+_COUNT = select(CountRow.value).where(CountRow.name == IdentityRow.__tablename__)
 _SIMILARITY, _MOST_SIMILAR = 0.75, 3  # difflib's ratio; how many similar names are suggested
 _NEIGHBOURS = 2_000  # of an unknown name in the alphabet, on each side: searched for similar names
 

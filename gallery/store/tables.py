@@ -47,6 +47,15 @@ class MarkRow(Base):
     value: Mapped[str] = mapped_column(String(256))
 
 
+class CountRow(Base):
+    """How many rows a table has, kept by triggers; of `identities` only."""
+
+    __tablename__ = "counts"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[int]
+
+
 class EncoderRow(Base):
     """An encoder with stored encodings. state : see gallery.store.encoders.EncoderState."""
 

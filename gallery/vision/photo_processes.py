@@ -10,10 +10,10 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from gallery.errors import EncoderChanged, GalleryError, PhotoLost
+from gallery.process import ProcessEnded, WorkerProcess, interrupt_held_back
 from gallery.timing import listen, report
 from gallery.vision.photo_source import PhotoSource, portable, source_name
 from gallery.vision.pipeline import FacePipeline
-from gallery.vision.process import ProcessEnded, WorkerProcess, interrupt_held_back
 from gallery.vision.workers import LostPhoto, Workers, attempt
 
 _LOOK_SECONDS = 0.5

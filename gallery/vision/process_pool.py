@@ -13,7 +13,7 @@ from itertools import islice
 from multiprocessing.connection import wait
 from typing import Any, Generic, TypeVar
 
-from gallery.vision.process import ProcessEnded, WorkerProcess, interrupt_held_back
+from gallery.process import ProcessEnded, WorkerProcess, interrupt_held_back
 
 AHEAD = 32
 """Items taken for each process and not yet yielded. They bound the memory, and how many results

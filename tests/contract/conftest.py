@@ -6,11 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from indexer import (
-    VectorIndex,
-    open_index,
-)
-from tests.contract.rows import DIMENSION, TOLERANCE
+from indexer import VectorIndex
+from tests.contract.rows import TOLERANCE, empty
 
 
 @pytest.fixture(params=sorted(TOLERANCE))
@@ -20,6 +17,6 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def index(engine: str) -> Iterator[VectorIndex]:
-    opened = open_index(engine, DIMENSION)
+    opened = empty(engine)
     yield opened
     opened.close()

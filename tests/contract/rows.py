@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 
-from indexer import (
-    NO_NEIGHBOUR,
-    Neighbours,
-)
+from indexer import NO_NEIGHBOUR, Neighbours, VectorIndex, load_index, open_index
+from indexer.faiss_index import FaissIndex
 
 Float32 = npt.NDArray[np.float32]
 
@@ -20,7 +20,27 @@ DIMENSION = 16
 
 
 # How far similarities may be from the oracle's: float32 sums, and rows in half precision.
-TOLERANCE = {"exact": 1e-6, "faiss": 1e-3}
+TOLERANCE = {"exact": 1e-6, "faiss": 1e-3, "faiss, grouped": 1e-3}
+
+
+def empty(engine: str, dimension: int = DIMENSION) -> VectorIndex:
+    """An empty index. A grouped one looks into all of its cells, so that it is exact, too."""
+    name, _, grouped = engine.partition(", ")
+    index = open_index(name, dimension)
+    if not grouped:
+        return index
+    assert isinstance(index, FaissIndex)
+    index.add(np.arange(50), unit(50, 99, dimension))
+    index = index.regrouped()
+    assert index.grouping is not None and index.grouping.cells > 10
+    index.probe(index.grouping.cells)
+    assert index.erase(np.arange(50)) == 50
+    return index
+
+
+def load(engine: str, dimension: int, file: Path) -> tuple[VectorIndex, dict[str, str]]:
+    """load_index, with the names of `empty`."""
+    return load_index(engine.partition(", ")[0], dimension, file)
 
 
 def unit(count: int, seed: int, dimension: int = DIMENSION) -> Float32:

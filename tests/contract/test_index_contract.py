@@ -15,10 +15,18 @@ from indexer import (
     DuplicateId,
     InvalidVectors,
     VectorIndex,
-    load_index,
-    open_index,
 )
-from tests.contract.rows import DIMENSION, TOLERANCE, Float32, Int64, assert_nearest, int64, unit
+from tests.contract.rows import (
+    DIMENSION,
+    TOLERANCE,
+    Float32,
+    Int64,
+    assert_nearest,
+    empty,
+    int64,
+    load,
+    unit,
+)
 
 
 @pytest.mark.parametrize("dimension", [1, 16, 128])
@@ -26,7 +34,7 @@ from tests.contract.rows import DIMENSION, TOLERANCE, Float32, Int64, assert_nea
 def test_search_agrees_with_numpy(engine: str, dimension: int, k: int) -> None:
     rows, queries = unit(400, 1, dimension), unit(20, 2, dimension)
     ids = np.random.default_rng(3).choice(2**62, size=400, replace=False)
-    opened = open_index(engine, dimension)
+    opened = empty(engine, dimension)
     opened.add(ids[:150], rows[:150])
     opened.add(ids[150:], rows[150:])
     assert opened.dimension == dimension and len(opened) == 400
@@ -191,21 +199,20 @@ def test_non_contiguous_rows_can_be_added(index: VectorIndex, engine: str) -> No
 
 
 class EnginesAgree(RuleBasedStateMachine):
-    """Random additions, erasures, saves and loads on both engines, beside a dictionary."""
+    """Random additions, erasures, saves and loads on all engines, beside a dictionary."""
 
     ids = st.lists(st.integers(0, 40), max_size=12)
 
     @initialize()
     def open(self) -> None:
-        self.exact = open_index("exact", DIMENSION)
-        self.faiss = open_index("faiss", DIMENSION)
+        self.indexes = {engine: empty(engine) for engine in TOLERANCE}
         self.stored: dict[int, Float32] = {}
 
     @rule(new_ids=ids, seed=st.integers(0, 1000))
     def add(self, new_ids: list[int], seed: int) -> None:
         ids, rows = int64(*new_ids), unit(len(new_ids), seed)
         is_valid = len(set(new_ids)) == len(new_ids) and not set(new_ids) & self.stored.keys()
-        for index in (self.exact, self.faiss):
+        for index in self.indexes.values():
             if is_valid:
                 index.add(ids, rows)
             else:
@@ -217,7 +224,7 @@ class EnginesAgree(RuleBasedStateMachine):
     @rule(erased_ids=ids)
     def erase(self, erased_ids: list[int]) -> None:
         erased = set(erased_ids) & self.stored.keys()
-        for index in (self.exact, self.faiss):
+        for index in self.indexes.values():
             assert index.erase(int64(*erased_ids)) == len(erased)
         for i in erased:
             del self.stored[i]
@@ -225,23 +232,22 @@ class EnginesAgree(RuleBasedStateMachine):
     @rule()
     def save_and_load(self) -> None:
         with TemporaryDirectory() as folder:
-            for name in ("exact", "faiss"):
-                file = Path(folder, name)
-                getattr(self, name).save(file, {"engine": name})
-                loaded, metadata = load_index(name, DIMENSION, file)
-                assert metadata == {"engine": name}
-                setattr(self, name, loaded)
+            for engine, index in self.indexes.items():
+                file = Path(folder, engine)
+                index.save(file, {"engine": engine})
+                self.indexes[engine], metadata = load(engine, DIMENSION, file)
+                assert metadata == {"engine": engine}
 
     @rule(seed=st.integers(0, 1000), k=st.integers(1, 20))
     def search(self, seed: int, k: int) -> None:
         queries = unit(3, seed)
-        for name, tolerance in TOLERANCE.items():
-            found = getattr(self, name).search(queries, k)
+        for engine, tolerance in TOLERANCE.items():
+            found = self.indexes[engine].search(queries, k)
             assert_nearest(found, self.stored, queries, k, tolerance)
 
     @invariant()
     def have_the_same_ids(self) -> None:
-        for index in (self.exact, self.faiss):
+        for index in self.indexes.values():
             assert len(index) == len(self.stored)
             assert index.ids().tolist() == sorted(self.stored)
 

@@ -19,12 +19,12 @@ from typing import Any
 import httpx
 import pytest
 
+from gallery import process
 from gallery.errors import EncoderChanged, PhotoLost, PhotoUndecodable, WeightsMissing
 from gallery.gallery import Gallery
 from gallery.store import kept_images
 from gallery.timing import listen
 from gallery.types import Outcome
-from gallery.vision import process
 from gallery.vision.photo_processes import PhotoProcesses
 from gallery.vision.workers import Workers
 from tests.faults import hostile_items as hostile

@@ -53,10 +53,10 @@ def test_every_released_schema_has_a_file() -> None:
     """0004 and 0005 were released with 0006. 0007.db is 0006.db, migrated, with dated photos;
     0008.db is 0007.db, migrated, with two near names and an expiry lent with a face; 0009.db is
     0008.db, migrated, with a renamed person and an erased photo; 0010.db is 0009.db, migrated, with
-    a photo that was read.
+    a photo that was read; 0011.db is 0010.db, migrated.
     """
-    released = {"0001", "0002", "0003", "0006", "0007", "0008", "0009", "0010"}
-    assert {path.stem for path in OLD} == released and SCHEMA == "0010"
+    released = {"0001", "0002", "0003", "0006", "0007", "0008", "0009", "0010", "0011"}
+    assert {path.stem for path in OLD} == released and SCHEMA == "0011"
 
 
 def test_old_file_is_migrated_completely(home: Path, old: Path) -> None:
@@ -92,6 +92,8 @@ def test_migrated_gallery_works(home: Path, old: Path, cache: Path) -> None:
         assert gallery.identity("ADA")[0].name == "Ada"
         receipt = gallery.forget("Ada")
         assert receipt.faces >= 3
+        with gallery.database.reading() as session:
+            assert identities.count(session) == len(identities.ids(session))
         content = b"".join(f.read_bytes() for f in home.iterdir())
         assert b"mathematics" not in content and b"photos/Ada" not in content
 

@@ -6,7 +6,6 @@ import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from gallery.matching.head import Head
 from gallery.matching.head_files import find_head, head_stem
 from gallery.matching.index import IndexReplica
 from gallery.matching.search import CandidateFaces, CandidateSearch
+from gallery.runtime import Runtime
 from gallery.types import DIMENSION, Decision, Encodings
 from tests.models import save_dlib_onnx_head, write_model
 
@@ -90,13 +90,13 @@ def test_no_query_mixes_the_parts_of_two_encoders(
         assert gallery.query(hopper).outcome == "match"
         switched(home, cache, model)
 
-        def held_index(*args: Any, **options: Any) -> IndexReplica:
+        def held_index(runtime: Runtime, encoder: str) -> IndexReplica:
             monkeypatch.undo()
             replacing.set()
             assert proceed.wait(HELD)
-            return IndexReplica(*args, **options)
+            return runtime._new_index(encoder)
 
-        monkeypatch.setattr("gallery.runtime.IndexReplica", held_index)
+        monkeypatch.setattr("gallery.runtime.Runtime._new_index", held_index)
 
         def ask(name: str) -> None:
             decisions[name] = gallery.query(hopper)
