@@ -6,7 +6,7 @@ GalleryError                     exit status 2 on the command line, never a trac
 │   ├── PhotoTooLarge            more bytes or pixels than the limit (checked before decoding)
 │   ├── PhotoUndecodable         not a photo, an unsupported format, truncated, corrupt
 │   ├── NoFaceFound              nothing to enrol or compare
-│   ├── PhotoLost                it hung or ended the process that read it
+│   ├── PhotoLost                it hung, ended the process that read it, or filled its memory
 │   ├── TooManyFaces             more faces than the limit (checked before encoding)
 │   ├── SeveralFacesFound        more than one face where one is needed
 │   └── FaceUnencodable          the encoder gives no usable numbers for a face
@@ -90,7 +90,7 @@ class SeveralFacesFound(PhotoError):
 
 
 class PhotoLost(PhotoError):
-    """The photo took too long, or ended the process that read it."""
+    """The photo took too long, ended the process that read it, or needed too much memory."""
 
 
 class TooManyFaces(PhotoError):

@@ -13,12 +13,13 @@ Each step lives in a module of its own:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from gallery.config import Promise
-from gallery.errors import EncoderChanged, PhotoError
+from gallery.errors import EncoderChanged, PhotoError, PhotoUnreadable
 from gallery.matching.assignment import assign
 from gallery.matching.decision import Preference, decide, decision_without_face, matches
 from gallery.matching.operating_point import OperatingPoint, rate_for_any
@@ -28,7 +29,7 @@ from gallery.store import decisions, faces
 from gallery.store.database import Database
 from gallery.timing import stage
 from gallery.types import Candidate, Decision, Encodings, Face, Outcome, Photo, Several
-from gallery.vision.photo_source import PhotoSource, portable, source_name
+from gallery.vision.photo_source import PhotoSource, Upload, content_in_memory, source_name
 from gallery.vision.pipeline import FacePipeline
 from gallery.vision.workers import LostPhoto, Workers, map_photos
 
@@ -103,7 +104,7 @@ def read_probes(
     Instead of its probe, a photo that cannot be read has the reason.
     """
     read = partial(_read, views=views, several=several, taken=taken)
-    sources = (portable(photo, pipeline.reader.max_bytes) for photo in photos)
+    sources = (_portable(photo, pipeline.reader.max_bytes) for photo in photos)
     for photo, result in map_photos(read, sources, pipeline, workers):
         if isinstance(result, LostPhoto):
             yield photo, f"{source_name(photo)} {result.reason}"
@@ -123,6 +124,27 @@ def _read(
         return read_probe(pipeline, photo, views=views, several=several, taken=taken)
     except PhotoError as error:
         return str(error)
+
+
+def _portable(photo: PhotoSource, max_bytes: int) -> PhotoSource:
+    """The photo, or the content of an open file, which another process cannot read."""
+    if isinstance(photo, str | os.PathLike) or not hasattr(photo, "read"):
+        return photo
+    try:
+        return Upload(content_in_memory(photo, max_bytes=max_bytes), source_name(photo))
+    except PhotoError as error:
+        return _Unreadable(source_name(photo), str(error))
+
+
+@dataclass(frozen=True)
+class _Unreadable:
+    """In place of an open file that could not be read."""
+
+    name: str
+    reason: str
+
+    def read(self, _: int = -1) -> bytes:
+        raise PhotoUnreadable(self.reason)
 
 
 class Identifier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import os
@@ -14,8 +15,10 @@ from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import ForkingPickler
 from types import ModuleType
 from typing import Any
+from weakref import WeakSet
 
 
 class ProcessEnded(Exception):
@@ -33,14 +36,14 @@ class WorkerProcess:
 
     def __init__(self, start: Callable[[], Callable[[Any], Any]]) -> None:
         self._process, self.connection = _started(start)
-
-    def is_alive(self) -> bool:
-        return self._process.is_alive()
+        self.is_ready = False
+        _living.add(self)
 
     def send(self, items: list[Any]) -> None:
         """Hand it items to do in this order. Raises ProcessEnded."""
+        content = ForkingPickler.dumps(items)
         try:
-            self.connection.send(items)
+            self.connection.send_bytes(content)
         except OSError as error:
             raise ProcessEnded from error
 
@@ -54,8 +57,12 @@ class WorkerProcess:
         except (EOFError, OSError) as error:
             self._process.join(1.0)  # for its own exit code
             raise ProcessEnded from error
+        except Exception as error:  # the rest of the report would be taken for the next one
+            self._process.kill()
+            raise ProcessEnded from error
         if is_error:
             raise value
+        self.is_ready = True
         return value
 
     def end(self) -> int | None:
@@ -63,7 +70,18 @@ class WorkerProcess:
         self._process.kill()
         self._process.join()
         self.connection.close()
+        _living.discard(self)
         return self._process.exitcode
+
+
+_living: WeakSet[WorkerProcess] = WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Else multiprocessing would ask them to end, which they do not hear, and wait for them."""
+    for process in list(_living):
+        process.end()
 
 
 def _started(start: Callable[[], Callable[[Any], Any]]) -> tuple[SpawnProcess, Connection]:
@@ -121,7 +139,11 @@ def interrupt_held_back() -> Iterator[None]:
 
 
 def _work(connection: Connection, start: Callable[[], Callable[[Any], Any]]) -> None:
-    """Report that the function is there, then each item as it is done, until the parent ends."""
+    """Report that the function is there, then each item as it is done, until the parent ends.
+
+    What is sent to a whole group of processes is for the parent: it ends this one in its time.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, ConnectionError):
         try:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from gallery.vision.pipeline import FacePipeline
 
 _MAX_UNCHANGED_FAILURES = 2
+_SHARE_FOR_READING = 0.9
+"""Of the time that a server has for a request."""
 T = TypeVar("T")
 
 
@@ -106,13 +108,22 @@ class Runtime:
         _close_processes(self._parts.pipeline.built)
         self._parts.index.close()
 
-    def read_in_processes(self) -> None:
-        """Start the processes that read photos, now and for each new encoder."""
+    def read_in_processes(self) -> int:
+        """Start the processes that read photos; those for a new encoder start with its photos.
+
+        Returns how many are ready.
+        """
         self._reads_in_processes = True
         pipeline = self.parts().pipeline.get()
         if pipeline.processes is None:
             pipeline.processes = self._photo_processes(pipeline)
-        pipeline.processes.start()
+        return pipeline.processes.start()
+
+    def stop_reading(self) -> None:
+        """End the processes that read photos now: what they read is lost."""
+        pipeline = self._parts.pipeline.built
+        if pipeline is not None and pipeline.processes is not None:
+            pipeline.processes.close(now=True)
 
     @property
     def spec(self) -> Spec:
@@ -297,11 +308,11 @@ class Runtime:
         spec = read_spec(encoder.network.traits.spec)
         threads = settings.threads or max(1, (os.cpu_count() or 1) // settings.workers)
         workers = build_workers(settings, spec, threads=threads)
-        return PhotoProcesses(
-            replace(workers, count=settings.workers),
-            encoder.weights_sha256,
-            max_bytes=settings.max_photo_bytes,
-        )
+        workers = replace(workers, count=settings.workers)
+        answerable = settings.api_seconds * _SHARE_FOR_READING
+        if answerable < workers.photo_seconds:  # later, nobody waits for the answer
+            workers = replace(workers, photo_seconds=answerable, setting="GALLERY_API_SECONDS")
+        return PhotoProcesses(workers, encoder.weights_sha256)
 
     def _build_scorer(self, pipeline: Lazy[FacePipeline]) -> Scorer:
         """The head: the one named in the settings, else the home's own, else the shipped one."""

@@ -74,6 +74,7 @@ def create_app(
             yield
             runner.stop()
             tasks.cancel_scope.cancel()
+        gallery.stop_reading()  # nobody waits for an answer any more
         photo_pool.close()
         database_pool.close()
         audit_buffer.flush()

@@ -11,7 +11,7 @@ import typer
 
 from gallery.cli.app import GlobalOptions, JsonOption, app
 from gallery.cli.opening import advise_on_encoder
-from gallery.cli.output import emit, say
+from gallery.cli.output import emit, err, say
 from gallery.errors import SettingInvalid
 from gallery.gallery import Gallery
 from gallery.store import api_keys
@@ -93,7 +93,8 @@ def serve(
                 " keys create`, or add --insecure"
             )
         advise_on_encoder(gallery)
-        gallery.read_in_processes()
+        if not gallery.read_in_processes():
+            say("no process can be started, so photos are read in the server", "yellow", err)
         warm_up(gallery)
         server = create_app(gallery, loopback=loopback, open_without_keys=loopback or insecure)
         server.state.ready = True

@@ -52,13 +52,22 @@ class OpenGallery:
         """
         return cls(load_settings(home=home, **settings))
 
-    def read_in_processes(self) -> None:
+    def read_in_processes(self) -> int:
         """From now on, read photos in `workers` processes (a setting), as a server does.
 
-        A photo that hangs or ends its process is lost alone: it raises PhotoLost, or is an outcome
-        of enrolling. Raises WeightsError, HeadUnusable or EncoderChanged.
+        For programs that query from several threads. A photo that hangs, ends its process or needs
+        too much memory is lost alone: it raises PhotoLost, or is an outcome of enrolling.
+        Returns how many processes could be started; without any, photos are read in this one.
+        Raises WeightsError, HeadUnusable or EncoderChanged.
+
+        >>> gallery.read_in_processes()
+        2
         """
-        self._runtime.read_in_processes()
+        return self._runtime.read_in_processes()
+
+    def stop_reading(self) -> None:
+        """End these processes at once: what they read raises PhotoLost or EncoderChanged."""
+        self._runtime.stop_reading()
 
     def close(self) -> None:
         """Save the index if it was used, and release all files."""

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from PIL import ExifTags, Image
 
-from gallery.errors import PhotoError, PhotoTooLarge, PhotoUndecodable, PhotoUnreadable
+from gallery.errors import PhotoTooLarge, PhotoUndecodable, PhotoUnreadable
 from gallery.types import AnyPath, UInt8
 from gallery.vision.photo import decoder_errors
 
@@ -153,24 +153,3 @@ def _read(file: BinaryFile, max_bytes: int | None) -> bytes:
             " GALLERY_MAX_PHOTO_BYTES"
         )
     return content
-
-
-def portable(photo: PhotoSource, max_bytes: int) -> PhotoSource:
-    """The photo, or the content of an open file, which another process cannot read."""
-    if isinstance(photo, str | os.PathLike) or not hasattr(photo, "read"):
-        return photo
-    try:
-        return Upload(content_in_memory(photo, max_bytes=max_bytes), source_name(photo))
-    except PhotoError as error:
-        return _Unreadable(source_name(photo), str(error))
-
-
-@dataclass(frozen=True)
-class _Unreadable:
-    """In place of an open file that could not be read."""
-
-    name: str
-    reason: str
-
-    def read(self, _: int = -1) -> bytes:
-        raise PhotoUnreadable(self.reason)

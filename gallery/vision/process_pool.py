@@ -44,7 +44,6 @@ class _Worker:
 
     process: WorkerProcess
     task: deque[_Slot] = field(default_factory=deque)
-    is_ready: bool = False
     seconds: float = 0.0
 
 
@@ -110,7 +109,7 @@ class ProcessPool(Generic[_Item, _Result]):
 
     def _hand_out(self) -> None:
         """Give each idle worker a task. Start workers while there is more to do."""
-        for worker in [w for w in self._workers if w.is_ready and not w.task]:
+        for worker in [w for w in self._workers if w.process.is_ready and not w.task]:
             if not self._waiting:
                 return
             size = min(_TASK_ITEMS, -(-len(self._waiting) // self._count))
@@ -145,13 +144,13 @@ class ProcessPool(Generic[_Item, _Result]):
 
     def _receive(self, worker: _Worker) -> None:
         try:
+            was_ready = worker.process.is_ready
             result = worker.process.receive()
         except ProcessEnded:
             self._ended(worker)
             return
-        if worker.is_ready:
+        if was_ready:
             worker.task.popleft().result = result
-        worker.is_ready = True
 
     def _ended(self, worker: _Worker, *, is_late: bool = False) -> None:
         """Lose the item in progress; the others of the task are handed out again."""

@@ -29,7 +29,7 @@ _Result = TypeVar("_Result")
 class Workers:
     """count : of processes.  build_pipeline : called once in each of them; must be picklable.
 
-    photo_seconds : for one photo, after which its process is killed.
+    photo_seconds : for one photo, after which its process is killed.  setting : to raise it.
     memory : largest private memory of a process, in bytes, where the platform can limit it.
     """
 
@@ -37,9 +37,10 @@ class Workers:
     build_pipeline: Callable[[], FacePipeline]
     photo_seconds: float
     memory: int
+    setting: str = "GALLERY_PHOTO_SECONDS"
 
     def start(self) -> FacePipeline:
-        """Build the pipeline in a worker process, which is limited to one thread and its memory."""
+        """Build the pipeline in a worker process, and limit the process's memory."""
         threadpool_limits(1)  # two processes of one thread are faster than one of two
         pipeline = self.build_pipeline()
         _limit_memory(self.memory)
@@ -50,7 +51,7 @@ class Workers:
         if exit_code is None:
             return LostPhoto(
                 f"took longer than {self.photo_seconds:g} seconds to read; shrink it, or raise"
-                " GALLERY_PHOTO_SECONDS"
+                f" {self.setting}"
             )
         return LostPhoto(
             f"was not read: its process ended ({_ending(exit_code)}), perhaps for lack of memory"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import os
@@ -13,11 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from gallery import process
 from gallery.errors import EncoderChanged, PhotoLost, PhotoUndecodable, WeightsMissing
@@ -33,7 +37,7 @@ from tests.queries.test_query_many import assert_same
 from tests.unit.test_runtime import switched
 
 GALLERY = Path(sys.executable).with_name("gallery")
-HERE: Any = None
+HERE: Any = hostile.BarePipeline()
 MEMORY = 2**31
 
 
@@ -47,7 +51,16 @@ def _none_is_left() -> Iterator[None]:
 def started(
     build: Callable[[], Any] = hostile.BarePipeline, *, seconds: float = 60.0, count: int = 2
 ) -> PhotoProcesses:
-    return PhotoProcesses(Workers(count, build, seconds, MEMORY), "sha", max_bytes=1_000)
+    return PhotoProcesses(Workers(count, build, seconds, MEMORY), "sha")
+
+
+def applier(processes: PhotoProcesses) -> Callable[[Any, float], Any]:
+    """A function that applies another one to a number in place of a photo."""
+
+    def apply(function: Any, number: Any) -> Any:
+        return processes.apply(partial(hostile.of_number, function), number, HERE)
+
+    return apply
 
 
 @pytest.fixture
@@ -58,12 +71,12 @@ def processes() -> Iterator[PhotoProcesses]:
 
 
 def test_hostile_photos_are_lost_alone(processes: PhotoProcesses) -> None:
-    apply: Any = processes.apply
+    apply = applier(processes)
     items = [hostile.HANGS, 1, hostile.EXITS, 2, hostile.CRASHES, 3, hostile.EATS, *range(4, 20)]
 
     def squared(item: int) -> int | str:
         try:
-            return apply(hostile.squared, item, HERE)  # type: ignore[no-any-return]
+            return apply(hostile.squared, item)  # type: ignore[no-any-return]
         except PhotoLost as error:
             return str(error)
 
@@ -77,35 +90,33 @@ def test_hostile_photos_are_lost_alone(processes: PhotoProcesses) -> None:
 
 
 def test_an_error_of_the_function_costs_no_process(processes: PhotoProcesses) -> None:
-    apply: Any = processes.apply
-    first = apply(hostile.process_id, 0, HERE)
+    apply = applier(processes)
+    first = apply(hostile.process_id, 0)
     with pytest.raises(ValueError, match="the function's own"):
-        apply(hostile.squared, hostile.RAISES, HERE)
-    assert apply(hostile.process_id, 0, HERE) == first != os.getpid()
+        apply(hostile.squared, hostile.RAISES)
+    assert apply(hostile.process_id, 0) == first != os.getpid()
 
 
 def test_without_processes_photos_are_read_here(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(_: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    apply: Any = started().apply
+    apply = applier(started())
     monkeypatch.setattr(process, "_started", refused)
-    assert apply(hostile.process_id, 0, HERE) == os.getpid()
-    assert apply(hostile.process_id, 0, HERE) == os.getpid()
+    assert apply(hostile.process_id, 0) == os.getpid()
+    assert apply(hostile.process_id, 0) == os.getpid()
 
 
 def test_processes_that_die_at_their_start_are_done_without() -> None:
     processes: Any = started(hostile.killed)
-    assert processes.apply(hostile.process_id, 0, HERE) == os.getpid()
+    assert applier(processes)(hostile.process_id, 0) == os.getpid()
     processes.close()
 
 
 def test_an_error_at_the_start_is_raised(processes: PhotoProcesses) -> None:
     with pytest.raises(WeightsMissing):
         started(hostile.no_weights).start()
-    other = PhotoProcesses(
-        Workers(1, hostile.BarePipeline, 9.0, MEMORY), "another", max_bytes=1_000
-    )
+    other = PhotoProcesses(Workers(1, hostile.BarePipeline, 9.0, MEMORY), "another")
     with pytest.raises(EncoderChanged):
         other.start()
 
@@ -114,25 +125,25 @@ def test_closing_lets_a_photo_be_read_and_takes_no_other() -> None:
     processes: Any = started(count=1)
     with ThreadPoolExecutor(2) as threads:
         processes.start()
-        reading = threads.submit(processes.apply, hostile.slow, 1.0, HERE)
+        reading = threads.submit(applier(processes), hostile.slow, 1.0)
         time.sleep(0.3)
-        waiting = threads.submit(processes.apply, hostile.slow, 0.0, HERE)
+        waiting = threads.submit(applier(processes), hostile.slow, 0.0)
         time.sleep(0.1)
         processes.close()
         assert reading.result(10) == 1.0
         with pytest.raises(EncoderChanged):
             waiting.result(10)
     with pytest.raises(EncoderChanged):
-        processes.apply(hostile.slow, 0.0, HERE)
+        applier(processes)(hostile.slow, 0.0)
 
 
 def test_stages_are_reported_to_the_thread_that_asked(processes: PhotoProcesses) -> None:
-    apply: Any = processes.apply
+    apply = applier(processes)
     stages: list[tuple[str, float]] = []
 
     def ask() -> None:
         listen(lambda stage, seconds: stages.append((stage, seconds)))
-        apply(hostile.timed, 0.2, HERE)
+        apply(hostile.timed, 0.2)
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -203,40 +214,97 @@ def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
             process.kill()
 
 
+@pytest.fixture
+def large(tmp_path: Path) -> bytes:
+    """A photo that takes a second or more: nobody is found in it."""
+    noise = np.random.default_rng(0).integers(0, 256, (1_500, 1_500, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).resize((3_500, 3_500)).save(file, "JPEG")
+    return file.getvalue()
+
+
 def test_server_loses_a_photo_whose_process_is_killed_and_answers_the_next(
-    server: tuple[subprocess.Popen[bytes], str], hopper: Path
+    server: tuple[subprocess.Popen[bytes], str], hopper: Path, large: bytes
 ) -> None:
     process, url = server
     readers = workers_of(process.pid)
     assert len(readers) == 2
-    photo, headers = hopper.read_bytes(), {"content-type": "image/jpeg"}
-
-    def query() -> httpx.Response:
-        return httpx.post(f"{url}/v1/query", content=photo, headers=headers, timeout=60)
-
     with ThreadPoolExecutor(1) as threads:
-        for reader in readers:
-            os.kill(reader, signal.SIGSTOP)
-        answer = threads.submit(query)
-        while "gallery_queue 1.0" not in httpx.get(f"{url}/metrics").text:
-            time.sleep(0.05)
-        time.sleep(0.5)  # now the photo is handed to a process
+        answer = threads.submit(query, url, large)
+        halt_while_reading(url, readers)
         for reader in readers:
             os.kill(reader, signal.SIGKILL)
         lost = answer.result(60)
     assert lost.status_code == 422
     assert lost.json()["type"].endswith("photo-lost") and "SIGKILL" in lost.json()["detail"]
-    assert query().json()["outcome"] == "unknown"
+    assert query(url, hopper.read_bytes()).json()["outcome"] == "unknown"
     assert 'gallery_stage_seconds_count{stage="detect"} 1.0' in httpx.get(f"{url}/metrics").text
     for reader in workers_of(process.pid):  # idle: no photo is lost
         os.kill(reader, signal.SIGKILL)
-    assert query().status_code == 200
+    assert query(url, hopper.read_bytes()).status_code == 200
     readers = workers_of(process.pid)
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
     assert readers
     for reader in readers:
         assert not Path(f"/proc/{reader}").exists()
+
+
+def test_server_ends_although_a_photo_hangs(
+    server: tuple[subprocess.Popen[bytes], str], large: bytes
+) -> None:
+    process, url = server
+    readers = workers_of(process.pid)
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(query, url, large)
+        halt_while_reading(url, readers)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(40) == 0
+        assert answer.result().status_code >= 500
+    for reader in readers:
+        assert not Path(f"/proc/{reader}").exists()
+
+
+def test_photo_is_read_to_its_end_when_the_whole_group_is_asked_to_end(
+    server: tuple[subprocess.Popen[bytes], str], large: bytes
+) -> None:
+    process, url = server
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(query, url, large)
+        wait_until_read(url)
+        for pid in [*workers_of(process.pid), process.pid]:
+            os.kill(pid, signal.SIGTERM)
+        assert answer.result(60).json()["outcome"] == "no_face"
+    assert process.wait(30) == 0
+
+
+def test_program_that_closes_nothing_ends(tmp_path: Path, hopper: Path, cache: Path) -> None:
+    program = f"""
+from gallery import Gallery
+gallery = Gallery.open({str(tmp_path / "home")!r}, cache={str(cache)!r})
+assert gallery.read_in_processes() == 2
+print(gallery.query({str(hopper)!r}).outcome.value)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=120)
+    assert (ran.returncode, ran.stdout) == (0, b"unknown\n"), ran.stderr
+
+
+def query(url: str, photo: bytes) -> httpx.Response:
+    headers = {"content-type": "image/jpeg"}
+    return httpx.post(f"{url}/v1/query", content=photo, headers=headers, timeout=60)
+
+
+def wait_until_read(url: str) -> None:
+    """Wait until a photo is in a process."""
+    while "gallery_queue 1.0" not in httpx.get(f"{url}/metrics").text:
+        time.sleep(0.05)
+    time.sleep(0.3)
+
+
+def halt_while_reading(url: str, readers: list[int]) -> None:
+    wait_until_read(url)
+    for reader in readers:
+        os.kill(reader, signal.SIGSTOP)
 
 
 def workers_of(pid: int) -> list[int]:
