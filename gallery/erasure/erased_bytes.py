@@ -62,14 +62,16 @@ def erase_in_place(
     Returns what was searched, or None, and leaves the notes, if a trace may be left. A trace in a
     row is somebody else's. Raises HomeUnusable or DatabaseBusy.
     """
+    if database.is_encrypted:  # nothing is found in it
+        return None
     with database.reading() as session:
         head = pending_head_removal(session)
-    if head is not None:
-        delete_trained_heads(home)
-    index.overwrite()
-    database.empty_log()
-    if database.is_encrypted:
-        return None
+    try:
+        if head is not None:
+            delete_trained_heads(home)
+        index.overwrite()
+    finally:
+        database.empty_log()
     searched = search([*searched_folders, *files_of(database, index)], traces)
     file = database.file.resolve()
     if searched.unreadable or any(hit.file != file for hit in searched.hits):

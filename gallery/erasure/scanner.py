@@ -124,10 +124,11 @@ class _Words:
         self._is_hash = np.zeros(2**bits, dtype=np.bool_)
         self._is_hash[self._hashes(words)] = True
 
-    def _hashes(self, words: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
-        hashes = words * self._multiplier
+    def _hashes(self, words: npt.NDArray[Any]) -> npt.NDArray[np.signedinteger[Any]]:
+        hashes: npt.NDArray[Any] = words * self._multiplier
         hashes >>= self._shift
-        return hashes.astype(np.intp, copy=False)
+        signed: npt.NDArray[np.signedinteger[Any]] = hashes.view(f"<i{self._length}")
+        return signed
 
     @cached_property
     def _automaton(self) -> _Automaton:

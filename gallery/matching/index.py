@@ -199,7 +199,8 @@ class IndexReplica:
     def overwrite(self) -> None:
         """Catch up, and write the file anew without the erased rows, also if nothing has changed.
 
-        Files that a killed process left half-written are deleted. Raises HomeUnusable.
+        Files that a killed process left half-written are deleted. Raises HomeUnusable. Only for an
+        index that is saved.
         """
         with self._lock:
             try:
