@@ -156,8 +156,6 @@ def test_only_bytes_that_belong_to_no_row_are_unused(tmp_path: Path) -> None:
         for number, name in enumerate(names):
             connection.execute("INSERT INTO rows VALUES (?, ?)", (number, name))
         connection.execute("INSERT INTO rows VALUES (5000, ?)", ("a long row " * 9000,))
-        connection.commit()
-        connection.execute("VACUUM")
         connection.execute("DELETE FROM rows WHERE id % 5 = 0 OR id BETWEEN 400 AND 900")
         connection.commit()
     traces = traces_of(np.empty((0, 128), np.float32), names, [])
@@ -166,4 +164,5 @@ def test_only_bytes_that_belong_to_no_row_are_unused(tmp_path: Path) -> None:
     deleted = {name for n, name in enumerate(names) if n % 5 == 0 or 400 <= n <= 900}
     assert everywhere >= set(names) - deleted
     assert unused >= everywhere & deleted and len(unused & deleted) > 300
-    assert len(unused - deleted) < 100  # copies that SQLite left where it joined pages
+    # Of some of the others SQLite has left copies where it split and joined pages.
+    assert len(unused - deleted) < len(names) / 4
