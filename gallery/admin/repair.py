@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gallery.admin.check import Finding, exposed_files, unfinished_files
 from gallery.config import Settings
-from gallery.erasure.erase import finish_erasing
+from gallery.erasure.erased_bytes import finish_erasing
 from gallery.errors import GalleryError
 from gallery.matching.index import IndexReplica
 from gallery.store import orphans

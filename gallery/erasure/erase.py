@@ -4,9 +4,10 @@
    is allowed at any time.
 2. In one transaction per person: delete the rows, replace calibrations that used their data by
    ones fitted without it, and note that the files still contain their bytes.
-3. Rewrite the index file, rebuild the database file, truncate its log, and drop a head that was
-   trained on them. If interrupted here, the next opening of the gallery finishes the work.
-4. Search home and cache for what was collected. If no file contains any of it, issue a receipt.
+3. Write the index file anew, empty the database's log, and drop a head that was trained on them.
+   If interrupted from here on, the next opening of the gallery rebuilds the database file.
+4. Search home and cache for what was collected. If the database file has any of it outside the rows
+   of others, rebuild it and search again. If no file contains any of it, issue a receipt.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from gallery.config import ENCODINGS_FOLDER
+from gallery.erasure.erased_bytes import erase_in_place, files_of, finish_erasing
 from gallery.erasure.search import (
     Hit,
     SearchResult,
@@ -39,7 +41,7 @@ from gallery.errors import (
     LastFace,
 )
 from gallery.matching.index import IndexReplica
-from gallery.matching.learned_heads import delete_trained_heads, was_trained_on
+from gallery.matching.learned_heads import was_trained_on
 from gallery.store import (
     audit,
     backups,
@@ -50,13 +52,7 @@ from gallery.store import (
     person_data,
     plans,
 )
-from gallery.store.change_log import (
-    clear_head_removal,
-    clear_scrub,
-    pending_head_removal,
-    pending_scrub,
-    request_head_removal,
-)
+from gallery.store.change_log import pending_scrub, request_head_removal
 from gallery.store.database import Database
 from gallery.store.person_data import PersonData
 from gallery.store.records import BackupRecord, CalibrationRecord, FaceRecord, Receipt
@@ -82,7 +78,10 @@ class _Refitted:
 
 @dataclass(frozen=True)
 class _Deletion:
-    """A person whose rows are deleted: all that the receipt says except for the search."""
+    """A person whose rows are deleted: all that the receipt says except for the search.
+
+    note : that their bytes are to be erased.  replaced : the note that was there before, if any.
+    """
 
     receipt_id: str
     at: datetime
@@ -91,9 +90,17 @@ class _Deletion:
     cached: int
     learned: tuple[str, ...]
     backups: tuple[BackupRecord, ...]
+    note: str
+    replaced: str | None
+
+    @property
+    def plain_texts(self) -> list[str]:
+        """The texts that are not searched for, because they occur by chance."""
+        names, texts = self.remains.names, self.remains.texts
+        searchable = set(searchable_texts(names, texts))
+        return [text for text in (*names, *texts) if text not in searchable]
 
     def receipt(self, searched: SearchResult) -> Receipt:
-        names, texts = self.remains.names, self.remains.texts
         return Receipt(
             id=self.receipt_id,
             identity_id=self.remains.identity_id,
@@ -106,7 +113,7 @@ class _Deletion:
             backups=self.backups,
             searched_files=searched.files,
             searched_bytes=searched.bytes,
-            too_plain=len(names) + len(texts) - len(searchable_texts(names, texts)),
+            too_plain=len(self.plain_texts),
         )
 
 
@@ -244,10 +251,12 @@ class Eraser:
                     learned.append(
                         f"calibration {old.id}: fitted again without them, as calibration {number}"
                     )
+                replaced = pending_scrub(session)
                 if remains.whole:
                     identities.remove(session, identity_id)
                 else:
                     person_data.erase_faces(session, remains)
+                note = pending_scrub(session) or ""
                 if drops_head:
                     request_head_removal(session)
                     learned.append(
@@ -257,9 +266,8 @@ class Eraser:
                 audit.record(session, action, identity_id=identity_id, outcome=receipt_id)
                 # Before the rows are gone for good: if interrupted, it is repeated.
                 plans.remove_files(plans.drop_all(session))
-            return _Deletion(
-                receipt_id, erased_at, remains, traces, cached, tuple(learned), tuple(holding)
-            )
+            found = remains, traces, cached, tuple(learned), tuple(holding)
+            return _Deletion(receipt_id, erased_at, *found, note, replaced)
 
     def _fit_without(
         self, outdated: Sequence[CalibrationRecord], remains: PersonData
@@ -308,12 +316,20 @@ class Eraser:
         """Erase the bytes, search for them, and issue receipts. Raises ErasureIncomplete."""
         unique = {trace.content: trace for deletion in deletions for trace in deletion.traces}
         traces = tuple(unique.values())
-        database = self._database.file
-        files = [database, database.with_name(f"{database.name}-wal"), self._index.file]
+        folders = searched_folders(self._home, self._cache)
+        notes = {deletion.note for deletion in deletions}
+        # Of other rows whose bytes are to be erased, it is not known what to search for.
+        if {deletion.replaced for deletion in deletions} <= {*notes, None}:
+            plain = [text for deletion in deletions for text in deletion.plain_texts]
+            in_place = erase_in_place(
+                self._database, self._index, self._home, folders, traces, plain, notes
+            )
+            if in_place is not None:
+                return [deletion.receipt(in_place) for deletion in deletions]
         for _ in range(_SEARCHES):
             finish_erasing(self._database, self._index, self._home)
             self._clear_cache(traces)  # an evaluation may have filled it again
-            searched = search([*searched_folders(self._home, self._cache), *files], traces)
+            searched = search([*folders, *files_of(self._database, self._index)], traces)
             left = [hit for hit in searched.hits if not self._belongs_to_another(hit, deletions)]
             if not left:
                 break
@@ -347,28 +363,6 @@ class Eraser:
                     if hit.trace in deletion.traces
                 )
         return False
-
-
-def finish_erasing(database: Database, index: IndexReplica, home: Path) -> None:
-    """Remove the bytes of deleted faces from the files, if there are any.
-
-    Rewrites the index file, rebuilds the database file and truncates its log. Raises HomeUnusable
-    or DatabaseBusy.
-    """
-    with database.reading() as session:
-        note, head = pending_scrub(session), pending_head_removal(session)
-    if note is None:
-        return
-    try:
-        if head is not None:
-            delete_trained_heads(home)
-        index.rebuild()
-    finally:
-        database.scrub()
-    with database.writing() as session:
-        clear_scrub(session, note)
-        if head is not None:
-            clear_head_removal(session, head)
 
 
 def _refuse_last_face(owned: Sequence[FaceRecord], ids: Sequence[int]) -> None:

@@ -127,9 +127,15 @@ def searched_folders(home: Path, cache: Path) -> list[Path]:
     return [home, *(path for path in cached if path.name != NETWORKS_FOLDER)]
 
 
-def search(folders: Iterable[Path], traces: Sequence[Trace]) -> SearchResult:
-    """Search every file under these folders; a folder may also be a file. Raises SearchFailed."""
+def search(
+    folders: Iterable[Path], traces: Sequence[Trace], *, unused: bool = False
+) -> SearchResult:
+    """Search every file under these folders; a folder may also be a file. Raises SearchFailed.
+
+    unused : they are SQLite files, of which only the bytes that belong to no row are searched.
+    """
     request = {
+        "unused": unused,
         "folders": [str(folder.resolve()) for folder in folders if folder.exists()],
         "patterns": [base64.b64encode(trace.content).decode() for trace in traces],
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from gallery.config import DATABASE_FILE, Settings, load_settings
 from gallery.encoders.registry import Spec
-from gallery.erasure.erase import finish_erasing
+from gallery.erasure.erased_bytes import finish_erasing
 from gallery.errors import HomeError
 from gallery.matching.regrouping import Regrouping
 from gallery.runtime import Runtime

@@ -258,3 +258,22 @@ class IndexReplica:
                 index.add(block.face_ids, block.encodings.vectors)
         self._index, self._position, self._saved_position = index, position, None
         return index
+
+    def overwrite(self) -> None:
+        """Catch up, and write the file anew without the erased rows, also if nothing has changed.
+
+        Files that a killed process left half-written are deleted. Raises HomeUnusable. Only for an
+        index that is saved.
+        """
+        with self._lock:
+            try:
+                with self._file_lock():
+                    for leftover in self._file.parent.glob(f"{glob.escape(self._file.name)}*.part"):
+                        leftover.unlink(missing_ok=True)
+                    self._current().save(self._file, self._file_metadata())
+            except OSError as error:
+                raise HomeUnusable(
+                    f"{self._file} cannot be written ({error.strerror}), so the old index is still"
+                    " in it; fix that and run `gallery check`, or delete the file"
+                ) from error
+            self._saved_position = self._position

@@ -102,6 +102,11 @@ class Database:
                 raise
         self.read_only, self._readable = None, self._engine
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the file's pages are encrypted, so that nothing can be searched for in them."""
+        return self._key is not None
+
     def gallery_id(self) -> str:
         """Return the random id given at creation; a saved index must bear the same id."""
         with self.reading() as session:
@@ -126,11 +131,21 @@ class Database:
     def scrub(self) -> None:
         """Remove erased bytes: rebuild the file and empty the write-ahead log.
 
-        Raises DatabaseUnusable when the disk has no room for that, DatabaseBusy when a reader in
-        another process holds the log for too long.
+        Raises DatabaseUnusable when the disk has no room for that, and as `empty_log` does.
         """
         with _errors_translated(self.file), closing(self._engine.raw_connection()) as pooled:
-            is_empty = scrubbing.rebuild(pooled, self.file)
+            scrubbing.rebuild(pooled, self.file)
+        self.empty_log()
+
+    def empty_log(self) -> None:
+        """Write the write-ahead log into the file, and empty it.
+
+        Rows and pages that were deleted are then zero in the file (SQLite's `secure_delete`). Bytes
+        of a row that SQLite had moved to another page before may be left in the page it was in.
+        Raises DatabaseBusy when a reader in another process holds the log for too long.
+        """
+        with _errors_translated(self.file), closing(self._engine.raw_connection()) as pooled:
+            is_empty = scrubbing.empty_log(pooled)
         if not is_empty:
             raise DatabaseBusy(
                 f"{self.file}: another process is reading, so erased bytes remain in the"

@@ -42,8 +42,8 @@ def require_room(connection: PoolProxiedConnection, file: Path) -> None:
         )
 
 
-def rebuild(connection: PoolProxiedConnection, file: Path) -> bool:
-    """Rebuild the file and empty its log. Return False if a reader keeps the log from that."""
+def rebuild(connection: PoolProxiedConnection, file: Path) -> None:
+    """Rebuild the file; its log then holds the new file until `empty_log`."""
     require_room(connection, file)
     folder = str(file.parent.absolute())
     with _TEMPORARY_FOLDER, closing(connection.cursor()) as cursor:
@@ -56,5 +56,10 @@ def rebuild(connection: PoolProxiedConnection, file: Path) -> bool:
         finally:
             cursor.execute("PRAGMA temp_store_directory = ''")
             cursor.execute("PRAGMA temp_store = MEMORY")
+
+
+def empty_log(connection: PoolProxiedConnection) -> bool:
+    """Write the log into the file and empty it. Return False if a reader keeps it from that."""
+    with closing(connection.cursor()) as cursor:
         row = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     return row is not None and not row[0]

@@ -168,7 +168,7 @@ def test_interrupted_erasure_is_finished_by_the_next_command(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Database, "scrub", killed)
+        patch.setattr(Database, "empty_log", killed)
         assert two("identities", "forget", "Eileen Collins", "--yes").status == 130
     database = Database(home / DATABASE_FILE, busy_timeout=5)
     with database.reading() as session:

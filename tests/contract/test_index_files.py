@@ -50,6 +50,18 @@ def test_saved_index_is_loaded_with_its_metadata(engine: str, saved: Path) -> No
     assert_nearest(loaded.search(rows, 5), stored, rows, 5, TOLERANCE[engine])
 
 
+def test_file_saved_after_erasing_has_no_erased_row(index: VectorIndex, tmp_path: Path) -> None:
+    rows = unit(30, 25)
+    index.add(np.arange(30), rows)
+    index.save(tmp_path / "before", {})
+    assert index.erase(np.arange(0, 30, 3)) == 10
+    index.save(tmp_path / "after", {})
+    before, after = ((tmp_path / name).read_bytes() for name in ("before", "after"))
+    forms = [[row.astype(form).tobytes()[:16] for row in rows] for form in ("<f2", "<f4")]
+    assert any(all(row in before for row in form) for form in forms)
+    assert [n for form in forms for n in range(0, 30, 3) if form[n] in after] == []
+
+
 def test_loaded_index_gives_the_same_results(engine: str, index: VectorIndex, saved: Path):
     index.add(np.arange(30), unit(30, 25))
     loaded, _ = load(engine, DIMENSION, saved)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import os
+import random
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gallery.erasure.search import Hit, TraceKind, search, searchable_texts, traces_of
+from gallery.erasure.search import Hit, Trace, TraceKind, search, searchable_texts, traces_of
 from gallery.types import Encodings
 
 NAME = "Zoë Überall"
@@ -107,3 +110,59 @@ def test_link_is_followed_only_if_named(tmp_path: Path, rows) -> None:
 def test_search_without_traces_finds_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     assert search([tmp_path], []).hits == ()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_search_agrees_with_a_plain_one(tmp_path: Path, seed: int) -> None:
+    """Patterns of every length, at every offset, also across blocks; some within others."""
+    choice = random.Random(seed)
+    alphabet = b"ab" if seed % 2 else bytes(range(256))
+    patterns = {bytes(choice.choices(alphabet, k=choice.randint(1, 90))) for _ in range(60)}
+    patterns |= {pattern[choice.randint(0, 9) :] for pattern in patterns if len(pattern) > 30}
+    traces = [Trace(TraceKind.TEXT, n, pattern) for n, pattern in enumerate(sorted(patterns))]
+    for number in range(4):
+        content = bytearray(choice.randbytes(2**20 + 5000) if number % 2 else bytes(2**20 + 5000))
+        for pattern in choice.sample(sorted(patterns), 30):
+            at = choice.choice(
+                [0, 2**20, len(content) - len(pattern), choice.randrange(len(content))]
+            )
+            at = max(0, min(at - choice.randint(0, 90), len(content) - len(pattern)))
+            content[at : at + len(pattern)] = pattern
+        (tmp_path / str(number)).write_bytes(content)
+    found = {(hit.file.name, hit.trace.content, hit.at) for hit in search([tmp_path], traces).hits}
+    contents = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    expected = {
+        (name, pattern, content.find(pattern))
+        for name, content in contents.items()
+        for pattern in patterns
+        if pattern in content
+    }
+    assert len(expected) >= 60 and found == expected
+
+
+def test_paths_that_are_alike_are_found(tmp_path: Path) -> None:
+    paths = [f"photos/of-many-people/img-{number:05}.jpg" for number in range(3000)]
+    (tmp_path / "file").write_bytes("\n".join(paths[::2]).encode())
+    hits = search([tmp_path], traces_of(np.empty((0, 128), np.float32), paths, [])).hits
+    assert sorted(hit.trace.number for hit in hits) == list(range(0, 3000, 2))
+
+
+def test_only_bytes_that_belong_to_no_row_are_unused(tmp_path: Path) -> None:
+    file = tmp_path / "rows.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, name TEXT UNIQUE)")
+        names = [f"name {number:04}" for number in range(2000)]
+        for number, name in enumerate(names):
+            connection.execute("INSERT INTO rows VALUES (?, ?)", (number, name))
+        connection.execute("INSERT INTO rows VALUES (5000, ?)", ("a long row " * 9000,))
+        connection.execute("DELETE FROM rows WHERE id % 5 = 0 OR id BETWEEN 400 AND 900")
+        connection.commit()
+    traces = traces_of(np.empty((0, 128), np.float32), names, [])
+    everywhere = {names[hit.trace.number] for hit in search([file], traces).hits}
+    unused = {names[hit.trace.number] for hit in search([file], traces, unused=True).hits}
+    deleted = {name for n, name in enumerate(names) if n % 5 == 0 or 400 <= n <= 900}
+    assert everywhere >= set(names) - deleted
+    assert unused >= everywhere & deleted and len(unused & deleted) > 300
+    # Of some of the others SQLite has left copies where it split and joined pages.
+    assert len(unused - deleted) < len(names) / 4
