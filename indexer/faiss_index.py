@@ -97,7 +97,9 @@ class FaissIndex:
     def erase(self, ids: Int64) -> int:
         erased = self._stored.remove(ids)
         if len(erased):
+            before = self._sizes()
             self._index.remove_ids(erased)
+            self._recentre(np.flatnonzero(self._sizes() != before))
         return len(erased)
 
     def search(self, vectors: Float32, k: int) -> Neighbours:
@@ -177,6 +179,26 @@ class FaissIndex:
             if size:
                 ids = faiss.rev_swig_ptr(lists.get_ids(cell), size).copy()
                 yield ids, self._rows(lists.get_codes(cell), 0, size)
+
+    def _sizes(self) -> Int64:
+        """How many rows each cell of an inverted file has, int64 (cells,)."""
+        cells = 0 if self.grouping is None else self.grouping.cells
+        sizes = (self._index.invlists.list_size(cell) for cell in range(cells))
+        return np.fromiter(sizes, dtype=np.int64, count=cells)
+
+    def _recentre(self, cells: Int64) -> None:
+        """Compute the centres of cells from the rows that are in them now.
+
+        The centre of a small cell would else tell of rows that were erased.
+        """
+        for cell in cells.tolist():
+            size = self._index.invlists.list_size(cell)
+            rows = self._rows(self._index.invlists.get_codes(cell), 0, size)
+            mean = rows.sum(axis=0)
+            centres = _FAISS.downcast_index(self._index.quantizer)
+            stored = faiss.rev_swig_ptr(centres.get_xb(), self._index.nlist * self.dimension)
+            length = float(np.linalg.norm(mean))
+            stored.reshape(-1, self.dimension)[cell] = mean / length if length else 0.0
 
     def _rows(self, codes: Any, start: int, count: int) -> Float32:
         """Decode rows from where FAISS keeps their codes."""

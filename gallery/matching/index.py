@@ -156,26 +156,35 @@ class IndexReplica:
                 self._saved_position = self._position
 
     def rebuild(self) -> None:
-        """Build the index from the database, and overwrite the file.
+        """Build the index from the database, and overwrite the file. Raises HomeUnusable."""
+        with self._lock:
+            self._rebuild()
+            self._overwrite()
 
-        Files that a killed process left half-written are deleted. Raises HomeUnusable.
+    def overwrite(self) -> None:
+        """Write the file without what was erased, also if nothing else has changed.
+
+        Raises HomeUnusable.
         """
         with self._lock:
-            try:
-                with self._file_lock():
-                    for leftover in self._file.parent.glob(f"{glob.escape(self._file.name)}*.part"):
-                        leftover.unlink(missing_ok=True)
-                    self._rebuild()
-                    if self._is_persistent:
-                        self._current().save(self._file, self._file_metadata())
-                    else:
-                        self._file.unlink(missing_ok=True)
-            except OSError as error:
-                raise HomeUnusable(
-                    f"{self._file} cannot be written ({error.strerror}), so the old index is still"
-                    " in it; fix that and run `gallery check`, or delete the file"
-                ) from error
-            self._saved_position = self._position
+            self._overwrite()
+
+    def _overwrite(self) -> None:
+        """Also delete the files that a killed process left half-written."""
+        try:
+            with self._file_lock():
+                for leftover in self._file.parent.glob(f"{glob.escape(self._file.name)}*.part"):
+                    leftover.unlink(missing_ok=True)
+                if self._is_persistent:
+                    self._current().save(self._file, self._file_metadata())
+                else:
+                    self._file.unlink(missing_ok=True)
+        except OSError as error:
+            raise HomeUnusable(
+                f"{self._file} cannot be written ({error.strerror}), so the old index is still in"
+                " it; fix that and run `gallery check`, or delete the file"
+            ) from error
+        self._saved_position = self._position
 
     def close(self) -> None:
         """Release the memory; the file stays as it was last saved."""
@@ -258,22 +267,3 @@ class IndexReplica:
                 index.add(block.face_ids, block.encodings.vectors)
         self._index, self._position, self._saved_position = index, position, None
         return index
-
-    def overwrite(self) -> None:
-        """Catch up, and write the file anew without the erased rows, also if nothing has changed.
-
-        Files that a killed process left half-written are deleted. Raises HomeUnusable. Only for an
-        index that is saved.
-        """
-        with self._lock:
-            try:
-                with self._file_lock():
-                    for leftover in self._file.parent.glob(f"{glob.escape(self._file.name)}*.part"):
-                        leftover.unlink(missing_ok=True)
-                    self._current().save(self._file, self._file_metadata())
-            except OSError as error:
-                raise HomeUnusable(
-                    f"{self._file} cannot be written ({error.strerror}), so the old index is still"
-                    " in it; fix that and run `gallery check`, or delete the file"
-                ) from error
-            self._saved_position = self._position

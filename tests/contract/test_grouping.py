@@ -82,6 +82,27 @@ def test_half_of_the_rows_can_be_erased_and_others_added(exact: FaissIndex, rows
     assert set(grouped.ids().tolist()) == {*ids[len(ids) // 2 :], *(ids[:600] + 1)}
 
 
+def test_centres_tell_nothing_of_erased_rows(exact: FaissIndex, rows: Float32) -> None:
+    """A person with many photos has a cell alone."""
+    photos = rows[:1] + 0.005 * unit(200, 10, 64)
+    photos = (photos / np.linalg.norm(photos, axis=1, keepdims=True)).astype(np.float32)
+    erased = np.arange(100_000, 100_200)
+    exact.erase(np.arange(PHOTOS) * 7)
+    exact.add(erased, photos)
+    whole = exact.regrouped()
+    exact.erase(erased)
+    assert nearest_centre(whole, photos[0]) > 0.99
+    assert whole.erase(erased) == 200
+    assert nearest_centre(whole, photos[0]) < 0.9
+    ids, rows = np.arange(PHOTOS, len(rows)) * 7, rows[PHOTOS:]
+    same = nearest_others(whole, rows, ids) == nearest_others(exact, rows, ids)
+    assert same.mean() > 0.995
+
+
+def nearest_centre(index: FaissIndex, row: Float32) -> float:
+    return float(index._index.quantizer.search(row[None], 1)[0][0, 0])
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 5_000])
 def test_rows_may_be_few_or_all_the_same(count: int) -> None:
     index = FaissIndex(16)
