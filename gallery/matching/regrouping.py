@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from threading import Lock
 
@@ -68,6 +69,8 @@ class Regrouping:
 
 
 def _start(settings: Settings, encoder: str) -> partial[None]:
+    if hasattr(os, "nice"):
+        os.nice(10)  # whoever asks goes first
     return partial(_regroup, settings, encoder)
 
 
