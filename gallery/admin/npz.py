@@ -351,7 +351,7 @@ def _numbers(
     file: Path, arrays: Arrays, name: str, shape: tuple[int, ...], default: float
 ) -> Float64:
     if name not in arrays:
-        return np.full(shape, default)
+        return np.broadcast_to(default, shape)  # one number in memory
     array = arrays[name]
     if array.dtype.kind not in "fiu" or array.shape != shape:
         raise _unusable(file, f"{name} are {array.dtype} {array.shape}, expected numbers {shape}")

@@ -16,7 +16,7 @@ from gallery.store import expiry, photo_cache, recalled
 from gallery.store.change_log import log_changes, request_scrub
 from gallery.store.dedupe_tables import AppliedStepRow
 from gallery.store.records import IdentityPage, IdentityRecord
-from gallery.store.tables import IDS_PER_QUERY, FaceRow, IdentityRow, MergeRow, PhotoRow
+from gallery.store.tables import IDS_PER_QUERY, FaceRow, IdentityRow, MergeRow, PhotoRow, any_of
 
 _COUNT = select(func.count()).select_from(IdentityRow)
 _SIMILARITY, _MOST_SIMILAR = 0.75, 3  # difflib's ratio; how many similar names are suggested
@@ -41,10 +41,9 @@ def near(session: Session, name: str) -> list[IdentityRecord]:
 def names_by_fold(session: Session, folds: Iterable[str]) -> dict[str, list[str]]:
     """Return the names of identities by folded name, see gallery.names.folded, if it has any."""
     names: dict[str, list[str]] = {}
-    for batch in batched(folds, IDS_PER_QUERY):
-        rows = select(IdentityRow.folded_name, IdentityRow.name).order_by(IdentityRow.name)
-        for fold, name in session.execute(rows.where(IdentityRow.folded_name.in_(batch))):
-            names.setdefault(fold, []).append(name)
+    rows = select(IdentityRow.folded_name, IdentityRow.name).order_by(IdentityRow.name)
+    for fold, name in session.execute(rows.where(IdentityRow.folded_name.in_(any_of(folds)))):
+        names.setdefault(fold, []).append(name)
     return names
 
 
