@@ -177,6 +177,8 @@ def encoder_in(file: Path) -> str:
 
 def _batches(owners: Int64) -> Iterator[Int64]:
     """Rows in batches that never split an identity."""
+    if not len(owners):
+        return
     order = np.argsort(owners, kind="stable")
     firsts = np.flatnonzero(np.diff(owners[order], prepend=-1))
     start = 0
@@ -184,8 +186,7 @@ def _batches(owners: Int64) -> Iterator[Int64]:
         if end - start > _FACES_PER_TRANSACTION and first > start:
             yield order[start:first]
             start = int(first)
-    if start < len(order):
-        yield order[start:]
+    yield order[start:]
 
 
 def _arrays_in(file: Path, only: Sequence[str] | None = None) -> Arrays:
