@@ -145,18 +145,17 @@ class Client:
         return self._json("POST", "/v1/identities", parse, params=params, data=data, files=files)
 
     def identities(self, search: str = "") -> Iterator[IdentityRecord]:
-        """Yield the identities whose names contain `search`, by name.
+        """Yield the identities whose names contain `search`, by name, as they are needed.
 
         Case and accents are ignored.
         """
-        offset = 0
+        params = {"search": search, "limit": str(_PAGE_SIZE)}
         while True:
-            params = {"search": search, "limit": _PAGE_SIZE, "offset": offset}
-            total, page = self._json("GET", "/v1/identities", _identity_page, params=params)
+            page, after = self._json("GET", "/v1/identities", _identity_page, params=params)
             yield from page
-            offset += _PAGE_SIZE
-            if offset >= total:
+            if after is None:
                 return
+            params["after"] = after
 
     def identity(self, identity_id: int) -> tuple[IdentityRecord, list[FaceRecord]]:
         """Return an identity and its faces. Raises IdentityNotFound."""
@@ -338,8 +337,8 @@ def _list_of(field: str, parse: Callable[[Json], T]) -> Callable[[Json], list[T]
     return lambda data: [parse(item) for item in data[field]]
 
 
-def _identity_page(data: Json) -> tuple[int, list[IdentityRecord]]:
-    return int(data["total"]), _list_of("identities", from_json.identity)(data)
+def _identity_page(data: Json) -> tuple[list[IdentityRecord], str | None]:
+    return _list_of("identities", from_json.identity)(data), data["next"]
 
 
 def _identity_with_faces(data: Json) -> tuple[IdentityRecord, list[FaceRecord]]:

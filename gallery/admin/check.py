@@ -25,7 +25,7 @@ from gallery.matching.fpir import fpir_statement
 from gallery.matching.index import IndexReplica
 from gallery.matching.lookalikes import look_alikes
 from gallery.matching.operating_point import OperatingPoint
-from gallery.matching.photo_quality import judged
+from gallery.matching.photo_quality import judged, limits_for
 from gallery.matching.scorer import Scorer
 from gallery.networks.machine import machine_for
 from gallery.store import (
@@ -179,7 +179,10 @@ def _people(database: Database) -> Finding:
 def _poor_examples(database: Database) -> Finding:
     """The enrolled faces that find few further photos of their person; the worst are named."""
     with database.reading() as session:
-        enrolled = judged(session, faces.records(session))
+        encoder = encoders.current(session)
+        least = {} if encoder is None else limits_for(encoder.name).least
+        below = faces.records_below(session, dict(least.values()))
+        enrolled = judged(session, below)
     poor = sorted((f for f in enrolled if f.faults), key=lambda f: (-len(f.faults), f.norm))
     if not poor:
         return Finding("photos", True, "no face is a poor example of its person")
@@ -282,10 +285,10 @@ def _head(database: Database, open_scorer: Callable[[], Scorer]) -> list[Finding
 
 def _look_alikes(database: Database, scorer: Scorer, point: OperatingPoint) -> Finding:
     with database.reading() as session:
-        names = {record.id: record.name for record in identities.list_all(session)}
-        if len(names) > _MAX_COMPARED:
+        if identities.count(session) > _MAX_COMPARED:
             message = f"not checked beyond {_MAX_COMPARED} identities; `gallery dedupe` finds them"
             return Finding("look-alikes", True, message)
+        names = {record.id: record.name for record in identities.list_all(session)}
         stored, told_apart = faces.encodings_of(session, names), merges.distinct_pairs(session)
     pairs = [
         f"{names[pair.first]} and {names[pair.second]} ({min(pair.probability, 0.999):.1%})"

@@ -177,6 +177,8 @@ def encoder_in(file: Path) -> str:
 
 def _batches(owners: Int64) -> Iterator[Int64]:
     """Rows in batches that never split an identity."""
+    if not len(owners):
+        return
     order = np.argsort(owners, kind="stable")
     firsts = np.flatnonzero(np.diff(owners[order], prepend=-1))
     start = 0
@@ -184,8 +186,7 @@ def _batches(owners: Int64) -> Iterator[Int64]:
         if end - start > _FACES_PER_TRANSACTION and first > start:
             yield order[start:first]
             start = int(first)
-    if start < len(order):
-        yield order[start:]
+    yield order[start:]
 
 
 def _arrays_in(file: Path, only: Sequence[str] | None = None) -> Arrays:
@@ -351,7 +352,7 @@ def _numbers(
     file: Path, arrays: Arrays, name: str, shape: tuple[int, ...], default: float
 ) -> Float64:
     if name not in arrays:
-        return np.full(shape, default)
+        return np.broadcast_to(default, shape)  # one number in memory
     array = arrays[name]
     if array.dtype.kind not in "fiu" or array.shape != shape:
         raise _unusable(file, f"{name} are {array.dtype} {array.shape}, expected numbers {shape}")

@@ -40,14 +40,22 @@ def list_all(
             help="Only names with this part; case and accents are ignored.", show_default=False
         ),
     ] = "",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="List at most this many.", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List everyone enrolled.
+    """List everyone enrolled, by name.
 
-    Examples: `gallery identities list`, `gallery identities list --search muller`
+    Examples: `gallery identities list`, `gallery identities list --search muller --limit 20`
     """
     with open_existing(context) as gallery:
-        records = gallery.identities(search)
+        if limit is None:
+            records = gallery.identities(search)
+            total = len(records)
+        else:
+            page = gallery.identity_page(search, limit=limit)
+            records, total = page.identities, page.total
     if as_json:
         for record in records:
             emit(identity_json(record))
@@ -63,7 +71,8 @@ def list_all(
             created,
         )
     show_table(table)
-    say(count(len(records), "identity", "identities"), "dim")
+    listed = f"{len(records)} of " if len(records) < total else ""
+    say(listed + count(total, "identity", "identities"), "dim")
 
 
 @identities.command()
@@ -228,7 +237,6 @@ def unmerge(
     with open_existing(context) as gallery:
         if merge_id is None:
             merges = gallery.merges()
-            names = {record.id: record.name for record in gallery.identities()}
         else:
             records = gallery.undo_merge(merge_id)
     if merge_id is None:
@@ -236,7 +244,7 @@ def unmerge(
             if as_json:
                 emit(merge_json(merge))
             else:
-                kept = names.get(merge.kept_id, "an identity merged since")
+                kept = merge.kept_name or "an identity merged since"
                 pairs = zip(merge.names, merge.others, strict=True)
                 merged = ", ".join(f"{name} (id {other})" for name, other in pairs)
                 say(f"{merge.id}: {merged} into {kept}, {merge.created_at:%Y-%m-%d %H:%M}")

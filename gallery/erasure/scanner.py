@@ -39,7 +39,7 @@ _BTREE_HEADERS = {2: 12, 5: 12, 10: 8, 13: 8}
 def main() -> None:
     """Request: folders, patterns (base64), unused. Answer: files, bytes, hits, unreadable.
 
-    unused : the files are SQLite's; search only the bytes that belong to no row.
+    With unused, the files are SQLite's, and only the bytes that belong to no row are searched.
     A hit is (file, index of the pattern, offset), the first of each pattern in each file. An offset
     counts the bytes that were searched.
     """

@@ -8,11 +8,12 @@ from gallery.dates import checked_date
 from gallery.errors import FaceNotFound
 from gallery.gallery.base import OpenGallery
 from gallery.matching.photo_quality import judged
-from gallery.names import folded, moment
+from gallery.names import moment
 from gallery.store import audit, corrections, faces, identities, merges
 from gallery.store.database import Session
 from gallery.store.records import (
     FaceRecord,
+    IdentityPage,
     IdentityRecord,
     MergeRecord,
     MergeResult,
@@ -24,17 +25,36 @@ class Identities(OpenGallery):
     """Listing and changing who is enrolled."""
 
     def identities(self, search: str = "") -> list[IdentityRecord]:
-        """List everyone enrolled, by name.
+        """List everyone enrolled, by name; case and accents count neither there nor for `search`.
 
-        search : part of the name; case and accents are ignored. Empty for everyone.
+        search : part of the name. Empty for everyone. Of a large gallery, see `identity_page`.
 
         >>> [(record.name, record.faces) for record in gallery.identities("hopper")]
         [('Grace Hopper', 1)]
         """
         with self.database.reading() as session:
-            records = identities.list_all(session)
-        part = folded(search)
-        return [record for record in records if part in folded(record.name)] if part else records
+            return identities.list_all(session, search)
+
+    def identity_page(
+        self,
+        search: str = "",
+        *,
+        near: str | None = None,
+        after: tuple[str, int] | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> IdentityPage:
+        """List at most `limit` of those that `identities` lists, however many are enrolled.
+
+        near : only those that `near` lists.
+        after : name and id of the last identity of the page before. Unlike `offset`, the number of
+        identities to skip, it leaves nobody out when others are added or removed meanwhile.
+        Raises InvalidName for `near`.
+        """
+        with self.database.reading() as session:
+            return identities.page(
+                session, search, near=near, after=after, limit=limit, offset=offset
+            )
 
     def near(self, name: str) -> list[IdentityRecord]:
         """List the identities whose names are this one but for case, accents and spacing.
@@ -119,10 +139,10 @@ class Identities(OpenGallery):
             audit.record(session, "merge", identity_id=merged.identity.id)
             return merged
 
-    def merges(self) -> list[MergeRecord]:
-        """List the merges that can be undone, newest first."""
+    def merges(self, limit: int | None = None) -> list[MergeRecord]:
+        """List the merges that can be undone, newest first; all of them, or at most `limit`."""
         with self.database.reading() as session:
-            return merges.list_all(session)
+            return merges.list_all(session, limit)
 
     def undo_merge(self, merge_id: int) -> list[IdentityRecord]:
         """Undo a merge. Returns the identities that it leaves, the one that was kept first.

@@ -143,6 +143,7 @@ def merge(data: Json) -> MergeRecord:
     return MergeRecord(
         id=data["merge_id"],
         kept_id=data["kept"],
+        kept_name=data["kept_name"],
         others=tuple(data["others"]),
         names=tuple(data["names"]),
         created_at=datetime.fromisoformat(data["created_at"]),

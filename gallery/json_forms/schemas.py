@@ -166,6 +166,7 @@ class Identities(Schema):
 
     total: int = Field(description="Matching identities on all pages.")
     identities: list[Identity]
+    next: str | None = Field(None, description="`after` of the next page; null on the last one.")
 
 
 class Enrolment(Schema):
@@ -242,6 +243,7 @@ class Merge(Schema):
 
     merge_id: int
     kept: int = Field(description="The id of the identity that was kept.")
+    kept_name: str | None = Field(description="Its name; null if it was merged since.")
     others: list[int] = Field(description="The ids of the identities merged into it.")
     names: list[str] = Field(description="Their names, in the same order.")
     created_at: str

@@ -11,6 +11,7 @@ from gallery.store.records import (
     AuditEntry,
     BackupRecord,
     FaceRecord,
+    IdentityPage,
     IdentityRecord,
     KeyRecord,
     MergeRecord,
@@ -137,6 +138,15 @@ def face_record_json(record: FaceRecord) -> Json:
     }
 
 
+def identity_page_json(page: IdentityPage) -> Json:
+    last = page.identities[-1] if page.has_more else None
+    return {
+        "total": page.total,
+        "identities": [identity_json(record) for record in page.identities],
+        "next": None if last is None else f"{last.id}:{last.name}",
+    }
+
+
 def identity_with_faces_json(record: IdentityRecord, faces: Sequence[FaceRecord]) -> Json:
     """An identity with its faces, the periods that its photos cover, and how many have no date."""
     dates = [face.taken for face in faces if face.taken is not None]
@@ -152,6 +162,7 @@ def merge_json(record: MergeRecord) -> Json:
     return {
         "merge_id": record.id,
         "kept": record.kept_id,
+        "kept_name": record.kept_name,
         "others": list(record.others),
         "names": list(record.names),
         "created_at": record.created_at.isoformat(),

@@ -8,25 +8,27 @@ from itertools import repeat
 from typing import Any
 
 import numpy as np
-from sqlalchemy import func, select, text
+from sqlalchemy import String, func, select, text, type_coerce
 from sqlalchemy.orm import Session
 
-from gallery.batching import batched
 from gallery.names import folded, printable
 from gallery.store import faces
 from gallery.store.expiry import set_expiry
 from gallery.store.faces import is_searchable
 from gallery.store.records import FaceBatch, NewIdentity
 from gallery.store.tables import (
-    IDS_PER_QUERY,
     Base,
     ChangeRow,
     FaceRow,
     IdentityRow,
     PhotoRow,
+    any_of,
 )
 from gallery.store.timestamps import stored_text, utc_now
 from gallery.types import DIMENSION, Box, Encodings, Face
+
+_ROWS_AT_A_TIME = 10_000
+_CACHE_KILOBYTES = 64_000  # SQLite's own 2 MB would write pages of a large gallery several times
 
 
 def all_faces(session: Session) -> FaceBatch:
@@ -40,53 +42,65 @@ def all_faces(session: Session) -> FaceBatch:
             IdentityRow.expires_at,
         ).order_by(IdentityRow.id)
     ).all()
-    rows = session.execute(
+    faces_found = session.execute(
         select(
             FaceRow.identity_id,
-            FaceRow.encoding,
-            FaceRow.norm,
-            FaceRow.agreement,
             FaceRow.source,
             PhotoRow.sha256,
+            FaceRow.taken,
+            FaceRow.encoding,
+            type_coerce(FaceRow.landmarks, String),
+            FaceRow.views,
             PhotoRow.width,
             PhotoRow.height,
+            FaceRow.norm,
+            FaceRow.agreement,
+            FaceRow.probability,
+            FaceRow.sharpness,
             FaceRow.left,
             FaceRow.top,
             FaceRow.right,
             FaceRow.bottom,
-            FaceRow.landmarks,
-            FaceRow.probability,
-            FaceRow.sharpness,
-            FaceRow.views,
-            FaceRow.taken,
         )
         .join(PhotoRow)
         .where(is_searchable())  # one file never mixes two encoders
-        .order_by(FaceRow.id)
-    ).all()
-    joined = b"".join(row[1] for row in rows)
+        .order_by(FaceRow.id),
+        execution_options={"yield_per": _ROWS_AT_A_TIME},
+    )
+    texts: list[tuple[Any, ...]] = []
+    vectors, landmarks, whole, real = (bytearray() for _ in range(4))
+    for rows in faces_found.partitions():
+        texts += (tuple(row[:4]) for row in rows)
+        vectors += b"".join(row[4] for row in rows)
+        located = json.loads(f"[{','.join(row[5] for row in rows)}]")
+        landmarks += np.array(located, dtype=np.float64).tobytes()
+        whole += np.array([row[6:9] for row in rows], dtype=np.int64).tobytes()
+        real += np.array([row[9:] for row in rows], dtype=np.float64).tobytes()
+    owners, photos, hashes, taken = zip(*texts, strict=True) if texts else ((), (), (), ())
+    wholes = np.frombuffer(whole, dtype=np.int64).reshape(-1, 3)
+    reals = np.frombuffer(real, dtype=np.float64).reshape(-1, 8)
     return FaceBatch(
         identities=tuple(
             NewIdentity(name, external_id, dict(details), expires_at)
             for _, name, external_id, details, expires_at in identities
         ),
-        owners=np.searchsorted([i[0] for i in identities], [row[0] for row in rows]).astype(
-            np.int64
-        ),
+        owners=np.searchsorted([i[0] for i in identities], owners).astype(np.int64),
         encodings=Encodings(
-            np.frombuffer(joined, dtype="<f4").reshape(-1, DIMENSION).astype(np.float32),
-            np.array([row[2] for row in rows], dtype=np.float32),
-            np.array([row[3] for row in rows], dtype=np.float32),
+            np.frombuffer(vectors, dtype="<f4")
+            .reshape(-1, DIMENSION)
+            .astype(np.float32, copy=False),
+            reals[:, 0].astype(np.float32),
+            reals[:, 1].astype(np.float32),
         ),
-        photos=tuple(row[4] for row in rows),
-        photo_sha256=tuple(row[5] for row in rows),
-        sizes=np.array([row[6:8] for row in rows], dtype=np.int64).reshape(-1, 2),
-        boxes=np.array([row[8:12] for row in rows], dtype=np.float64).reshape(-1, 4),
-        landmarks=np.array([row[12] for row in rows], dtype=np.float64).reshape(-1, 5, 2),
-        probabilities=np.array([row[13] for row in rows], dtype=np.float64),
-        sharpness=np.array([row[14] for row in rows], dtype=np.float64),
-        views=np.array([row[15] for row in rows], dtype=np.int64),
-        taken=tuple(row[16] for row in rows),
+        photos=photos,
+        photo_sha256=hashes,
+        sizes=wholes[:, 1:],
+        boxes=reals[:, 4:],
+        landmarks=np.frombuffer(landmarks, dtype=np.float64).reshape(-1, 5, 2),
+        probabilities=reals[:, 2],
+        sharpness=reals[:, 3],
+        views=wholes[:, 0],
+        taken=taken,
     )
 
 
@@ -97,12 +111,12 @@ def add_faces(session: Session, many: FaceBatch, encoder_id: int) -> int:
     An existing identity, found by name, gets the faces, and the details, expiry and external id
     that it lacks, unless another identity has that external id.
     """
-    indices = sorted(set(many.owners.tolist()))
+    session.execute(text(f"PRAGMA cache_size = -{_CACHE_KILOBYTES}"))
+    indices = np.unique(many.owners).tolist()
     ids = _identity_ids(session, [many.identities[i] for i in indices])
     identity_of = dict(zip(indices, ids, strict=True))
     photo_of = _photo_ids(session, many)
-    enrolled = _enrolled_pairs(session, ids)
-    left = _left_faces(session, ids)
+    enrolled, left = _stored_faces(session, ids)
     brought_back = 0
     new: list[int] = []
     pairs: list[tuple[int, int]] = []
@@ -116,7 +130,8 @@ def add_faces(session: Session, many: FaceBatch, encoder_id: int) -> int:
             enrolled.add(pair)
             new.append(i)
             pairs.append(pair)
-    many = many.take(np.array(new, dtype=np.int64))
+    if len(new) < len(many):
+        many = many.take(np.array(new, dtype=np.int64))
     face_ids = range(first := _next_id(session, FaceRow), first + len(new))
     columns: dict[str, Iterable[Any]] = {
         "id": face_ids,
@@ -124,7 +139,9 @@ def add_faces(session: Session, many: FaceBatch, encoder_id: int) -> int:
         "photo_id": (photo for _, photo in pairs),
         "encoder_id": repeat(encoder_id, len(new)),
         **dict(zip(("left", "top", "right", "bottom"), many.boxes.T.tolist(), strict=True)),
-        "landmarks": map(json.dumps, many.landmarks.tolist()),
+        # Of finite numbers, this is JSON, but faster. One list at a time: the garbage collector
+        # would search a list of them all several times.
+        "landmarks": (str(points.tolist()) for points in many.landmarks),
         "probability": many.probabilities.tolist(),
         "sharpness": many.sharpness.tolist(),
         "encoding": (row.tobytes() for row in many.encodings.vectors.astype("<f4")),
@@ -142,12 +159,11 @@ def add_faces(session: Session, many: FaceBatch, encoder_id: int) -> int:
 
 def _insert(session: Session, table: type[Base], columns: Mapping[str, Iterable[Any]]) -> None:
     """Insert values in SQLite's own types, through the driver: many times as fast as SQLAlchemy."""
-    rows = list(zip(*columns.values(), strict=True))
-    if rows:
-        names = ", ".join(f'"{name}"' for name in columns)
-        places = ", ".join("?" * len(columns))
-        statement = f"INSERT INTO {table.__tablename__} ({names}) VALUES ({places})"
-        session.connection().exec_driver_sql(statement, rows)
+    names = ", ".join(f'"{name}"' for name in columns)
+    places = ", ".join("?" * len(columns))
+    statement = f"INSERT INTO {table.__tablename__} ({names}) VALUES ({places})"
+    driver = session.connection().connection.cursor()
+    driver.executemany(statement, zip(*columns.values(), strict=True))  # type: ignore[arg-type]
 
 
 def _next_id(session: Session, table: type[FaceRow | IdentityRow]) -> int:
@@ -161,10 +177,8 @@ def _next_id(session: Session, table: type[FaceRow | IdentityRow]) -> int:
 
 def _identity_ids(session: Session, identities: Sequence[NewIdentity]) -> list[int]:
     """Return the ids of these identities, in order, creating those that do not exist."""
-    existing: dict[str, IdentityRow] = {}
-    for batch in batched((identity.name for identity in identities), IDS_PER_QUERY):
-        query = select(IdentityRow).where(IdentityRow.name.in_(batch))
-        existing |= {row.name: row for row in session.scalars(query)}
+    query = select(IdentityRow).where(IdentityRow.name.in_(any_of(i.name for i in identities)))
+    existing = {row.name: row for row in session.scalars(query)}
     taken = _taken_external_ids(session, identities)
     first = _next_id(session, IdentityRow)
     ids: list[int] = []
@@ -197,21 +211,16 @@ def _identity_ids(session: Session, identities: Sequence[NewIdentity]) -> list[i
 
 
 def _taken_external_ids(session: Session, identities: Sequence[NewIdentity]) -> set[str]:
-    wanted = (i.external_id for i in identities if i.external_id is not None)
-    taken: set[str] = set()
-    for batch in batched(wanted, IDS_PER_QUERY):
-        query = select(IdentityRow.external_id).where(IdentityRow.external_id.in_(batch))
-        taken |= {external_id for external_id in session.scalars(query) if external_id is not None}
-    return taken
+    wanted = [i.external_id for i in identities if i.external_id is not None]
+    query = select(IdentityRow.external_id).where(IdentityRow.external_id.in_(any_of(wanted)))
+    return {external_id for external_id in session.scalars(query) if external_id is not None}
 
 
 def _photo_ids(session: Session, many: FaceBatch) -> dict[str, int]:
     """Return the id of each photo by its SHA-256, creating those that do not exist."""
     sizes = dict(zip(many.photo_sha256, many.sizes.tolist(), strict=True))
-    existing: dict[str, int] = {}
-    for batch in batched(sizes, IDS_PER_QUERY):
-        query = select(PhotoRow.sha256, PhotoRow.id).where(PhotoRow.sha256.in_(batch))
-        existing |= {sha256: photo_id for sha256, photo_id in session.execute(query)}
+    query = select(PhotoRow.sha256, PhotoRow.id).where(PhotoRow.sha256.in_(any_of(sizes)))
+    existing = {sha256: photo_id for sha256, photo_id in session.execute(query)}
     first = (session.scalar(select(func.max(PhotoRow.id))) or 0) + 1
     new = [sha256 for sha256 in sizes if sha256 not in existing]
     ids = range(first, first + len(new))
@@ -226,23 +235,22 @@ def _photo_ids(session: Session, many: FaceBatch) -> dict[str, int]:
     return existing | dict(zip(new, ids, strict=True))
 
 
-def _enrolled_pairs(session: Session, identity_ids: Sequence[int]) -> set[tuple[int, int]]:
-    """Return (identity id, photo id) of every face that these identities have."""
+def _stored_faces(
+    session: Session, identity_ids: Sequence[int]
+) -> tuple[set[tuple[int, int]], dict[tuple[int, int], int]]:
+    """Return (identity id, photo id) of every face that these identities have.
+
+    And by them, the ids of the faces that the encoder in use has not encoded.
+    """
     pairs: set[tuple[int, int]] = set()
-    for batch in batched(identity_ids, IDS_PER_QUERY):
-        query = select(FaceRow.identity_id, FaceRow.photo_id).where(FaceRow.identity_id.in_(batch))
-        pairs |= {(identity, photo) for identity, photo in session.execute(query)}
-    return pairs
-
-
-def _left_faces(session: Session, identity_ids: Sequence[int]) -> dict[tuple[int, int], int]:
-    """Return the faces that the encoder in use has not encoded, by (identity id, photo id)."""
     left: dict[tuple[int, int], int] = {}
-    for batch in batched(identity_ids, IDS_PER_QUERY):
-        query = select(FaceRow.identity_id, FaceRow.photo_id, FaceRow.id)
-        rows = session.execute(query.where(FaceRow.identity_id.in_(batch), ~is_searchable()))
-        left |= {(identity, photo): face for identity, photo, face in rows}
-    return left
+    query = select(FaceRow.identity_id, FaceRow.photo_id, FaceRow.id, is_searchable())
+    rows = session.execute(query.where(FaceRow.identity_id.in_(any_of(identity_ids))))
+    for identity, photo, face, searchable in rows:
+        pairs.add((identity, photo))
+        if not searchable:
+            left[identity, photo] = face
+    return pairs, left
 
 
 def _located_face(many: FaceBatch, i: int) -> Face | None:

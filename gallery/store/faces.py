@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,12 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     Select,
+    and_,
     bindparam,
     delete,
+    false,
     func,
+    or_,
     select,
     update,
 )
@@ -216,6 +219,17 @@ def records(session: Session, *, identity_id: int | None = None) -> list[FaceRec
     query = _records()
     if identity_id is not None:
         query = query.where(FaceRow.identity_id == identity_id)
+    return [_record(row) for row in session.execute(query)]
+
+
+def records_below(session: Session, limits: Mapping[str, float]) -> list[FaceRecord]:
+    """Return the faces with a known value, which is not 0, under any of these limits, by id.
+
+    limits : by the name of a column: "sharpness", "norm", "agreement".
+    """
+    columns = FaceRow.__table__.c
+    below = (and_(columns[name] > 0.0, columns[name] < limit) for name, limit in limits.items())
+    query = _records().where(or_(false(), *below))
     return [_record(row) for row in session.execute(query)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import JSON, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from gallery.errors import IdentityExists, MergeEmpty, MergeNotFound, MergeTooOld
@@ -99,9 +99,29 @@ def merge(session: Session, keep: str | int, others: Sequence[str | int]) -> Mer
     return MergeResult(identities.get(session, kept.id), merge_row.id)
 
 
-def list_all(session: Session) -> list[MergeRecord]:
-    """Return every merge that can be undone, newest first."""
-    return [_record(row) for row in session.scalars(select(MergeRow).order_by(MergeRow.id.desc()))]
+def list_all(session: Session, limit: int | None = None) -> list[MergeRecord]:
+    """Return the merges that can be undone, newest first; all of them, or at most `limit`."""
+    # Not what an undo needs besides: it holds every face that was set aside.
+    other = func.json_each(MergeRow.others).table_valued("key", "value")
+    named = func.json_group_array(func.json_extract(other.c.value, "$.id", "$.name"), type_=JSON)
+    query = (
+        select(MergeRow.id, MergeRow.kept_id, IdentityRow.name, MergeRow.created_at)
+        .add_columns(select(named).scalar_subquery().label("others"))
+        .outerjoin(IdentityRow, IdentityRow.id == MergeRow.kept_id)
+        .order_by(MergeRow.id.desc())
+        .limit(limit)
+    )
+    return [
+        MergeRecord(
+            id=row.id,
+            kept_id=row.kept_id,
+            kept_name=row.name,
+            others=tuple(other_id for other_id, _ in row.others),
+            names=tuple(name for _, name in row.others),
+            created_at=row.created_at,
+        )
+        for row in session.execute(query)
+    ]
 
 
 def undo(session: Session, merge_id: int) -> list[IdentityRecord]:
@@ -215,8 +235,8 @@ def _restore(session: Session, kept_id: int, other: Json, set_since: datetime | 
     recalled.add(session, other["id"], other.get("recalled", []))
     for lent in other["lent"]:
         forget_distinct(session, kept_id, lent)
-    existing = set(identities.ids(session))
-    keep_distinct(session, other["id"], existing & set(other["distinct"]))
+    existing = [i for i in other["distinct"] if session.get(IdentityRow, i) is not None]
+    keep_distinct(session, other["id"], existing)
 
 
 def _take_over_merges(session: Session, identity_id: int) -> None:
@@ -247,13 +267,3 @@ def _overwritten(row: IdentityRow) -> Json:
         "details": dict(row.details),
         "expires_at": stored(row.expires_at),
     }
-
-
-def _record(row: MergeRow) -> MergeRecord:
-    return MergeRecord(
-        id=row.id,
-        kept_id=row.kept_id,
-        others=tuple(other["id"] for other in row.others),
-        names=tuple(other["name"] for other in row.others),
-        created_at=row.created_at,
-    )

@@ -37,6 +37,18 @@ class IdentityRecord:
 
 
 @dataclass(frozen=True)
+class IdentityPage:
+    """Some of the identities that match, by folded name.
+
+    total : how many match in all.  has_more : whether there are any after these.
+    """
+
+    total: int
+    identities: list[IdentityRecord]
+    has_more: bool
+
+
+@dataclass(frozen=True)
 class FaceRecord:
     """An enrolled face.
 
@@ -242,11 +254,13 @@ class JobRecord:
 class MergeRecord:
     """A merge that can be undone.
 
+    kept_name : None if the identity was merged since.
     others : ids of the identities merged into kept_id.  names : theirs, in the same order.
     """
 
     id: int
     kept_id: int
+    kept_name: str | None
     others: tuple[int, ...]
     names: tuple[str, ...]
     created_at: datetime

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -11,8 +13,11 @@ from sqlalchemy import (
     ForeignKey,
     LargeBinary,
     MetaData,
+    Select,
     String,
     UniqueConstraint,
+    func,
+    select,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, validates
 
@@ -22,6 +27,11 @@ from gallery.types import DIMENSION
 
 ENCODING_BYTES = 4 * DIMENSION
 IDS_PER_QUERY = 10_000  # SQLite allows 32,766 parameters
+
+
+def any_of(values: Iterable[str | int]) -> Select[Any]:
+    """Return a subquery for `in_`: one parameter for all values, so that they may be many."""
+    return select(func.json_each(json.dumps(list(values))).table_valued("value").c.value)
 
 
 class Base(DeclarativeBase):

@@ -195,3 +195,45 @@ def test_file_that_is_not_an_archive_is_refused(
     np.savez(file, encodings=np.array([{"pickled": 1}], dtype=object))
     with pytest.raises(ExportUnusable):
         people.import_from(file)
+
+
+def test_faces_come_back_with_the_same_numbers(
+    people: Gallery, rows: Encodings, tmp_path: Path
+) -> None:
+    drawn = np.random.default_rng(8)
+    arrays = {
+        "landmarks": drawn.normal(size=(60, 5, 2)) * 10.0 ** drawn.integers(-12, 12, (60, 5, 2)),
+        "boxes": drawn.uniform(1, 4000, size=(60, 4)),
+        "sizes": drawn.integers(1, 9000, size=(60, 2)),
+        "probabilities": drawn.uniform(size=60),
+        "sharpness": drawn.uniform(size=60) * 100,
+        "views": drawn.integers(1, 11, size=60),
+        "norms": rows.norms,
+        "agreement": drawn.uniform(size=60).astype(np.float32),
+        "encodings": rows.vectors,
+    }
+    texts = {
+        "names": [f"person {i % 20:02}" for i in range(60)],
+        "photos": [f"{i}.jpg" for i in range(60)],
+        "taken": ["" if i % 3 else f"{1950 + i}" for i in range(60)],
+    }
+    first, again = tmp_path / "first.npz", tmp_path / "again.npz"
+    np.savez(first, encoder=ENCODER, **{k: np.array(v) for k, v in (arrays | texts).items()})
+    with new_gallery(people, tmp_path) as gallery:
+        assert gallery.import_from(first) == (60, 0)
+        assert gallery.export(again) == 60
+    with np.load(again, allow_pickle=False) as archive:
+        owners = [json.loads(archive["names"].tobytes())[i] for i in archive["owners"]]
+        order = np.argsort(texts["names"], kind="stable")  # an identity's faces are stored together
+        assert owners == [texts["names"][i] for i in order]
+        for name, values in arrays.items():
+            assert archive[name].tolist() == values[order].tolist(), name
+        for name in ("photos", "taken"):
+            assert json.loads(archive[name].tobytes()) == [texts[name][i] for i in order], name
+
+
+def test_empty_gallery_is_exported_and_imported(people: Gallery, tmp_path: Path) -> None:
+    file = tmp_path / "empty.npz"
+    with new_gallery(people, tmp_path) as gallery:
+        assert gallery.export(file) == 0
+    assert people.import_from(file) == (0, 0)

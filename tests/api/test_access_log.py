@@ -82,10 +82,10 @@ def test_request_is_logged_as_json_without_names(
 def test_internal_error_is_logged_but_not_shown_to_the_client(
     log: io.StringIO, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Gallery, search: str) -> None:
+    def broken(self: Gallery, search: str, **options: object) -> None:
         raise RuntimeError("the secret")
 
-    monkeypatch.setattr(Gallery, "identities", broken)
+    monkeypatch.setattr(Gallery, "identity_page", broken)
     response = client.get("/v1/identities")
     assert response.status_code == 500 and "the secret" not in response.text
     assert response.json()["type"] == "urn:face-gallery:mistake-in-the-program"

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.api.conftest import Serve
-from tests.api.requests import enrol, is_problem, query
+from tests.api.requests import enrol, force_enrol, is_problem, query
 
 _JSON = {"content-type": "application/json"}
 _GZIP = {"content-encoding": "gzip"}
@@ -149,3 +149,20 @@ def test_search_ignores_case_and_accents(client: httpx.Client, hopper: Path) -> 
     found = client.get("/v1/identities", params={"search": "muller"}).json()
     assert [identity["name"] for identity in found["identities"]] == ["J\u00fcrgen M\u00fcller"]
     assert client.get("/v1/identities", params={"search": "miller"}).json()["total"] == 0
+
+
+def test_pages_follow_each_other(client: httpx.Client, hopper: Path) -> None:
+    for name in ("Cleo", "ada", "B: \u00e9 & b"):
+        force_enrol(client, name, hopper, "hopper.jpg")
+    names, params = [], {"limit": "1"}
+    while True:
+        page = client.get("/v1/identities", params=params).json()
+        names += [identity["name"] for identity in page["identities"]]
+        assert page["total"] == 3
+        if page["next"] is None:
+            break
+        params["after"] = page["next"]
+    assert names == ["ada", "B: \u00e9 & b", "Cleo"]
+    for after in ("Cleo", "0:Cleo", "-1:Cleo", "9" * 19 + ":Cleo", "1:" + "x" * 300):
+        response = client.get("/v1/identities", params={"after": after})
+        assert is_problem(response, 422, "invalid-request"), after

@@ -64,6 +64,7 @@ def test_merge_can_be_undone(two: Run, collins: Path) -> None:
     assert merge["merge_id"] == 1
     (listed,) = two("identities", "unmerge", "--json").lines
     assert (listed["merge_id"], listed["kept"], listed["others"]) == (1, 1, [2])
+    assert (listed["names"], listed["kept_name"]) == (["Eileen Collins"], "Grace Hopper")
     assert "1: Eileen Collins (id 2) into Grace Hopper, " in two("identities", "unmerge").out
     back = two("identities", "unmerge", "1", "--json").lines
     assert [record["name"] for record in back] == ["Grace Hopper", "Eileen Collins"]
@@ -399,3 +400,11 @@ def test_folder_summary_says_whether_wrong_names_were_checked(
 
 def test_face_that_does_not_exist_is_not_moved(two: Run) -> None:
     assert "identities show NAME` lists them" in two("faces", "move", "999", "Grace Hopper").err
+
+
+def test_list_may_be_cut_short(two: Run) -> None:
+    (first,) = two("identities", "list", "--limit", "1", "--json").lines
+    assert first["name"] == "Eileen Collins"
+    assert two("identities", "list", "--limit", "1").out.endswith("1 of 2 identities\n")
+    assert two("identities", "list", "--limit", "2").out.endswith("\n2 identities\n")
+    assert two("identities", "list", "--limit", "0").status == 2

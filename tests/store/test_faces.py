@@ -176,3 +176,28 @@ def test_change_log_only_grows(database: Database, unit_rows, add_face) -> None:
             database.scrub()
             assert latest_position(database) == positions[-1]
     assert all(a < b for a, b in pairwise(positions))
+
+
+def test_faces_below_limits_are_those_with_a_known_value_under_one(
+    database: Database, unit_rows, add_face
+) -> None:
+    rows = unit_rows(6, 3)
+    rows.norms[:] = 0.0, 1.0, 2.0, 2.5, 3.0, 1.0
+    rows.agreement[:] = 0.5, 0.0, 0.9, 0.9, 0.9, 0.5
+    ids = [add_face(database, "Ada", rows.row(i), i) for i in range(6)]  # of sharpness 50
+    with database.reading() as session:
+        for limits, expected in (
+            ({}, []),
+            ({"norm": 2.5}, [1, 2, 5]),  # 0 is unknown, and the limit itself is no fault
+            ({"norm": 1.5, "agreement": 0.6}, [0, 1, 5]),
+            ({"sharpness": 50.5}, [0, 1, 2, 3, 4, 5]),
+        ):
+            found = faces.records_below(session, limits)
+            assert [record.id for record in found] == [ids[i] for i in expected], limits
+
+
+def test_more_names_are_looked_up_than_a_statement_has_parameters(database: Database) -> None:
+    with database.writing() as session:
+        identities.add(session, "Ada")
+        folds = [f"{i}\U0001f600" for i in range(40_000)] + ["ada"]
+        assert identities.names_by_fold(session, folds) == {"ada": ["Ada"]}

@@ -185,3 +185,76 @@ def test_identity_with_many_faces_can_be_merged_and_removed(
         assert merges.merge(session, "Countess", ["Ada"]).identity.faces == count
     assert len(remove(database, "Countess")) == count
     assert face_ids(database) == [] and photo_count(database) == 0
+
+
+def test_pages_hold_everyone_once_in_the_order_of_folded_names(database: Database) -> None:
+    everyone = ["Zoe", "\u00c9mile", "emil", "Ada", "ADA", "\u00c4da", "Bob", "adam", "Emilia"]
+    in_order = ["Ada", "ADA", "\u00c4da", "adam", "Bob", "emil", "\u00c9mile", "Emilia", "Zoe"]
+    with database.writing() as session:
+        for name in everyone:
+            identities.add(session, name)
+        assert [record.name for record in identities.list_all(session)] == in_order
+        for limit in range(1, len(everyone) + 1):
+            found, after = [], None
+            while True:
+                page = identities.page(session, after=after, limit=limit)
+                assert page.total == len(everyone) and len(page.identities) <= limit
+                found += [record.name for record in page.identities]
+                if not page.has_more:
+                    break
+                after = page.identities[-1].name, page.identities[-1].id
+            assert found == in_order
+            offsets = range(0, len(everyone), limit)
+            skipped = [identities.page(session, limit=limit, offset=o).identities for o in offsets]
+            assert [record.name for page_ in skipped for record in page_] == in_order
+
+
+def test_page_after_someone_who_is_gone_leaves_nobody_out(database: Database) -> None:
+    with database.writing() as session:
+        for name in ("Ada", "Bob", "Cleo", "Dora"):
+            identities.add(session, name)
+        last = identities.page(session, limit=2).identities[-1]
+        identities.remove(session, last.id)
+        identities.remove(session, identities.get(session, "Ada").id)
+        page = identities.page(session, after=(last.name, last.id))
+        assert [record.name for record in page.identities] == ["Cleo", "Dora"]
+
+
+def test_search_finds_parts_of_names_as_they_are_written(database: Database) -> None:
+    written = ["J\u00fcrgen M\u00fcller", "100% Sure", "under_score", "O'Neil", "Stra\u00dfe"]
+    with database.writing() as session:
+        for name in written:
+            identities.add(session, name)
+        for search, found in (
+            ("MULL", written[:1]),
+            ("n mu", written[:1]),
+            ("%", written[1:2]),  # no placeholder, as in LIKE
+            ("r_s", written[2:3]),
+            ("rs", []),
+            ("\u2019neil", written[3:4]),
+            ("asse", written[4:]),
+            ("*", []),
+            ("\0", []),
+            ("\udcff", []),
+            ("", sorted(written)),
+        ):
+            assert sorted(r.name for r in identities.list_all(session, search)) == found, search
+            page = identities.page(session, search, limit=1)
+            assert page.total == len(found) and page.has_more == (len(found) > 1), search
+
+
+def test_pages_and_searches_sort_nothing_and_read_one_index(database: Database) -> None:
+    statements: list[str] = []
+    with database.reading() as session:
+        connection = session.connection().connection.driver_connection
+        assert connection is not None
+        connection.set_trace_callback(statements.append)
+        identities.page(session, "ada", after=("Bob", 7))
+        identities.page(session, offset=3)
+        identities.page(session, near="Ada")
+        connection.set_trace_callback(None)
+        listing = [s for s in statements if "FROM identities" in s]
+        for statement in listing:
+            plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}"))
+            assert "ix_identities_folded_name" in plan and "TEMP B-TREE" not in plan, plan
+    assert len(listing) == 4

@@ -248,3 +248,15 @@ def test_merge_with_an_unknown_identity_changes_nothing(
     with pytest.raises(IdentityNotFound, match="Eve"), database.writing() as session:
         merges.merge(session, "Ada", ["B", "Eve"])
     assert names(database) == ["Ada", "B"]
+
+
+def test_merges_are_listed_with_names_the_newest_first(people: Database) -> None:
+    first, second = merged(people, "Ada", "Countess", "Bob"), merged(people, "Eve", "Ada")
+    with people.reading() as session:
+        newest, oldest = merges.list_all(session)
+        assert merges.list_all(session, 1) == [newest]
+        eve = identities.get(session, "Eve").id
+    assert (newest.id, newest.kept_id, newest.kept_name) == (second, eve, "Eve")
+    assert (newest.others, newest.names) == ((oldest.kept_id,), ("Ada",))
+    assert (oldest.id, oldest.kept_name, oldest.names) == (first, None, ("Countess", "Bob"))
+    assert len(oldest.others) == 2 and newest.created_at >= oldest.created_at

@@ -204,3 +204,12 @@ def test_spellings_are_those_of_folders() -> None:
     }
     assert "Calista Flockhart" in spellings("Calista_Flockhart")
     assert spellings("Ada") == []
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_plain_letters_are_folded_as_all_others_are(name: str) -> None:
+    joiner = "\u200d"  # counts for nothing beside letters, but is not ASCII
+    if any(character.isalpha() for character in name):
+        assert folded(name) == folded(name + joiner)
+    else:
+        assert folded(name) == name

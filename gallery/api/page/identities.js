@@ -5,7 +5,7 @@ import { callApi, thumbnail } from "./http.js";
 
 const PAGE_SIZE = 50;
 const MAX_MERGES = 20; // shown, the newest
-let listed = 0;
+let next = null; // after which identity the next page begins
 let latestRequest = 0;
 
 export async function show() {
@@ -14,14 +14,14 @@ export async function show() {
 
 async function list(isNew = true) {
   const request = ++latestRequest;
-  if (isNew) listed = 0;
   const search = $("search").value.trim();
-  const page = await callApi(`/v1/identities?search=${encodeURIComponent(search)}&limit=${PAGE_SIZE}&offset=${listed}`);
+  const after = isNew ? "" : `&after=${encodeURIComponent(next)}`;
+  const page = await callApi(`/v1/identities?search=${encodeURIComponent(search)}&limit=${PAGE_SIZE}${after}`);
   if (request !== latestRequest) return; // superseded by a later search
   if (isNew) $("list").replaceChildren();
   $("list").append(...page.identities.map(card));
-  listed += page.identities.length;
-  $("more").hidden = listed >= page.total;
+  next = page.next;
+  $("more").hidden = next === null;
   const none = search ? `No name contains "${search}".` : "No one is enrolled yet. Query a photo, then enrol its face.";
   $("count").textContent = page.total ? plural(page.total, "person", "people") : none;
 }
@@ -63,7 +63,7 @@ async function mergeInto(person) {
   const others = (await callApi("/v1/identities?limit=1000")).identities.filter((other) => other.id !== person.id);
   const act = async (name) => {
     if (!name) throw new Error("Enter the name to keep.");
-    const matches = (await callApi(`/v1/identities?limit=1000&search=${encodeURIComponent(name)}`)).identities;
+    const matches = (await callApi(`/v1/identities?limit=1000&near=${encodeURIComponent(name)}`)).identities;
     const kept = matches.find((other) => other.name === name && other.id !== person.id);
     if (!kept) throw new Error(`No one else is named ${name}.`);
     await merge(kept, person, show);
@@ -88,13 +88,10 @@ async function undoMerge(id, refresh) {
 }
 
 async function showMerges() {
-  const merges = (await callApi("/v1/merges")).merges.slice(0, MAX_MERGES);
+  const { merges } = await callApi(`/v1/merges?limit=${MAX_MERGES}`);
   $("merges").hidden = !merges.length;
-  if (!merges.length) return;
-  const everyone = (await callApi("/v1/identities?limit=1000")).identities;
-  $("merged").replaceChildren(...merges.map(({ merge_id: id, kept, others, created_at: time }) => {
-    const name = everyone.find((identity) => identity.id === kept)?.name ?? "someone else";
-    const text = `${plural(others.length, "person", "people")} merged into ${name} on ${formatDate(time)}`;
+  $("merged").replaceChildren(...merges.map(({ merge_id: id, kept_name: name, others, created_at: time }) => {
+    const text = `${plural(others.length, "person", "people")} merged into ${name ?? "someone else"} on ${formatDate(time)}`;
     return element("li", "", element("span", text), button("Undo", `Undo: ${text}`, () => undoMerge(id, show)));
   }));
 }

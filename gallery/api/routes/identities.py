@@ -34,12 +34,14 @@ from gallery.json_forms.to_json import (
     enrolment_json,
     face_record_json,
     identity_json,
+    identity_page_json,
     identity_with_faces_json,
     merge_json,
     receipt_json,
 )
+from gallery.names import LONGEST_NAME
 from gallery.store import kept_images
-from gallery.store.records import FaceRecord, IdentityRecord
+from gallery.store.records import FaceRecord, IdentityPage, IdentityRecord
 from gallery.types import Enrolment, EnrolOutcome, Several
 
 _MAX_ID = 2**63 - 1
@@ -154,19 +156,29 @@ def routes(gallery: Gallery) -> APIRouter:
         ] = "",
         limit: Annotated[int, Query(ge=1, le=1_000, description="Identities per page.")] = 100,
         offset: Annotated[int, Query(ge=0, le=10**9, description="Identities to skip.")] = 0,
+        after: Annotated[
+            str | None,
+            Query(
+                pattern=r"^[1-9][0-9]{0,17}:",
+                max_length=LONGEST_NAME + 19,
+                description="`next` of the page before: identities added or removed since do not"
+                " shift this page.",
+            ),
+        ] = None,
     ) -> dict[str, Any]:
-        """Return a page of the identities, by name."""
-
-        def read() -> dict[str, Any]:
-            matches = gallery.identities(search)
-            if near:
-                ids = {record.id for record in gallery.near(near)}
-                matches = [record for record in matches if record.id in ids]
-            page = matches[offset : offset + limit]
-            return {"total": len(matches), "identities": [identity_json(r) for r in page]}
-
-        answer: dict[str, Any] = await request.app.state.database_pool.run(request, read)
-        return answer
+        """Return a page of the identities, by name; case and accents do not count."""
+        last_id, _, last_name = (after or "").partition(":")
+        page: IdentityPage = await request.app.state.database_pool.run(
+            request,
+            lambda: gallery.identity_page(
+                search,
+                near=near or None,
+                after=(last_name, int(last_id)) if last_id else None,
+                limit=limit,
+                offset=offset,
+            ),
+        )
+        return identity_page_json(page)
 
     @router.get(
         "/identities/{identity}",
@@ -329,9 +341,14 @@ def routes(gallery: Gallery) -> APIRouter:
         return identity_json(merge.identity) | {"merge_id": merge.merge_id}
 
     @router.get("/merges", response_model=Merges, summary="List merges")
-    async def list_merges(request: Request) -> dict[str, Any]:
+    async def list_merges(
+        request: Request,
+        limit: Annotated[
+            int | None, Query(ge=1, le=1_000, description="The newest; all if not given.")
+        ] = None,
+    ) -> dict[str, Any]:
         """Return the merges that can be undone, the newest first."""
-        merges = await request.app.state.database_pool.run(request, gallery.merges)
+        merges = await request.app.state.database_pool.run(request, lambda: gallery.merges(limit))
         return {"merges": [merge_json(merge) for merge in merges]}
 
     @router.post("/merges/{merge}/undo", response_model=Identities, summary="Undo a merge")
