@@ -196,8 +196,10 @@ def _arrays_in(file: Path, only: Sequence[str] | None = None) -> Arrays:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             names = archive.files if only is None else set(archive.files) & set(only)
             return {name: archive[name] for name in names}
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, BadZipFile) as error:
-        raise _unusable(file, f"it is not a NumPy archive: {error}") from error
+    except OSError as error:
+        raise _unusable(file, f"it cannot be read: {error.strerror or error}") from error
+    except (EOFError, ValueError, TypeError, AttributeError, BadZipFile) as error:
+        raise _unusable(file, "it is not a NumPy archive (.npz), or is damaged") from error
     except (zlib.error, MemoryError) as error:
         raise _unusable(file, "it is damaged, or does not fit in memory") from error
 

@@ -93,7 +93,10 @@ def _busy(detail: str) -> Refusal:
 
 
 def _too_large(limit: int) -> Refusal:
-    detail = f"the request is larger than the limit of {limit:,} bytes"
+    detail = (
+        f"the request is larger than the limit of {limit:,} bytes; shrink the photo, or send fewer"
+        " (GALLERY_MAX_REQUEST_BYTES is the limit of requests with photos)"
+    )
     return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request-too-large", detail)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -54,7 +55,7 @@ def query(
     """
     if all_faces and largest:
         raise SettingInvalid("give either --all-faces or --largest")
-    has_several = False
+    outcomes: Counter[str] = Counter()
     with open_existing(context) as gallery, progress("querying") as advance:
         left_out: list[LeftOut] = []
         files, unusable = _files(photos, left_out)
@@ -69,7 +70,8 @@ def query(
             if answer.error is not None:
                 status = ERROR
                 _refuse(answer.photo, answer.error, as_json)
-            has_several |= any(d.outcome is Outcome.SEVERAL_FACES for d in decisions)
+            outcomes.update(d.outcome.value.replace("_", " ") for d in decisions)
+            outcomes["error"] += answer.error is not None
             if as_json:
                 for decision in decisions:
                     emit(decision_json(answer.photo, decision))
@@ -79,7 +81,10 @@ def query(
                 status = max(status, NONE)
             advance(done, len(files))
     say_left_out(left_out, as_json=as_json)
-    if has_several and not as_json:
+    if len(files) > 1 and not as_json:
+        totals = ", ".join(f"{n} {outcome}" for outcome, n in outcomes.most_common() if n)
+        say(f"{count(len(files), 'photo')}: {totals}", "bold")
+    if outcomes["several faces"] and not as_json:
         say("--all-faces answers for every face, --largest for the largest.", "dim")
     raise typer.Exit(status)
 

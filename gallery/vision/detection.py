@@ -195,8 +195,9 @@ class FaceDetector:
         largest = min_side * photo.scale
         if photo.full is None or largest <= self.min_face:
             return []
-        detections = self._cascade.detect_small(photo.full(), self.min_face, largest)
-        faces = [_face(replace(photo, scale=1.0), d) for d in detections]
+        full = photo.full()
+        detections = self._cascade.detect_small(full, self.min_face, largest)
+        faces = [_face(replace(photo, scale=1.0), d) for d in detections if _is_inside(full, d)]
         return [f for f in faces if not any(_overlaps(f.box, k.box) for k in known)]
 
 
@@ -243,6 +244,12 @@ def _fits(pixels: UInt8, box: Float64) -> bool:
     """Whether a box is no larger than the photo. In turned lettering, some are found that are."""
     height, width = pixels.shape[:2]
     return bool(box[2] - box[0] <= width and box[3] - box[1] <= height)
+
+
+def _is_inside(pixels: UInt8, detection: Detection) -> bool:
+    """Whether a face's middle is in the photo. At its border, some are found beyond it."""
+    x, y = detection.landmarks.mean(axis=0)
+    return bool(0 <= x < pixels.shape[1] and 0 <= y < pixels.shape[0])
 
 
 def _is_cut(pixels: UInt8, box: Float64) -> bool:
@@ -315,6 +322,7 @@ def _region(pixels: UInt8, matrix: Float64, template: Template) -> tuple[Image.I
     covered = corners @ matrix[:, :2].T + matrix[:, 2]
     height, width = pixels.shape[:2]
     left, top = (max(0, math.floor(v)) for v in covered.min(0))
+    left, top = min(left, width - 1), min(top, height - 1)
     right, bottom = (math.ceil(v) + 1 for v in covered.max(0))
     right, bottom = max(left + 1, min(width, right)), max(top + 1, min(height, bottom))
     source = Image.fromarray(pixels[top:bottom, left:right])

@@ -13,6 +13,7 @@ from typing import TypeVar
 from threadpoolctl import threadpool_limits
 
 from gallery.config import Settings
+from gallery.errors import GalleryError
 from gallery.vision.photo import NEEDS_MEMORY
 from gallery.vision.pipeline import FacePipeline
 from gallery.vision.process_pool import AHEAD, ProcessPool
@@ -71,6 +72,8 @@ class LostPhoto:
     """In place of the result of a photo that hangs or ends its process, or runs out of memory.
 
     reason : why, with the limit and the remedy; words to follow the photo's path.
+
+    So that one photo never stops the others, it also stands for a mistake in the program.
     """
 
     reason: str
@@ -92,10 +95,10 @@ def map_photos(
     function : must be picklable, as must be the photos and the results.
     pipeline : used in this process, for few photos or when no worker starts.
     ahead : as in ProcessPool.
-    Raises what the function or, in a worker, `build_pipeline` raises.
+    Raises the GalleryErrors that the function raises, and what `build_pipeline` raises.
     """
     remaining = iter(photos)
-    here = partial(attempt, function, pipeline)
+    here = partial(_attempt_any, function, pipeline)
     if workers is not None and workers.count > 1:
         first = list(islice(remaining, _LEAST_PHOTOS))
         remaining = chain(first, remaining)
@@ -135,13 +138,27 @@ def attempt(
         raise
 
 
+def _attempt_any(
+    function: Callable[[FacePipeline, _Item], _Result], pipeline: FacePipeline, photo: _Item
+) -> _Result | LostPhoto:
+    """The function's result, whatever goes wrong with the photo."""
+    try:
+        return attempt(function, pipeline, photo)
+    except GalleryError:
+        raise
+    except Exception as error:
+        return LostPhoto(
+            f"was not read ({type(error).__name__}: {error}); this is a bug, please report it"
+        )
+
+
 # In a worker process
 
 
 def _start_worker(
     workers: Workers, function: Callable[[FacePipeline, _Item], _Result]
 ) -> Callable[[_Item], _Result | LostPhoto]:
-    return partial(attempt, function, workers.start())
+    return partial(_attempt_any, function, workers.start())
 
 
 def _limit_memory(memory: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from gallery.errors import WeightsMissing
+from gallery.errors import EncoderChanged, WeightsMissing
 from gallery.timing import stage
 from gallery.vision.photo_source import Upload
 
@@ -38,6 +38,10 @@ def squared(_pipeline: object, item: int) -> int:
     if item == UNPICKLABLE:
         raise Unportable("o", "ne")
     return item * item
+
+
+def changed(_pipeline: object, _item: int) -> None:
+    raise EncoderChanged("changed meanwhile")
 
 
 def slow_first(_pipeline: object, item: int) -> int:

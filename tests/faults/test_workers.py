@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gallery.errors import WeightsMissing
+from gallery.errors import EncoderChanged, WeightsMissing
 from gallery.vision import process_pool, workers
 from gallery.vision.workers import LostPhoto, Workers, map_photos
 from tests.faults import hostile_items as hostile
@@ -96,12 +97,19 @@ def test_results_larger_than_a_pipe_holds() -> None:
     assert all(result == bytes([item]) * 2**20 for item, result in results)
 
 
-def test_error_of_the_function_is_raised_with_its_traceback() -> None:
-    with pytest.raises(ValueError, match="the function's own") as raised:
-        mapped([0, hostile.RAISES, *range(20)], pool())
-    assert "in squared" in raised.value.__notes__[0]
-    with pytest.raises(RuntimeError, match="Unportable: one"):
-        mapped([0, hostile.UNPICKLABLE], pool())
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_mistake_in_the_program_loses_that_photo_alone(count: int) -> None:
+    items = [0, hostile.RAISES, *range(20), hostile.UNPICKLABLE]
+    done, lost = mapped(items, replace(pool(), count=count))
+    assert done == [0, *range(20)]
+    assert "(ValueError: the function's own); this is a bug" in lost[hostile.RAISES]
+    assert "(Unportable: one)" in lost[hostile.UNPICKLABLE]
+
+
+def test_error_for_the_user_is_raised_with_its_traceback() -> None:
+    with pytest.raises(EncoderChanged, match="meanwhile") as raised:
+        list(map_photos(hostile.changed, range(20), NO_PIPELINE, pool()))
+    assert "in changed" in raised.value.__notes__[0]
 
 
 def test_error_of_the_start_is_raised() -> None:

@@ -302,6 +302,14 @@ def test_views_are_mirrored_shifted_and_zoomed() -> None:
         assert brightest(larger, expected) == pytest.approx(expected, abs=0.15)
 
 
+@pytest.mark.parametrize("scale", [1.0, 5.0])
+def test_face_beyond_the_photo_has_a_black_chip(scale: float) -> None:
+    white = np.full((200, 200, 3), 255, np.uint8)
+    photo = Photo(white, 1.0, 200, 200, "0" * 64, "white")
+    chips = align(photo, (scale * TEMPLATE + 3_000).astype(np.float32), VIEWS)
+    assert (chips == 0).all()
+
+
 @pytest.mark.parametrize("shift", [(-120.0, 0.0), (0.0, 500.0), (5000.0, 5000.0)])
 def test_chip_is_black_outside_the_photo(shift: tuple[float, float]) -> None:
     white = np.full((200, 200, 3), 255, np.uint8)
