@@ -1,4 +1,4 @@
-"""The default engine: FAISS over half-precision rows, exact until that is slow, then by cells.
+"""The default engine: FAISS over half-precision rows; exact, or by short codes where that is slow.
 
 A half-precision inner product of unit rows is accurate to about 1e-3, so rows with nearly equal
 similarities may come in another order than the oracle's. For exact similarities, compute them from
@@ -8,7 +8,7 @@ the original rows.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,7 +18,6 @@ import numpy as np
 
 from indexer.errors import InvalidVectors, SnapshotUnusable
 from indexer.id_set import IdSet
-from indexer.inverted_file import Grouping, group
 from indexer.protocol import (
     NO_NEIGHBOUR,
     Float32,
@@ -27,35 +26,37 @@ from indexer.protocol import (
     checked_k,
     checked_vectors,
 )
+from indexer.short_codes import FEWEST_CODED, Shortlist, build_codes, remove_codes, shortlist_for
 from indexer.snapshot import write_snapshot
 
 SLOW_SECONDS = 0.001
 """An exact search of one row that takes longer on this machine is slow."""
-_FEWEST_TO_GROUP = 50_000
+_FEWEST_TO_CODE = 50_000
 """Rows. With fewer, an exact search is not even timed."""
 _OUTGROWN = 4
-"""An inverted file with this many times the rows that it was made for needs more cells."""
+"""A shortlist was measured for up to this many times its rows."""
 _TIMED_SEARCHES = 5
 _THREADS_FROM = 200_000
 """Similarities for which several threads pay. To wake them took 19 ms for a hundred rows."""
 _THREADS = faiss.omp_get_max_threads()
 _LARGEST_HALF = float(np.finfo(np.float16).max)
-_BLOCK = 65_536
 _FAISS: Any = faiss  # its type hints lack some classes and attributes
 
 
 class FaissIndex:
-    """See VectorIndex. grouping : of an inverted file; None if a search looks at every row."""
+    """See VectorIndex. shortlist : of a search by short codes; None if a search is exact."""
 
     engine = "faiss"
 
     def __init__(self, dimension: int) -> None:
-        rows = faiss.IndexScalarQuantizer(
+        self._rows: Any = faiss.IndexScalarQuantizer(
             dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
         )
-        self._index: Any = faiss.IndexIDMap(rows)
+        self._index: Any = faiss.IndexIDMap(self._rows)
+        self._codes: Any = None
+        """Of the rows, in the same order."""
         self._stored = IdSet()
-        self.grouping: Grouping | None = None
+        self.shortlist: Shortlist | None = None
         self._timed = 0, 0.0
 
     @classmethod
@@ -66,13 +67,17 @@ class FaissIndex:
         index = cls(dimension)
         try:
             index._index = faiss.read_index(_FAISS.PyCallbackIOReader(payload.read))
-            index.grouping = Grouping(**details) if details else None
+            if details:
+                index._codes = faiss.read_index(_FAISS.PyCallbackIOReader(payload.read))
+                index.shortlist = Shortlist(**details)
         except (RuntimeError, TypeError) as error:
             raise SnapshotUnusable(f"FAISS cannot read it: {error}") from error
-        kind = faiss.IndexIVFScalarQuantizer if details else faiss.IndexIDMap
-        if not isinstance(index._index, kind) or index.dimension != dimension:
-            raise SnapshotUnusable(f"it is not an index of rows of length {dimension}")
-        index._stored = IdSet(index._ids_as_stored())
+        if not isinstance(index._index, faiss.IndexIDMap) or index.dimension != dimension:
+            raise SnapshotUnusable(f"it is not an id map to rows of length {dimension}")
+        if index._codes is not None and index._codes.ntotal != index._index.ntotal:
+            raise SnapshotUnusable("its rows and their codes are not equally many")
+        index._rows = _FAISS.downcast_index(index._index.index)
+        index._stored = IdSet(index._ids_by_position())
         return index
 
     @property
@@ -92,53 +97,65 @@ class FaissIndex:
         self._stored.check_new(ids, len(rows))
         if len(ids):
             self._index.add_with_ids(rows, np.ascontiguousarray(ids))
+            if self._codes is not None:
+                self._codes.add(rows)
             self._stored.add(ids)
 
     def erase(self, ids: Int64) -> int:
         erased = self._stored.remove(ids)
         if len(erased):
-            before = self._sizes()
+            positions = np.flatnonzero(np.isin(self._ids_by_position(), erased))
             self._index.remove_ids(erased)
-            self._recentre(np.flatnonzero(self._sizes() != before))
+            if self._codes is not None:
+                remove_codes(self._codes, positions, self._decoded)
         return len(erased)
 
     def search(self, vectors: Float32, k: int) -> Neighbours:
         queries = checked_vectors(vectors, self.dimension)
         k = checked_k(k)
-        if len(queries) * len(self) < _THREADS_FROM or (self.grouping and len(queries) == 1):
+        if len(queries) * len(self) < _THREADS_FROM or len(queries) == 1:
             faiss.omp_set_num_threads(1)  # of this thread alone
         try:
-            similarities, ids = self._index.search(queries, k)
+            if self.shortlist is None or len(self) <= k:
+                similarities, ids = self._index.search(queries, k)
+            else:
+                similarities, ids = self._search_by_codes(queries, k, self.shortlist.length)
         finally:
             faiss.omp_set_num_threads(_THREADS)
         similarities[ids == NO_NEIGHBOUR] = -np.inf
         return Neighbours(ids, similarities)
 
-    def is_outgrown(self) -> bool:
-        if self.grouping is not None:
-            return len(self) > _OUTGROWN * self.grouping.rows
-        return len(self) >= _FEWEST_TO_GROUP and self.seconds() > SLOW_SECONDS
+    def is_slow(self) -> bool:
+        if self.shortlist is not None:
+            return len(self) > _OUTGROWN * self.shortlist.rows
+        return len(self) >= _FEWEST_TO_CODE and self.seconds() > SLOW_SECONDS
 
     def described(self) -> str:
         milliseconds = f"{1000 * self.seconds():.1f} ms a search"
-        if self.grouping is None:
+        if self.shortlist is None:
             return f"exact, {milliseconds}"
-        grouping = self.grouping
+        found = self.shortlist
         return (
-            f"by cells, {milliseconds}: it looks into {grouping.probes:,} of {grouping.cells:,},"
-            f" and found the nearest of {grouping.recall:.1%} of {grouping.sampled:,} rows when it"
-            f" was made for {grouping.rows:,}"
+            f"by short codes, {milliseconds}: of {found.length:,} candidates the nearest by their"
+            f" rows; {found.recall:.1%} of {found.sampled:,} rows found their nearest other, of"
+            f" {found.rows:,} then"
         )
 
-    def regrouped(self) -> FaissIndex:
-        index = FaissIndex(self.dimension)
-        index._index, index.grouping = group(_Blocks(self), len(self), self.dimension)
-        index._stored = IdSet(self._stored.ids)
-        return index
-
-    def probe(self, cells: int) -> None:
-        """Let searches look into this many cells of an inverted file."""
-        self._index.nprobe = cells
+    def speed_up(self) -> None:
+        if len(self) < FEWEST_CODED:
+            return
+        codes = build_codes(self._decoded, len(self), self.dimension)
+        self._codes, before = codes, self._codes
+        shortlist = shortlist_for(
+            lambda queries, length: self._search_by_codes(queries, 2, length)[0],
+            lambda queries: self._index.search(queries, 2)[0],
+            self._decoded,
+            len(self),
+        )
+        if shortlist is None:
+            self._codes = before
+        else:
+            self.shortlist, self._timed = shortlist, (0, 0.0)
 
     def seconds(self) -> float:
         """How long a search for one row takes on this machine: timed when the rows have doubled."""
@@ -154,78 +171,40 @@ class FaissIndex:
         return seconds
 
     def save(self, file: Path, metadata: Mapping[str, str]) -> None:
-        details = {} if self.grouping is None else asdict(self.grouping)
+        details = {} if self.shortlist is None else asdict(self.shortlist)
 
         def write(out: BinaryIO) -> None:
             faiss.write_index(self._index, _FAISS.PyCallbackIOWriter(out.write))
+            if self.shortlist is not None:
+                faiss.write_index(self._codes, _FAISS.PyCallbackIOWriter(out.write))
 
         write_snapshot(file, self.engine, self.dimension, write, metadata, details)
 
     def close(self) -> None:
         self._index.reset()
+        self._codes = self.shortlist = None
         self._stored = IdSet()
 
-    def blocks(self) -> Iterator[tuple[Int64, Float32]]:
-        """Yield all ids and rows, as they are stored, a block at a time."""
-        if self.grouping is None:
-            ids, codes = self._ids_as_stored(), _FAISS.downcast_index(self._index.index).codes
-            for start in range(0, len(ids), _BLOCK):
-                block = ids[start : start + _BLOCK]
-                yield block, self._rows(codes.data(), start, len(block))
-            return
-        lists = self._index.invlists
-        for cell in range(self._index.nlist):
-            size = lists.list_size(cell)
-            if size:
-                ids = faiss.rev_swig_ptr(lists.get_ids(cell), size).copy()
-                yield ids, self._rows(lists.get_codes(cell), 0, size)
+    def _search_by_codes(self, queries: Float32, k: int, shortlist: int) -> tuple[Float32, Int64]:
+        """The nearest by their rows among the nearest by their codes: similarities and ids."""
+        refined = _FAISS.IndexRefine(self._codes, self._rows)
+        refined.k_factor = max(1.0, min(shortlist / k, len(self) / k))
+        similarities, positions = refined.search(queries, k)
+        ids = self._ids_by_position()
+        missing = positions < 0
+        found = np.where(missing, NO_NEIGHBOUR, ids[np.where(missing, 0, positions)])
+        return similarities, found
 
-    def _sizes(self) -> Int64:
-        """How many rows each cell of an inverted file has, int64 (cells,)."""
-        cells = 0 if self.grouping is None else self.grouping.cells
-        sizes = (self._index.invlists.list_size(cell) for cell in range(cells))
-        return np.fromiter(sizes, dtype=np.int64, count=cells)
-
-    def _recentre(self, cells: Int64) -> None:
-        """Compute the centres of cells from the rows that are in them now.
-
-        The centre of a small cell would else tell of rows that were erased.
-        """
-        for cell in cells.tolist():
-            size = self._index.invlists.list_size(cell)
-            rows = self._rows(self._index.invlists.get_codes(cell), 0, size)
-            mean = rows.sum(axis=0)
-            centres = _FAISS.downcast_index(self._index.quantizer)
-            stored = faiss.rev_swig_ptr(centres.get_xb(), self._index.nlist * self.dimension)
-            length = float(np.linalg.norm(mean))
-            stored.reshape(-1, self.dimension)[cell] = mean / length if length else 0.0
-
-    def _rows(self, codes: Any, start: int, count: int) -> Float32:
-        """Decode rows from where FAISS keeps their codes."""
+    def _decoded(self, positions: Int64) -> Float32:
+        """The rows at these positions."""
         width = 2 * self.dimension
-        stored = faiss.rev_swig_ptr(codes, (start + count) * width)[start * width :]
-        return stored.view(np.float16).reshape(count, self.dimension).astype(np.float32)
+        codes = faiss.rev_swig_ptr(self._rows.codes.data(), len(self) * width)
+        halves = codes.reshape(-1, width)[positions].view(np.float16)
+        return halves.astype(np.float32)
 
-    def _ids_as_stored(self) -> Int64:
-        """All ids in the order of their rows."""
-        if self.grouping is None:
-            ids: Int64 = faiss.vector_to_array(self._index.id_map).astype(np.int64)
-            return ids
-        lists = self._index.invlists
-        cells = range(self._index.nlist)
-        blocks = [
-            faiss.rev_swig_ptr(lists.get_ids(cell), lists.list_size(cell)).copy()
-            for cell in cells
-            if lists.list_size(cell)
-        ]
-        return np.concatenate([np.empty(0, dtype=np.int64), *blocks])
-
-
-class _Blocks:
-    """The blocks of an index, as often as they are asked for."""
-
-    def __init__(self, index: FaissIndex) -> None:
-        self._index = index
-
-    def __iter__(self) -> Iterator[tuple[Int64, Float32]]:
-        return self._index.blocks()
+    def _ids_by_position(self) -> Int64:
+        """All ids in the order of their rows. A view: it is valid until the index changes."""
+        if not self._index.ntotal:
+            return np.empty(0, dtype=np.int64)
+        ids: Int64 = faiss.rev_swig_ptr(self._index.id_map.data(), int(self._index.ntotal))
+        return ids.astype(np.int64, copy=False)

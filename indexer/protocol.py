@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -65,16 +65,16 @@ class VectorIndex(Protocol):
         """
         ...
 
-    def is_outgrown(self) -> bool:
-        """Whether the rows should be grouped, or grouped anew, to be searched quickly."""
+    def is_slow(self) -> bool:
+        """Whether `speed_up` is worth its time."""
         ...
 
     def described(self) -> str:
         """How the rows are searched, in words."""
         ...
 
-    def regrouped(self) -> Self:
-        """Return an index of the same rows, grouped for their number. This one stays as it is."""
+    def speed_up(self) -> None:
+        """Prepare for quick searches of as many rows as there are. Takes seconds for a million."""
         ...
 
     def save(self, file: Path, metadata: Mapping[str, str]) -> None:

@@ -229,8 +229,8 @@ def _index(index: IndexReplica) -> Finding:
         return Finding("index", False, message)
     stored = _count(len(index.catch_up()), "face")
     message = f"{stored}, consistent with the database; {index.described()}"
-    if index.is_outgrown():
-        message += "; `gallery check --repair` groups it, so that it is searched faster"
+    if index.is_slow():
+        message += "; `gallery check --repair` speeds it up"
     return Finding("index", True, message)
 
 

@@ -59,10 +59,10 @@ def _repair_index(database: Database, index: IndexReplica, home: Path) -> str:
         if index.is_saved and index.problems():
             index.rebuild()
             done.append("rebuilt the index from the database")
-        if index.is_outgrown():
-            index.regroup()
+        if index.is_slow():
+            index.speed_up()
             index.save()
-            done.append("grouped the index, so that it is searched faster")
+            done.append("sped up the index")
     except GalleryError as error:
         return f"not repaired: {error}"
     return " and ".join(done)

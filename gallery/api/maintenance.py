@@ -36,13 +36,13 @@ async def run_maintenance(gallery: Gallery, log: Any) -> None:
         for receipt in receipts:
             log.info("expired", identity_id=receipt.identity_id, receipt=receipt.id)
 
-    def regroup() -> None:
+    def speed_up() -> None:
         with contextlib.suppress(GalleryError, OSError):  # the index goes on as it is
-            if gallery.regroup_index():
-                log.info("index grouped")
+            if gallery.speed_up_index():
+                log.info("index sped up")
 
     while True:
         await anyio.to_thread.run_sync(maintain)
         # Closing the gallery stops it.
-        await anyio.to_thread.run_sync(regroup, abandon_on_cancel=True)
+        await anyio.to_thread.run_sync(speed_up, abandon_on_cancel=True)
         await anyio.sleep(_INTERVAL)

@@ -80,8 +80,8 @@ class Administration(OpenGallery):
             with self.database.writing() as session:  # store what opens this encoder, too
                 faces.encoder_id(session, *encoder, current.network.traits.spec)
         counts = import_faces(self.database, file, encoder, progress, new=new, note=note)
-        if self.index.is_outgrown():
-            self.index.regroup()
+        if self.index.is_slow():
+            self.index.speed_up()
         return counts
 
     def _kind_for_import(self, found: str) -> str:
@@ -91,12 +91,12 @@ class Administration(OpenGallery):
         is_free = is_new and self.settings.encoder is None
         return found if is_free and found in TRAITS else self.spec.kind
 
-    def regroup_index(self) -> bool:
-        """Group the index for its size if searches became slow; return whether that was done.
+    def speed_up_index(self) -> bool:
+        """Speed up the index if searches became slow; return whether that was done.
 
         A server does so in another process, while it answers. `import_from` does it at its end.
         """
-        return self._regrouping.run(self.index)
+        return self._speed_up.run(self.index)
 
     def check(self, *, repair: bool = False) -> list[Finding]:
         """Check everything that the gallery needs.

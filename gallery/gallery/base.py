@@ -11,7 +11,7 @@ from gallery.config import DATABASE_FILE, Settings, load_settings
 from gallery.encoders.registry import Spec
 from gallery.erasure.erased_bytes import finish_erasing
 from gallery.errors import HomeError
-from gallery.matching.regrouping import Regrouping
+from gallery.matching.speed_up import SpeedUp
 from gallery.runtime import Runtime
 from gallery.store import audit
 from gallery.store.database import open_database, open_home
@@ -31,7 +31,7 @@ class OpenGallery:
         home = open_home(settings.home)
         self.database = open_database(settings, home / DATABASE_FILE)
         self._runtime = Runtime(settings, self.database)
-        self._regrouping = Regrouping(settings)
+        self._speed_up = SpeedUp(settings)
         # Finish an interrupted erasure. If it still cannot be finished, queries go on and `check`
         # reports it.
         with contextlib.suppress(HomeError, OSError):
@@ -78,7 +78,7 @@ class OpenGallery:
             self._release()
 
     def _release(self) -> None:
-        self._regrouping.close()
+        self._speed_up.close()
         self._runtime.close()
         self.database.close()
 

@@ -103,23 +103,21 @@ class IndexReplica:
         with self._lock:
             return self._current()
 
-    def is_outgrown(self) -> bool:
+    def is_slow(self) -> bool:
         """Whether the index is slow for its size, see indexer.VectorIndex."""
         with self._lock:
-            return self._current().is_outgrown()
+            return self._current().is_slow()
 
     def described(self) -> str:
         """How the index is searched, and how long that takes, in words."""
         with self._lock:
             return self._current().described()
 
-    def regroup(self) -> None:
-        """Group the index for its size. Searches wait meanwhile."""
+    def speed_up(self) -> None:
+        """Prepare the index for quick searches. Searches wait meanwhile."""
         with self._lock:
-            self._index, previous = self._current().regrouped(), self._index
+            self._current().speed_up()
             self._saved_position = None
-            if previous is not None and previous is not self._index:
-                previous.close()
 
     def another(self) -> IndexReplica:
         """Return a second index of the same gallery and file, which is not yet open."""

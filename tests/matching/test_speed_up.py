@@ -1,4 +1,4 @@
-"""An outgrown index is grouped in another process, and swapped in, while it is searched."""
+"""A slow index is sped up in another process, and swapped in, while it is searched."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from gallery.gallery import Gallery
 from gallery.matching.index import IndexReplica
-from gallery.matching.regrouping import Regrouping
+from gallery.matching.speed_up import SpeedUp
 from gallery.process import WorkerProcess
 from gallery.store import identities
 from gallery.types import Encodings
@@ -22,8 +22,8 @@ FACES = 600
 
 
 @pytest.fixture(autouse=True)
-def _soon_outgrown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faiss_index, "_FEWEST_TO_GROUP", FACES)
+def _soon_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faiss_index, "_FEWEST_TO_CODE", FACES)
     monkeypatch.setattr(faiss_index, "SLOW_SECONDS", 0.0)
 
 
@@ -46,20 +46,20 @@ def assert_finds(index: IndexReplica, rows: Encodings, expected: list[int]) -> N
     assert index.catch_up().ids().tolist() == expected
 
 
-def is_grouped(index: IndexReplica) -> bool:
+def is_coded(index: IndexReplica) -> bool:
     opened = index.catch_up()
     assert isinstance(opened, FaissIndex)
-    return opened.grouping is not None
+    return opened.shortlist is not None
 
 
-def test_index_is_grouped_and_follows_the_gallery(
+def test_index_is_coded_and_follows_the_gallery(
     gallery: Gallery, rows: Encodings, add_face: Callable[..., int]
 ) -> None:
     index = gallery.index
-    assert not is_grouped(index) and "exact" in index.described()
-    assert gallery.regroup_index()
-    assert is_grouped(index) and "by cells" in index.described()
-    assert not gallery.regroup_index()
+    assert not is_coded(index) and "exact" in index.described()
+    assert gallery.speed_up_index()
+    assert is_coded(index) and "by short codes" in index.described()
+    assert not gallery.speed_up_index()
     assert_finds(index, rows, list(range(1, FACES + 1)))
     added = add_face(gallery.database, "another", rows.row(FACES), FACES)
     with gallery.database.writing() as session:
@@ -67,7 +67,7 @@ def test_index_is_grouped_and_follows_the_gallery(
     assert_finds(index, rows, [i for i in range(1, added + 1) if i != 8])
     file = gallery.settings.home / "faces.index"
     loaded = load_index("faiss", 128, file)[0]
-    assert isinstance(loaded, FaissIndex) and loaded.grouping is not None
+    assert isinstance(loaded, FaissIndex) and loaded.shortlist is not None
 
 
 def test_what_changes_meanwhile_is_found_or_gone(
@@ -86,8 +86,8 @@ def test_what_changes_meanwhile_is_found_or_gone(
         return ended(process)
 
     monkeypatch.setattr(WorkerProcess, "end", end)
-    assert gallery.regroup_index()
-    assert is_grouped(gallery.index)
+    assert gallery.speed_up_index()
+    assert is_coded(gallery.index)
     assert_finds(gallery.index, rows, [i for i in range(1, FACES + 2) if i != 8])
 
 
@@ -106,15 +106,15 @@ def test_a_process_that_is_killed_changes_nothing(
         send(process, items)
 
     monkeypatch.setattr(WorkerProcess, "send", killed)
-    assert not gallery.regroup_index()
+    assert not gallery.speed_up_index()
     assert file.read_bytes() == before
     assert_finds(gallery.index, rows, list(range(1, FACES + 1)))
     monkeypatch.undo()
-    assert not gallery.regroup_index()  # it is not tried every minute
+    assert not gallery.speed_up_index()  # it is not tried every minute
 
 
 def test_closing_stops_it(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    regrouping = Regrouping(gallery.settings)
+    speed_up = SpeedUp(gallery.settings)
     started = threading.Event()
     receive = WorkerProcess.receive
 
@@ -123,13 +123,13 @@ def test_closing_stops_it(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> 
         time.sleep(0.2)
         return receive(process)
 
-    monkeypatch.setattr(faiss_index, "_FEWEST_TO_GROUP", FACES)
+    monkeypatch.setattr(faiss_index, "_FEWEST_TO_CODE", FACES)
     monkeypatch.setattr(WorkerProcess, "receive", noticed)
     done: list[bool] = []
-    thread = threading.Thread(target=lambda: done.append(regrouping.run(gallery.index)))
+    thread = threading.Thread(target=lambda: done.append(speed_up.run(gallery.index)))
     thread.start()
     assert started.wait(60)
-    regrouping.close()
+    speed_up.close()
     thread.join(30)
     assert done == [False]
 
@@ -143,6 +143,6 @@ def test_an_encrypted_gallery_keeps_it_in_memory(
     with Gallery.open(tmp_path / "secret", cache=cache, key_file=key) as gallery:
         for i in range(FACES):
             add_face(gallery.database, f"person {i}", rows.row(i), i)
-        assert gallery.regroup_index() and is_grouped(gallery.index)
+        assert gallery.speed_up_index() and is_coded(gallery.index)
         assert_finds(gallery.index, rows, list(range(1, FACES + 1)))
         assert not (tmp_path / "secret" / "faces.index").exists()
