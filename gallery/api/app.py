@@ -25,7 +25,7 @@ from gallery.api.maintenance import run_maintenance
 from gallery.api.metrics import MEDIA_TYPE, Metrics
 from gallery.api.openapi import add_openapi
 from gallery.api.problems import add_error_handlers
-from gallery.api.routes import guide, jobs, query
+from gallery.api.routes import guide, jobs, merges, query
 from gallery.api.routes import identities as identity_routes
 from gallery.api.routes.query_parameters import refuse_unknown_parameters
 from gallery.api.same_origin import LOOPBACK
@@ -96,6 +96,7 @@ def create_app(
     add_error_handlers(app)
     app.include_router(query.routes(gallery, audit_buffer, metrics))
     app.include_router(identity_routes.routes(gallery))
+    app.include_router(merges.routes(gallery))
     app.include_router(jobs.routes(gallery, runner))
     app.include_router(guide.routes(_PAGE_HEADERS))
     _add_health(app, gallery, metrics)

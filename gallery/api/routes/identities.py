@@ -1,4 +1,4 @@
-"""`/v1/identities`, `/v1/merges`, `/v1/faces`: enrol, list, change, merge, erase."""
+"""`/v1/identities`, `/v1/faces`: enrol, list, change, erase."""
 
 from __future__ import annotations
 
@@ -25,9 +25,6 @@ from gallery.json_forms.schemas import (
     Identity,
     IdentityChanges,
     IdentityWithFaces,
-    MergedIdentity,
-    MergeRequest,
-    Merges,
     Receipt,
 )
 from gallery.json_forms.to_json import (
@@ -36,7 +33,6 @@ from gallery.json_forms.to_json import (
     identity_json,
     identity_page_json,
     identity_with_faces_json,
-    merge_json,
     receipt_json,
 )
 from gallery.names import LONGEST_NAME
@@ -44,11 +40,9 @@ from gallery.store import kept_images
 from gallery.store.records import FaceRecord, IdentityPage, IdentityRecord
 from gallery.types import Enrolment, EnrolOutcome, Several
 
-_MAX_ID = 2**63 - 1
-IdentityId = Annotated[int, Path(ge=1, le=_MAX_ID, description="The id of an identity.")]
-OtherId = Annotated[int, Path(ge=1, le=_MAX_ID, description="The id of another identity.")]
-MergeId = Annotated[int, Path(ge=1, le=_MAX_ID, description="The id of a merge.")]
-FaceId = Annotated[int, Path(ge=1, le=_MAX_ID, description="The id of an enrolled face.")]
+MAX_ID = 2**63 - 1
+IdentityId = Annotated[int, Path(ge=1, le=MAX_ID, description="The id of an identity.")]
+FaceId = Annotated[int, Path(ge=1, le=MAX_ID, description="The id of an enrolled face.")]
 New = Annotated[
     bool,
     Query(
@@ -324,61 +318,6 @@ def routes(gallery: Gallery) -> APIRouter:
         """Let dedupe report the face again."""
         await request.app.state.database_pool.run(
             request, lambda: gallery.call_right(face, right=False)
-        )
-
-    @router.post(
-        "/identities/{identity}/merge",
-        response_model=MergedIdentity,
-        summary="Merge identities into this one",
-    )
-    async def merge_identities(
-        request: Request, identity: IdentityId, others: MergeRequest
-    ) -> dict[str, Any]:
-        """Move the faces of the others to this identity and remove the others. Can be undone."""
-        merge = await request.app.state.database_pool.run(
-            request, lambda: gallery.merge(identity, others.others)
-        )
-        return identity_json(merge.identity) | {"merge_id": merge.merge_id}
-
-    @router.get("/merges", response_model=Merges, summary="List merges")
-    async def list_merges(
-        request: Request,
-        limit: Annotated[
-            int | None, Query(ge=1, le=1_000, description="The newest; all if not given.")
-        ] = None,
-    ) -> dict[str, Any]:
-        """Return the merges that can be undone, the newest first."""
-        merges = await request.app.state.database_pool.run(request, lambda: gallery.merges(limit))
-        return {"merges": [merge_json(merge) for merge in merges]}
-
-    @router.post("/merges/{merge}/undo", response_model=Identities, summary="Undo a merge")
-    async def undo_merge(request: Request, merge: MergeId) -> dict[str, Any]:
-        """Undo a merge, and return the identity that was kept and those restored."""
-        records = await request.app.state.database_pool.run(
-            request, lambda: gallery.undo_merge(merge)
-        )
-        return {"total": len(records), "identities": [identity_json(record) for record in records]}
-
-    @router.put(
-        "/identities/{identity}/distinct/{other}",
-        status_code=HTTPStatus.NO_CONTENT,
-        summary="Mark two identities as different people",
-    )
-    async def tell_apart(request: Request, identity: IdentityId, other: OtherId) -> None:
-        """Mark the two as different people, so that dedupe no longer reports them."""
-        await request.app.state.database_pool.run(
-            request, lambda: gallery.keep_distinct(identity, other)
-        )
-
-    @router.delete(
-        "/identities/{identity}/distinct/{other}",
-        status_code=HTTPStatus.NO_CONTENT,
-        summary="Unmark two identities as different people",
-    )
-    async def compare_again(request: Request, identity: IdentityId, other: OtherId) -> None:
-        """Let dedupe report the two identities as the same person again."""
-        await request.app.state.database_pool.run(
-            request, lambda: gallery.keep_distinct(identity, other, distinct=False)
         )
 
     @router.get(
