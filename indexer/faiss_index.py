@@ -33,6 +33,8 @@ SLOW_SECONDS = 0.001
 """An exact search of one row that takes longer on this machine is slow."""
 _FEWEST_TO_CODE = 50_000
 """Rows. With fewer, an exact search is not even timed."""
+_LEAST_FACTOR = 4.0
+"""A shortlist has this many times the neighbours that are asked for, at least."""
 _OUTGROWN = 4
 """A shortlist was measured for up to this many times its rows."""
 _TIMED_SEARCHES = 5
@@ -104,9 +106,11 @@ class FaissIndex:
     def erase(self, ids: Int64) -> int:
         erased = self._stored.remove(ids)
         if len(erased):
-            positions = np.flatnonzero(np.isin(self._ids_by_position(), erased))
-            self._index.remove_ids(erased)
-            if self._codes is not None:
+            if self._codes is None:
+                self._index.remove_ids(erased)
+            else:
+                positions = np.flatnonzero(np.isin(self._ids_by_position(), erased))
+                self._index.remove_ids(erased)
                 remove_codes(self._codes, positions, self._decoded)
         return len(erased)
 
@@ -188,7 +192,7 @@ class FaissIndex:
     def _search_by_codes(self, queries: Float32, k: int, shortlist: int) -> tuple[Float32, Int64]:
         """The nearest by their rows among the nearest by their codes: similarities and ids."""
         refined = _FAISS.IndexRefine(self._codes, self._rows)
-        refined.k_factor = max(1.0, min(shortlist / k, len(self) / k))
+        refined.k_factor = max(1.0, min(max(shortlist / k, _LEAST_FACTOR), len(self) / k))
         similarities, positions = refined.search(queries, k)
         ids = self._ids_by_position()
         missing = positions < 0

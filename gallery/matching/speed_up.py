@@ -19,7 +19,7 @@ class SpeedUp:
         self._settings = settings
         self._lock = Lock()
         self._process: WorkerProcess | None = None
-        self._has_failed = False
+        self._has_failed = self._is_closed = False
 
     def run(self, index: IndexReplica) -> bool:
         """Speed the index up if it is slow; return whether that was done. Queries go on.
@@ -44,13 +44,15 @@ class SpeedUp:
     def close(self) -> None:
         """Stop a process that is at it; the index and its file stay as they are."""
         with self._lock:
-            self._has_failed = True
+            self._is_closed = True
             if self._process is not None:
                 self._process.end()
 
     def _run_elsewhere(self, encoder: str) -> bool:
         """Have another process do it and save the index. Returns whether it was not stopped."""
         with self._lock, interrupt_held_back():
+            if self._is_closed:
+                return False
             self._process = WorkerProcess(partial(_start, self._settings, encoder))
         try:
             self._process.receive()  # it is ready

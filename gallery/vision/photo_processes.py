@@ -19,8 +19,8 @@ from gallery.vision.workers import LostPhoto, Workers, attempt
 
 _LOOK_SECONDS = 0.5
 """The longest wait between two looks at the time that a photo has taken."""
-_START_SECONDS = 60.0
-"""For a process to be ready."""
+_START_SECONDS, _ANSWER_SECONDS = 60.0, 10.0
+"""For a process to be ready, and for an idle one to say that it is."""
 _CLOSED = "the processes that read photos were closed"
 
 _Result = TypeVar("_Result")
@@ -117,7 +117,7 @@ class PhotoProcesses:
             has_begun = False
             try:
                 process.send([None])  # one that was killed while idle answers nothing
-                self._receive(process, self._workers.photo_seconds)
+                self._receive(process, _ANSWER_SECONDS)
                 process.send([task])
                 has_begun = True
                 outcome: tuple[Any, list[tuple[str, float]]]

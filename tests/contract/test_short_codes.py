@@ -96,7 +96,7 @@ def test_rows_may_be_few_or_all_the_same(count: int) -> None:
 def test_without_enough_recall_it_stays_exact(
     exact: FaissIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(short_codes, "_SHORTLISTS", (2,))
+    monkeypatch.setattr(short_codes, "LEAST_RECALL", 1.1)  # no list is long enough
     exact.speed_up()
     assert exact.shortlist is None and "exact" in exact.described()
 
