@@ -8,7 +8,7 @@ import typer
 
 from gallery.cli.app import JsonOption, app
 from gallery.cli.opening import open_existing
-from gallery.cli.output import emit, saved_plans, say, show_receipt
+from gallery.cli.output import emit, progress, saved_plans, say, show_receipt
 from gallery.json_forms.to_json import identity_json
 
 
@@ -30,7 +30,8 @@ def expire(
     with open_existing(context) as gallery:
         expired = gallery.expired() if dry_run else []
         plan_count = gallery.saved_plans()
-        receipts = [] if dry_run else gallery.expire()
+        with progress("erasing") as advance:
+            receipts = [] if dry_run else gallery.expire(advance)
     for record in expired:
         if as_json:
             emit(identity_json(record))

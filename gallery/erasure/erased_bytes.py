@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gallery.erasure.search import SearchResult, Trace, search, traces_of
+from gallery.erasure.search import SearchResult, Traces, search
 from gallery.matching.index import IndexReplica
 from gallery.matching.learned_heads import delete_trained_heads
 from gallery.store.change_log import (
@@ -49,7 +49,7 @@ def erase_in_place(
     index: IndexReplica,
     home: Path,
     searched_folders: Sequence[Path],
-    traces: Sequence[Trace],
+    traces: Traces,
     plain_texts: Sequence[str],
     notes: Iterable[str],
 ) -> SearchResult | None:
@@ -77,7 +77,7 @@ def erase_in_place(
     if searched.unreadable or any(hit.file != file for hit in searched.hits):
         return None
     suspects = [hit.trace for hit in searched.hits]
-    suspects += traces_of(np.empty((0, DIMENSION), dtype=np.float32), plain_texts, ())
+    suspects += Traces(np.empty((0, DIMENSION), dtype=np.float32), plain_texts, ())
     if suspects and search([file], suspects, unused=True).hits:
         return None
     _clear(database, notes, head)

@@ -15,10 +15,10 @@ import numpy as np
 from gallery.config import Settings
 from gallery.erasure.search import (
     Hit,
+    Traces,
     search,
     searchable_texts,
     searched_folders,
-    traces_of,
 )
 from gallery.errors import IdentityNotFound
 from gallery.matching.index import IndexReplica
@@ -103,7 +103,7 @@ def trace_report(
     encodings = np.concatenate([encodings, *(photo.encodings for photo in photos)])
     texts += [text for photo in photos for text in (photo.name, photo.sha256)]
     searched = searchable_texts(names, texts)
-    traces = traces_of(encodings, searched, pictures)
+    traces = Traces(encodings, searched, pictures)
     folders = [folder for folder in (settings.home, settings.cache) if folder.is_dir()]
     searched_in = searched_folders(settings.home, settings.cache)
     result = search([*searched_in, database.file, index.file], traces)
@@ -115,7 +115,7 @@ def trace_report(
     skipped = len(names) + len(texts) - len(searched)
     if skipped:
         lines.append(f"{skipped} texts were not searched for: too short, or only a number")
-    if not is_enrolled and not traces:
+    if not (is_enrolled or len(encodings) or searched):
         lines.append("give the name, or photos with --photo, to search for more than the id")
     lines += [f"cannot read {file}" for file in result.unreadable]
     clean = not (is_enrolled or is_unfinished or result.hits or result.unreadable)

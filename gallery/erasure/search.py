@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from gallery.batching import batched
 from gallery.config import NETWORKS_FOLDER
 from gallery.errors import SearchFailed
 from gallery.types import Float32
@@ -26,6 +27,7 @@ _MIN_NAME_BYTES, _MIN_TEXT_BYTES = 5, 8  # of UTF-8
 _PIECE = 32
 _BASE64_PIECE = 33  # three bytes are four characters of base64
 _PICTURE_OFFSETS = 0.5, 0.7, 0.9  # relative; all JPEGs begin alike
+_PATTERNS_PER_SEARCH = 400_000  # of 5,000 encodings; they take 0.3 GB
 
 
 class TraceKind(StrEnum):
@@ -76,20 +78,30 @@ def searchable_texts(names: Sequence[str], texts: Sequence[str]) -> list[str]:
     ]
 
 
-def traces_of(
-    encodings: Float32, texts: Sequence[str], pictures: Sequence[bytes]
-) -> tuple[Trace, ...]:
-    """The traces of encodings, float32 (n, 128), texts (names, paths, hashes) and thumbnails."""
-    unique = {
-        trace.content: trace
-        for trace in (*_of_encodings(encodings), *_of_texts(texts), *_of_pictures(pictures))
-    }
-    return tuple(unique.values())
+@dataclass(frozen=True)
+class Traces:
+    """What faces and people leave in files; iterated over, the patterns, made one after another.
+
+    encodings : float32 (n, 128).  texts : names, paths and hashes.  pictures : JPEG files.
+    """
+
+    encodings: Float32
+    texts: Sequence[str]
+    pictures: Sequence[bytes]
+
+    def __iter__(self) -> Iterator[Trace]:
+        yield from _of_encodings(self.encodings)
+        yield from _of_texts(self.texts)
+        yield from _of_pictures(self.pictures)
 
 
 def _of_encodings(encodings: Float32) -> Iterator[Trace]:
+    seen: set[bytes] = set()  # a photo may be enrolled under many names
     for number, row in enumerate(encodings):
         single = row.astype("<f4").tobytes()
+        if single in seen:
+            continue
+        seen.add(single)
         # bfloat16 is the upper half of a float32.
         bfloat16 = (row.astype("<f4").view("<u4") >> 16).astype("<u2").tobytes()
         for content in (single, row.astype("<f2").tobytes(), row.astype("<f8").tobytes(), bfloat16):
@@ -128,15 +140,29 @@ def searched_folders(home: Path, cache: Path) -> list[Path]:
 
 
 def search(
-    folders: Iterable[Path], traces: Sequence[Trace], *, unused: bool = False
+    folders: Iterable[Path], traces: Iterable[Trace], *, unused: bool = False
 ) -> SearchResult:
     """Search every file under these folders; a folder may also be a file. Raises SearchFailed.
 
     unused : they are SQLite files, of which only the bytes that belong to no row are searched.
+    The files are read once for each `_PATTERNS_PER_SEARCH` patterns.
     """
+    paths = [folder.resolve() for folder in folders if folder.exists()]
+    batches = batched(traces, _PATTERNS_PER_SEARCH)
+    result = _search_for(paths, next(batches, []), unused)
+    for batch in batches:
+        found = _search_for(paths, batch, unused)
+        unreadable = dict.fromkeys((*result.unreadable, *found.unreadable))
+        hits = (*result.hits, *found.hits)
+        result = SearchResult(found.files, found.bytes, hits, tuple(unreadable))
+    return result
+
+
+def _search_for(paths: Sequence[Path], traces: Sequence[Trace], unused: bool) -> SearchResult:
+    traces = list({trace.content: trace for trace in traces}.values())
     request = {
         "unused": unused,
-        "folders": [str(folder.resolve()) for folder in folders if folder.exists()],
+        "folders": [str(path) for path in paths],
         "patterns": [base64.b64encode(trace.content).decode() for trace in traces],
     }
     scanner = subprocess.run(

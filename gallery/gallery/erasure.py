@@ -12,6 +12,7 @@ from gallery.erasure.erase import Eraser
 from gallery.errors import FaceNotFound
 from gallery.factory import build_reader
 from gallery.gallery.base import OpenGallery
+from gallery.progress import Progress, no_progress
 from gallery.store import faces, identities
 from gallery.store.records import IdentityRecord, Receipt
 
@@ -67,10 +68,11 @@ class Erasure(OpenGallery):
                 for identity_id in identities.expired_ids(session)
             ]
 
-    def expire(self) -> list[Receipt]:
-        """Erase every identity that is due."""
-        due = [record.id for record in self.expired()]
-        receipts = self._eraser().erase_identities(due, "expire")
+    def expire(self, progress: Progress = no_progress) -> list[Receipt]:
+        """Erase every identity that is due. See gallery.erasure.erase."""
+        with self.database.reading() as session:
+            due = identities.expired_ids(session)
+        receipts = self._eraser().erase_identities(due, "expire", progress)
         if receipts:
             self._forget_cached()
         return receipts

@@ -39,21 +39,28 @@ def add(file: Path, entries: Mapping[str, Entry], deleted: Collection[str] = ())
         _write(file, {mark: entry for mark, entry in combined.items() if mark not in deleted})
 
 
-def erase(file: Path, contents: Sequence[bytes]) -> int:
-    """Delete every entry that contains any of these; return how many. Raises OSError."""
-    search = BytesAhoCorasick(contents)
+def erase(file: Path, groups: Sequence[Collection[bytes]]) -> list[int]:
+    """Delete every entry that contains any of these bytes; return how many, for each group.
+
+    Raises OSError.
+    """
+    search = BytesAhoCorasick([content for group in groups for content in group])
+    group_of = [number for number, group in enumerate(groups) for _ in group]
+    counts = [0] * len(groups)
     with _lock(file):
         before = load(file)
-        remaining = {
-            mark: entry
-            for mark, entry in before.items()
-            if not search.find_matches_as_indexes(_bytes(mark, entry))
-        }
+        remaining = {}
+        for mark, entry in before.items():
+            found = search.find_matches_as_indexes(_bytes(mark, entry), overlapping=True)
+            for number in {group_of[pattern] for pattern, _, _ in found}:
+                counts[number] += 1
+            if not found:
+                remaining[mark] = entry
         if not remaining:  # no entries left, or not a valid file
             file.unlink(missing_ok=True)
         elif len(remaining) < len(before):
             _write(file, remaining)
-    return len(before) - len(remaining)
+    return counts
 
 
 def _lock(file: Path) -> FileLock:

@@ -26,7 +26,9 @@ from gallery.store.tables import (
     KeptImageRow,
     MergeRow,
     OtherEncodingRow,
+    PhotoRow,
     ThumbnailRow,
+    any_of,
 )
 from gallery.types import DIMENSION, Float32
 
@@ -74,7 +76,12 @@ def collect(session: Session, identity_id: int, face_ids: Sequence[int] | None) 
     Raises IdentityNotFound or FaceNotFound.
     """
     identity = session.get_one(IdentityRow, identities.get(session, identity_id).id)
-    face_query = select(FaceRow).where(FaceRow.identity_id == identity_id).order_by(FaceRow.id)
+    face_query = (
+        select(FaceRow.id, FaceRow.encoding, FaceRow.source, PhotoRow.sha256)
+        .join(PhotoRow, PhotoRow.id == FaceRow.photo_id)
+        .where(FaceRow.identity_id == identity_id)
+        .order_by(FaceRow.id)
+    )
     merges = session.scalars(select(MergeRow).where(MergeRow.holder_id == identity_id)).all()
     set_aside = [face for merge in merges for other in merge.others for face in other["aside"]]
     set_aside += [step.kept for step in session.scalars(_drop_steps(identity_id)) if step.kept]
@@ -82,7 +89,7 @@ def collect(session: Session, identity_id: int, face_ids: Sequence[int] | None) 
     texts: list[str] = []
     row_counts: dict[str, int] = {}
     if face_ids is None:
-        rows = session.scalars(face_query).all()
+        rows = session.execute(face_query).all()
         names += [identity.name, *recalled.names(session, identity_id)]
         texts += [identity.external_id or "", *map(str, identity.details.values())]
         for merge in merges:
@@ -96,12 +103,12 @@ def collect(session: Session, identity_id: int, face_ids: Sequence[int] | None) 
         )
         row_counts = {"merges": len(merges), "distinct": session.scalar(distinct) or 0}
     else:
-        rows = session.scalars(face_query.where(FaceRow.id.in_(face_ids))).all()
+        rows = session.execute(face_query.where(FaceRow.id.in_(any_of(face_ids)))).all()
         if len(rows) < len(set(face_ids)):
             raise FaceNotFound(
                 f"a face of {sorted(face_ids)} was erased or moved to another identity"
             )
-        photos = {row.photo.sha256 for row in rows}
+        photos = {row.sha256 for row in rows}
         set_aside = [face for face in set_aside if face["photo"]["sha256"] in photos]
     ids = [row.id for row in rows]
     thumbnails: list[bytes] = []
@@ -128,7 +135,7 @@ def collect(session: Session, identity_id: int, face_ids: Sequence[int] | None) 
         packed = [face["thumbnail"], (face.get("kept") or {}).get("content")]
         images += [base64.b64decode(image) for image in packed if image]
     texts += [row.source for row in rows] + [face["source"] for face in set_aside]
-    texts += [row.photo.sha256 for row in rows] + [face["photo"]["sha256"] for face in set_aside]
+    texts += [row.sha256 for row in rows] + [face["photo"]["sha256"] for face in set_aside]
     joined = np.frombuffer(b"".join(encodings), dtype="<f4").reshape(-1, DIMENSION)
     return PersonData(
         identity_id=identity_id,

@@ -22,7 +22,7 @@ from gallery.gallery import Gallery
 from gallery.store import audit, backups, encoding_cache, faces, identities
 from gallery.store.change_log import clear_scrub, pending_scrub, request_scrub
 from gallery.types import Encodings
-from tests.conftest import AddFace
+from tests.conftest import AddFace, UnitRows
 from tests.erasure.conftest import PICTURES
 
 
@@ -188,6 +188,41 @@ def test_several_identities_are_erased_together(people: Gallery, rows: Encodings
 
 
 # Searching for traces
+
+
+def test_a_row_that_reads_as_a_longer_name_is_no_trace(
+    gallery: Gallery, rows: Encodings, add_face: AddFace
+) -> None:
+    """In the index of names, the id 51 follows the name, as the byte of the digit 3."""
+    names = [f"person {i}" for i in range(51)]
+    for i, name in enumerate(reversed(names)):  # person 0 has the id 51
+        add_face(gallery.database, name, rows.row(0), i)
+    add_face(gallery.database, "person 03", rows.row(1), 51)
+    gallery.index.save()
+    with gallery.database.writing() as session:
+        request_scrub(session)  # so that the file is rebuilt, and searched after that
+    assert gallery.forget("person 03").whole
+
+
+def test_many_identities_are_erased_in_one_go(
+    gallery: Gallery, unit_rows: UnitRows, add_face: AddFace
+) -> None:
+    rows = unit_rows(300, 3)
+    for i in range(300):
+        add_face(gallery.database, f"Somebody {i:03}", rows.row(i), i)
+    gallery.index.save()
+    with gallery.database.reading() as session:
+        due = identities.ids(session)[::2]
+    eraser = gallery._eraser()
+    steps: list[tuple[int, int]] = []
+    receipts = eraser.erase_identities([*due, 999], "expire", lambda *step: steps.append(step))
+    assert [receipt.identity_id for receipt in receipts] == due
+    assert len({receipt.id for receipt in receipts}) == 150 and steps == [(151, 151)]
+    assert gallery.index.problems() == []
+    files = [f.read_bytes() for f in gallery.settings.home.rglob("*") if f.is_file()]
+    for i in range(300):
+        is_found = any(f"Somebody {i:03}".encode() in content for content in files)
+        assert is_found is bool(i % 2), i
 
 
 def test_traces_of_enrolled_and_erased_people(people: Gallery) -> None:

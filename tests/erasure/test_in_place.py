@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from gallery.config import DATABASE_FILE
-from gallery.erasure.search import search, traces_of
+from gallery.erasure.search import Traces, search
 from gallery.errors import HomeUnusable
 from gallery.gallery import Gallery
 from gallery.store import identities
@@ -197,7 +197,7 @@ def test_copy_that_sqlite_leaves_of_a_row_that_grew_is_erased(
                 note = choice.randbytes(length // 2).hex()
                 identities.describe(session, name, external_id=note[:99], details={"a": note})
     gallery.database.empty_log()
-    traces = traces_of(rows.vectors[:0], people, [])
+    traces = Traces(rows.vectors[:0], people, [])
     copies = {
         people[hit.trace.number]
         for hit in search([gallery.database.file], traces, unused=True).hits

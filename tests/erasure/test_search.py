@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gallery.erasure.search import Hit, Trace, TraceKind, search, searchable_texts, traces_of
+from gallery.erasure.search import Hit, Trace, TraceKind, Traces, search, searchable_texts
 from gallery.types import Encodings
 
 NAME = "Zoë Überall"
@@ -26,7 +26,7 @@ def rows(unit_rows) -> Encodings:
 
 def hits(folder: Path, rows: Encodings, *, text: str = NAME) -> list[Hit]:
     pictures = [bytes(range(256)) * 4]
-    return list(search([folder], traces_of(rows.vectors, [text], pictures)).hits)
+    return list(search([folder], Traces(rows.vectors, [text], pictures)).hits)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_trace_across_two_blocks_is_found(tmp_path: Path, rows) -> None:
 def test_data_of_other_people_is_no_trace(tmp_path: Path, rows, unit_rows) -> None:
     (tmp_path / "file").write_bytes(unit_rows(2000, 6).vectors.tobytes() + b"Zoe Ueberall")
     (tmp_path / "link").symlink_to("/dev/zero")
-    result = search([tmp_path, tmp_path], traces_of(rows.vectors, [NAME], []))
+    result = search([tmp_path, tmp_path], Traces(rows.vectors, [NAME], []))
     assert result.hits == () and result.unreadable == ()
     assert result.bytes == (tmp_path / "file").stat().st_size
 
@@ -93,7 +93,7 @@ def test_unreadable_folder_is_reported(tmp_path: Path, rows) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may read every folder")
     (tmp_path / "closed").mkdir(mode=0o000)
-    assert search([tmp_path], traces_of(rows.vectors, [], [])).unreadable
+    assert search([tmp_path], Traces(rows.vectors, [], [])).unreadable
 
 
 def test_link_is_followed_only_if_named(tmp_path: Path, rows) -> None:
@@ -102,7 +102,7 @@ def test_link_is_followed_only_if_named(tmp_path: Path, rows) -> None:
     (tmp_path / "home").mkdir()
     link = tmp_path / "home" / "gallery.db"
     link.symlink_to(target)
-    traces = traces_of(rows.vectors, [], [])
+    traces = Traces(rows.vectors, [], [])
     assert search([tmp_path / "home"], traces).hits == ()
     assert {h.file for h in search([tmp_path / "home", link], traces).hits} == {target}
 
@@ -143,7 +143,7 @@ def test_search_agrees_with_a_plain_one(tmp_path: Path, seed: int) -> None:
 def test_paths_that_are_alike_are_found(tmp_path: Path) -> None:
     paths = [f"photos/of-many-people/img-{number:05}.jpg" for number in range(3000)]
     (tmp_path / "file").write_bytes("\n".join(paths[::2]).encode())
-    hits = search([tmp_path], traces_of(np.empty((0, 128), np.float32), paths, [])).hits
+    hits = search([tmp_path], Traces(np.empty((0, 128), np.float32), paths, [])).hits
     assert sorted(hit.trace.number for hit in hits) == list(range(0, 3000, 2))
 
 
@@ -158,7 +158,7 @@ def test_only_bytes_that_belong_to_no_row_are_unused(tmp_path: Path) -> None:
         connection.execute("INSERT INTO rows VALUES (5000, ?)", ("a long row " * 9000,))
         connection.execute("DELETE FROM rows WHERE id % 5 = 0 OR id BETWEEN 400 AND 900")
         connection.commit()
-    traces = traces_of(np.empty((0, 128), np.float32), names, [])
+    traces = Traces(np.empty((0, 128), np.float32), names, [])
     everywhere = {names[hit.trace.number] for hit in search([file], traces).hits}
     unused = {names[hit.trace.number] for hit in search([file], traces, unused=True).hits}
     deleted = {name for n, name in enumerate(names) if n % 5 == 0 or 400 <= n <= 900}
