@@ -29,8 +29,10 @@ _BLOCK = 2**20
 _STEPS = (24, 8), (4, 8), (4, 4)
 """From one word that is looked up to the next, and the length of a word, in bytes."""
 _MULTIPLIER = 0x9E3779B97F4A7C15  # 2**64 / the golden ratio: Knuth's multiplicative hashing
+_CROWD = 16
+"""A word of more patterns than this is of many that are alike, e.g. paths."""
 _MOST_COMPARISONS = 5000
-"""In a block; with more, e.g. of many paths that are alike, an automaton is quicker."""
+"""With patterns that are alike, in a block; with more, an automaton is quicker."""
 _FILE_HEADER = 100
 _BTREE_HEADERS = {2: 12, 5: 12, 10: 8, 13: 8}
 """Lengths of the headers of a SQLite page, by its kind."""
@@ -116,7 +118,7 @@ class _Words:
         rows = np.frombuffer(middles, dtype=np.uint8).reshape(len(patterns), step - 1 + length)
         windows = np.lib.stride_tricks.sliding_window_view(rows, length, axis=1)
         words = np.ascontiguousarray(windows).view(f"<u{length}").ravel()  # (patterns * step,)
-        self._order = np.argsort(words, kind="stable")
+        self._order = np.argsort(words)
         self._words = words[self._order]
         bits = min(max((128 * len(words)).bit_length(), 14), 26)
         self._multiplier = words.dtype.type(_MULTIPLIER >> (64 - 8 * length))
@@ -131,11 +133,16 @@ class _Words:
         return signed
 
     @cached_property
-    def _automaton(self) -> _Automaton:
-        return _Automaton(self._patterns)
+    def _crowd(self) -> _Automaton:
+        """Finds the patterns with a word of a crowd."""
+        starts = np.flatnonzero(np.diff(self._words, prepend=~self._words[:1]))
+        sizes = np.diff(starts, append=len(self._words))
+        is_crowded = np.repeat(sizes > _CROWD, sizes)
+        rows = np.unique(self._order[is_crowded] // self._step)
+        return _Automaton([self._patterns[row] for row in rows.tolist()])
 
     def matches(self, window: bytes) -> Iterator[tuple[int, int]]:
-        """The number and offset of each match, in no order."""
+        """The number and offset of each match, in no order, perhaps several times."""
         for offset in range(0, min(self._length, len(window)), self._step):
             count = (len(window) - offset) // self._length
             words = np.frombuffer(window, self._words.dtype, count, offset)
@@ -145,9 +152,10 @@ class _Words:
             is_equal = self._words.take(firsts, mode="clip") == words[found]
             found, firsts = found[is_equal], firsts[is_equal]
             lasts = np.searchsorted(self._words, words[found], side="right")
-            if int((lasts - firsts).sum()) > _MOST_COMPARISONS:
-                yield from self._automaton.matches(window)
-                return
+            is_crowded = lasts - firsts > _CROWD
+            if int((lasts - firsts)[is_crowded].sum()) > _MOST_COMPARISONS:
+                yield from self._crowd.matches(window)
+                found, firsts, lasts = found[~is_crowded], firsts[~is_crowded], lasts[~is_crowded]
             for at, first, last in zip(found, firsts, lasts, strict=True):
                 word_at = offset + int(at) * max(self._step, self._length)
                 for place in self._order[first:last].tolist():

@@ -34,8 +34,9 @@ def fuse_templates(owners: Int64, encodings: Encodings) -> Templates:
     owners : int64 (m,), the identity of each of the m encodings.
     """
     ids, places, photos = np.unique(owners, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(ids), encodings.vectors.shape[1]), dtype=np.float64)
-    np.add.at(sums, places, encodings.vectors)
+    ordered = encodings.vectors[np.argsort(places, kind="stable")]
+    starts = np.cumsum(photos) - photos
+    sums = np.add.reduceat(ordered, starts, axis=0, dtype=np.float64)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     norms, agreement = (
         np.bincount(places, values, len(ids)) / np.maximum(photos, 1)
