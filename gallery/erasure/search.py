@@ -1,15 +1,16 @@
 """The byte patterns a person leaves in files, and the search for them.
 
 Encodings are cut into pieces, so that a partly overwritten one is found too, in every number format
-that could store them. Texts are searched for as UTF-8, UTF-16, UTF-32 (NumPy) and JSON escapes. The
-search runs in a separate process: closing a database file in a process that has it open in
-SQLite would release SQLite's locks.
+that could store them. Texts are searched for as UTF-8, UTF-16, UTF-32 (NumPy) and JSON escapes, and
+SHA-256s also as their bytes. The search runs in a separate process: closing a database file in a
+process that has it open in SQLite would release SQLite's locks.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import sys
 import unicodedata
@@ -121,6 +122,8 @@ def _of_texts(texts: Sequence[str]) -> Iterator[Trace]:
             escaped = json.dumps(form)[1:-1].encode()
             forms = {form.encode(), escaped}
             forms |= {form.encode(coding) for coding in ("utf-16-le", "utf-16-be", "utf-32-le")}
+            if re.fullmatch("[0-9a-f]{64}", form):
+                forms.add(bytes.fromhex(form))
             yield from (Trace(TraceKind.TEXT, number, content) for content in forms)
 
 

@@ -11,12 +11,14 @@ import numpy as np
 from sqlalchemy import String, func, select, text, type_coerce
 from sqlalchemy.orm import Session
 
+from gallery.batching import batched
 from gallery.names import folded, printable
 from gallery.store import faces
 from gallery.store.expiry import set_expiry
 from gallery.store.faces import is_searchable
 from gallery.store.records import FaceBatch, NewIdentity
 from gallery.store.tables import (
+    IDS_PER_QUERY,
     Base,
     ChangeRow,
     FaceRow,
@@ -219,17 +221,21 @@ def _taken_external_ids(session: Session, identities: Sequence[NewIdentity]) -> 
 def _photo_ids(session: Session, many: FaceBatch) -> dict[str, int]:
     """Return the id of each photo by its SHA-256, creating those that do not exist."""
     sizes = dict(zip(many.photo_sha256, many.sizes.tolist(), strict=True))
-    query = select(PhotoRow.sha256, PhotoRow.id).where(PhotoRow.sha256.in_(any_of(sizes)))
-    existing = {sha256: photo_id for sha256, photo_id in session.execute(query)}
+    existing: dict[str, int] = {}
+    driver = session.connection().connection.cursor()  # as in _insert
+    for batch in batched(sizes, IDS_PER_QUERY):
+        places = ", ".join("?" * len(batch))
+        statement = f"SELECT sha256, id FROM photos WHERE sha256 IN ({places})"
+        driver.execute(statement, tuple(map(bytes.fromhex, batch)))
+        existing |= {digest.hex(): photo_id for digest, photo_id in driver.fetchall()}
     first = (session.scalar(select(func.max(PhotoRow.id))) or 0) + 1
     new = [sha256 for sha256 in sizes if sha256 not in existing]
     ids = range(first, first + len(new))
     columns: dict[str, Iterable[Any]] = {
         "id": ids,
-        "sha256": new,
+        "sha256": map(bytes.fromhex, new),
         "width": (sizes[sha256][0] for sha256 in new),
         "height": (sizes[sha256][1] for sha256 in new),
-        "created_at": repeat(stored_text(utc_now()), len(new)),
     }
     _insert(session, PhotoRow, columns)
     return existing | dict(zip(new, ids, strict=True))

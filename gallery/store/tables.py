@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, validates
 
 from gallery.names import folded
+from gallery.store.digests import Sha256
 from gallery.store.timestamps import UtcDateTime, utc_now
 from gallery.types import DIMENSION
 
@@ -110,10 +111,9 @@ class PhotoRow(Base):
     __tablename__ = "photos"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    sha256: Mapped[str] = mapped_column(Sha256(), unique=True)
     width: Mapped[int]
     height: Mapped[int]
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
 
 
 class FaceRow(Base):
@@ -121,13 +121,13 @@ class FaceRow(Base):
 
     __tablename__ = "faces"
     __table_args__ = (
-        UniqueConstraint("identity_id", "photo_id"),
+        UniqueConstraint("identity_id", "photo_id"),  # also the index by identity
         CheckConstraint(f"length(encoding) = {ENCODING_BYTES}", name="encoding_bytes"),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    identity_id: Mapped[int] = mapped_column(ForeignKey("identities.id"), index=True)
+    identity_id: Mapped[int] = mapped_column(ForeignKey("identities.id"))
     photo_id: Mapped[int] = mapped_column(ForeignKey("photos.id"), index=True)
     encoder_id: Mapped[int] = mapped_column(ForeignKey("encoders.id"))
     left: Mapped[float]

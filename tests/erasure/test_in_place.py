@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import secrets
 import sqlite3
@@ -79,6 +80,7 @@ def test_nothing_is_rebuilt_if_nothing_is_left(people: Gallery, rows: Encodings)
     assert people.database.file.stat().st_size >= size
     left = content_of(people)
     erased = [b"Ada Lovelace", b"photos/1.jpg", *(photo.encode() for photo in photos)]
+    erased += [bytes.fromhex(photo) for photo in photos]
     erased += [picture[1000:1040] for picture in PICTURES]
     for row in rows.vectors[:3]:
         for number in (np.float16, np.float32, np.float64):
@@ -88,11 +90,12 @@ def test_nothing_is_rebuilt_if_nothing_is_left(people: Gallery, rows: Encodings)
     assert people.index.problems() == [] and people.database.problems() == []
 
 
-@pytest.mark.parametrize("trace", ["name", "photo", "encoding"])
+@pytest.mark.parametrize("trace", ["name", "photo", "hash", "encoding"])
 def test_trace_in_a_page_that_is_not_touched_is_erased(
     reopened: Gallery, rows: Encodings, trace: str
 ) -> None:
     traces = {"name": b"Ada Lovelace", "photo": b"photos/1.jpg", "encoding": rows.vectors[2]}
+    traces["hash"] = hashlib.sha256(b"1").digest()  # of her second photo
     left = bytes(traces[trace])
     plant(reopened.database.file, b"\1\2\3" + left + b"\4")
     with again(reopened) as opened:

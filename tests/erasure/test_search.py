@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import random
@@ -60,6 +61,16 @@ def test_text_is_found_in_every_text_encoding(tmp_path: Path, rows, content: byt
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "file").write_bytes(b"\0\1\2" + content)
     assert {h.trace.kind for h in hits(tmp_path, rows)} == {TraceKind.TEXT}
+
+
+@pytest.mark.parametrize("form", [str.encode, bytes.fromhex])
+def test_sha256_is_found_as_text_and_as_bytes(tmp_path: Path, rows, form) -> None:
+    sha256 = hashlib.sha256(b"a photo").hexdigest()
+    (tmp_path / "file").write_bytes(b"\0" + form(sha256) + b"\1")
+    assert [(h.trace.kind, h.at) for h in hits(tmp_path, rows, text=sha256)] == [
+        (TraceKind.TEXT, 1)
+    ]
+    assert hits(tmp_path, rows, text=sha256[:-1] + "?") == []
 
 
 def test_picture_is_found_without_its_beginning(tmp_path: Path, rows) -> None:

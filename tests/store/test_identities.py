@@ -169,7 +169,7 @@ def test_identity_with_many_faces_can_be_merged_and_removed(
     with closing(sqlite3.connect(database.file)) as connection:
         connection.execute(
             "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
-            " INSERT INTO photos SELECT i, 'x' || i, 1, 1, created_at FROM n, photos",
+            " INSERT INTO photos SELECT i, CAST(printf('%032d', i) AS BLOB), 1, 1 FROM n, photos",
             [count],
         )
         columns = [row[1] for row in connection.execute("PRAGMA table_info(faces)")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import secrets
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -20,15 +21,16 @@ import numpy as np
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import URL, create_engine
+from sqlalchemy import URL, create_engine, select, text
 
 from gallery.config import DATABASE_FILE
-from gallery.errors import HomeError, UndoImpossible
+from gallery.errors import DatabaseUnusable, HomeError, UndoImpossible
 from gallery.gallery import Gallery
 from gallery.store import calibrations, faces, identities, kept_images
 from gallery.store import merges as merging
 from gallery.store.database import SCHEMA, Database
-from gallery.store.tables import Base
+from gallery.store.encryption import sqlcipher_driver
+from gallery.store.tables import Base, PhotoRow
 from gallery.types import Box, Encodings, Face, Photo
 
 VERSIONS = Path(__file__).parents[1] / "versions"
@@ -53,10 +55,10 @@ def test_every_released_schema_has_a_file() -> None:
     """0004 and 0005 were released with 0006. 0007.db is 0006.db, migrated, with dated photos;
     0008.db is 0007.db, migrated, with two near names and an expiry lent with a face; 0009.db is
     0008.db, migrated, with a renamed person and an erased photo; 0010.db is 0009.db, migrated, with
-    a photo that was read; 0011.db is 0010.db, migrated.
+    a photo that was read; 0011.db is 0010.db, migrated, and 0012.db is 0011.db, migrated.
     """
-    released = {"0001", "0002", "0003", "0006", "0007", "0008", "0009", "0010", "0011"}
-    assert {path.stem for path in OLD} == released and SCHEMA == "0011"
+    released = {"0001", "0002", "0003", *(f"{number:04}" for number in range(6, 13))}
+    assert {path.stem for path in OLD} == released and SCHEMA == "0012"
 
 
 def test_old_file_is_migrated_completely(home: Path, old: Path) -> None:
@@ -89,13 +91,57 @@ def test_migrated_gallery_works(home: Path, old: Path, cache: Path) -> None:
         restored = [tuple(r.name for r in gallery.undo_merge(made.id)) for made in gallery.merges()]
         merged = [("Dora", "Dorothea"), ("Ada", "Bertha")]  # the newest first
         assert restored == {"0003": merged[1:]}.get(old.stem, [] if old.stem < "0003" else merged)
-        assert gallery.identity("ADA")[0].name == "Ada"
+        record, faces_of_ada = gallery.identity("ADA")
+        assert record.name == "Ada"
         receipt = gallery.forget("Ada")
         assert receipt.faces >= 3
         with gallery.database.reading() as session:
             assert identities.count(session) == len(identities.ids(session))
         content = b"".join(f.read_bytes() for f in home.iterdir())
         assert b"mathematics" not in content and b"photos/Ada" not in content
+        for face in faces_of_ada:
+            assert face.photo_sha256.encode() not in content
+            assert bytes.fromhex(face.photo_sha256) not in content
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_photos_of_many_faces_are_migrated(tmp_path: Path, encrypted: bool) -> None:
+    """More than are migrated at a time, with gaps between their ids, also in an encrypted file."""
+    file, key = tmp_path / "old.db", secrets.token_hex(32) if encrypted else None
+    shutil.copyfile(VERSIONS / "0011.db", file)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.create_function("hash", 1, lambda i: hashlib.sha256(b"%d" % i).hexdigest())
+        connection.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 3 FROM n WHERE i < 25000)"
+            " INSERT INTO photos SELECT i, hash(i), i, 1, '2026-01-02 03:04:05.000000' FROM n"
+        )
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(faces)")]
+        chosen = ", ".join(
+            {"id": "p.id", "photo_id": "p.id"}.get(column, f'f."{column}"') for column in columns
+        )
+        connection.execute(
+            f"INSERT INTO faces SELECT {chosen} FROM faces f, photos p WHERE f.id = 1 AND p.id > 99"
+        )
+        connection.commit()
+        photos = "SELECT id, sha256, width, height FROM photos ORDER BY id"
+        before = connection.execute(photos).fetchall()
+    assert len(before) > 8_000
+    if key is not None:
+        plain, file = file, tmp_path / "encrypted.db"
+        with closing(sqlcipher_driver().connect(plain)) as connection:
+            connection.execute(f"ATTACH ? AS other KEY \"x'{key}'\"", [str(file)])
+            connection.execute("SELECT sqlcipher_export('other')")
+    database = Database(file, busy_timeout=5.0, key=key)
+    with database.reading() as session:
+        rows = session.scalars(select(PhotoRow).order_by(PhotoRow.id))
+        assert [(row.id, row.sha256, row.width, row.height) for row in rows] == before
+        digest = "SELECT typeof(sha256), length(sha256) FROM photos GROUP BY 1, 2"
+        assert session.execute(text(digest)).all() == [("blob", 32)]
+    assert database.problems() == []
+    with pytest.raises(DatabaseUnusable, match="FOREIGN KEY"), database.writing() as session:
+        session.execute(text("DELETE FROM photos WHERE id = 100"))
+    database.close()
 
 
 def test_failed_migration_leaves_the_file_unchanged(home: Path, old: Path, small_disk) -> None:
