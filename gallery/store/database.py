@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -38,6 +39,8 @@ _UNWRITABLE = (
     sqlite3.SQLITE_IOERR,  # e.g. no room for the log's index
 )
 """What SQLite reports of a disk that is full or read-only."""
+_LOCKED = sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED
+_WAL_RETRY_SECONDS = 0.02
 
 
 class Database:
@@ -61,6 +64,7 @@ class Database:
         It is None again after the next write that succeeds.
         """
         self._key = key
+        self._busy_timeout = busy_timeout
         # Not a string: the file's name may contain characters that are special in a URL.
         url = URL.create("sqlite", database=str(file))
         self._engine = self._prepared(
@@ -236,12 +240,20 @@ class Database:
         return engine
 
     def _enable_wal(self) -> None:
-        """Turn on the write-ahead log. The file remembers it; no transaction may be open."""
-        pooled = self._engine.raw_connection()
-        try:
-            pooled.cursor().execute("PRAGMA journal_mode = WAL")
-        finally:
-            pooled.close()
+        """Turn on the write-ahead log. The file remembers it; no transaction may be open.
+
+        SQLite does not wait for other processes here, so that we do.
+        """
+        give_up_at = time.monotonic() + self._busy_timeout
+        with closing(self._engine.raw_connection()) as pooled:
+            while True:
+                try:
+                    pooled.cursor().execute("PRAGMA journal_mode = WAL")
+                    return
+                except Exception as error:
+                    if _code(error) not in _LOCKED or time.monotonic() > give_up_at:
+                        raise
+                    time.sleep(_WAL_RETRY_SECONDS)
 
     def _migrate(self) -> None:
         # Alembic is slow to import, and needed only for a new or an older file.
@@ -333,7 +345,7 @@ def _code(error: Exception) -> int:
 def _translated(file: Path, error: Exception) -> Exception:
     message = str(error.orig if isinstance(error, exc.DBAPIError) else error)
     match _code(error):
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+        case code if code in _LOCKED:
             return DatabaseBusy(
                 f"{file} is being written by another process; try again, or raise"
                 " GALLERY_BUSY_TIMEOUT"
