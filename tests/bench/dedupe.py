@@ -4,9 +4,9 @@
 
 The encodings are synthetic: people around the means of the cohort of dlib-resnet's head, photos
 around their person, with cosines distributed as on LFW. Exact k-nearest neighbours are timed on a
-sample of the rows and extrapolated linearly. Each approximate index is run with more and more probes until
-it finds 0.99 of the sample's pairs above the operating point; the fastest of those is the peer.
-Machine, versions and seed are in the result.
+sample of the rows and extrapolated linearly. Each approximate index is run with more and more
+probes until it finds 0.99 of the sample's pairs above the operating point; the fastest of those is
+the peer. Machine, versions and seed are in the result.
 """
 
 from __future__ import annotations
