@@ -12,8 +12,8 @@ import numpy as np
 from gallery.types import Float32
 
 _BLOCK = 64
-"""Pairs multiplied at once. OpenBLAS would share out more among its threads, which wait for each
-other many times as long as they compute."""
+"""Pairs multiplied at once. OpenBLAS shares out larger blocks among its threads, which may wait for
+each other many times as long as they compute."""
 
 
 class DenseNetwork:
