@@ -11,6 +11,10 @@ import numpy as np
 
 from gallery.types import Float32
 
+_BLOCK = 64
+"""Pairs multiplied at once. OpenBLAS shares out larger blocks among its threads, which may wait for
+each other many times as long as they compute."""
+
 
 class DenseNetwork:
     """Standardised features, Dense(hidden, relu) unless `hidden` is 0, and Dense(2).
@@ -45,9 +49,12 @@ class DenseNetwork:
         x: Float32 = np.ones((count, width + 1), dtype=np.float32)
         np.subtract(features, arrays["offset"], out=x[:, :-1])
         x[:, :-1] /= arrays["scale"]
-        x = x @ self._first_layer
-        if self._has_hidden_layer:
-            np.maximum(x, 0.0, out=x)
-            x = x @ arrays["out.weight"].T
-            x += arrays["out.bias"]
-        return x
+        logits = np.empty((count, 2), dtype=np.float32)
+        for start in range(0, count, _BLOCK):
+            block = x[start : start + _BLOCK] @ self._first_layer
+            if self._has_hidden_layer:
+                np.maximum(block, 0.0, out=block)
+                block = block @ arrays["out.weight"].T
+                block += arrays["out.bias"]
+            logits[start : start + _BLOCK] = block
+        return logits

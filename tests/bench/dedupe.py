@@ -2,11 +2,11 @@
 
     python -m tests.bench.dedupe --faces 1000000 --save dedupe-scale.json
 
-The encodings are synthetic: people around the cohort's means (data/head.safetensors), photos around
-their person, with cosines distributed as on LFW. Exact k-nearest neighbours are timed on a sample
-of the rows and extrapolated linearly. Each approximate index is run with more and more probes until
-it finds 0.99 of the sample's pairs above the operating point; the fastest of those is the peer.
-Machine, versions and seed are in the result.
+The encodings are synthetic: people around the means of the cohort of dlib-resnet's head, photos
+around their person, with cosines distributed as on LFW. Exact k-nearest neighbours are timed on a
+sample of the rows and extrapolated linearly. Each approximate index is run with more and more
+probes until it finds 0.99 of the sample's pairs above the operating point; the fastest of those is
+the peer. Machine, versions and seed are in the result.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import numpy as np
 from gallery import Gallery
 from gallery.dedupe.clustering.cluster import same_person_clusters
 from gallery.dedupe.clustering.operating_point import shipped_calibration
+from gallery.encoders.built_in import DLIB_TRAITS
 from gallery.evaluation.clustering_metrics import as_json, figures_of
 from gallery.matching.lookalikes import cosine_threshold
 from gallery.types import Encodings
@@ -89,7 +90,7 @@ def main() -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": {"faiss": faiss.__version__, "numpy": np.__version__},
     }
-    with Gallery.open(Path("build/bench-dedupe")) as gallery:
+    with Gallery.open(Path("build/bench-dedupe"), encoder=DLIB_TRAITS.name) as gallery:
         scorer = gallery.scorer
         cohort = scorer.head.cohort
         assert cohort is not None

@@ -69,7 +69,10 @@ def _clusters_apart(
 
 def rows_by_label(labels: Int64) -> list[Int64]:
     """The rows of each label that has two or more."""
-    return [rows for rows in rows_of_each(labels) if len(rows) > 1]
+    # Most labels of a large folder have one row: not an array for each of them.
+    inverse, sizes = np.unique(labels, return_inverse=True, return_counts=True)[1:]
+    several = np.flatnonzero(sizes[inverse] > 1)
+    return [several[rows] for rows in rows_of_each(labels[several]) if len(rows)]
 
 
 def rows_of_each(labels: Int64) -> list[Int64]:
