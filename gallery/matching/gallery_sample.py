@@ -69,7 +69,10 @@ class GallerySample:
         owners = np.array(sorted(faces.owners(session, changed.tolist())), dtype=np.int64)
         former = self._faces[1, np.isin(self._faces[0], changed)]
         touched = np.union1d(owners, former)
-        kept = np.array(sorted(faces.with_faces(session, self._members.tolist())), dtype=np.int64)
+        kept = self._members
+        if len(former) or not np.isin(kept, self._faces[1]).all():  # else all still have faces
+            left_over = faces.with_faces(session, kept.tolist())
+            kept = np.array(sorted(left_over), dtype=np.int64)
         if len(kept) < len(self._members) == SAMPLED_IDENTITIES:
             return False  # we do not know who takes the place of one that is gone
         members = identity_sample(np.union1d(kept, owners))
