@@ -101,12 +101,17 @@ class Refusal(HTTPException):
         self.response = problem(status, kind, detail, headers)
 
 
+def without_folders(message: str) -> str:
+    """Return a message without the server's folders; the names of files stay."""
+    return _FOLDERS.sub("", message)
+
+
 def problem_of(error: GalleryError) -> JSONResponse:
     """Return the problem document of a known error. A 5xx does not name the server's folders."""
     status = next(s for known, s in _STATUS if isinstance(error, known))
     kind = PROBLEM_TYPES[type(error)]
     retry = {"Retry-After": "1"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
-    detail = str(error) if status < 500 else _FOLDERS.sub("", str(error))
+    detail = str(error) if status < 500 else without_folders(str(error))
     return problem(status, kind, detail, retry)
 
 

@@ -23,7 +23,13 @@ from gallery.store import audit, backups, calibrations, faces, identities, perso
 from gallery.store.change_log import pending_scrub, request_head_removal
 from gallery.store.database import Database, Session
 from gallery.store.person_data import PersonData
-from gallery.store.records import BackupRecord, CalibrationRecord, Receipt
+from gallery.store.records import (
+    BackupRecord,
+    CalibrationRecord,
+    FaceRecord,
+    IdentityRecord,
+    Receipt,
+)
 
 if TYPE_CHECKING:  # they load the networks, which erasing rarely needs
     from gallery.matching.operating_point import OperatingPoint
@@ -33,12 +39,20 @@ if TYPE_CHECKING:  # they load the networks, which erasing rarely needs
 _PEOPLE_PER_TRANSACTION = 100  # others wait half a second to write
 
 
+Check = Callable[[IdentityRecord, list[FaceRecord]], None]
+
+
 @dataclass(frozen=True)
 class Target:
-    """What to delete of a person. face_ids : None for all, and the identity itself."""
+    """What to delete of a person.
+
+    face_ids : None for all, and the identity itself.
+    first : is given the identity and its faces in the transaction that deletes them, and may raise.
+    """
 
     identity_id: int
     face_ids: Sequence[int] | None = None
+    first: Check | None = None
 
 
 @dataclass(frozen=True)
@@ -117,9 +131,11 @@ class Deleter:
         with self._database.reading() as session:
             people = _collect(session, targets, skip_missing)
         cached = self._erase_cached(people)
+        target_of = {target.identity_id: target for target in targets}
         deletions = []
         for part in batched(people, _PEOPLE_PER_TRANSACTION):
-            deletions += self._delete_together(part, cached, action, skip_missing)
+            wanted = [target_of[person.identity_id] for person in part]
+            deletions += self._delete_together(wanted, part, cached, action, skip_missing)
         return deletions
 
     def _erase_cached(self, people: Sequence[PersonData]) -> Counter[int]:
@@ -129,10 +145,14 @@ class Deleter:
         return Counter(dict(zip(ids, counts, strict=True)))
 
     def _delete_together(
-        self, people: list[PersonData], cached: Counter[int], action: str, skip_missing: bool
+        self,
+        targets: Sequence[Target],
+        people: list[PersonData],
+        cached: Counter[int],
+        action: str,
+        skip_missing: bool,
     ) -> list[Deletion]:
         """Delete the rows of these people in one transaction."""
-        targets = [Target(p.identity_id, None if p.whole else p.face_ids) for p in people]
         while True:
             with self._database.reading() as session:
                 outdated = _outdated(session, people)
@@ -215,6 +235,9 @@ def _collect(session: Session, targets: Sequence[Target], skip_missing: bool) ->
     people = []
     for target in targets:
         try:
+            if target.first is not None:
+                record = identities.get(session, target.identity_id)
+                target.first(record, faces.records(session, identity_id=record.id))
             person = person_data.collect(session, target.identity_id, target.face_ids)
         except IdentityNotFound:
             if not skip_missing:

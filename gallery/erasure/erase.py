@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gallery.erasure.cached_photos import erase_cached_photos
-from gallery.erasure.deletion import Deleter, Deletion, Target, traces_of
+from gallery.erasure.deletion import Check, Deleter, Deletion, Target, traces_of
 from gallery.erasure.erased_bytes import erase_in_place, files_of, finish_erasing
 from gallery.erasure.search import Hit, TraceKind, Traces, search, searched_folders
 from gallery.errors import ErasureIncomplete, FaceNotFound, IdentityNotFound
@@ -61,9 +61,11 @@ class Eraser:
         self._cache = cache
         self._deleter = Deleter(database, scorer, home=home, cache=cache)
 
-    def erase_identity(self, who: str | int) -> Receipt:
+    def erase_identity(self, who: str | int, first: Check | None = None) -> Receipt:
         """Erase an identity, by its exact name or id, with all its faces. This cannot be undone.
 
+        first : is given the identity and its faces in the transaction that deletes them; if it
+            raises, nothing is erased.
         Raises IdentityNotFound, or DatabaseUnusable if the disk has no room to rebuild the file,
         before anything is changed. Raises HomeUnusable or DatabaseBusy if the rows are deleted but
         their bytes could not be erased yet; the next command on this gallery does it. Raises
@@ -77,7 +79,7 @@ class Eraser:
             finish_erasing(self._database, self._index, self._home)
             self._refuse_erased(who)
             raise
-        return self._verify(self._deleter.delete([Target(record.id)], "forget"))[0]
+        return self._verify(self._deleter.delete([Target(record.id, first=first)], "forget"))[0]
 
     def erase_identities(
         self, identity_ids: Iterable[int], action: str, progress: Progress = no_progress

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gallery.erasure.deletion import Check
 from gallery.erasure.erase import Eraser
 from gallery.errors import FaceNotFound
 from gallery.factory import build_reader
@@ -28,15 +29,16 @@ _USUAL_VIEWS = (2, 10)
 class Erasure(OpenGallery):
     """Erasing people. There is no undo."""
 
-    def forget(self, name_or_id: str | int) -> Receipt:
+    def forget(self, name_or_id: str | int, *, first: Check | None = None) -> Receipt:
         """Erase a person, by exact name or id, with no undo. Returns the receipt.
 
+        first : see gallery.erasure.erase.
         Raises IdentityNotFound and what gallery.erasure.erase does.
 
         >>> gallery.forget("Grace Hopper").faces
         1
         """
-        receipt = self._eraser().erase_identity(name_or_id)
+        receipt = self._eraser().erase_identity(name_or_id, first)
         self._forget_cached()
         return receipt
 

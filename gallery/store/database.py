@@ -25,7 +25,7 @@ from gallery.store.encryption import key_setter, read_key, sqlcipher_driver
 from gallery.store.tables import MarkRow
 from indexer.whole_file import fsync_folder
 
-SCHEMA = "0012"
+SCHEMA = "0013"
 """The newest migration. Numbers let an older program recognise a newer file."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"

@@ -14,6 +14,12 @@ from gallery.store.records import JobRecord
 from gallery.store.tables import JobRow
 
 _FINISHED_JOBS_KEPT = 100
+MOST_TRIES = 3
+
+_NEVER_ENDED = (
+    f"it was started {MOST_TRIES} times, and each time the server ended before the job did, perhaps"
+    " for want of memory; see the server's log, then start it again"
+)
 
 
 class JobState(StrEnum):
@@ -52,6 +58,28 @@ def unfinished(session: Session) -> list[JobRecord]:
     """Return the unfinished jobs, which a restart resumes, oldest first."""
     query = select(JobRow).where(JobRow.state.not_in(FINISHED)).order_by(JobRow.created_at)
     return [_record(row) for row in session.scalars(query)]
+
+
+def begin(session: Session, job_id: str) -> bool:
+    """Note that an unfinished job is started; return False if it is finished.
+
+    One that was started `MOST_TRIES` times and never came to an end is marked as failed.
+    """
+    row = session.get(JobRow, job_id)
+    if row is None or row.state in FINISHED:
+        return False
+    if row.tries >= MOST_TRIES:
+        row.state, row.error = JobState.FAILED, _NEVER_ENDED
+        return False
+    row.state, row.tries, row.done = JobState.RUNNING, row.tries + 1, 0
+    return True
+
+
+def interrupt(session: Session, job_id: str) -> None:
+    """Note that the server stopped a job itself: this was no try."""
+    row = session.get(JobRow, job_id)
+    if row is not None and row.state not in FINISHED:
+        row.tries -= 1
 
 
 def change(session: Session, job_id: str, **values: Any) -> bool:

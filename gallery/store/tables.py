@@ -318,13 +318,18 @@ class AuditRow(Base):
 
 
 class JobRow(Base):
-    """A background job requested over HTTP. result : numbers only, no names."""
+    """A background job requested over HTTP.
+
+    tries : how often it was started, but for those that the server stopped itself.
+    result : numbers only, no names.
+    """
 
     __tablename__ = "jobs"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     kind: Mapped[str] = mapped_column(String(32))
     state: Mapped[str] = mapped_column(String(16))
+    tries: Mapped[int] = mapped_column(default=0, server_default="0")
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int] = mapped_column(default=0)
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON)

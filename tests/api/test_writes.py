@@ -12,6 +12,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from gallery.errors import HomeUnusable
 from gallery.gallery import Gallery
 from gallery.store import jobs
 from gallery.store.jobs import JobState
@@ -224,6 +225,38 @@ def test_job_is_resumed_after_a_restart(serve: Serve, tmp_path: Path) -> None:
         assert wait_for_job(client, job)["state"] == "done"
 
 
+def test_job_that_ends_the_process_is_not_started_for_ever(serve: Serve, tmp_path: Path) -> None:
+    with Gallery.open(tmp_path / "home") as opened, opened.database.writing() as session:
+        job = jobs.add(session, "dedupe").id
+        for _ in range(jobs.MOST_TRIES):  # as servers do that never get further
+            assert jobs.begin(session, job)
+    with serve(tmp_path / "home") as client:
+        ended = wait_for_job(client, job)
+        assert ended["state"] == "failed" and "started 3 times" in ended["error"]
+        assert wait_for_job(client, client.post("/v1/dedupe").json()["id"])["state"] == "done"
+
+
+def test_stopping_the_server_is_no_try_of_its_job(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def slow(self: Gallery, progress) -> None:
+        calls.append(True)
+        while True:
+            progress(1, 2)
+            time.sleep(0.05)
+
+    monkeypatch.setattr(Gallery, "dedupe", slow)
+    for number in range(jobs.MOST_TRIES + 1):
+        with serve(tmp_path / "home") as client:
+            job = client.post("/v1/dedupe").json()["id"]
+            wait_until(lambda number=number: len(calls) > number)  # type: ignore[misc]
+    monkeypatch.undo()
+    with serve(tmp_path / "home") as client:
+        assert wait_for_job(client, job)["state"] == "done"
+
+
 def test_two_servers_of_one_gallery_run_a_job_once(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +288,17 @@ def test_failed_job_reports_its_error(
     monkeypatch.setattr(Gallery, "dedupe", fail)
     job = wait_for_job(client, client.post("/v1/dedupe").json()["id"])
     assert job["state"] == "failed" and job["error"] == "internal error (RuntimeError)"
+
+
+def test_failed_job_does_not_name_the_servers_folders(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Gallery, progress) -> None:
+        raise HomeUnusable("/srv/private/home/faces.index cannot be written")
+
+    monkeypatch.setattr(Gallery, "dedupe", fail)
+    job = wait_for_job(client, client.post("/v1/dedupe").json()["id"])
+    assert job["error"] == "faces.index cannot be written"
 
 
 def test_thumbnails_exist_only_if_kept_and_until_erased(

@@ -15,7 +15,7 @@ from tests.cli.conftest import Run
 def test_backup_is_verified_and_restored(two: Run, tmp_path: Path, hopper: Path) -> None:
     file = tmp_path / "x.backup"
     made = two("backup", file, "--json").line
-    assert (made["identities"], made["faces"], made["schema"]) == (2, 2, "0012")
+    assert (made["identities"], made["faces"], made["schema"]) == (2, 2, "0013")
     assert two("restore", file, "--verify", "--json").line["id"] == made["id"]
     refused = two("restore", file)
     assert (refused.status, "not empty" in refused.err) == (2, True)

@@ -21,6 +21,7 @@ from gallery.errors import (
 from gallery.gallery import Gallery
 from gallery.store import audit, backups, encoding_cache, faces, identities
 from gallery.store.change_log import clear_scrub, pending_scrub, request_scrub
+from gallery.store.records import FaceRecord, IdentityRecord
 from gallery.types import Encodings
 from tests.conftest import AddFace, UnitRows
 from tests.erasure.conftest import PICTURES
@@ -188,6 +189,24 @@ def test_several_identities_are_erased_together(people: Gallery, rows: Encodings
 
 
 # Searching for traces
+
+
+def test_a_condition_is_checked_with_the_erasure(
+    people: Gallery, rows: Encodings, add_face: AddFace
+) -> None:
+    """Somebody is enrolled from one more photo between the check and the erasure."""
+    seen: list[int] = []
+
+    def two_faces(record: IdentityRecord, enrolled: list[FaceRecord]) -> None:
+        if not seen:
+            add_face(people.database, record.name, rows.row(5), 5)
+        seen.append(len(enrolled))
+        if len(enrolled) > 1:
+            raise LookupError("changed")
+
+    with pytest.raises(LookupError):
+        people.forget("Annabel", first=two_faces)
+    assert seen == [1, 2] and people.identity("Annabel")[0].faces == 2
 
 
 def test_a_row_that_reads_as_a_longer_name_is_no_trace(

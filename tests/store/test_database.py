@@ -68,7 +68,7 @@ def test_two_files_have_different_gallery_ids(database: Database, tmp_path: Path
     other.close()
 
 
-@pytest.mark.parametrize("version", ["0013", "0100", "9999"])
+@pytest.mark.parametrize("version", ["0014", "0100", "9999"])
 def test_newer_file_is_refused_and_unchanged(database: Database, version: str) -> None:
     database.close()
     with closing(sqlite3.connect(database.file)) as connection:

@@ -55,10 +55,10 @@ def test_every_released_schema_has_a_file() -> None:
     """0004 and 0005 were released with 0006. 0007.db is 0006.db, migrated, with dated photos;
     0008.db is 0007.db, migrated, with two near names and an expiry lent with a face; 0009.db is
     0008.db, migrated, with a renamed person and an erased photo; 0010.db is 0009.db, migrated, with
-    a photo that was read; 0011.db is 0010.db, migrated, and 0012.db is 0011.db, migrated.
+    a photo that was read; 0011.db is 0010.db, migrated, and so on.
     """
-    released = {"0001", "0002", "0003", *(f"{number:04}" for number in range(6, 13))}
-    assert {path.stem for path in OLD} == released and SCHEMA == "0012"
+    released = {"0001", "0002", "0003", *(f"{number:04}" for number in range(6, 14))}
+    assert {path.stem for path in OLD} == released and SCHEMA == "0013"
 
 
 def test_old_file_is_migrated_completely(home: Path, old: Path) -> None:

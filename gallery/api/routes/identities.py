@@ -247,9 +247,8 @@ def routes(gallery: Gallery) -> APIRouter:
         """Erase an identity with all its faces, also from the disk. This cannot be undone."""
 
         def forget() -> dict[str, Any]:
-            if if_match is not None:
-                _require_match(if_match, *gallery.identity(identity))
-            return receipt_json(gallery.forget(identity))
+            check = None if if_match is None else partial(_require_match, if_match)
+            return receipt_json(gallery.forget(identity, first=check))
 
         answer: dict[str, Any] = await request.app.state.database_pool.run(request, forget)
         return answer

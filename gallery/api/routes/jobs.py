@@ -6,6 +6,7 @@ merged or marked as different since then are left out.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ import anyio
 from fastapi import APIRouter, Path, Request, Response
 from filelock import FileLock, Timeout
 
+from gallery.api.problems import without_folders
 from gallery.dedupe.mislabelled import mislabelled_reason
 from gallery.errors import GalleryError
 from gallery.gallery import Gallery
@@ -85,7 +87,10 @@ class JobRunner:
 
     def _run_job(self, job_id: str) -> None:
         try:
-            self._update(job_id, state=JobState.RUNNING, done=0)
+            with self._gallery.database.writing() as session:
+                is_begun = jobs.begin(session, job_id)
+            if not is_begun:
+                return
             report = self._gallery.dedupe(self._progress(job_id))
             result = {
                 "identities": report.identities,
@@ -116,15 +121,24 @@ class JobRunner:
             total = report.faces + report.identities
             self._update(job_id, state=JobState.DONE, done=total, total=total, result=result)
         except _Stopped:
-            return
+            self._interrupt(job_id)
         except Exception as error:
             is_known = isinstance(error, GalleryError)
             self._log.error("job failed", job=job_id, exc_info=None if is_known else error)
-            message = str(error) if is_known else f"internal error ({type(error).__name__})"
+            message = (
+                without_folders(str(error))
+                if is_known
+                else f"internal error ({type(error).__name__})"
+            )
             try:
                 self._update(job_id, state=JobState.FAILED, error=message[:500])
             except (GalleryError, _Stopped):
                 return  # still unfinished: it runs again
+
+    def _interrupt(self, job_id: str) -> None:
+        """Let the next server start the job, if it was not cancelled."""
+        with contextlib.suppress(GalleryError), self._gallery.database.writing() as session:
+            jobs.interrupt(session, job_id)
 
     def _progress(self, job_id: str) -> Any:
         updated = 0.0
