@@ -169,6 +169,11 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address that `serve` listens on.")
     port: int = Field(default=8000, ge=1, le=65_535, description="Port that `serve` listens on.")
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[A-Za-z0-9_.~-]+)*$",
+        description="Path that a proxy serves `serve` below, such as `/faces`.",
+    )
     workers: int = Field(
         default=2,
         ge=1,

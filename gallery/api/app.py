@@ -24,6 +24,7 @@ from gallery.api.limits import RequestLimits
 from gallery.api.maintenance import run_maintenance
 from gallery.api.metrics import MEDIA_TYPE, Metrics
 from gallery.api.openapi import add_openapi
+from gallery.api.path_prefix import PathPrefix
 from gallery.api.problems import add_error_handlers
 from gallery.api.routes import guide, jobs, merges, query
 from gallery.api.routes import identities as identity_routes
@@ -107,7 +108,7 @@ def create_app(
 
     app.mount("/page", StaticFiles(directory=_PAGE_FOLDER))
 
-    add_openapi(app)
+    add_openapi(app, settings.root_path)
     # The middleware added last sees a request first.
     app.add_middleware(HeadRequests)
     app.add_middleware(Idempotency, database=gallery.database)
@@ -126,6 +127,7 @@ def create_app(
     )
     app.add_middleware(ContentEncoding)
     app.add_middleware(AccessLog, metrics=metrics, log=log)
+    app.add_middleware(PathPrefix, prefix=settings.root_path)
     return app
 
 

@@ -39,6 +39,15 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    root_path: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Path that a proxy serves this below, such as /faces. Default: GALLERY_ROOT_PATH,"
+            " else none.",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -79,7 +88,8 @@ def serve(
     # uvicorn finishes its requests, then sends itself the signal again: close the gallery then.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     options: GlobalOptions = context.obj
-    given = {"host": host, "port": port, "workers": workers, "thumbnails": thumbnails}
+    given = {"host": host, "port": port, "root_path": root_path}
+    given |= {"workers": workers, "thumbnails": thumbnails}
     with Gallery.open(options.home, encoder=options.spec, **given) as gallery:
         settings = gallery.settings
         loopback = settings.host in LOOPBACK
@@ -100,7 +110,7 @@ def serve(
         server.state.ready = True
         with _listener(settings.host, settings.port) as listener:
             name = f"[{settings.host}]" if ":" in settings.host else settings.host
-            url = f"http://{name}:{settings.port}"
+            url = f"http://{name}:{settings.port}{settings.root_path}"
             if as_json:
                 emit({"url": url, "keys": has_keys})
             else:

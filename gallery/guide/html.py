@@ -1,4 +1,7 @@
-"""The guide as HTML: no raw HTML, no images, no scripts, nothing fetched from elsewhere."""
+"""The guide as HTML: no raw HTML, no images, no scripts, nothing fetched from elsewhere.
+
+Links are relative, so that the guide may be served below any path.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{title}</title>
-<link rel="icon" href="/page/icon.svg">
-<link rel="stylesheet" href="/page/page.css">
-<link rel="stylesheet" href="/page/guide.css">
+<link rel="icon" href="{root}page/icon.svg">
+<link rel="stylesheet" href="{root}page/page.css">
+<link rel="stylesheet" href="{root}page/guide.css">
 </head>
 <body class="guide">
 <nav aria-label="Guide">{links}</nav>
@@ -34,27 +37,30 @@ _PAGE = """<!doctype html>
 
 def topic_page(topic: Topic) -> str:
     """One topic as an HTML page."""
-    links = '<a href="/">Back to the gallery</a> <a href="/guide">All topics</a>'
-    return _PAGE.format(title=escape(topic.title), links=links, body=_rendered(topic.text))
+    links = '<a href="../">Back to the gallery</a> <a href="../guide">All topics</a>'
+    title, body = escape(topic.title), _rendered(topic.text)
+    return _PAGE.format(title=title, root="../", links=links, body=body)
 
 
 def topics_page(topics: list[Topic]) -> str:
     """The list of topics as an HTML page."""
-    return _list_page("Guide", topics)
+    return _list_page("Guide", topics, "./")
 
 
 def missing_topic_page(name: str, topics: list[Topic]) -> str:
     """The page for a topic that does not exist, with the list of topics."""
     note = f"<p>The guide has no topic {escape(repr(name))}. These are its topics:</p>\n"
-    return _list_page("Topic not found", topics, note)
+    return _list_page("Topic not found", topics, "../", note)
 
 
-def _list_page(title: str, topics: list[Topic], note: str = "") -> str:
+def _list_page(title: str, topics: list[Topic], root: str, note: str = "") -> str:
+    """root : the address of the gallery, relative to this page's."""
     rows = "\n".join(
-        f'<li><a href="/guide/{topic.name}">{escape(topic.title)}</a></li>' for topic in topics
+        f'<li><a href="{root}guide/{topic.name}">{escape(topic.title)}</a></li>' for topic in topics
     )
     body = f"<h1>{title}</h1>\n{note}<ul>\n{rows}\n</ul>"
-    return _PAGE.format(title=title, links='<a href="/">Back to the gallery</a>', body=body)
+    links = f'<a href="{root}">Back to the gallery</a>'
+    return _PAGE.format(title=title, root=root, links=links, body=body)
 
 
 def _rendered(text: str) -> str:
@@ -94,7 +100,7 @@ def _local_links(tokens: list[Token]) -> list[Token]:
 def _target(link: str) -> str | None:
     path, mark, fragment = link.partition("#")
     if not path or path.removesuffix(".md") in TOPICS:
-        return (f"/guide/{path.removesuffix('.md')}" if path else "") + mark + fragment
+        return path.removesuffix(".md") + mark + fragment
     return None
 
 

@@ -228,7 +228,7 @@ def test_page_loads_nothing_from_other_servers(
     page = client.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert "script-src 'self'" in page.headers["content-security-policy"]
-    paths = re.findall(r'(?:src|href)="(/page/[^"]+)"', page.text)
+    paths = [f"/{path}" for path in re.findall(r'(?:src|href)="(page/[^"]+)"', page.text)]
     assert len(paths) == 4
     folder = Path(app.__file__).parent / "page"
     paths += [f"/page/{file.name}" for file in folder.glob("*.js")]

@@ -4,5 +4,5 @@ const help = document.getElementById("help");
 
 help.addEventListener("click", () => {
   const view = document.querySelector("[data-view][aria-current]").dataset.view;
-  help.href = `/guide/${topics[view] ?? "page"}`;
+  help.href = `guide/${topics[view] ?? "page"}`;
 });

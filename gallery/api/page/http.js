@@ -9,12 +9,17 @@ const KEY_HELP = "as printed by `gallery keys create`";
 const thumbnails = new Map(); // promises by face id: requests under way, and faces without one
 let keyDialog = null;
 
+// The server may be below a path of its host; this file is one folder below the server's root.
+function address(path) {
+  return new URL(`..${path}`, import.meta.url);
+}
+
 function bearer(key = sessionStorage.getItem(KEY)) {
   return key ? { authorization: `Bearer ${key}` } : {};
 }
 
 function fetchWithKey(path, options = {}) {
-  return fetch(path, { headers: bearer(), ...options }).catch(() => {
+  return fetch(address(path), { headers: bearer(), ...options }).catch(() => {
     throw new Error(NO_ANSWER);
   });
 }
@@ -88,7 +93,7 @@ export async function callIfOpen(path) {
 export function postForm(path, form, progress = () => {}) {
   return withKey(() => new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("POST", path);
+    request.open("POST", address(path));
     for (const [name, value] of Object.entries(bearer())) request.setRequestHeader(name, value);
     request.upload.addEventListener("progress", (event) => {
       if (event.lengthComputable) progress(event.loaded / event.total);

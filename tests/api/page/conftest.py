@@ -15,6 +15,7 @@ from tests.api.conftest import Serve
 from tests.api.page.actions import Shot
 
 ARTEFACTS = Path(__file__).resolve().parents[3] / ".artefacts" / "page"
+PREFIX = "/faces"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
@@ -34,17 +35,18 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def server(serve: Serve, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
     """A client of an empty gallery, which keeps thumbnails unless the parameter is False."""
-    with serve(tmp_path / "home", thumbnails=getattr(request, "param", True)) as opened:
+    thumbnails = getattr(request, "param", True)
+    with serve(tmp_path / "home", thumbnails=thumbnails, root_path=PREFIX) as opened:
         yield opened
 
 
 @pytest.fixture
 def page(browser: Browser, server: httpx.Client) -> Iterator[Page]:
-    """The page; console output and requests to other servers fail the test."""
+    """The page, below a path; console output, and requests to anywhere else, fail the test."""
     context = browser.new_context(viewport={"width": 1000, "height": 900})
     opened = context.new_page()
     faults: list[str] = []
-    home = str(server.base_url)
+    home = f"{server.base_url}{PREFIX}/"
     opened.on("pageerror", lambda error: faults.append(str(error)))
     opened.on(
         "console", lambda m: faults.append(m.text) if "Failed to load" not in m.text else None
