@@ -28,6 +28,7 @@ from gallery.matching.operating_point import OperatingPoint
 from gallery.matching.photo_quality import judged, limits_for
 from gallery.matching.scorer import Scorer
 from gallery.networks.machine import machine_for
+from gallery.progress import StepProgress, no_step_progress
 from gallery.store import (
     audit,
     backups,
@@ -62,36 +63,42 @@ class Finding:
 
 
 def check(
-    settings: Settings, database: Database, index: IndexReplica, scorer: Callable[[], Scorer]
+    settings: Settings,
+    database: Database,
+    index: IndexReplica,
+    scorer: Callable[[], Scorer],
+    progress: StepProgress = no_step_progress,
 ) -> list[Finding]:
-    """Check every part."""
-    return [
-        *check_storage(settings, database, index),
-        _encoder(database, settings),
-        *_head(database, scorer),
-        *_weights(settings, database),
-        _networks(settings),
-        Finding(
-            "versions",
-            True,
-            ", ".join(
-                (f"python {platform.python_version()}", *(f"{p} {version(p)}" for p in _PACKAGES))
-            ),
-        ),
-    ]
+    """Check every part; first what is stored, then what loads the networks.
+
+    progress : is told the part that is checked next.
+    """
+    parts: tuple[tuple[str, Callable[[], Finding | list[Finding]]], ...] = (
+        ("home", lambda: _home(settings.home)),
+        ("database", lambda: _database(database)),
+        ("people", lambda: _people(database)),
+        ("examples", lambda: _poor_examples(database)),
+        ("index", lambda: _index(index)),
+        ("audit trail", lambda: _trail(database, settings.audit_days)),
+        ("backups", lambda: _backups(database)),
+        ("encoder", lambda: _encoder(database, settings)),
+        ("head", lambda: _head(database, scorer)),
+        ("weights", lambda: _weights(settings, database)),
+        ("networks", lambda: _networks(settings)),
+        ("versions", _versions),
+    )
+    findings: list[Finding] = []
+    for number, (name, examine) in enumerate(parts):
+        progress(f"checking: {name}", number, len(parts))
+        found = examine()
+        findings += found if isinstance(found, list) else [found]
+    progress("checking", len(parts), len(parts))
+    return findings
 
 
-def check_storage(settings: Settings, database: Database, index: IndexReplica) -> list[Finding]:
-    """Check what is stored, without loading the networks."""
-    return [
-        _home(settings.home),
-        _database(database),
-        _people(database),
-        _poor_examples(database),
-        _index(index),
-        _trail(database, settings.audit_days),
-        _backups(database),
-    ]
+def _versions() -> Finding:
+    packages = (f"{package} {version(package)}" for package in _PACKAGES)
+    return Finding("versions", True, ", ".join((f"python {platform.python_version()}", *packages)))
 
 
 def _networks(settings: Settings) -> Finding:

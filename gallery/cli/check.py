@@ -12,7 +12,7 @@ from rich.markup import escape
 from gallery.cli.app import JsonOption, app
 from gallery.cli.exit_status import ERROR, FOUND, NONE
 from gallery.cli.opening import open_gallery
-from gallery.cli.output import count, emit, out, say
+from gallery.cli.output import count, emit, out, progress, say
 from gallery.errors import SettingInvalid
 from gallery.names import printable
 
@@ -66,8 +66,8 @@ def check(
             report = gallery.traces(traces, photos or ())
         _show_traces(report, as_json)
         raise typer.Exit(FOUND if report.clean else NONE)
-    with open_gallery(context) as gallery:
-        findings = gallery.check(repair=repair)
+    with open_gallery(context) as gallery, progress("checking") as bar:
+        findings = gallery.check(repair=repair, progress=bar.step)
     for finding in findings:
         if as_json:
             emit({"part": finding.part, "ok": finding.ok, "said": finding.message})

@@ -26,8 +26,6 @@ from gallery.store.person_data import PersonData
 from gallery.store.records import (
     BackupRecord,
     CalibrationRecord,
-    FaceRecord,
-    IdentityRecord,
     Receipt,
 )
 
@@ -39,7 +37,7 @@ if TYPE_CHECKING:  # they load the networks, which erasing rarely needs
 _PEOPLE_PER_TRANSACTION = 100  # others wait half a second to write
 
 
-Check = Callable[[IdentityRecord, list[FaceRecord]], None]
+Check = Callable[[Session, int], None]
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Target:
     """What to delete of a person.
 
     face_ids : None for all, and the identity itself.
-    first : is given the identity and its faces in the transaction that deletes them, and may raise.
+    first : called with the identity's id in the transaction that deletes it, and may raise.
     """
 
     identity_id: int
@@ -236,8 +234,7 @@ def _collect(session: Session, targets: Sequence[Target], skip_missing: bool) ->
     for target in targets:
         try:
             if target.first is not None:
-                record = identities.get(session, target.identity_id)
-                target.first(record, faces.records(session, identity_id=record.id))
+                target.first(session, target.identity_id)
             person = person_data.collect(session, target.identity_id, target.face_ids)
         except IdentityNotFound:
             if not skip_missing:

@@ -64,8 +64,8 @@ class Eraser:
     def erase_identity(self, who: str | int, first: Check | None = None) -> Receipt:
         """Erase an identity, by its exact name or id, with all its faces. This cannot be undone.
 
-        first : is given the identity and its faces in the transaction that deletes them; if it
-            raises, nothing is erased.
+        first : called with the identity's id in the transaction that deletes it; if it raises,
+            nothing is erased.
         Raises IdentityNotFound, or DatabaseUnusable if the disk has no room to rebuild the file,
         before anything is changed. Raises HomeUnusable or DatabaseBusy if the rows are deleted but
         their bytes could not be erased yet; the next command on this gallery does it. Raises

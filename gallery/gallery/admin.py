@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gallery.encoders.built_in import TRAITS
 from gallery.gallery.base import OpenGallery
-from gallery.progress import Progress, no_progress
+from gallery.progress import Progress, StepProgress, no_progress, no_step_progress
 from gallery.store import audit, calibrations, encoders, faces
 from gallery.store.records import CalibrationRecord
 from gallery.types import AnyPath
@@ -98,7 +98,9 @@ class Administration(OpenGallery):
         """
         return self._speed_up.run(self.index)
 
-    def check(self, *, repair: bool = False) -> list[Finding]:
+    def check(
+        self, *, repair: bool = False, progress: StepProgress = no_step_progress
+    ) -> list[Finding]:
         """Check everything that the gallery needs.
 
         repair : first repair what can be repaired; no person is dropped.
@@ -107,4 +109,5 @@ class Administration(OpenGallery):
         from gallery.admin.repair import repair_gallery
 
         repaired = repair_gallery(self.settings, self.database, self.index) if repair else []
-        return repaired + check(self.settings, self.database, self.index, lambda: self.scorer)
+        parts = self.settings, self.database, self.index
+        return repaired + check(*parts, lambda: self.scorer, progress)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gallery.erasure.deletion import Check
 from gallery.erasure.erase import Eraser
 from gallery.errors import FaceNotFound
 from gallery.factory import build_reader
 from gallery.gallery.base import OpenGallery
+from gallery.matching.photo_quality import judged
 from gallery.progress import Progress, no_progress
 from gallery.store import faces, identities
-from gallery.store.records import IdentityRecord, Receipt
+from gallery.store.database import Session
+from gallery.store.records import FaceRecord, IdentityRecord, Receipt
 
 if TYPE_CHECKING:
     from gallery.erasure.report import EncodedPhoto, TraceReport
@@ -29,16 +30,27 @@ _USUAL_VIEWS = (2, 10)
 class Erasure(OpenGallery):
     """Erasing people. There is no undo."""
 
-    def forget(self, name_or_id: str | int, *, first: Check | None = None) -> Receipt:
+    def forget(
+        self,
+        name_or_id: str | int,
+        *,
+        first: Callable[[IdentityRecord, list[FaceRecord]], None] | None = None,
+    ) -> Receipt:
         """Erase a person, by exact name or id, with no undo. Returns the receipt.
 
-        first : see gallery.erasure.erase.
+        first : called with the identity before anything is erased; what it raises stops that.
         Raises IdentityNotFound and what gallery.erasure.erase does.
 
         >>> gallery.forget("Grace Hopper").faces
         1
         """
-        receipt = self._eraser().erase_identity(name_or_id, first)
+
+        def check(session: Session, identity_id: int) -> None:
+            if first is not None:
+                record = identities.get(session, identity_id)
+                first(record, judged(session, faces.records(session, identity_id=identity_id)))
+
+        receipt = self._eraser().erase_identity(name_or_id, check)
         self._forget_cached()
         return receipt
 

@@ -195,18 +195,20 @@ def test_a_condition_is_checked_with_the_erasure(
     people: Gallery, rows: Encodings, add_face: AddFace
 ) -> None:
     """Somebody is enrolled from one more photo between the check and the erasure."""
-    seen: list[int] = []
+    seen: list[tuple[IdentityRecord, list[FaceRecord]]] = []
+    before = people.identity("Annabel")
+    assert before[1][0].faults  # they are part of what a client has seen
 
-    def two_faces(record: IdentityRecord, enrolled: list[FaceRecord]) -> None:
+    def unchanged(record: IdentityRecord, enrolled: list[FaceRecord]) -> None:
         if not seen:
             add_face(people.database, record.name, rows.row(5), 5)
-        seen.append(len(enrolled))
-        if len(enrolled) > 1:
+        seen.append((record, enrolled))
+        if (record, enrolled) != before:
             raise LookupError("changed")
 
     with pytest.raises(LookupError):
-        people.forget("Annabel", first=two_faces)
-    assert seen == [1, 2] and people.identity("Annabel")[0].faces == 2
+        people.forget("Annabel", first=unchanged)
+    assert seen == [before, people.identity("Annabel")] and seen[1][0].faces == 2
 
 
 def test_a_row_that_reads_as_a_longer_name_is_no_trace(
