@@ -197,7 +197,7 @@ def test_a_condition_is_checked_with_the_erasure(
 ) -> None:
     """Somebody is enrolled from one more photo between the check and the erasure."""
     seen: list[tuple[IdentityRecord, list[FaceRecord]]] = []
-    add_face(people.database, "Grace", replace(rows.row(4), norms=np.float32([0.01])), 4)
+    add_face(people.database, "Grace", replace(rows.row(4), agreement=np.float32([0.9])), 4)
     before = people.identity("Grace")
     assert before[1][0].faults  # they are part of what a client has seen
 
