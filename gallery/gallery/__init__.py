@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +75,33 @@ class Gallery(Queries, Identities, Erasure, Duplicates, Reencoding, Administrati
         return self._runtime.steady(
             lambda p: p.enroller.get().enroll(name, photo, options, taken=taken)
         )
+
+    def enroll_photos(
+        self,
+        name: str,
+        photos: Sequence[PhotoSource],
+        *,
+        several: Several | str = Several.REFUSE,
+        force: bool = False,
+        distinct: bool = False,
+        new: bool = False,
+        strict: bool = False,
+        taken: str | None = None,
+    ) -> list[Enrolment]:
+        """Enrol photos of a person, and return the outcome of each. As `enroll`."""
+        return [
+            self.enroll(
+                name,
+                photo,
+                several=several,
+                force=force,
+                distinct=distinct,
+                new=new,
+                strict=strict,
+                taken=taken,
+            )
+            for photo in photos
+        ]
 
     def enroll_folder(
         self,

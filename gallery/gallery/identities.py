@@ -102,7 +102,7 @@ class Identities(OpenGallery):
         new_name: str | None = None,
         new: bool = False,
         external_id: str | None = None,
-        details: dict[str, str],
+        details: dict[str, str] | None = None,
         expires: str | None = None,
         first: Callable[[IdentityRecord, list[FaceRecord]], None] = lambda _record, _faces: None,
     ) -> IdentityRecord:
@@ -122,7 +122,14 @@ class Identities(OpenGallery):
             if expires is not None:
                 identities.set_expiry(session, record.id, due)
             audit.record(session, "describe", identity_id=record.id)
-            return identities.describe(session, record.id, external_id, details)
+            return identities.describe(session, record.id, external_id, details or {})
+
+    def expire_at(self, name_or_id: str | int, when: str) -> IdentityRecord:
+        """Set when to erase an identity: a date, a time, or days from now as `90d`; empty: never.
+
+        Raises IdentityNotFound, NameAmbiguous or SettingInvalid.
+        """
+        return self.describe(name_or_id, expires=when)
 
     def merge(self, keep: str | int, others: Sequence[str | int]) -> MergeResult:
         """Merge other identities into one, by exact names or ids.

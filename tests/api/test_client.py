@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import inspect
 import json
 import shutil
 import subprocess
@@ -75,10 +76,10 @@ def test_example_of_query(
 def test_results_equal_those_of_a_gallery(
     client: Client, tmp_path: Path, pipeline: FacePipeline, cache: Path, hopper: Path, collins: Path
 ) -> None:
-    (enrolment,) = client.enroll("Grace Hopper", hopper)
+    enrolment = client.enroll("Grace Hopper", hopper)
     assert enrolment.outcome is EnrolOutcome.ENROLLED and enrolment.identity is not None
-    assert [e.outcome for e in client.enroll("Grace Hopper", hopper)] == [EnrolOutcome.ALREADY]
-    assert client.enroll("Someone", hopper)[0].outcome is EnrolOutcome.REFUSED
+    assert client.enroll("Grace Hopper", hopper).outcome is EnrolOutcome.ALREADY
+    assert client.enroll("Someone", hopper).outcome is EnrolOutcome.REFUSED
     with Gallery.open(tmp_path / "home", cache=cache, threads=1) as gallery:
         for photo in (hopper, collins):
             decision, expected = client.query(photo), gallery.query(photo)
@@ -120,6 +121,50 @@ def test_identities_are_changed_merged_deduplicated_and_erased(
     assert client.query(hopper).outcome is Outcome.MATCH
 
 
+def test_methods_of_both_take_and_return_the_same() -> None:
+    both = {name for name in vars(Client) if not name.startswith("_") and hasattr(Gallery, name)}
+    assert {"enroll", "describe", "expire_at", "forget", "identity", "merge", "query"} <= both
+    assert inspect.get_annotations(Client.enroll) == inspect.get_annotations(Gallery.enroll)
+    for name in both - {"close"}:
+        ours, theirs = (inspect.signature(getattr(c, name)) for c in (Client, Gallery))
+        hook = ("first", inspect.Parameter.KEYWORD_ONLY)  # in the transaction: not for a client
+        kept = [p for p in theirs.parameters.values() if (p.name, p.kind) != hook]
+        assert ours == theirs.replace(parameters=kept), name
+
+
+def test_people_are_named_as_in_a_gallery(client: Client, hopper: Path, collins: Path) -> None:
+    client.enroll("Grace Hopper", hopper)
+    client.enroll("7", collins)
+    assert client.identity("grace-hopper")[0].id == client.identity("1")[0].id == 1
+    assert client.identity("7")[0].id == 2
+    with pytest.raises(IdentityNotFound, match="no identity 'grace-hopper'"):
+        client.forget("grace-hopper")
+    client.enroll("GRACE HOPPER", collins, new=True, force=True)
+    with pytest.raises(NameAmbiguous, match=r"may be '.*' or '.*'; give the exact"):
+        client.identity("grace-hopper")
+    described = client.describe("Grace Hopper", details={"rank": "admiral"}, expires="2040-01-02")
+    assert described.details == {"rank": "admiral"} and described.expires_at is not None
+    assert client.expire_at("Grace Hopper", "").expires_at is None
+    assert client.merge("Grace Hopper", ["GRACE HOPPER"]).identity.name == "Grace Hopper"
+    assert len(client.merges(limit=1)) == 1
+    assert client.forget("Grace Hopper").whole
+
+
+def test_former_spellings_work_with_a_warning(
+    client: Client, hopper: Path, collins: Path, cache: Path, tmp_path: Path
+) -> None:
+    with pytest.warns(DeprecationWarning, match="enroll_photos"):
+        first, second = client.enroll("Grace", hopper, hopper)
+    assert (first.outcome, second.outcome) == (EnrolOutcome.ENROLLED, EnrolOutcome.ALREADY)
+    assert client.enroll_photos("Grace", [hopper]) == [second]
+    with pytest.warns(DeprecationWarning, match="returns one Enrolment"):
+        (again,) = client.enroll("Grace", hopper)
+    with pytest.warns(DeprecationWarning, match="returns one Enrolment"):
+        assert client.enroll("Grace", hopper)[0] == again == second
+    with pytest.warns(DeprecationWarning, match="identity_id of Client.identity is now"):
+        assert client.identity(identity_id=1)[0].name == "Grace"
+
+
 def test_errors_equal_those_of_a_gallery(client: Client, hopper: Path, tmp_path: Path) -> None:
     client.enroll("Grace", hopper)
     client.enroll("G. Hopper", hopper, force=True)
@@ -140,7 +185,7 @@ def test_errors_equal_those_of_a_gallery(client: Client, hopper: Path, tmp_path:
     with pytest.raises(SettingInvalid):
         client.query(hopper, several=Several.CENTRAL)
     with pytest.raises(ServerRefused, match="Not found"):
-        client._json("GET", "/page/page.js/nothing", dict)
+        client._requests.json("GET", "/page/page.js/nothing", dict)
     with Client("http://127.0.0.1:1") as nowhere, pytest.raises(ServerUnreachable, match="running"):
         nowhere.query(hopper)
 
@@ -173,10 +218,10 @@ RETRY: Answer = (503, {"retry-after": "0"}, b"{}")
 
 def test_near_names(server: httpx.Client, client: Client, hopper: Path, collins: Path) -> None:
     client.enroll("Mei Lin", hopper)
-    (same,) = client.enroll("mei-lin", hopper)
+    same = client.enroll("mei-lin", hopper)
     assert (same.outcome, same.identity.name) == (EnrolOutcome.ALREADY, "Mei Lin")
     assert same.notes == ("'mei-lin' is taken to be 'Mei Lin'; use new if it is another person",)
-    (other,) = client.enroll("mei-lin", collins, new=True)
+    other = client.enroll("mei-lin", collins, new=True)
     assert (other.identity.name, other.notes) == ("mei-lin", ())
     with pytest.raises(NameAmbiguous, match="'MEI LIN' may be 'Mei Lin'"):
         client.enroll("MEI LIN", hopper)
@@ -289,7 +334,7 @@ def test_photos_are_arrays_images_open_files_bytes_and_paths(
 ) -> None:
     with Image.open(hopper) as image, hopper.open("rb") as opened:
         pixels = np.asarray(image)
-        (enrolment,) = client.enroll("Grace", pixels, several="largest")
+        enrolment = client.enroll("Grace", pixels, several="largest")
         assert enrolment.outcome == EnrolOutcome.ENROLLED and enrolment.photo == "(array)"
         for photo in (pixels, image, opened, hopper, hopper.read_bytes()):
             assert client.query(photo, several="largest").outcome == Outcome.MATCH

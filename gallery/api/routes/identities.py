@@ -236,7 +236,7 @@ def routes(gallery: Gallery) -> APIRouter:
     ) -> dict[str, Any]:
         """Set when the identity is to be erased; the server does so within a minute."""
         record = await request.app.state.database_pool.run(
-            request, lambda: gallery.describe(identity, details={}, expires=expiry.expires_at)
+            request, lambda: gallery.expire_at(identity, expiry.expires_at)
         )
         return identity_json(record)
 
