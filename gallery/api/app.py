@@ -84,6 +84,7 @@ def create_app(
         title="face-gallery",
         version=version("face-gallery"),
         summary="Who is in this photo: exactly one enrolled identity, or none?",
+        redirect_slashes=False,  # they would not know the path that a proxy serves this below
         docs_url=None,  # FastAPI's page would load scripts from another server
         redoc_url=None,
         openapi_url="/v1/openapi.json",

@@ -34,9 +34,10 @@ class PathPrefix:
             forwarded = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
             prefix = forwarded if _FORWARDED.fullmatch(forwarded) else ""
         elif scope["path"] == prefix:  # the page's addresses are relative to the folder
-            await RedirectResponse(f"{prefix}/", HTTPStatus.PERMANENT_REDIRECT)(
-                scope, receive, send
-            )
+            query = scope.get("query_string", b"").decode("latin-1")
+            address = f"{prefix}/?{query}" if query else f"{prefix}/"
+            redirect = RedirectResponse(address, HTTPStatus.PERMANENT_REDIRECT)
+            await redirect(scope, receive, send)
             return
         elif scope["path"].startswith(f"{prefix}/"):
             raw = scope.get("raw_path", b"").removeprefix(prefix.encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from gallery.errors import (
 )
 from gallery.json_forms import from_json
 from gallery.json_forms.from_json import Json
+from gallery.names import checked_name
 from gallery.progress import Progress, no_progress
 from gallery.store.records import FaceRecord, IdentityRecord, MergeRecord, MergeResult, Receipt
 from gallery.types import Comparison, Decision, Enrolment, Several
@@ -329,10 +331,11 @@ class Client:
 
         exact : not by a near name.  Raises IdentityNotFound or NameAmbiguous.
         """
-        if isinstance(name_or_id, int):
-            return name_or_id
-        near = self.near(name_or_id)
-        named = [record for record in near if record.name == name_or_id]
+        if not isinstance(name_or_id, str):
+            return operator.index(name_or_id)
+        name = checked_name(name_or_id)
+        near = self.near(name)
+        named = [record for record in near if record.name == name]
         if not named and name_or_id.isdecimal():
             return int(name_or_id)
         found = named or ([] if exact else near)

@@ -35,8 +35,8 @@ def formerly_of_several_photos(enroll: Callable[P, Enrolment]) -> Callable[P, En
 
     @wraps(enroll)
     def wrapper(*arguments: P.args, **options: P.kwargs) -> Enrolment:
-        client, name, *photos = arguments
-        if photos[1:]:
+        if len(arguments) > 3:  # the client, the name, and a photo
+            client, name, *photos = arguments
             _warn("several photos of Client.enroll: use enroll_photos")
             several: Any = client.enroll_photos(name, photos, **options)  # type: ignore[attr-defined]
             return several  # type: ignore[no-any-return]

@@ -22,10 +22,11 @@ def erase_cached_photos(cache: Path, people: Sequence[Traces]) -> list[int]:
     if not folder.is_dir():
         return dropped
     try:
-        files = {hit.file for hit in search([folder], chain.from_iterable(people)).hits}
-        if files:
-            contents = [{trace.content for trace in traces} for traces in people]
-            for file in files:
+        hits = search([folder], chain.from_iterable(people)).hits
+        if hits:
+            found = {hit.trace.content for hit in hits}
+            contents = [_contents(traces, found) for traces in people]
+            for file in {hit.file for hit in hits}:
                 counts = encoding_cache.erase(file, contents)
                 dropped = [sum(pair) for pair in zip(dropped, counts, strict=True)]
             for hit in search([folder], chain.from_iterable(people)).hits:
@@ -36,3 +37,9 @@ def erase_cached_photos(cache: Path, people: Sequence[Traces]) -> list[int]:
             " to erase; delete it and try again"
         ) from error
     return dropped
+
+
+def _contents(traces: Traces, found: set[bytes]) -> set[bytes]:
+    """What to look for in the entries; nothing for the many people of whom nothing was found."""
+    contents = {trace.content for trace in traces}
+    return set() if contents.isdisjoint(found) else contents

@@ -82,17 +82,22 @@ class Eraser:
         return self._verify(self._deleter.delete([Target(record.id, first=first)], "forget"))[0]
 
     def erase_identities(
-        self, identity_ids: Iterable[int], action: str, progress: Progress = no_progress
+        self,
+        identity_ids: Iterable[int],
+        action: str,
+        progress: Progress = no_progress,
+        first: Check | None = None,
     ) -> list[Receipt]:
         """Erase several identities. Ids that no longer exist are skipped.
 
         action : for the audit trail.  progress : is told how many identities are erased.
+        first : as of `erase_identity`; those for which it raises IdentityNotFound are skipped.
         Raises the same errors as `erase_identity`; those erased before then are erased.
         """
         ids = list(identity_ids)
         receipts: list[Receipt] = []
         for start in range(0, len(ids), _PEOPLE_PER_SEARCH):
-            targets = [Target(who) for who in ids[start : start + _PEOPLE_PER_SEARCH]]
+            targets = [Target(who, first=first) for who in ids[start : start + _PEOPLE_PER_SEARCH]]
             deletions = self._deleter.delete(targets, action, skip_missing=True)
             receipts += self._verify(deletions) if deletions else []
             progress(min(start + _PEOPLE_PER_SEARCH, len(ids)), len(ids))

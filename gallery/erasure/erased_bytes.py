@@ -18,8 +18,10 @@ from gallery.matching.learned_heads import delete_trained_heads
 from gallery.store.change_log import (
     clear_head_removal,
     clear_scrub,
+    clear_unsought,
     pending_head_removal,
     pending_scrub,
+    unsought,
 )
 from gallery.store.database import Database
 from gallery.types import DIMENSION
@@ -33,6 +35,7 @@ def finish_erasing(database: Database, index: IndexReplica, home: Path) -> None:
     """
     with database.reading() as session:
         note, head = pending_scrub(session), pending_head_removal(session)
+        left = unsought(session)
     if note is None:
         return
     try:
@@ -42,6 +45,9 @@ def finish_erasing(database: Database, index: IndexReplica, home: Path) -> None:
     finally:
         database.scrub()
     _clear(database, [note], head)
+    if left is not None:
+        with database.writing() as session:
+            clear_unsought(session, left)
 
 
 def erase_in_place(
@@ -59,13 +65,15 @@ def erase_in_place(
     traces : of the people whose rows were deleted.  plain_texts : too plain to be searched for in
     whole files; among the bytes of the database that belong to no row, they are.
     notes : that this deletion left, that bytes are to be erased.
-    Returns what was searched, or None, and leaves the notes, if a trace may be left. A trace in a
-    row is somebody else's. Raises HomeUnusable or DatabaseBusy.
+    Returns what was searched, or None, and leaves the notes, if bytes of people may be left. A
+    trace in a row is somebody else's. Raises HomeUnusable or DatabaseBusy.
     """
     if database.is_encrypted:  # nothing is found in it
         return None
     with database.reading() as session:
         head = pending_head_removal(session)
+        if unsought(session) is not None:
+            return None
     try:
         if head is not None:
             delete_trained_heads(home)

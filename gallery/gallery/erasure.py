@@ -86,10 +86,13 @@ class Erasure(OpenGallery):
         """Erase every identity that is due. See gallery.erasure.erase."""
         with self.database.reading() as session:
             due = identities.expired_ids(session)
-        receipts = self._eraser().erase_identities(due, "expire", progress)
-        if receipts:
-            self._forget_cached()
-        return receipts
+        try:
+            # Somebody's date may be moved while others are erased.
+            check = identities.require_expired
+            return self._eraser().erase_identities(due, "expire", progress, check)
+        finally:
+            if due:
+                self._forget_cached()
 
     def _forget_cached(self) -> None:
         """Drop what this process has in memory of enrolled people beside the index."""

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from gallery.store.tables import ChangeRow, MarkRow
 
 _LATEST = select(func.max(ChangeRow.id))
-_SCRUB, _HEAD_REMOVAL = "to_scrub", "head_to_drop"
+_SCRUB, _HEAD_REMOVAL, _UNSOUGHT = "to_scrub", "head_to_drop", "unsought_bytes"
 
 
 def log_changes(session: Session, face_ids: Sequence[int]) -> None:
@@ -56,6 +56,24 @@ def pending_head_removal(session: Session) -> str | None:
 def clear_head_removal(session: Session, note: str) -> None:
     """Clear a note after deleting the head's files; a newer one stays."""
     session.execute(delete(MarkRow).where(MarkRow.name == _HEAD_REMOVAL, MarkRow.value == note))
+
+
+def note_unsought(session: Session) -> None:
+    """Note, in the transaction that deletes or replaces them, that bytes of people may be left.
+
+    A later erasure does not know them, so that it cannot search for them: it rebuilds the file.
+    """
+    session.merge(MarkRow(name=_UNSOUGHT, value=uuid4().hex))
+
+
+def unsought(session: Session) -> str | None:
+    """Return the note that such bytes may be left, if there is one."""
+    return session.scalar(select(MarkRow.value).where(MarkRow.name == _UNSOUGHT))
+
+
+def clear_unsought(session: Session, note: str) -> None:
+    """Clear a note after the file was rebuilt; a newer one stays."""
+    session.execute(delete(MarkRow).where(MarkRow.name == _UNSOUGHT, MarkRow.value == note))
 
 
 def changed_since(session: Session, position: int) -> list[int]:

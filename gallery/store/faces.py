@@ -26,7 +26,7 @@ from gallery.batching import batched
 from gallery.errors import InvalidEncoding
 from gallery.names import printable
 from gallery.store import encoders
-from gallery.store.change_log import log_changes, request_scrub
+from gallery.store.change_log import log_changes, note_unsought, request_scrub
 from gallery.store.encoders import EncoderState
 from gallery.store.records import FaceRecord, NewFace, StoredEncodings
 from gallery.store.tables import (
@@ -180,6 +180,7 @@ def _set_earlier_aside(session: Session, row: FaceRow, box: Box, encoder: int) -
         ]
         if any(face_id is not None for face_id in dropped):
             request_scrub(session)
+    note_unsought(session)
     session.execute(delete(other).where(other.face_id == row.id, stale))
     if row.encoder_id == previous or (same_face and row.encoder_id in states):
         session.merge(

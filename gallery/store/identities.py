@@ -13,7 +13,7 @@ from gallery.batching import batched
 from gallery.errors import IdentityExists, IdentityNotFound, NameAmbiguous
 from gallery.names import checked_details, checked_external_id, checked_name, folded, printable
 from gallery.store import expiry, photo_cache, recalled
-from gallery.store.change_log import log_changes, request_scrub
+from gallery.store.change_log import log_changes, note_unsought, request_scrub
 from gallery.store.dedupe_tables import AppliedStepRow
 from gallery.store.records import IdentityPage, IdentityRecord
 from gallery.store.tables import (
@@ -180,6 +180,7 @@ def describe(
     Raises IdentityNotFound, DetailsInvalid, or IdentityExists when another has the external id.
     """
     row = session.get_one(IdentityRow, get(session, name_or_id).id)
+    former_id = row.external_id
     if external_id is not None:
         external_id = checked_external_id(external_id)
         holder = session.scalar(
@@ -191,7 +192,10 @@ def describe(
             raise IdentityExists(f"{holder.name!r} already has the external id {external_id!r}")
         row.external_id = external_id or None
     combined = {**row.details, **checked_details(details)}
-    row.details = checked_details({key: value for key, value in combined.items() if value})
+    combined = checked_details({key: value for key, value in combined.items() if value})
+    if former_id not in (None, row.external_id) or not row.details.items() <= combined.items():
+        note_unsought(session)
+    row.details = combined
     session.flush()
     return get(session, row.name)
 
@@ -236,6 +240,13 @@ def expired_ids(session: Session) -> list[int]:
     """Return the ids of identities due for erasure, longest overdue first."""
     due = IdentityRow.expires_at <= datetime.now(UTC)
     return list(session.scalars(select(IdentityRow.id).where(due).order_by(IdentityRow.expires_at)))
+
+
+def require_expired(session: Session, identity_id: int) -> None:
+    """Raises IdentityNotFound unless the identity exists and is due for erasure."""
+    due = (IdentityRow.id == identity_id) & (IdentityRow.expires_at <= datetime.now(UTC))
+    if session.scalar(select(IdentityRow.id).where(due)) is None:
+        raise IdentityNotFound(f"no identity {identity_id} is due for erasure")
 
 
 def remove(session: Session, identity_id: int) -> list[int]:

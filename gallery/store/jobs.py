@@ -17,8 +17,8 @@ _FINISHED_JOBS_KEPT = 100
 MOST_TRIES = 3
 
 _NEVER_ENDED = (
-    f"it was started {MOST_TRIES} times, and each time the server ended before the job did, perhaps"
-    " for want of memory; see the server's log, then start it again"
+    f"it was started {MOST_TRIES} times and never came to an end, perhaps because the server had"
+    " too little memory; see its log, then start it again"
 )
 
 

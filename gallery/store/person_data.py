@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -65,8 +66,10 @@ class PersonData:
     @property
     def fingerprint(self) -> tuple[object, ...]:
         """A value that changes when the stored data changes."""
-        counts = len(self.encodings), len(self.images)
-        return self.face_ids, self.set_aside, self.names, self.texts, counts
+        content = hashlib.sha256(self.encodings.tobytes())
+        for image in self.images:
+            content.update(hashlib.sha256(image).digest())
+        return self.face_ids, self.set_aside, self.names, self.texts, content.digest()
 
 
 def collect(session: Session, identity_id: int, face_ids: Sequence[int] | None) -> PersonData:

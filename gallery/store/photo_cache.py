@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from gallery.batching import batched
 from gallery.names import printable
+from gallery.store.change_log import note_unsought
 from gallery.store.dedupe_tables import AppliedStepRow, CachedPhotoRow, FaceDecisionRow
 from gallery.types import DIMENSION, NO_PIXELS, Box, Encodings, Face, Float32, Photo, UInt8
 
@@ -169,7 +170,8 @@ def forget_photos(session: Session, sha256s: Iterable[str]) -> None:
     The cache may hold other photos of the erased person.
     """
     erased = tuple(sha256s)
-    session.execute(delete(CachedPhotoRow))
+    if session.execute(delete(CachedPhotoRow)).rowcount:  # type: ignore[attr-defined]
+        note_unsought(session)
     rows = session.scalars(select(FaceDecisionRow)).all()
     about = {row for row in rows if row.first.startswith(erased) or row.second.startswith(erased)}
     groups = {row.person for row in about if row.same}

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from gallery.errors import CannotReencode, EncoderChanged
 from gallery.store import encoders
-from gallery.store.change_log import log_changes, request_scrub
+from gallery.store.change_log import log_changes, note_unsought, request_scrub
 from gallery.store.encoders import EncoderState
 from gallery.store.packing import drop_packed_encodings
 from gallery.store.tables import FaceRow, IdentityRow, KeptImageRow, OtherEncodingRow, PhotoRow
@@ -153,6 +153,7 @@ def switch(session: Session, encoder_id: int) -> None:
     else:
         previous = before
     kept_ids = {encoder_id} if previous is None else {encoder_id, previous.id}
+    note_unsought(session)
     session.execute(delete(other).where(other.encoder_id == encoder_id))
     session.execute(delete(other).where(other.encoder_id.not_in(kept_ids)))
     for record in encoders.with_encodings(session):
@@ -174,6 +175,7 @@ def finish(session: Session) -> int:
     for record in encoders.with_encodings(session):
         if record.state is not EncoderState.CURRENT:
             _drop_encodings(session, record.id)
+    note_unsought(session)
     session.execute(delete(OtherEncodingRow))
     request_scrub(session)
     return (dropped or 0) + drop_packed_encodings(session)
@@ -212,5 +214,6 @@ def _has_other_encoding(encoder_id: int) -> Exists:
 
 
 def _drop_encodings(session: Session, encoder_id: int) -> None:
+    note_unsought(session)
     session.execute(delete(OtherEncodingRow).where(OtherEncodingRow.encoder_id == encoder_id))
     encoders.set_state(session, encoder_id, EncoderState.PAST)

@@ -142,6 +142,9 @@ def test_people_are_named_as_in_a_gallery(client: Client, hopper: Path, collins:
     client.enroll("GRACE HOPPER", collins, new=True, force=True)
     with pytest.raises(NameAmbiguous, match=r"may be '.*' or '.*'; give the exact"):
         client.identity("grace-hopper")
+    with pytest.raises(InvalidName):
+        client.identity("")
+    assert client.identity(" Grace Hopper ")[0].id == client.identity(np.int64(1))[0].id == 1
     described = client.describe("Grace Hopper", details={"rank": "admiral"}, expires="2040-01-02")
     assert described.details == {"rank": "admiral"} and described.expires_at is not None
     assert client.expire_at("Grace Hopper", "").expires_at is None
@@ -163,6 +166,7 @@ def test_former_spellings_work_with_a_warning(
         assert client.enroll("Grace", hopper)[0] == again == second
     with pytest.warns(DeprecationWarning, match="identity_id of Client.identity is now"):
         assert client.identity(identity_id=1)[0].name == "Grace"
+    assert client.enroll(name="Grace", photo=hopper).outcome is EnrolOutcome.ALREADY
 
 
 def test_errors_equal_those_of_a_gallery(client: Client, hopper: Path, tmp_path: Path) -> None:

@@ -227,6 +227,17 @@ def test_a_row_that_reads_as_a_longer_name_is_no_trace(
     assert gallery.forget("person 03").whole
 
 
+def test_somebody_whose_date_was_moved_is_not_erased(people: Gallery) -> None:
+    people.expire_at("Annabel", "2020-01-01")
+    with people.database.reading() as session:
+        due = identities.expired_ids(session)
+        ada = identities.get(session, "Ada Lovelace").id
+    eraser = people._eraser()
+    receipts = eraser.erase_identities([ada, *due], "expire", first=identities.require_expired)
+    assert [receipt.identity_id for receipt in receipts] == due
+    assert people.identity("Ada Lovelace")[0].faces == 3
+
+
 def test_many_identities_are_erased_in_one_go(
     gallery: Gallery, unit_rows: UnitRows, add_face: AddFace
 ) -> None:

@@ -20,7 +20,7 @@ from gallery.erasure.search import Traces, search
 from gallery.errors import HomeUnusable
 from gallery.gallery import Gallery
 from gallery.store import identities
-from gallery.store.change_log import pending_scrub, request_scrub
+from gallery.store.change_log import clear_unsought, pending_scrub, request_scrub, unsought
 from gallery.store.database import Database
 from gallery.types import Encodings
 from tests.conftest import AddFace, SmallDisk, UnitRows
@@ -199,6 +199,8 @@ def test_copy_that_sqlite_leaves_of_a_row_that_grew_is_erased(
             for name in choice.sample(people, len(people)):
                 note = choice.randbytes(length // 2).hex()
                 identities.describe(session, name, external_id=note[:99], details={"a": note})
+    with gallery.database.writing() as session:  # as if none of these had been replaced
+        clear_unsought(session, unsought(session) or "")
     gallery.database.empty_log()
     traces = Traces(rows.vectors[:0], people, [])
     copies = {
@@ -227,3 +229,16 @@ def test_file_name_of_the_database_is_followed(people: Gallery, tmp_path: Path) 
     with again(people) as opened:
         opened.forget("Ada Lovelace")
     assert b"Ada Lovelace" not in elsewhere.read_bytes()
+
+
+def test_file_is_rebuilt_if_bytes_were_replaced_that_nobody_knows_any_more(people: Gallery) -> None:
+    people.describe("Ada Lovelace", external_id="first-id", details={"phone": "0123 456"})
+    before = rebuilds(people)
+    people.describe("Ada Lovelace", details={"phone": "0123 456", "street": "Ockham Park"})
+    people.forget("Annabel")
+    assert rebuilds(people) == before  # nothing was replaced
+    people.describe("Ada Lovelace", details={"phone": "0987 654"})
+    people.forget("Ada Lovelace")
+    assert rebuilds(people) > before and not is_pending(people)
+    with people.database.reading() as session:
+        assert unsought(session) is None

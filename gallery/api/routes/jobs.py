@@ -134,7 +134,7 @@ class JobRunner:
             try:
                 self._update(job_id, state=JobState.FAILED, error=message[:500])
             except (GalleryError, _Stopped):
-                return  # still unfinished: it runs again
+                self._interrupt(job_id)  # still unfinished: it runs again
 
     def _interrupt(self, job_id: str) -> None:
         """Let the next server start the job, if it was not cancelled."""
