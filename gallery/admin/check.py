@@ -6,7 +6,7 @@ import glob
 import platform
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -62,6 +62,9 @@ class Finding:
     is_note: bool = False
 
 
+Part = tuple[str, Callable[[], Finding | list[Finding]]]
+
+
 def check(
     settings: Settings,
     database: Database,
@@ -73,7 +76,24 @@ def check(
 
     progress : is told the part that is checked next.
     """
-    parts: tuple[tuple[str, Callable[[], Finding | list[Finding]]], ...] = (
+    parts: tuple[Part, ...] = (
+        *_stored_parts(settings, database, index),
+        ("encoder", lambda: _encoder(database, settings)),
+        ("head", lambda: _head(database, scorer)),
+        ("weights", lambda: _weights(settings, database)),
+        ("networks", lambda: _networks(settings)),
+        ("versions", _versions),
+    )
+    return _findings(parts, progress)
+
+
+def check_storage(settings: Settings, database: Database, index: IndexReplica) -> list[Finding]:
+    """Check what is stored, without loading the networks."""
+    return _findings(_stored_parts(settings, database, index), no_step_progress)
+
+
+def _stored_parts(settings: Settings, database: Database, index: IndexReplica) -> tuple[Part, ...]:
+    return (
         ("home", lambda: _home(settings.home)),
         ("database", lambda: _database(database)),
         ("people", lambda: _people(database)),
@@ -81,12 +101,10 @@ def check(
         ("index", lambda: _index(index)),
         ("audit trail", lambda: _trail(database, settings.audit_days)),
         ("backups", lambda: _backups(database)),
-        ("encoder", lambda: _encoder(database, settings)),
-        ("head", lambda: _head(database, scorer)),
-        ("weights", lambda: _weights(settings, database)),
-        ("networks", lambda: _networks(settings)),
-        ("versions", _versions),
     )
+
+
+def _findings(parts: Sequence[Part], progress: StepProgress) -> list[Finding]:
     findings: list[Finding] = []
     for number, (name, examine) in enumerate(parts):
         progress(f"checking: {name}", number, len(parts))
