@@ -51,10 +51,16 @@ def build_codes(rows: Rows, count: int, dimension: int) -> Any:
     codes.pq.cp.min_points_per_centroid = 1  # else it warns
     random = np.random.default_rng(0)
     picked = np.sort(random.choice(count, min(count, _TRAINING_ROWS), replace=False))
-    codes.train(rows(picked))
+    codes.train(_distinct(rows(picked)))
     for start in range(0, count, _BLOCK):
         codes.add(rows(np.arange(start, min(start + _BLOCK, count))))
     return codes
+
+
+def _distinct(rows: Float32) -> Float32:
+    """The rows without copies, at least `FEWEST_CODED`: on many copies k-means takes minutes."""
+    firsts = np.sort(np.unique(rows, axis=0, return_index=True)[1])
+    return np.resize(rows[firsts], (max(len(firsts), FEWEST_CODED), rows.shape[1]))
 
 
 def remove_codes(codes: Any, positions: Int64, rows: Rows) -> None:
