@@ -62,7 +62,7 @@ class Finding:
     is_note: bool = False
 
 
-Part = tuple[str, Callable[[], Finding | list[Finding]]]
+_Part = tuple[str, Callable[[], Finding | list[Finding]]]
 
 
 def check(
@@ -76,7 +76,7 @@ def check(
 
     progress : is told the part that is checked next.
     """
-    parts: tuple[Part, ...] = (
+    parts: tuple[_Part, ...] = (
         *_stored_parts(settings, database, index),
         ("encoder", lambda: _encoder(database, settings)),
         ("head", lambda: _head(database, scorer)),
@@ -92,7 +92,7 @@ def check_storage(settings: Settings, database: Database, index: IndexReplica) -
     return _findings(_stored_parts(settings, database, index), no_step_progress)
 
 
-def _stored_parts(settings: Settings, database: Database, index: IndexReplica) -> tuple[Part, ...]:
+def _stored_parts(settings: Settings, database: Database, index: IndexReplica) -> tuple[_Part, ...]:
     return (
         ("home", lambda: _home(settings.home)),
         ("database", lambda: _database(database)),
@@ -104,7 +104,7 @@ def _stored_parts(settings: Settings, database: Database, index: IndexReplica) -
     )
 
 
-def _findings(parts: Sequence[Part], progress: StepProgress) -> list[Finding]:
+def _findings(parts: Sequence[_Part], progress: StepProgress) -> list[Finding]:
     findings: list[Finding] = []
     for number, (name, examine) in enumerate(parts):
         progress(f"checking: {name}", number, len(parts))

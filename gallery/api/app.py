@@ -84,7 +84,6 @@ def create_app(
         title="face-gallery",
         version=version("face-gallery"),
         summary="Who is in this photo: exactly one enrolled identity, or none?",
-        redirect_slashes=False,  # they would not know the path that a proxy serves this below
         docs_url=None,  # FastAPI's page would load scripts from another server
         redoc_url=None,
         openapi_url="/v1/openapi.json",
@@ -109,7 +108,7 @@ def create_app(
 
     app.mount("/page", StaticFiles(directory=_PAGE_FOLDER))
 
-    add_openapi(app, settings.root_path)
+    add_openapi(app)
     # The middleware added last sees a request first.
     app.add_middleware(HeadRequests)
     app.add_middleware(Idempotency, database=gallery.database)

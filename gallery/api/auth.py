@@ -16,6 +16,7 @@ import anyio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gallery.api.path_prefix import route_path
 from gallery.api.problems import Refusal, problem_of
 from gallery.api.same_origin import cross_origin_refusal
 from gallery.errors import GalleryError
@@ -75,7 +76,8 @@ class Authentication:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        needed = required_scope(scope["method"], scope["path"])
+        path = route_path(scope)
+        needed = required_scope(scope["method"], path)
         try:
             keys = await self._keys()
         except GalleryError as error:
@@ -84,7 +86,7 @@ class Authentication:
                 return
             keys = []
         try:
-            actor = self._actor(Headers(scope=scope), keys, needed, scope["path"])
+            actor = self._actor(Headers(scope=scope), keys, needed, path)
         except Refusal as refusal:
             await refusal.response(scope, receive, send)
             return

@@ -20,6 +20,7 @@ import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gallery.api.path_prefix import route_path
 from gallery.api.problems import problem, problem_of
 from gallery.errors import GalleryError
 from gallery.store import audit
@@ -56,7 +57,7 @@ class Idempotency:
         self._newest_entry: int | None = None  # of the audit trail, when last read
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not is_repeatable_write(scope["method"], scope["path"]):
+        if scope["type"] != "http" or not is_repeatable_write(scope["method"], route_path(scope)):
             await self._app(scope, receive, send)
             return
         key = Headers(scope=scope).get("idempotency-key")

@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from gallery.api.path_prefix import route_path
 from gallery.api.problems import Refusal
 
 _HEALTH_PATHS = ("/healthz", "/readyz", "/metrics")
@@ -41,14 +42,14 @@ class RequestLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._max_bytes
-        if scope["path"] not in _PHOTO_PATHS:
+        path, limit = route_path(scope), self._max_bytes
+        if path not in _PHOTO_PATHS:
             limit = min(limit, _MAX_BYTES_WITHOUT_PHOTOS)
         length = Headers(scope=scope).get("content-length", "0")
         if length.isdecimal() and int(length) > limit:
             await _too_large(limit).response(scope, receive, send)
             return
-        if self._requests >= self._max_requests and scope["path"] not in _HEALTH_PATHS:
+        if self._requests >= self._max_requests and path not in _HEALTH_PATHS:
             detail = f"{self._requests} requests are already running; try again later"
             await _busy(detail).response(scope, receive, send)
             return

@@ -27,28 +27,24 @@ _IDEMPOTENCY_KEY = {
 }
 
 
-def add_openapi(app: FastAPI, prefix: str) -> None:
-    """Make the app serve this description, built on the first request for it.
-
-    prefix : of all paths, see gallery.api.path_prefix.
-    """
+def add_openapi(app: FastAPI) -> None:
+    """Make the app serve this description, built on the first request for it."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _description(app, prefix)
+            app.openapi_schema = _description(app)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _description(app: FastAPI, prefix: str) -> dict[str, Any]:
+def _description(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
         version=app.version,
         summary=app.summary,
         description=_DESCRIPTION,
         routes=app.routes,
-        servers=[{"url": prefix}] if prefix else None,
     )
     components = document["components"]
     components["schemas"]["Problem"] = Problem.model_json_schema()

@@ -60,7 +60,7 @@ def re_encode(
         bool,
         typer.Option(
             "--finish",
-            help="Erase the encodings of the previous encoder. There is no going back after that.",
+            help="Erase the encodings of the previous encoder. This cannot be undone.",
         ),
     ] = False,
     drop_pictures: Annotated[
@@ -206,7 +206,7 @@ def _face_json(face: FaceToEncode) -> dict[str, Any]:
 def _erase(gallery: Gallery, *, pictures: bool, yes: bool, as_json: bool) -> None:
     kind = "kept pictures" if pictures else f"encodings of {_names_to_lose(gallery)}"
     if not yes and not as_json:
-        loss = "" if pictures else " There is no going back after that."
+        loss = "" if pictures else " This cannot be undone."
         typer.confirm(f"Erase the {kind}?{loss}", abort=True)
     erased = gallery.drop_pictures() if pictures else gallery.finish_reencoding()
     emit({"erased": erased}) if as_json else say(f"erased {erased} {kind}", "green")

@@ -12,6 +12,7 @@ from gallery.types import Enrolment
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_ONE = "Client.enroll returns one Enrolment; use enroll_photos for a list"
 
 
 def formerly(parameter: str, *, now: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -60,11 +61,12 @@ class _ListedEnrolment(Enrolment):
         )
 
     def __iter__(self) -> Iterator[Enrolment]:
-        _warn("Client.enroll returns one Enrolment; use enroll_photos for a list")
+        _warn(_ONE)
         return iter([self])
 
     def __getitem__(self, index: int) -> Enrolment:
-        return list(self)[index]
+        _warn(_ONE)
+        return [self][index]
 
     def __len__(self) -> int:
         return 1

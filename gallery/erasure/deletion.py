@@ -23,11 +23,7 @@ from gallery.store import audit, backups, calibrations, faces, identities, perso
 from gallery.store.change_log import pending_scrub, request_head_removal
 from gallery.store.database import Database, Session
 from gallery.store.person_data import PersonData
-from gallery.store.records import (
-    BackupRecord,
-    CalibrationRecord,
-    Receipt,
-)
+from gallery.store.records import BackupRecord, CalibrationRecord, Receipt
 
 if TYPE_CHECKING:  # they load the networks, which erasing rarely needs
     from gallery.matching.operating_point import OperatingPoint
@@ -36,8 +32,8 @@ if TYPE_CHECKING:  # they load the networks, which erasing rarely needs
 
 _PEOPLE_PER_TRANSACTION = 100  # others wait half a second to write
 
-
 Check = Callable[[Session, int], None]
+"""Called with an identity's id in the transaction that deletes it; may raise."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,6 @@ class Target:
     """What to delete of a person.
 
     face_ids : None for all, and the identity itself.
-    first : called with the identity's id in the transaction that deletes it, and may raise.
     """
 
     identity_id: int
@@ -155,47 +150,15 @@ class Deleter:
             with self._database.reading() as session:
                 outdated = _outdated(session, people)
             refitted = self._fit_without(outdated, people)
+            trained_on = [was_trained_on(self._home, person.face_ids) for person in people]
             with self._database.writing() as session:
                 now = _collect(session, targets, skip_missing)
                 if [p.fingerprint for p in now] == [p.fingerprint for p in people]:
-                    return self._delete_rows(session, people, refitted, cached, action)
+                    learned = _renew(session, people, refitted)
+                    return _delete_rows(session, people, learned, trained_on, cached, action)
             # Somebody was enrolled from another photo meanwhile, or erased.
             people = now
             cached += self._erase_cached(people)
-
-    def _delete_rows(
-        self,
-        session: Session,
-        people: Sequence[PersonData],
-        refitted: Mapping[int, _Refitted],
-        cached: Counter[int],
-        action: str,
-    ) -> list[Deletion]:
-        replaced = pending_scrub(session)
-        holding = [tuple(backups.holding(session, person)) for person in people]
-        learned = _renew(session, people, refitted)
-        for person, lines in zip(people, learned, strict=True):
-            if person.whole:
-                identities.remove(session, person.identity_id)
-            else:
-                person_data.erase_faces(session, person)
-            if was_trained_on(self._home, person.face_ids):
-                request_head_removal(session)
-                lines.append(
-                    "the gallery's own head: dropped; the shipped head decides, if there is one for"
-                    " this encoder; `gallery train-head` trains a new one"
-                )
-        note = pending_scrub(session) or ""
-        deletions = []
-        for person, lines, copies in zip(people, learned, holding, strict=True):
-            who = person.identity_id
-            facts = person, cached[who], tuple(lines), copies
-            deletion = Deletion(uuid4().hex, datetime.now(UTC), *facts, note, replaced)
-            audit.record(session, action, identity_id=who, outcome=deletion.receipt_id)
-            deletions.append(deletion)
-        # Before the rows are gone for good: if interrupted, it is repeated.
-        plans.remove_files(plans.drop_all(session))
-        return deletions
 
     def _fit_without(
         self, outdated: Sequence[CalibrationRecord], people: Sequence[PersonData]
@@ -221,6 +184,41 @@ class Deleter:
                 strangers_named = float(point.is_same(evidence.top_margins).mean())
                 refitted[old.id] = _Refitted(point, evidence, strangers_named)
         return refitted
+
+
+def _delete_rows(
+    session: Session,
+    people: Sequence[PersonData],
+    learned: Sequence[list[str]],
+    trained_on: Sequence[bool],
+    cached: Counter[int],
+    action: str,
+) -> list[Deletion]:
+    """learned : what was done about what was learned from each.  trained_on : a head, too."""
+    replaced = pending_scrub(session)
+    holding = [tuple(backups.holding(session, person)) for person in people]
+    for person, lines, was_learned in zip(people, learned, trained_on, strict=True):
+        if person.whole:
+            identities.remove(session, person.identity_id)
+        else:
+            person_data.erase_faces(session, person)
+        if was_learned:
+            request_head_removal(session)
+            lines.append(
+                "the gallery's own head: dropped; the shipped head decides, if there is one for"
+                " this encoder; `gallery train-head` trains a new one"
+            )
+    note = pending_scrub(session) or ""
+    deletions = []
+    for person, lines, copies in zip(people, learned, holding, strict=True):
+        who = person.identity_id
+        facts = person, cached[who], tuple(lines), copies
+        deletion = Deletion(uuid4().hex, datetime.now(UTC), *facts, note, replaced)
+        audit.record(session, action, identity_id=who, outcome=deletion.receipt_id)
+        deletions.append(deletion)
+    # Before the rows are gone for good: if interrupted, it is repeated.
+    plans.remove_files(plans.drop_all(session))
+    return deletions
 
 
 def traces_of(person: PersonData) -> Traces:

@@ -56,8 +56,8 @@ def test_program_uses_the_server_below(below: httpx.Client, hopper: Path) -> Non
     assert location.startswith(f"{PREFIX}/v1/jobs/") and below.get(location).status_code == 200
     description = below.get(f"{PREFIX}/v1/openapi.json").json()
     assert description["servers"] == [{"url": PREFIX}]
-    for path in (f"{PREFIX}s/v1/identities", f"{PREFIX}/v1/identities/"):
-        assert is_problem(below.get(path), 404, "not-found")
+    assert is_problem(below.get(f"{PREFIX}s/v1/identities"), 404, "not-found")
+    assert below.get(f"{PREFIX}/guide/").headers["location"].endswith(f"{PREFIX}/guide")
 
 
 def test_a_key_is_needed_below_too(serve: Serve, tmp_path: Path) -> None:

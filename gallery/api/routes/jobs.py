@@ -15,7 +15,6 @@ import anyio
 from fastapi import APIRouter, Path, Request, Response
 from filelock import FileLock, Timeout
 
-from gallery.api.path_prefix import prefixed
 from gallery.api.problems import without_folders
 from gallery.dedupe.mislabelled import mislabelled_reason
 from gallery.errors import GalleryError
@@ -188,7 +187,7 @@ def routes(gallery: Gallery, runner: JobRunner) -> APIRouter:
         pool = request.app.state.database_pool
         job: JobRecord = await pool.run(request, start)
         runner.wake()
-        response.headers["location"] = prefixed(request, f"/v1/jobs/{job.id}")
+        response.headers["location"] = f"{request.scope['root_path']}/v1/jobs/{job.id}"
         answer: dict[str, Any] = await pool.run(request, lambda: _job_json(gallery, job))
         return answer
 
